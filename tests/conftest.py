@@ -1,0 +1,55 @@
+"""Fixtures: the folder of reference data (skipped where absent), Toy made once, commands run as a user runs them."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataset import toy
+
+CHECKOUT = Path(__file__).resolve().parent.parent
+# What a test's training shares: two classes' worth of work, a few seconds.
+SMALL = ("--epochs", "1", "--num_train_sample_per_class", "2", "--num_val_sample_per_class", "2", "--workers", "0")
+
+
+@pytest.fixture(scope="session")
+def shared() -> Path:
+    """The reference data (golden results, released metadata, real images) beside the checkout."""
+    folder = CHECKOUT.parent / "shared"
+    if not folder.is_dir():
+        pytest.skip("no reference data: the folder shared/ is not beside the checkout")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with dataset/Toy and metadata/Toy."""
+    root = tmp_path_factory.mktemp("toy")
+    toy.prepare(root / "dataset", root / "metadata")
+    return root
+
+
+@pytest.fixture
+def workspace(toy_root: Path, tmp_path: Path) -> Path:
+    """A folder to run commands in, with Toy prepared."""
+    for name in ("dataset", "metadata"):
+        (tmp_path / name).symlink_to(toy_root / name)
+    return tmp_path
+
+
+def run(script: str, *arguments: str, cwd: Path, code: int = 0) -> str:
+    """Run a script of the checkout in `cwd`, check its exit code, and return what it printed."""
+    done = subprocess.run(
+        [sys.executable, str(CHECKOUT / script), *map(str, arguments)],
+        cwd=cwd,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=300,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output
+    assert "Traceback" not in output, output
+    return output

@@ -1,0 +1,46 @@
+"""What goes wrong because of what the user gave; a command shows it as one message and exits with code 2."""
+
+import functools
+import sys
+from collections.abc import Callable
+
+
+class InputError(Exception):
+    """Something given (an option, a file, an archive) is not as expected; the message names it and what was expected."""
+
+
+class MetadataError(InputError, ValueError):
+    """A metadata file breaks its format; the message starts with file:line."""
+
+
+class BoxError(MetadataError, RuntimeError):
+    """A box is negative, inverted or outside its image (RuntimeError as in wsolevaluation)."""
+
+
+class ScoreMapError(InputError, ValueError):
+    """A score map is missing, unreadable, not 2-D, NaN or outside [0, 1]."""
+
+
+class ScoreMapTypeError(InputError, TypeError):
+    """A score map is no array of floats."""
+
+
+class NoPositiveError(InputError, RuntimeError):
+    """An evaluation set has no positive pixel, so that precision and recall do not exist."""
+
+
+def command(main: Callable[[], None]) -> Callable[[], None]:
+    """Make `main` a command: an InputError ends it with exit code 2 and its message, Ctrl-C with 130."""
+
+    @functools.wraps(main)
+    def run() -> None:
+        try:
+            main()
+        except InputError as error:
+            print(f"error: {error}", file=sys.stderr)
+            sys.exit(2)
+        except KeyboardInterrupt:
+            print("interrupted", file=sys.stderr)
+            sys.exit(130)
+
+    return run
