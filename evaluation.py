@@ -1,0 +1,448 @@
+"""Score maps to MaxBoxAcc, MaxBoxAccV2 and PxAP; also the command that scores saved maps:
+
+    python evaluation.py --scoremap_root train_log/my_run/scoremaps --dataset_name OxfordPet --split val \\
+        --multi_contour_eval --multi_iou_eval
+    python evaluation.py --center --dataset_name CUB --split test --multi_contour_eval --multi_iou_eval
+
+In: score maps, float in [0, 1], and a split's metadata. Out: percentages, and the counts they come from. The exact
+semantics are those of wsolevaluation (Choe et al., CVPR 2020; docs/evaluation.md).
+"""
+
+import os
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+
+import cv2
+import numpy as np
+from tqdm import tqdm
+
+from config import check_metric_options, evaluation_parser, parse_options
+from wsol.boxes import (
+    Candidates,
+    best_ious,
+    calculate_multiple_iou,
+    candidate_boxes,
+    compute_bboxes_from_scoremaps,
+    resize_bbox,
+)
+from wsol.center import center_map
+from wsol.errors import InputError, MetadataError, NoPositiveError, ScoreMapError, ScoreMapTypeError, command
+from wsol.files import write_json
+from wsol.metadata import (
+    check_boxes_fit,
+    configure_metadata,
+    first_names,
+    get_bounding_boxes,
+    get_image_ids,
+    get_image_sizes,
+    get_mask_paths,
+    has_boxes,
+    has_masks,
+    read_id_list,
+)
+
+__all__ = [
+    "BoxEvaluator",
+    "MaskEvaluator",
+    "calculate_multiple_iou",
+    "compute_bboxes_from_scoremaps",
+    "evaluate_wsol",
+    "get_mask",
+    "resize_bbox",
+]
+
+VIEW = (224, 224)  # the size of the original's maps, in which gt_bboxes and get_mask show the truth
+
+
+def check_score_map(score_map: np.ndarray, source: str) -> None:
+    """Refuse what is no score map.
+
+    Raises:
+        TypeError: not an array of floats.
+        ValueError: not 2-D, empty, NaN, or a value outside [0, 1].
+    """
+    if not isinstance(score_map, np.ndarray):
+        raise ScoreMapTypeError(f"{source}: a {type(score_map).__name__}; expected a NumPy array")
+    if not np.issubdtype(score_map.dtype, np.floating):
+        raise ScoreMapTypeError(f"{source}: an array of {score_map.dtype}; expected floats in [0, 1]")
+    if score_map.ndim != 2 or not score_map.size:
+        raise ScoreMapError(f"{source}: shape {score_map.shape}; expected (height, width)")
+    low, high = score_map.min(), score_map.max()
+    if not (low >= 0 and high <= 1):  # NaN makes both comparisons false
+        raise ScoreMapError(f"{source}: values from {low} to {high}; expected all in [0, 1], no NaN")
+
+
+class BoxEvaluator:
+    """Counts, per IoU threshold and score-map threshold, the images whose best box reaches a true box.
+
+    Args:
+        metadata: paths of the split's files, as `configure_metadata` returns them.
+        cam_threshold_list: score-map thresholds in [0, 1).
+        iou_threshold_list: IoU thresholds in percent.
+        mask_root: not used; boxes are in the metadata.
+        multi_contour_eval: boxes of all contours (MaxBoxAccV2) instead of the largest one's (MaxBoxAcc).
+
+    Attributes: `cnt` images so far; `num_correct`, IoU threshold to int array over score-map thresholds;
+    `original_bboxes` and `image_sizes` by image id; `correct`, per image its packed bits of correctness.
+    """
+
+    def __init__(
+        self,
+        metadata: Mapping,
+        dataset_name: str,
+        split: str,
+        cam_threshold_list: Sequence[float],
+        iou_threshold_list: Sequence[int] = (50,),
+        mask_root: str | None = None,
+        multi_contour_eval: bool = False,
+    ):
+        self.dataset_name, self.split = dataset_name, split
+        self.cam_threshold_list = list(cam_threshold_list)
+        self.iou_threshold_list = list(iou_threshold_list)
+        self.multi_contour_eval = multi_contour_eval
+        self.original_bboxes = get_bounding_boxes(metadata)
+        self.image_sizes = get_image_sizes(metadata)
+        check_boxes_fit(metadata, self.original_bboxes, self.image_sizes)
+        self.cnt = 0
+        self.num_correct = {iou: np.zeros(len(self.cam_threshold_list), dtype=np.int64) for iou in iou_threshold_list}
+        self.correct: list[tuple[str, np.ndarray]] = []
+
+    @property
+    def gt_bboxes(self) -> dict[str, list[tuple[int, ...]]]:
+        """Image id to its true boxes in a 224 x 224 view of the image."""
+        return {image_id: self._true_boxes(image_id, VIEW) for image_id in self.original_bboxes}
+
+    def _true_boxes(self, image_id: str, size: tuple[int, int]) -> list[tuple[int, ...]]:
+        if image_id not in self.original_bboxes:
+            raise MetadataError(f"{self.dataset_name} {self.split}: {image_id!r} has no true box in localization.txt")
+        return [resize_bbox(box, self.image_sizes[image_id], size) for box in self.original_bboxes[image_id]]
+
+    def accumulate(self, scoremap: np.ndarray, image_id: str) -> None:
+        """Score one map, float (H, W) in [0, 1] of any size, against the image's true boxes."""
+        check_score_map(scoremap, image_id)
+        candidates = candidate_boxes(scoremap, self.cam_threshold_list, self.multi_contour_eval)
+        self.accumulate_candidates(candidates, scoremap.shape, image_id)
+
+    def accumulate_candidates(self, candidates: Candidates, shape: tuple[int, int], image_id: str) -> None:
+        """Score the boxes of a map of the given (height, width)."""
+        ious = best_ious(candidates, np.array(self._true_boxes(image_id, shape[::-1])))
+        correct = np.array([ious >= iou / 100 for iou in self.iou_threshold_list])
+        for iou, row in zip(self.iou_threshold_list, correct, strict=True):
+            self.num_correct[iou] += row
+        self.cnt += 1
+        self.correct.append((image_id, np.packbits(correct, axis=1)))
+
+    def compute(self) -> list[float]:
+        """Return MaxBoxAcc in percent, one per IoU threshold: the maximum over score-map thresholds."""
+        return [float((self.num_correct[iou] * 100.0 / self.cnt).max()) for iou in self.iou_threshold_list]
+
+    def merge(self, other: "BoxEvaluator") -> None:
+        """Add the counts of an evaluator of other images: the sum is exactly that of one pass over both."""
+        if (self.cam_threshold_list, self.iou_threshold_list, self.multi_contour_eval) != (
+            other.cam_threshold_list,
+            other.iou_threshold_list,
+            other.multi_contour_eval,
+        ):
+            raise ValueError("evaluators with different thresholds or contour rules cannot be merged")
+        for iou in self.iou_threshold_list:
+            self.num_correct[iou] += other.num_correct[iou]
+        self.cnt += other.cnt
+        self.correct.extend(other.correct)
+
+    def best_index(self, iou: int) -> int:
+        """Return the position of the (first) score-map threshold that attains MaxBoxAcc at an IoU threshold."""
+        return int(self.num_correct[iou].argmax())
+
+    def correct_at(self, iou: int, index: int) -> dict[str, bool]:
+        """Return image id to whether it is right at one IoU threshold and one score-map threshold's position."""
+        row = self.iou_threshold_list.index(iou)
+        return {image_id: bool(bits[row, index >> 3] >> (7 - (index & 7)) & 1) for image_id, bits in self.correct}
+
+
+def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
+    """Return a mask file as bool (h, w), resized by nearest neighbour to `size` (w, h): any non-zero grey is true."""
+    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
+    if mask is None:
+        raise InputError(f"{path}: {'not a readable image' if path.is_file() else 'no such mask'}")
+    return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_NEAREST) > 0.5
+
+
+def get_mask(
+    mask_root: str | os.PathLike, mask_paths: Iterable[str], ignore_path: str, size: tuple[int, int] = VIEW
+) -> np.ndarray:
+    """Return uint8 (h, w) of size (w, h): 1 in the union of the instance masks, 255 in the rest of the ignore mask."""
+    foreground = np.zeros(size[::-1], dtype=bool)
+    for mask_path in mask_paths:
+        foreground |= _read_mask(Path(mask_root) / mask_path, size)
+    mask = foreground.astype(np.uint8)
+    if ignore_path:
+        mask[_read_mask(Path(mask_root) / ignore_path, size) & ~foreground] = 255
+    return mask
+
+
+class MaskEvaluator:
+    """Histograms of the scores of foreground and background pixels, for PxAP.
+
+    Arguments as for BoxEvaluator; `mask_root` is the data set's own mask folder. Attributes:
+    `gt_true_score_hist` and `gt_false_score_hist`, float64 (thresholds + 2,); `cnt` images so far.
+    """
+
+    def __init__(
+        self,
+        metadata: Mapping,
+        dataset_name: str,
+        split: str,
+        cam_threshold_list: Sequence[float],
+        iou_threshold_list: Sequence[int] = (50,),
+        mask_root: str | os.PathLike = "",
+        multi_contour_eval: bool = False,
+    ):
+        self.dataset_name, self.split = dataset_name, split
+        self.mask_root = Path(mask_root)
+        self.cam_threshold_list = list(cam_threshold_list)
+        self.mask_paths, self.ignore_paths = get_mask_paths(metadata)
+        self.edges = np.append(self.cam_threshold_list, [1.0, 2.0, 3.0])
+        self.gt_true_score_hist = np.zeros(len(self.edges) - 1, dtype=np.float64)
+        self.gt_false_score_hist = np.zeros(len(self.edges) - 1, dtype=np.float64)
+        self.cnt = 0
+
+    def accumulate(self, scoremap: np.ndarray, image_id: str) -> None:
+        """Add one map's pixels, float (H, W) in [0, 1] of any size; ignored pixels count nowhere."""
+        check_score_map(scoremap, image_id)
+        if image_id not in self.mask_paths:
+            raise MetadataError(f"{self.dataset_name} {self.split}: {image_id!r} has no true mask")
+        size = scoremap.shape[::-1]
+        mask = get_mask(self.mask_root, self.mask_paths[image_id], self.ignore_paths[image_id], size)
+        scores = scoremap.astype(np.float64)
+        self.gt_true_score_hist += np.histogram(scores[mask == 1], bins=self.edges)[0]
+        self.gt_false_score_hist += np.histogram(scores[mask == 0], bins=self.edges)[0]
+        self.cnt += 1
+
+    def compute(self) -> float:
+        """Return PxAP in percent: precision times the increase of recall, summed from the highest bin down.
+
+        Raises:
+            RuntimeError: no foreground pixel in the evaluation set.
+        """
+        true, false = self.gt_true_score_hist[::-1].cumsum(), self.gt_false_score_hist[::-1].cumsum()
+        if not true[-1]:
+            raise NoPositiveError(f"{self.dataset_name} {self.split}: no foreground pixel in any mask; PxAP needs one")
+        predicted, recall_gain = (true + false)[1:], np.diff(true / true[-1])
+        kept = predicted > 0
+        return float((true[1:][kept] / predicted[kept] * recall_gain[kept]).sum() * 100)
+
+    def merge(self, other: "MaskEvaluator") -> None:
+        """Add the histograms of an evaluator of other images."""
+        if self.cam_threshold_list != other.cam_threshold_list:
+            raise ValueError("evaluators with different thresholds cannot be merged")
+        self.gt_true_score_hist += other.gt_true_score_hist
+        self.gt_false_score_hist += other.gt_false_score_hist
+        self.cnt += other.cnt
+
+
+class SplitEvaluator:
+    """The evaluators that a split's metadata calls for, `boxes` and `masks` (None where it has none), as one."""
+
+    def __init__(
+        self,
+        metadata_root: str | os.PathLike,
+        mask_root: str | os.PathLike,
+        dataset_name: str,
+        split: str,
+        cam_curve_interval: float,
+        iou_threshold_list: Sequence[int],
+        multi_contour_eval: bool,
+        image_ids: Sequence[str] | None = None,
+    ):
+        folder = Path(metadata_root) / dataset_name / split
+        if not folder.is_dir():
+            raise InputError(f"{folder}: no metadata of the split {split!r} of {dataset_name!r}")
+        metadata = configure_metadata(folder)
+        self.image_ids = list(get_image_ids(metadata) if image_ids is None else image_ids)
+        options = {
+            "metadata": metadata,
+            "dataset_name": dataset_name,
+            "split": split,
+            "cam_threshold_list": np.arange(0, 1, cam_curve_interval).tolist(),
+            "iou_threshold_list": list(iou_threshold_list),
+            "mask_root": Path(mask_root) / dataset_name,
+            "multi_contour_eval": multi_contour_eval,
+        }
+        self.scored_ids: list[str] = []
+        self.boxes = BoxEvaluator(**options) if has_boxes(metadata) else None
+        self.masks = MaskEvaluator(**options) if has_masks(metadata) else None
+        if not (self.boxes or self.masks):
+            raise MetadataError(f"{metadata.localization}: no box and no mask; expected one for every image of {split}")
+        for kind, truth in (
+            ("box", self.boxes and self.boxes.original_bboxes),
+            ("mask", self.masks and self.masks.mask_paths),
+        ):
+            missing = [image_id for image_id in self.image_ids if truth is not None and image_id not in truth]
+            if missing:
+                raise MetadataError(f"{folder}: {len(missing)} images have no true {kind}:" + first_names(missing))
+
+    def accumulate(self, score_map: np.ndarray, image_id: str) -> None:
+        """Score one map."""
+        for evaluator in filter(None, (self.boxes, self.masks)):
+            evaluator.accumulate(score_map, image_id)
+        self.scored_ids.append(image_id)
+
+    def accumulate_center(self, side: int) -> None:
+        """Score the Center baseline: one map of side x side pixels, the same for every image."""
+        score_map = center_map(side, side)
+        if self.boxes:
+            thresholds, multi_contour = self.boxes.cam_threshold_list, self.boxes.multi_contour_eval
+            candidates = candidate_boxes(score_map, thresholds, multi_contour)
+            for image_id in self.image_ids:
+                self.boxes.accumulate_candidates(candidates, score_map.shape, image_id)
+        if self.masks:
+            for image_id in progress(self.image_ids, "Center"):
+                self.masks.accumulate(score_map, image_id)
+
+    def results(self) -> dict:
+        """Return the metrics in percent, the best score-map thresholds, and the counts they come from."""
+        results: dict = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None}
+        counts: dict = {"images": (self.boxes or self.masks).cnt}
+        if boxes := self.boxes:
+            accuracies = dict(zip(map(str, boxes.iou_threshold_list), boxes.compute(), strict=True))
+            best = {iou: boxes.best_index(iou) for iou in boxes.iou_threshold_list}
+            results["MaxBoxAcc"] = accuracies
+            if boxes.multi_contour_eval:
+                results["MaxBoxAccV2"] = float(np.mean(list(accuracies.values())))
+            results["box_rule"] = "multi_contour" if boxes.multi_contour_eval else "largest_contour"
+            results["best_threshold"] = {str(iou): boxes.cam_threshold_list[best[iou]] for iou in best}
+            counts["correct"] = {str(iou): int(boxes.num_correct[iou][best[iou]]) for iou in best}
+        if masks := self.masks:
+            results["PxAP"] = masks.compute()
+            counts["foreground_pixels"] = int(masks.gt_true_score_hist.sum())
+            counts["background_pixels"] = int(masks.gt_false_score_hist.sum())
+        return {**results, "counts": counts}
+
+
+def headline(results: Mapping, multi_iou_eval: bool) -> float:
+    """Return the one figure of a split's results: the mean over IoU thresholds or IoU 50's; PxAP without boxes."""
+    if results["MaxBoxAcc"] is None:
+        return results["PxAP"]
+    return float(np.mean(list(results["MaxBoxAcc"].values()))) if multi_iou_eval else results["MaxBoxAcc"]["50"]
+
+
+def format_results(results: Mapping) -> str:
+    """Return a split's metrics as a few lines for a person."""
+    lines = []
+    if results["MaxBoxAcc"] is not None:
+        if len(results["MaxBoxAcc"]) > 1:
+            name = "MaxBoxAccV2" if results["MaxBoxAccV2"] is not None else "mean MaxBoxAcc"
+            lines.append(f"{name}  {headline(results, True):.2f}")
+        rule = results["box_rule"].replace("_", " ")
+        for iou, accuracy in results["MaxBoxAcc"].items():
+            threshold = results["best_threshold"][iou]
+            lines.append(f"MaxBoxAcc at IoU {iou}  {accuracy:.2f}  (score-map threshold {threshold:.3f}, {rule})")
+    if results["PxAP"] is not None:
+        lines.append(f"PxAP  {results['PxAP']:.2f}")
+    return "\n".join(lines)
+
+
+def progress(items: Iterable, description: str) -> Iterable:
+    """Return the items with a tqdm bar, quiet when standard error is not a terminal."""
+    return tqdm(items, desc=description, disable=None, leave=False)
+
+
+def read_score_maps(scoremap_root: str | os.PathLike, image_ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield (image id, score map) from `<root>/<id>.npy`, or `<root>/<id without its extension>.npy`.
+
+    Raises:
+        ScoreMapError: maps are missing (all are looked for before the first is read), or one cannot be read.
+    """
+    root = Path(scoremap_root)
+    without_extension = Counter(os.path.splitext(image_id)[0] for image_id in image_ids)
+    paths, missing = {}, []
+    for image_id in image_ids:
+        stem = os.path.splitext(image_id)[0]
+        if os.path.exists(path := root / f"{image_id}.npy"):
+            paths[image_id] = path
+        elif os.path.exists(path := root / f"{stem}.npy"):
+            if without_extension[stem] > 1:
+                raise ScoreMapError(f"{path}: {without_extension[stem]} image ids share this name; name it by full id")
+            paths[image_id] = path
+        else:
+            missing.append(image_id)
+    if missing:
+        raise ScoreMapError(
+            f"{root}: {len(missing)} of {len(image_ids)} score maps are missing; expected <image id>.npy for:"
+            + first_names(missing)
+        )
+    for image_id, path in paths.items():
+        try:
+            score_map = np.load(path, allow_pickle=False)
+        except Exception as error:  # NumPy raises ValueError, OSError or EOFError; a damaged header many more
+            raise ScoreMapError(f"{path}: not a readable .npy file of numbers ({error})") from None
+        check_score_map(score_map, str(path))
+        yield image_id, score_map
+
+
+def evaluate_wsol(
+    scoremap_root: str | os.PathLike,
+    metadata_root: str | os.PathLike,
+    mask_root: str | os.PathLike,
+    dataset_name: str,
+    split: str,
+    multi_contour_eval: bool,
+    multi_iou_eval: bool,
+    iou_threshold_list: Sequence[int],
+    cam_curve_interval: float = 0.001,
+) -> float:
+    """Return the headline figure, in percent, of the maps saved under `scoremap_root`: MaxBoxAccV2 or the mean over IoU
+    thresholds (`multi_iou_eval`), MaxBoxAcc at IoU 50, or PxAP for a data set that has masks only."""
+    evaluator = SplitEvaluator(
+        metadata_root, mask_root, dataset_name, split, cam_curve_interval, iou_threshold_list, multi_contour_eval
+    )
+    for image_id, score_map in read_score_maps(scoremap_root, evaluator.image_ids):
+        evaluator.accumulate(score_map, image_id)
+    return headline(evaluator.results(), multi_iou_eval)
+
+
+def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: str, id_list: str | None) -> str:
+    """Return the command line that scores a run's saved maps with the run's own options."""
+    words = ["python evaluation.py", f"--scoremap_root {scoremap_root}"]
+    words += [f"--{name} {config[name]}" for name in ("metadata_root", "mask_root", "dataset_name")]
+    words += [f"--split {split}", f"--cam_curve_interval {config['cam_curve_interval']}"]
+    words += [f"--{name} {config[name]}" for name in ("multi_contour_eval", "multi_iou_eval")]
+    words.append("--iou_threshold_list " + " ".join(map(str, config["iou_threshold_list"])))
+    return " ".join(words + ([f"--image_list {id_list}"] if id_list else []))
+
+
+@command
+def main() -> None:
+    """Score saved maps, or the Center baseline."""
+    options = parse_options(evaluation_parser(__doc__))
+    check_metric_options(options)
+    if options.center_size < 1:
+        raise InputError(f"--center_size {options.center_size}: expected 1 or more")
+    evaluator = SplitEvaluator(
+        options.metadata_root,
+        options.mask_root,
+        options.dataset_name,
+        options.split,
+        options.cam_curve_interval,
+        options.iou_threshold_list if options.multi_iou_eval else [50],
+        options.multi_contour_eval,
+        read_id_list(options.image_list) if options.image_list else None,
+    )
+    if options.center:
+        evaluator.accumulate_center(options.center_size)
+    else:
+        maps = read_score_maps(options.scoremap_root, evaluator.image_ids)
+        for image_id, score_map in tqdm(maps, "scoring", len(evaluator.image_ids), disable=None, leave=False):
+            evaluator.accumulate(score_map, image_id)
+    results = evaluator.results()
+    what = "the Center baseline" if options.center else options.scoremap_root
+    print(f"{options.dataset_name} {options.split}, {results['counts']['images']} images, {what}")
+    print(format_results(results))
+    if options.json:
+        write_json(options.json, results)
+        print(f"written: {options.json}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""Score maps to boxes, and boxes against boxes: pure functions on arrays (plain OpenCV).
+
+A box is (x0, y0, x1, y1) in pixels; both ends count (width = x1 - x0 + 1). The rules are those of wsolevaluation
+(Choe et al., CVPR 2020), to the last pixel.
+"""
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from wsol.errors import BoxError
+
+NO_BOX = np.zeros((1, 4), dtype=np.int64)  # what a threshold above every pixel gives
+
+
+class Candidates(NamedTuple):
+    """The boxes of one score map: `boxes` int64 (k, 4), those of level i are boxes[starts[i] : starts[i + 1]], and
+    `level_of` int64 (number of thresholds,) gives each threshold's level."""
+
+    boxes: np.ndarray
+    starts: np.ndarray
+    level_of: np.ndarray
+
+
+def _contour_boxes(foreground: np.ndarray, multi_contour: bool) -> np.ndarray:
+    """Return int64 (k, 4): the boxes of one uint8 foreground image, in OpenCV's order of contours."""
+    contours, _ = cv2.findContours(foreground, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
+    if not contours:
+        return NO_BOX
+    if not multi_contour:
+        contours = [max(contours, key=cv2.contourArea)]
+    height, width = foreground.shape
+    x, y, w, h = np.array([cv2.boundingRect(contour) for contour in contours], dtype=np.int64).T
+    return np.stack([x, y, np.minimum(x + w, width - 1), np.minimum(y + h, height - 1)], axis=1)
+
+
+def candidate_boxes(score_map: np.ndarray, thresholds: Sequence[float], multi_contour: bool) -> Candidates:
+    """Return the boxes of a score map (H, W) in [0, 1] at every threshold.
+
+    The map is quantised, q = uint8(255 s); threshold t keeps the pixels with q > int(t * max q). Thresholds that keep
+    the same pixels (at most 256 distinct levels) share their boxes. `multi_contour`: a box of every outer and hole
+    contour (MaxBoxAccV2), else of the contour of the largest area, the first on ties (MaxBoxAcc).
+    """
+    quantized = (np.asarray(score_map, dtype=np.float64) * 255).astype(np.uint8)
+    levels = (np.asarray(thresholds, dtype=np.float64) * int(quantized.max())).astype(np.int64)
+    distinct, level_of = np.unique(levels, return_inverse=True)
+    boxes = [_contour_boxes((quantized > level).astype(np.uint8), multi_contour) for level in distinct]
+    starts = np.cumsum([0, *(len(some) for some in boxes)])
+    return Candidates(np.concatenate(boxes), starts, level_of)
+
+
+def compute_bboxes_from_scoremaps(
+    scoremap: np.ndarray, scoremap_threshold_list: Sequence[float], multi_contour_eval: bool = False
+) -> tuple[list[np.ndarray], list[int]]:
+    """Return (boxes (k, 4) of every threshold, their numbers k); no contour at a threshold gives one box of zeros."""
+    candidates = candidate_boxes(scoremap, scoremap_threshold_list, multi_contour_eval)
+    parts = [candidates.boxes[start:end] for start, end in zip(candidates.starts[:-1], candidates.starts[1:], strict=True)]
+    boxes = [parts[level] for level in candidates.level_of]
+    return boxes, [len(some) for some in boxes]
+
+
+def _check_boxes(boxes: np.ndarray) -> None:
+    """Refuse what is no (n, 4) table of boxes (x0, y0, x1, y1)."""
+    if boxes.ndim != 2 or boxes.shape[1] != 4:
+        raise BoxError(f"boxes have the shape {boxes.shape}; expected (n, 4)")
+    if (boxes < 0).any():
+        raise BoxError(f"a box has a negative edge: {boxes[(boxes < 0).any(axis=1)][0].tolist()}")
+    inverted = (boxes[:, 0] > boxes[:, 2]) | (boxes[:, 1] > boxes[:, 3])
+    if inverted.any():
+        raise BoxError(f"a box is inverted: {boxes[inverted][0].tolist()}; expected x0 <= x1 and y0 <= y1")
+
+
+def calculate_multiple_iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
+    """Return float64 (n, m): the IoU of every box of (n, 4) with every box of (m, 4).
+
+    Raises:
+        RuntimeError: a negative or inverted box.
+    """
+    box_a, box_b = np.asarray(box_a), np.asarray(box_b)
+    _check_boxes(box_a)
+    _check_boxes(box_b)
+    low = np.maximum(box_a[:, None, :2], box_b[None, :, :2])
+    high = np.minimum(box_a[:, None, 2:], box_b[None, :, 2:])
+    intersection = np.maximum(high - low + 1, 0).prod(axis=2)
+    area_a = (box_a[:, 2:] - box_a[:, :2] + 1).prod(axis=1)
+    area_b = (box_b[:, 2:] - box_b[:, :2] + 1).prod(axis=1)
+    return intersection / (area_a[:, None] + area_b[None, :] - intersection)
+
+
+def resize_bbox(box: Sequence[float], image_size: Sequence[int], resize_size: Sequence[int]) -> tuple[int, ...]:
+    """Return a box of an image of size (w, h) as it is in that image resized to (w, h), truncated, not clipped.
+
+    Raises:
+        RuntimeError: a negative or inverted box.
+    """
+    _check_boxes(np.array([box]))
+    scale = [(float(new), float(old)) for new, old in zip(resize_size, image_size, strict=True)]
+    return tuple(int(float(edge) * scale[i % 2][0] / scale[i % 2][1]) for i, edge in enumerate(box))
+
+
+def best_ious(candidates: Candidates, true_boxes: np.ndarray) -> np.ndarray:
+    """Return float64 (number of thresholds,): the best IoU of any candidate with any of the true boxes (m, 4)."""
+    per_box = calculate_multiple_iou(candidates.boxes, true_boxes).max(axis=1)
+    return np.maximum.reduceat(per_box, candidates.starts[:-1])[candidates.level_of]
