@@ -1,0 +1,154 @@
+"""Model and images to score maps; also the command that maps a split with a checkpoint, without training:
+
+    python inference.py --checkpoint train_log/my_run/best_checkpoint.pth.tar --split val --scoremap_root my_maps
+
+In: a model with `raw_maps`, a loader. Out: per batch, score maps in [0, 1] of the input size and the rank of the true
+class; `.npy` files under `<scoremap_root>/<image_id>.npy`.
+"""
+
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+from munch import Munch
+from torch import nn
+from tqdm import tqdm
+
+from config import check_machine_options, inference_parser, parse_options
+from data_loaders import Batch, LabeledImages, load_level, make_loader, require_images
+from wsol import build_model
+from wsol.checkpoints import read_checkpoint
+from wsol.errors import InputError, command
+from wsol.files import save_npy
+from wsol.metadata import first_names
+
+AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def resolve_device(name: str, amp: str = "off") -> torch.device:
+    """Return the torch device of `--device`, checked to exist."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    device = torch.device(name)
+    if device.type == "cuda" and (device.index or 0) >= torch.cuda.device_count():
+        raise InputError(f"--device {name}: expected cpu or one of {torch.cuda.device_count()} GPUs found here")
+    if amp == "fp16" and device.type == "cpu":
+        raise InputError("--amp fp16: a CPU has no fp16 arithmetic worth using; expected bf16 or off, or a GPU")
+    return device
+
+
+def autocast(device: torch.device, amp: str) -> torch.autocast:
+    """Return the context in which a network runs under `--amp`."""
+    return torch.autocast(device.type, dtype=AMP_DTYPES.get(amp), enabled=amp != "off")
+
+
+def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return a batch's images (channels last) and labels on the device, without waiting for the copies."""
+    images = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
+    return images, batch.labels.to(device, non_blocking=True)
+
+
+def normalize_raw_map(raw_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return float64 (h, w) in [0, 1]: a raw map (any float, 2-D), resized bicubically to (w, h), then min-max.
+
+    A map that is constant or not finite gives all zeros.
+    """
+    score_map = cv2.resize(raw_map.astype(np.float64), size, interpolation=cv2.INTER_CUBIC)
+    low = score_map.min()
+    spread = score_map.max() - low
+    if not np.isfinite(spread) or spread == 0:
+        return np.zeros(size[::-1])
+    return (score_map - low) / spread
+
+
+@dataclass
+class Prediction:
+    """What one image gave: its score map, float64 (crop, crop), and its true class's rank among the logits (0: top)."""
+
+    image_id: str
+    score_map: np.ndarray
+    rank: int
+
+
+def predict(
+    model: nn.Module, loader: torch.utils.data.DataLoader, device: torch.device, amp: str, bad_images: list[str]
+) -> Iterator[Prediction]:
+    """Yield every image's prediction, in the loader's order, from one forward pass.
+
+    Messages of images that could not be read are added to `bad_images`.
+    """
+    model.eval()
+    with torch.inference_mode():
+        for batch in loader:
+            bad_images.extend(batch.bad)
+            if not batch.image_ids:
+                continue
+            images, labels = to_device(batch, device)
+            with autocast(device, amp):
+                outputs = model(images, labels)
+            raw_maps = model.raw_maps(outputs, labels).cpu().numpy()
+            logits = outputs["logits"].float()
+            true_logits = logits.gather(1, labels[:, None])
+            # A class before it with the same logit ranks higher, as in a stable sort; NaN logits rank last.
+            position = torch.arange(logits.shape[1], device=device)
+            ahead = ~(logits <= true_logits) | ((logits == true_logits) & (position < labels[:, None]))
+            ranks = ahead.sum(dim=1).cpu().tolist()
+            size = (images.shape[3], images.shape[2])
+            for image_id, raw_map, rank in zip(batch.image_ids, raw_maps, ranks, strict=True):
+                yield Prediction(image_id, normalize_raw_map(raw_map, size), rank)
+
+
+def save_score_map(scoremap_root: str | os.PathLike, prediction: Prediction) -> None:
+    """Save a score map as `<scoremap_root>/<image_id>.npy`."""
+    save_npy(Path(scoremap_root) / f"{prediction.image_id}.npy", prediction.score_map)
+
+
+@command
+def main() -> None:
+    """Map one split with a checkpoint."""
+    options = parse_options(inference_parser(__doc__))
+    check_machine_options(options)
+    device = resolve_device(options.device, options.amp)
+    checkpoint = read_checkpoint(options.checkpoint)
+    given = {name: options[name] for name in ("dataset_name", "data_root", "metadata_root", "batch_size")}
+    config = Munch({**checkpoint["config"], **{name: value for name, value in given.items() if value is not None}})
+    scoremap_root = Path(options.scoremap_root)
+    if scoremap_root.exists() and any(scoremap_root.rglob("*.npy")):
+        raise InputError(f"--scoremap_root {scoremap_root}: holds score maps already; expected a folder without any")
+    data = load_level(config.metadata_root, config.dataset_name, checkpoint["label_level"], (options.split,))
+    known = {name: label for label, name in enumerate(checkpoint["class_names"])}
+    if unknown := [name for name in data.class_names if name not in known]:
+        raise InputError(
+            f"{options.checkpoint}: was not trained on {len(unknown)} classes of {config.dataset_name} at level "
+            f"{data.level!r}:" + first_names(unknown)
+        )
+    split = data.splits[options.split]
+    split.labels = np.array([known[name] for name in data.class_names])[split.labels]
+    image_root = Path(config.data_root) / config.dataset_name
+    if options.on_bad_image == "stop":
+        require_images(image_root, split.image_ids, options.split, config.dataset_name)
+    model = build_model(config.architecture, config.wsol_method, len(known), large_feature_map=config.large_feature_map)
+    model.load_state_dict(checkpoint["state_dict"])
+    model.to(device, memory_format=torch.channels_last)
+    loader = make_loader(LabeledImages(image_root, split, config.crop_size), config.batch_size, options.workers, device)
+    bad_images: list[str] = []
+    maps = predict(model, loader, device, options.amp, bad_images)
+    top1 = saved = 0
+    for prediction in tqdm(maps, "mapping", len(split.image_ids), disable=None, leave=False):
+        save_score_map(scoremap_root, prediction)
+        saved += 1
+        top1 += prediction.rank == 0
+        if bad_images and options.on_bad_image == "stop":
+            raise InputError(bad_images[0])
+    for message in bad_images:
+        print(f"skipped: {message}")
+    print(f"{saved} score maps of {config.dataset_name} {options.split} in {scoremap_root}, {len(bad_images)} skipped")
+    print(f"top-1 classification {100 * top1 / max(saved, 1):.2f} at level {data.level!r}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,16 @@
+"""Initial weights of layers that no pretrained file fills."""
+
+from torch import nn
+
+
+def initialize(module: nn.Module) -> None:
+    """Xavier-uniform convolutions, linear layers normal(0, 0.01), zero biases; norm layers one and zero."""
+    for layer in module.modules():
+        if isinstance(layer, nn.Conv2d):
+            nn.init.xavier_uniform_(layer.weight)
+        elif isinstance(layer, nn.Linear):
+            nn.init.normal_(layer.weight, 0, 0.01)
+        elif isinstance(layer, nn.BatchNorm2d):
+            nn.init.ones_(layer.weight)
+        if getattr(layer, "bias", None) is not None:
+            nn.init.zeros_(layer.bias)

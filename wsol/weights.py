@@ -1,0 +1,72 @@
+"""Pretrained weights: from a library's download, or from a file given by hand."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from wsol.errors import InputError
+
+CONTAINERS = ("state_dict", "model", "model_state_dict")
+
+
+def read_state_dict(path: str) -> dict[str, torch.Tensor]:
+    """Return the tensors of a .pth, .pt, .tar or .safetensors file; nothing in it is executed."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file of weights (--pretrained_path)")
+    try:
+        if path.endswith(".safetensors"):
+            from safetensors.torch import load_file
+
+            content = load_file(path)
+        else:
+            content = torch.load(path, map_location="cpu", weights_only=True)
+    except Exception as error:  # torch and safetensors raise many kinds for a broken or unsafe file
+        raise InputError(f"{path}: not a file of weights that loads without running code ({error})") from None
+    for name in CONTAINERS:
+        if isinstance(content, dict) and isinstance(content.get(name), dict):
+            content = content[name]
+    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
+        raise InputError(f"{path}: expected a state dict, a mapping of names to tensors")
+    return {_bare(name): value for name, value in content.items()}
+
+
+def _bare(name: str) -> str:
+    """Return an entry's name without what wrappers put before it (DataParallel, and this project's own models)."""
+    for prefix in ("module.", "backbone.", "network."):
+        name = name.removeprefix(prefix)
+    return name
+
+
+def load_file_into(network: nn.Module, path: str, head: str) -> None:
+    """Fill a whole network from a file; layers of its own classifier (names starting with `head`) may be missing or
+    of another size. The names have to agree, or, for a file of another library, all shapes in order."""
+    given = {name: value for name, value in read_state_dict(path).items() if not name.endswith("num_batches_tracked")}
+    own = {name: v for name, v in network.state_dict().items() if not name.endswith("num_batches_tracked")}
+    body = [name for name in own if not name.startswith(head)]
+    if not all(name in given for name in body) and len(given) == len(own):
+        shapes = [tuple(value.shape) for value in given.values()]
+        if shapes == [tuple(value.shape) for value in own.values()]:
+            given = dict(zip(own, given.values(), strict=True))
+    wrong = [name for name in body if name not in given or given[name].shape != own[name].shape]
+    extra = [name for name in given if name not in own and not name.startswith((head, "classifier", "fc."))]
+    if wrong or extra:
+        raise InputError(
+            f"{path}: does not fit the architecture; {len(wrong)} of its {len(body)} entries are missing or of another "
+            f"shape (first: {(wrong or ['none'])[0]}), {len(extra)} are unknown to it (first: {(extra or ['none'])[0]})"
+        )
+    network.load_state_dict({name: given[name] for name in body}, strict=False)
+
+
+def download_into(network: nn.Module, download: Callable[[], dict[str, torch.Tensor]], name: str, source: str) -> None:
+    """Fill a whole network from its library's own weights, or say how to give them by hand."""
+    try:
+        state_dict = download()
+    except Exception as error:  # the libraries' download errors are of many kinds: URLError, OSError, hub errors
+        raise InputError(
+            f"--pretrained TRUE: the ImageNet weights of {name} could not be fetched ({type(error).__name__}). Fetch "
+            f"{source} where there is a network and pass the file as --pretrained_path FILE, or start from random "
+            "weights with --pretrained FALSE"
+        ) from error
+    network.load_state_dict(state_dict)
