@@ -1,0 +1,99 @@
+"""TinyImageNet: 200 ImageNet classes at 64 x 64 with boxes (Stanford CS231n; images under ImageNet's terms).
+
+Training boxes are not used. The official validation images, whose boxes are public, are split evenly per class into
+val and test; the official test images have no public labels.
+"""
+
+import re
+from pathlib import Path
+
+from data_loaders import load_image
+from dataset.layout import Entry, split_by_name, write_metadata
+from dataset.sources import Official, extract
+from wsol.errors import InputError
+
+NAME = "TinyImageNet"
+LEVELS = ("synset",)
+OFFICIAL = (
+    Official(
+        "tiny-imagenet-200.zip",
+        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
+        "90528d7ca1a48142e341f4ef8d21d0de",
+    ),
+)
+TEXTS = ("wnids.txt", "words.txt", "val/val_annotations.txt")
+
+
+def _read_annotations(path: Path) -> dict[str, tuple[str, tuple[int, int, int, int]]]:
+    """Return file name to (synset, box) of val_annotations.txt."""
+    annotations = {}
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+        fields = line.split("\t")
+        if len(fields) != 6 or not all(field.isdecimal() for field in fields[2:]):
+            raise InputError(f"{path}:{number}: {line!r}; expected file, synset, x0, y0, x1, y1, separated by tabs")
+        annotations[fields[0]] = (fields[1], tuple(map(int, fields[2:])))
+    return annotations
+
+
+def _names(folder: Path) -> dict[str, str]:
+    """Return synset to its name, in the order of the synsets; the synset is added where two share a name."""
+    words = dict(line.split("\t", 1) for line in (folder / "words.txt").read_text(encoding="utf-8").splitlines())
+    synsets = sorted((folder / "wnids.txt").read_text(encoding="utf-8").split())
+    names = [words.get(synset, synset) for synset in synsets]
+    return {
+        synset: name if names.count(name) == 1 else f"{name} ({synset})" for synset, name in zip(synsets, names, strict=True)
+    }
+
+
+def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
+    """Lay out images below `folder` and write `metadata`; return what was left out, and why."""
+
+    def text(name: str) -> str | None:
+        return next((text for text in TEXTS if re.search(rf"(?:^|/){re.escape(text)}$", name)), None)
+
+    def image(name: str) -> str | None:
+        if match := re.search(r"(?:^|/)((train/n\d{8}/|val/)images/[^/]+\.JPEG)$", name):
+            wanted = "train" in splits if match[2] != "val/" else {"val", "test"} & set(splits)
+            return match[1] if wanted else None
+        return None
+
+    taken = {name for archive in archives for name in extract(archive, folder, text)}
+    if missing := [name for name in TEXTS if name not in taken]:
+        raise InputError(f"{', '.join(map(str, archives))}: no {missing[0]}; expected the official archive's layout")
+    names = _names(folder)
+    annotations = _read_annotations(folder / "val/val_annotations.txt")
+    images = sorted(name for archive in archives for name in extract(archive, folder, image))
+
+    entries: dict[str, list[Entry]] = {split: [] for split in splits}
+    left_out: list[str] = []
+    if "train" in splits:
+        for name in (name for name in images if name.startswith("train/")):
+            synset = name.split("/")[1]
+            if synset not in names:
+                left_out.append(f"{name}: its synset is not in wnids.txt")
+                continue
+            try:
+                size = load_image(folder / name).size
+            except InputError as error:
+                left_out.append(str(error))
+                continue
+            entries["train"].append(Entry(name, (names[synset],), size))
+    by_synset: dict[str, list[str]] = {}
+    for name in (name for name in images if name.startswith("val/")):
+        file = name.rsplit("/", 1)[-1]
+        if file in annotations:
+            by_synset.setdefault(annotations[file][0], []).append(file)
+        else:
+            left_out.append(f"{name}: not in val_annotations.txt")
+    for synset, files in sorted(by_synset.items()):
+        for split, part in split_by_name(files, {"val": 0.5, "test": 0.5}).items():
+            for file in sorted(part) if split in splits else ():
+                try:
+                    size = load_image(folder / "val/images" / file).size
+                except InputError as error:
+                    left_out.append(str(error))
+                    continue
+                box = annotations[file][1]
+                entries[split].append(Entry(f"val/images/{file}", (names[synset],), size, [box]))
+    write_metadata(metadata, LEVELS, {"synset": list(names.values())}, entries)
+    return left_out

@@ -1,0 +1,339 @@
+"""One experiment: train from image-level labels at one label level, map, score.
+
+    python main.py                                            # Toy, about a minute on two cores
+    python main.py --dataset_name OxfordPet --label_level species --experiment_name pets \\
+        --architecture timm:tf_efficientnet_lite0 --pretrained_path weights.pth
+    python main.py --config train_log/pets/config.yaml --experiment_name pets_again
+
+Validates before training and after every epoch, evaluates the test split once at the end, and writes
+train_log/<experiment_name>/: config.yaml, log.txt, metrics.jsonl, checkpoints, scoremaps/, results.json (docs/runs.md).
+"""
+
+import json
+import logging
+import math
+import shutil
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from munch import Munch
+from torch import nn
+from tqdm import tqdm
+
+from config import LOG_ROOT, get_config, write_config
+from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, require_images
+from dataset import toy
+from evaluation import SplitEvaluator, format_results, headline, rescoring_command
+from inference import autocast, predict, resolve_device, save_score_map, to_device
+from wsol import build_model
+from wsol.checkpoints import read_checkpoint, write_checkpoint
+from wsol.errors import InputError, command
+from wsol.files import write_json, write_text
+from wsol.metadata import LevelData
+
+logger = logging.getLogger("wsol")
+LOC_IOU = 50  # the IoU threshold, in percent, of Top-1 and Top-5 Loc
+
+
+@dataclass
+class Experiment:
+    """What a run is made of; `bad_images` grows while it runs."""
+
+    config: Munch
+    folder: Path
+    device: torch.device
+    data: LevelData
+    model: nn.Module
+    optimizer: torch.optim.Optimizer
+    loaders: dict[str, torch.utils.data.DataLoader]
+    shuffle: EpochShuffle
+    bad_images: list[str] = field(default_factory=list)
+    metrics: list[dict] = field(default_factory=list)
+
+
+def new_folder(config: Mapping) -> Path:
+    """Return the run's folder, made now; one that exists is an error, or replaced with --override_cache."""
+    folder = Path(LOG_ROOT) / config["experiment_name"]
+    if folder.exists():
+        if not config["override_cache"]:
+            raise InputError(
+                f"{folder} exists; expected a new --experiment_name, or --override_cache TRUE to replace that run"
+            )
+        if any(folder.iterdir()) and not (folder / "config.yaml").is_file():
+            raise InputError(f"{folder} is not the folder of one run (no config.yaml), so it is not replaced")
+        shutil.rmtree(folder)
+    folder.mkdir(parents=True)
+    return folder
+
+
+def start_logging(folder: Path) -> None:
+    """Log to standard output and to the run's log.txt."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[logging.StreamHandler(sys.stdout), logging.FileHandler(folder / "log.txt", encoding="utf-8")],
+        force=True,
+    )
+
+
+def build(config: Munch) -> Experiment:
+    """Read the data, build the model, then make the run's folder: nothing is written before all is checked."""
+    device = resolve_device(config.device, config.amp)
+    if config.dataset_name == toy.NAME:
+        toy.prepare(config.data_root, config.metadata_root)
+    splits = ("train", "val", "test") if config.eval_test else ("train", "val")
+    data = load_level(
+        config.metadata_root,
+        config.dataset_name,
+        config.label_level,
+        splits,
+        config.proxy_training_set,
+        config.num_val_sample_per_class,
+        config.num_train_sample_per_class,
+        config.seed,
+    )
+    config.label_level = data.level
+    if len(data.class_names) < 2:
+        raise InputError(
+            f"--label_level {data.level}: {config.dataset_name} has one class at this level; expected two or more"
+        )
+    image_root = Path(config.data_root) / config.dataset_name
+    datasets = {name: LabeledImages(image_root, split, config.crop_size) for name, split in data.splits.items()}
+    datasets["train"].resize_size = config.resize_size
+    for name, split in data.splits.items():
+        if config.on_bad_image == "stop":
+            require_images(image_root, split.image_ids, name, config.dataset_name)
+        if name != "train":
+            split_evaluator(config, data, name)  # refuses metadata without the truth before anything is trained
+
+    torch.manual_seed(config.seed)
+    model = build_model(
+        config.architecture,
+        config.wsol_method,
+        len(data.class_names),
+        large_feature_map=config.large_feature_map,
+        pretrained=config.pretrained,
+        pretrained_path=config.pretrained_path,
+    ).to(device, memory_format=torch.channels_last)
+    optimizer = torch.optim.SGD(
+        model.parameter_groups(config.lr, config.lr_classifier_ratio),
+        momentum=config.momentum,
+        weight_decay=config.weight_decay,
+        nesterov=config.momentum > 0,
+        fused=device.type == "cuda",  # keeps fp16's overflow check on the device
+    )
+    shuffle = EpochShuffle(len(datasets["train"]), config.seed)
+    loaders = {
+        name: make_loader(dataset, config.batch_size, config.workers, device, shuffle if name == "train" else None)
+        for name, dataset in datasets.items()
+    }
+    return Experiment(config, new_folder(config), device, data, model, optimizer, loaders, shuffle)
+
+
+def split_evaluator(config: Munch, data: LevelData, split: str) -> SplitEvaluator:
+    """Return a fresh evaluator of the split's images at this label level."""
+    return SplitEvaluator(
+        config.metadata_root,
+        config.mask_root,
+        config.dataset_name,
+        split,
+        config.cam_curve_interval,
+        config.iou_threshold_list,
+        config.multi_contour_eval,
+        data.splits[split].image_ids,
+    )
+
+
+def handle_bad_images(run: Experiment, bad: list[str]) -> None:
+    """Stop at images that could not be read, or count each once and say so."""
+    if bad and run.config.on_bad_image == "stop":
+        raise InputError(f"{bad[0]} (--on_bad_image skip leaves such images out)")
+    for message in bad:
+        if message not in run.bad_images:
+            logger.warning("skipped: %s", message)
+            run.bad_images.append(message)
+
+
+def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -> dict:
+    """Train on every image once; return the mean loss and the accuracy in percent, read once, at the end."""
+    run.shuffle.epoch = epoch
+    if epoch % run.config.lr_decay_frequency == 0:
+        for group in run.optimizer.param_groups:
+            group["lr"] *= 0.1
+    run.model.train()
+    totals = torch.zeros(3, dtype=torch.float64 if run.device.type == "cpu" else torch.float32, device=run.device)
+    for batch in tqdm(run.loaders["train"], f"epoch {epoch}", disable=None, leave=False):
+        handle_bad_images(run, batch.bad)
+        if not batch.image_ids:
+            continue
+        images, labels = to_device(batch, run.device)
+        with autocast(run.device, run.config.amp):
+            outputs = run.model(images, labels)
+            loss = run.model.loss(outputs, labels)
+        run.optimizer.zero_grad(set_to_none=True)
+        scaler.scale(loss).backward()
+        scaler.step(run.optimizer)
+        scaler.update()
+        right = (outputs["logits"].detach().argmax(dim=1) == labels).sum()
+        totals += torch.stack([loss.detach() * len(labels), right, torch.ones_like(loss) * len(labels)])
+    loss, right, count = totals.tolist()
+    if not math.isfinite(loss):
+        logger.warning("the training loss of epoch %d is not finite; a smaller --lr may help", epoch)
+        loss = None
+    return {
+        "loss": loss and loss / max(count, 1),
+        "top1_cls": 100 * right / max(count, 1),
+        "lr": run.optimizer.param_groups[0]["lr"],
+    }
+
+
+def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, SplitEvaluator]:
+    """Return a split's metrics in percent, and its evaluator; one forward pass gives both accuracy and maps."""
+    evaluator = split_evaluator(run.config, run.data, split)
+    bad: list[str] = []
+    ranks: dict[str, int] = {}
+    predictions = predict(run.model, run.loaders[split], run.device, run.config.amp, bad)
+    for prediction in tqdm(predictions, split, len(evaluator.image_ids), disable=None, leave=False):
+        handle_bad_images(run, bad)
+        evaluator.accumulate(prediction.score_map, prediction.image_id)
+        ranks[prediction.image_id] = prediction.rank
+        if save:
+            save_score_map(run.folder / "scoremaps", prediction)
+    handle_bad_images(run, bad)
+    if not ranks:
+        raise InputError(f"no image of the {split} split could be read")
+    results = evaluator.results()
+    rank = np.array(list(ranks.values()))
+    localized = np.zeros(len(rank), dtype=bool)
+    if has_loc := evaluator.boxes is not None and LOC_IOU in evaluator.boxes.iou_threshold_list:
+        right = evaluator.boxes.correct_at(LOC_IOU, evaluator.boxes.best_index(LOC_IOU))
+        localized = np.array([right[image_id] for image_id in ranks])
+    for k in (1, 5):
+        results["counts"][f"top{k}_cls"] = int((rank < k).sum())
+        results["counts"][f"top{k}_loc"] = int(((rank < k) & localized).sum()) if has_loc else None
+        results[f"top{k}_cls"] = 100 * results["counts"][f"top{k}_cls"] / len(rank)
+        results[f"top{k}_loc"] = 100 * results["counts"][f"top{k}_loc"] / len(rank) if has_loc else None
+    results["counts"]["skipped_images"] = len(bad)
+    return results, evaluator
+
+
+def record(run: Experiment, epoch: int, split: str, results: Mapping) -> None:
+    """Add one line to metrics.jsonl; the file is written whole each time."""
+    run.metrics.append({"epoch": epoch, "split": split, **results})
+    lines = [json.dumps(line, allow_nan=False) for line in run.metrics]
+    write_text(run.folder / "metrics.jsonl", "\n".join(lines) + "\n")
+    figures = {name: value for name, value in results.items() if isinstance(value, float)}
+    figures |= {f"MaxBoxAcc{iou}": value for iou, value in (results.get("MaxBoxAcc") or {}).items()}
+    logger.info("epoch %d %s: %s", epoch, split, ", ".join(f"{name} {value:.5g}" for name, value in figures.items()))
+
+
+def save_checkpoint(run: Experiment, name: str, epoch: int, val: Mapping) -> None:
+    """Write best_ or last_checkpoint.pth.tar, with the score-map thresholds that val chose."""
+    write_checkpoint(
+        run.folder / f"{name}_checkpoint.pth.tar",
+        {
+            "architecture": run.config.architecture,
+            "epoch": epoch,
+            "state_dict": run.model.state_dict(),
+            "optimizer": run.optimizer.state_dict(),
+            "config": dict(run.config),
+            "label_level": run.data.level,
+            "class_names": run.data.class_names,
+            "score_map_thresholds": val.get("best_threshold"),
+        },
+    )
+
+
+def train(run: Experiment) -> None:
+    """Validate, then train and validate every epoch, keeping the last and the best checkpoint."""
+    scaler = torch.amp.GradScaler(run.device.type, enabled=run.config.amp == "fp16")
+    best = -math.inf
+    for epoch in range(run.config.epochs + 1):
+        if epoch:
+            record(run, epoch, "train", train_one_epoch(run, epoch, scaler))
+        results, _ = evaluate(run, "val")
+        record(run, epoch, "val", results)
+        save_checkpoint(run, "last", epoch, results)
+        if (figure := headline(results, run.config.multi_iou_eval)) > best:
+            best = figure
+            save_checkpoint(run, "best", epoch, results)
+
+
+def results_at_val_thresholds(val: SplitEvaluator, other: SplitEvaluator) -> dict:
+    """Return box accuracies of a split at the score-map thresholds that val chose, one per IoU threshold."""
+    if val.boxes is None or other.boxes is None:
+        return {"MaxBoxAccV2_at_val_threshold": None, "MaxBoxAcc_at_val_threshold": None}
+    accuracies = {
+        str(iou): 100.0 * int(other.boxes.num_correct[iou][val.boxes.best_index(iou)]) / other.boxes.cnt
+        for iou in val.boxes.iou_threshold_list
+    }
+    mean = float(np.mean(list(accuracies.values()))) if val.boxes.multi_contour_eval else None
+    return {"MaxBoxAccV2_at_val_threshold": mean, "MaxBoxAcc_at_val_threshold": accuracies}
+
+
+def final_evaluation(run: Experiment) -> dict:
+    """Evaluate the chosen checkpoint on val and, once, on test; return what results.json holds."""
+    kind = run.config.eval_checkpoint_type
+    checkpoint = read_checkpoint(run.folder / f"{kind}_checkpoint.pth.tar")
+    run.model.load_state_dict(checkpoint["state_dict"])
+    results = {
+        "dataset_name": run.config.dataset_name,
+        "label_level": run.data.level,
+        "num_classes": len(run.data.class_names),
+        "checkpoint": {"type": kind, "epoch": checkpoint["epoch"]},
+    }
+    evaluators = {}
+    for split in (name for name in run.data.splits if name != "train"):
+        save = run.config.save_scoremaps in (split, "both")
+        split_results, evaluators[split] = evaluate(run, split, save)
+        results[split] = split_results | results_at_val_thresholds(evaluators["val"], evaluators[split])
+        logger.info("%s, %s checkpoint (epoch %d):", split, kind, checkpoint["epoch"])
+        accuracy = f"top-1 classification  {split_results['top1_cls']:.2f}"
+        for line in [*format_results(split_results).split("\n"), accuracy]:
+            logger.info("  %s", line)
+        if save:
+            id_list = None
+            if run.data.splits[split].subset or split_results["counts"]["skipped_images"]:
+                id_list = run.folder / f"{split}_image_ids.txt"
+                write_text(id_list, "\n".join(evaluators[split].scored_ids) + "\n")
+            logger.info("  score again: %s", rescoring_command(run.config, run.folder / "scoremaps", split, id_list))
+    return results
+
+
+@command
+def main() -> None:
+    """Run one experiment."""
+    config, notes = get_config(description=__doc__)
+    torch.use_deterministic_algorithms(True, warn_only=True)
+    run = build(config)
+    start_logging(run.folder)
+    write_config(config, run.folder / "config.yaml")
+    for note in (*notes, *run.data.notes):
+        logger.info(note)
+    sizes = ", ".join(f"{len(split.image_ids)} {name}" for name, split in run.data.splits.items())
+    logger.info(
+        "%s at level %s (of %s): %d classes, %s images; %s %s on %s",
+        config.dataset_name,
+        run.data.level,
+        ", ".join(run.data.levels),
+        len(run.data.class_names),
+        sizes,
+        config.architecture,
+        config.wsol_method,
+        run.device,
+    )
+    train(run)
+    results = final_evaluation(run)
+    if run.bad_images:
+        logger.warning("%d images could not be read and were skipped", len(run.bad_images))
+    write_json(run.folder / "results.json", results)
+    logger.info("written: %s", run.folder / "results.json")
+
+
+if __name__ == "__main__":
+    main()
