@@ -1,0 +1,237 @@
+"""The helper of sweep_granularity.sh: which levels are still to run, and the table, plot and examples of finished ones.
+
+    python scripts/granularity.py plan   [main.py options]    # "level experiment" lines of what is not finished
+    python scripts/granularity.py report [main.py options]    # reads results.json of every level
+
+In: main.py's options, whose --experiment_name names the sweep. Out: train_log/<sweep>/granularity.{md,csv,png} and
+examples.png.
+"""
+
+import csv
+import io
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import yaml
+from munch import Munch
+
+from config import LOG_ROOT, get_config
+from dataset import toy
+from evaluation import SplitEvaluator
+from wsol.boxes import candidate_boxes, resize_bbox
+from wsol.errors import InputError, command
+from wsol.files import whole_file, write_text
+from wsol.metadata import LevelData, load_level
+
+# Options that change how a run is done, not what it gives.
+NOT_COMPARED = ("experiment_name", "label_level", "override_cache", "workers", "device")
+EXAMPLES = 6
+
+
+def sweep_folder(config: Munch, given_name: bool) -> Path:
+    """Return train_log/<experiment_name>, or train_log/<dataset>_granularity where no name was given."""
+    return Path(LOG_ROOT) / (config.experiment_name if given_name else f"{config.dataset_name}_granularity")
+
+
+def trainable_levels(config: Munch, splits: Sequence[str]) -> dict[str, LevelData]:
+    """Return the data set at every level with two classes or more, finest first."""
+    if config.dataset_name == toy.NAME:
+        toy.prepare(config.data_root, config.metadata_root)
+    options = (config.proxy_training_set, config.num_val_sample_per_class, config.num_train_sample_per_class, config.seed)
+    finest = load_level(config.metadata_root, config.dataset_name, None, splits, *options)
+    levels = {
+        level: load_level(config.metadata_root, config.dataset_name, level, splits, *options) for level in finest.levels
+    }
+    return {level: data for level, data in levels.items() if len(data.class_names) > 1}
+
+
+def is_finished(folder: Path, config: Munch) -> bool:
+    """Tell whether a level's run has its results; results of other options are refused, not reused."""
+    if not (folder / "results.json").is_file():
+        return False
+    saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
+    differing = [
+        f"{name} was {saved.get(name)}, now {value}"
+        for name, value in config.items()
+        if name not in NOT_COMPARED and saved.get(name) != value
+    ]
+    if differing and not config.override_cache:
+        raise InputError(
+            f"{folder} is a finished run with other options ({'; '.join(differing)}); expected another "
+            "--experiment_name, or --override_cache TRUE to train anew"
+        )
+    return not config.override_cache
+
+
+def plan(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
+    """Print "level experiment" for every level that is not finished."""
+    for level in levels:
+        if is_finished(folder / level, config):
+            print(f"{level}: finished before, skipped", file=sys.stderr)
+        else:
+            print(level, (folder / level).relative_to(LOG_ROOT))
+
+
+def center_results(config: Munch, split: str, image_ids: list[str]) -> dict:
+    """Return the Center baseline's metrics on the same images and map size."""
+    evaluator = SplitEvaluator(
+        config.metadata_root,
+        config.mask_root,
+        config.dataset_name,
+        split,
+        config.cam_curve_interval,
+        config.iou_threshold_list,
+        config.multi_contour_eval,
+        image_ids,
+    )
+    evaluator.accumulate_center(config.crop_size)
+    return evaluator.results()
+
+
+def table_rows(config: Munch, split: str, levels: dict[str, LevelData], results: dict[str, dict]) -> list[dict]:
+    """Return one row a level, finest first, then Center's (one for each set of images, where levels leave some out)."""
+
+    def row(name: str, num_classes: int | None, figures: dict) -> dict:
+        accuracies = {f"MaxBoxAcc{iou}": value for iou, value in (figures["MaxBoxAcc"] or {}).items()}
+        both = {"MaxBoxAccV2": figures["MaxBoxAccV2"], **accuracies, "PxAP": figures["PxAP"]}
+        return {"level": name, "classes": num_classes, **both, "top1_cls": figures.get("top1_cls")}
+
+    rows = [row(level, len(data.class_names), results[level][split]) for level, data in levels.items()]
+    image_sets: dict[tuple[str, ...], list[str]] = {}
+    for level, data in levels.items():
+        image_sets.setdefault(tuple(data.splits[split].image_ids), []).append(level)
+    for image_ids, same in image_sets.items():
+        name = "Center" if len(image_sets) == 1 else f"Center ({', '.join(same)})"
+        rows.append(row(name, None, center_results(config, split, list(image_ids))))
+    return rows
+
+
+def format_table(rows: list[dict]) -> str:
+    """Return rows as a Markdown table, percent with one decimal; columns without any figure are left out."""
+    columns = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+
+    def cell(value: object) -> str:
+        return "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+
+    cells = [columns, *([cell(row[name]) for name in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in cells]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
+def plot(rows: list[dict], title: str, path: Path) -> None:
+    """Plot the metrics against the level, Center's as dashed lines, top-1 classification on the same percent axis."""
+    from matplotlib.figure import Figure
+
+    figure = Figure(figsize=(7, 4.5), layout="constrained")
+    axes = figure.add_subplot()
+    levels = [row for row in rows if row["classes"] is not None]
+    center = rows[len(levels)]
+    for name in (name for name in rows[0] if name not in ("level", "classes") and rows[0][name] is not None):
+        color = f"C{len(axes.lines) // 2}"
+        style = ":" if name == "top1_cls" else "-"
+        axes.plot(
+            [row["level"] for row in levels], [row[name] for row in levels], style, marker="o", color=color, label=name
+        )
+        axes.axhline(center[name] if center[name] is not None else np.nan, color=color, linestyle="--", linewidth=0.8)
+    axes.set(title=f"{title}\n(dashed: Center)", xlabel="label level trained on, finest first", ylabel="percent")
+    axes.set_ylim(0, 100)
+    axes.grid(alpha=0.3)
+    figure.legend(loc="outside right upper", fontsize="small")
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=130)
+
+
+def examples(
+    config: Munch, split: str, folder: Path, levels: dict[str, LevelData], results: dict[str, dict], path: Path
+) -> None:
+    """Draw a few images against levels: each level's score map, the true boxes and the predicted one.
+
+    The predicted box is the largest contour's at the score-map threshold that val chose for IoU 50 (the first IoU
+    threshold where 50 is not among them).
+    """
+    from matplotlib.figure import Figure
+    from matplotlib.patches import Rectangle
+
+    from data_loaders import load_image
+
+    shared = set.intersection(*(set(data.splits[split].image_ids) for data in levels.values()))
+    candidates = [image_id for image_id in next(iter(levels.values())).splits[split].image_ids if image_id in shared]
+    chosen = candidates[:: max(1, len(candidates) // EXAMPLES)][:EXAMPLES]
+    evaluator = SplitEvaluator(config.metadata_root, config.mask_root, config.dataset_name, split, 0.1, [50], False, chosen)
+    side = config.crop_size
+    figure = Figure(figsize=(2 * (len(levels) + 1), 2 * len(chosen) + 0.6), layout="constrained")
+    grid = figure.subplots(len(chosen), len(levels) + 1, squeeze=False)
+    for line, image_id in zip(grid, chosen, strict=True):
+        image = load_image(Path(config.data_root) / config.dataset_name / image_id).resize((side, side))
+        true_boxes = []
+        if evaluator.boxes:
+            size = evaluator.boxes.image_sizes[image_id]
+            true_boxes = [resize_bbox(b, size, (side, side)) for b in evaluator.boxes.original_bboxes[image_id]]
+        for axes, level in zip(line, [None, *levels], strict=True):
+            axes.imshow(image)
+            axes.set(xticks=[], yticks=[])
+            boxes = [(box, "lime") for box in true_boxes]
+            if level:
+                score_map = np.load(folder / level / "scoremaps" / f"{image_id}.npy", allow_pickle=False)
+                axes.imshow(score_map, cmap="jet", alpha=0.5, vmin=0, vmax=1)
+                thresholds = results[level]["val"].get("best_threshold")
+                if thresholds:
+                    threshold = thresholds.get("50", next(iter(thresholds.values())))
+                    boxes.append((candidate_boxes(score_map, [threshold], False).boxes[0], "red"))
+            for (x0, y0, x1, y1), color in boxes:
+                axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=1.5))
+    for axes, name in zip(grid[0], ["image", *levels], strict=True):
+        axes.set_title(name, fontsize="small")
+    figure.suptitle(f"{config.dataset_name} {split}: true boxes green, predicted red", fontsize="medium")
+    with whole_file(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=110)
+
+
+def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
+    """Print and write the table, the plot and the page of examples."""
+    missing = [level for level in levels if not (folder / level / "results.json").is_file()]
+    if missing:
+        raise InputError(f"{folder}: no results.json yet of the levels {', '.join(missing)}")
+    results = {level: json.loads((folder / level / "results.json").read_text(encoding="utf-8")) for level in levels}
+    split = "test" if config.eval_test else "val"
+    rows = table_rows(config, split, levels, results)
+    title = f"{config.dataset_name} {split}, {config.architecture} {config.wsol_method}"
+    text = format_table(rows)
+    print(f"\n{title}\n\n{text}\n")
+    write_text(folder / "granularity.md", f"{title}\n\n{text}\n")
+    buffer = io.StringIO()
+    writer = csv.DictWriter(buffer, rows[0], lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_text(folder / "granularity.csv", buffer.getvalue())
+    plot(rows, title, folder / "granularity.png")
+    written = ["granularity.md", "granularity.csv", "granularity.png"]
+    if config.save_scoremaps in (split, "both"):
+        examples(config, split, folder, levels, results, folder / "examples.png")
+        written.append("examples.png")
+    print(f"written to {folder}: {', '.join(written)}")
+
+
+@command
+def main() -> None:
+    """Plan or report one sweep."""
+    actions = {"plan": plan, "report": report}
+    if len(sys.argv) < 2 or sys.argv[1] not in actions:
+        raise InputError(f"expected one of {', '.join(actions)}, then main.py options")
+    argv = sys.argv[2:]
+    if any(word.split("=")[0] == "--label_level" for word in argv):
+        raise InputError("--label_level: a sweep runs every level; use main.py for one")
+    config, _ = get_config(argv)
+    given_name = any(word.split("=")[0] == "--experiment_name" for word in argv)
+    splits = ("train", "val", "test") if config.eval_test else ("train", "val")
+    actions[sys.argv[1]](config, sweep_folder(config, given_name), trainable_levels(config, splits))
+
+
+if __name__ == "__main__":
+    main()
