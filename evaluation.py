@@ -9,6 +9,7 @@ semantics are those of wsolevaluation (Choe et al., CVPR 2020; docs/evaluation.m
 """
 
 import os
+import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -402,14 +403,16 @@ def evaluate_wsol(
     return headline(evaluator.results(), multi_iou_eval)
 
 
-def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: str, id_list: str | None) -> str:
+def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: str, image_list: str | None) -> str:
     """Return the command line that scores a run's saved maps with the run's own options."""
-    words = ["python evaluation.py", f"--scoremap_root {scoremap_root}"]
-    words += [f"--{name} {config[name]}" for name in ("metadata_root", "mask_root", "dataset_name")]
-    words += [f"--split {split}", f"--cam_curve_interval {config['cam_curve_interval']}"]
-    words += [f"--{name} {config[name]}" for name in ("multi_contour_eval", "multi_iou_eval")]
-    words.append("--iou_threshold_list " + " ".join(map(str, config["iou_threshold_list"])))
-    return " ".join(words + ([f"--image_list {id_list}"] if id_list else []))
+    copied = ("metadata_root", "mask_root", "dataset_name", "cam_curve_interval", "multi_contour_eval", "multi_iou_eval")
+    options = {"scoremap_root": scoremap_root, "split": split, **{name: config[name] for name in copied}}
+    if image_list:
+        options["image_list"] = image_list
+    words = ["python", "evaluation.py"]
+    for name, value in options.items():
+        words += [f"--{name}", str(value)]
+    return shlex.join([*words, "--iou_threshold_list", *map(str, config["iou_threshold_list"])])
 
 
 @command

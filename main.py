@@ -249,19 +249,25 @@ def save_checkpoint(run: Experiment, name: str, epoch: int, val: Mapping) -> Non
     )
 
 
-def train(run: Experiment) -> None:
-    """Validate, then train and validate every epoch, keeping the last and the best checkpoint."""
-    scaler = torch.amp.GradScaler(run.device.type, enabled=run.config.amp == "fp16")
+def train(run: Experiment) -> dict[str, tuple[dict, SplitEvaluator]]:
+    """Validate, then train and validate every epoch, keeping the last and the best checkpoint; return the validation
+    of each. Validation maps are saved here where the last checkpoint's are wanted."""
+    config = run.config
+    scaler = torch.amp.GradScaler(run.device.type, enabled=config.amp == "fp16")
+    save_last = config.eval_checkpoint_type == "last" and config.save_scoremaps in ("val", "both")
     best = -math.inf
-    for epoch in range(run.config.epochs + 1):
+    validation = {}
+    for epoch in range(config.epochs + 1):
         if epoch:
             record(run, epoch, "train", train_one_epoch(run, epoch, scaler))
-        results, _ = evaluate(run, "val")
+        validation["last"] = results, _ = evaluate(run, "val", save_last and epoch == config.epochs)
         record(run, epoch, "val", results)
         save_checkpoint(run, "last", epoch, results)
-        if (figure := headline(results, run.config.multi_iou_eval)) > best:
+        if (figure := headline(results, config.multi_iou_eval)) > best:
             best = figure
+            validation["best"] = validation["last"]
             save_checkpoint(run, "best", epoch, results)
+    return validation
 
 
 def results_at_val_thresholds(val: SplitEvaluator, other: SplitEvaluator) -> dict:
@@ -276,8 +282,11 @@ def results_at_val_thresholds(val: SplitEvaluator, other: SplitEvaluator) -> dic
     return {"MaxBoxAccV2_at_val_threshold": mean, "MaxBoxAcc_at_val_threshold": accuracies}
 
 
-def final_evaluation(run: Experiment) -> dict:
-    """Evaluate the chosen checkpoint on val and, once, on test; return what results.json holds."""
+def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, SplitEvaluator]]) -> dict:
+    """Evaluate the chosen checkpoint, on test once; return what results.json holds.
+
+    Val is not run again, unless for the maps of the best checkpoint.
+    """
     kind = run.config.eval_checkpoint_type
     checkpoint = read_checkpoint(run.folder / f"{kind}_checkpoint.pth.tar")
     run.model.load_state_dict(checkpoint["state_dict"])
@@ -290,7 +299,8 @@ def final_evaluation(run: Experiment) -> dict:
     evaluators = {}
     for split in (name for name in run.data.splits if name != "train"):
         save = run.config.save_scoremaps in (split, "both")
-        split_results, evaluators[split] = evaluate(run, split, save)
+        again = split != "val" or (save and kind == "best")
+        split_results, evaluators[split] = evaluate(run, split, save) if again else validation[kind]
         results[split] = split_results | results_at_val_thresholds(evaluators["val"], evaluators[split])
         logger.info("%s, %s checkpoint (epoch %d):", split, kind, checkpoint["epoch"])
         accuracy = f"top-1 classification  {split_results['top1_cls']:.2f}"
@@ -309,8 +319,10 @@ def final_evaluation(run: Experiment) -> dict:
 def main() -> None:
     """Run one experiment."""
     config, notes = get_config(description=__doc__)
-    torch.use_deterministic_algorithms(True, warn_only=True)
     run = build(config)
+    if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
+        torch.use_deterministic_algorithms(True)
+        torch.utils.deterministic.fill_uninitialized_memory = False
     start_logging(run.folder)
     write_config(config, run.folder / "config.yaml")
     for note in (*notes, *run.data.notes):
@@ -327,8 +339,7 @@ def main() -> None:
         config.wsol_method,
         run.device,
     )
-    train(run)
-    results = final_evaluation(run)
+    results = final_evaluation(run, train(run))
     if run.bad_images:
         logger.warning("%d images could not be read and were skipped", len(run.bad_images))
     write_json(run.folder / "results.json", results)

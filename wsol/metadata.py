@@ -71,8 +71,9 @@ def get_image_ids(metadata: Mapping, proxy: bool = False) -> list[str]:
     path = metadata["image_ids_proxy" if proxy else "image_ids"]
     ids: dict[str, None] = {}
     for number, line in enumerate(_lines(path), 1):
-        _check_inside(path, number, line)
-        _unique(path, number, ids, line)
+        if line in ids or not line or line[0] == "/" or ".." in line:
+            _check_inside(path, number, line)
+            _unique(path, number, ids, line)
         ids[line] = None
     return list(ids)
 
@@ -85,7 +86,8 @@ def get_class_labels(metadata: Mapping) -> dict[str, int]:
         image_id, _, label = line.rpartition(",")
         if not (image_id and label.isdecimal()):
             raise MetadataError(f"{path}:{number}: {line!r}; expected path,label with a label of 0 or more")
-        _unique(path, number, labels, image_id)
+        if image_id in labels:
+            _unique(path, number, labels, image_id)
         labels[image_id] = int(label)
     return labels
 

@@ -1,0 +1,151 @@
+import pytest
+
+from config import boolean, get_config, write_config
+from conftest import run
+from wsol.errors import InputError
+
+OPENIMAGES = (
+    "--dataset_name OpenImages --architecture resnet50 --wsol_method cam --experiment_name OpenImages_resnet50_CAM "
+    "--pretrained TRUE --num_val_sample_per_class 5 --large_feature_map FALSE --batch_size 32 --epochs 10 "
+    "--lr 0.00227913316 --lr_decay_frequency 3 --weight_decay 5.00E-04 --override_cache FALSE --workers 4 "
+    "--box_v2_metric True --iou_threshold_list 30 50 70 --eval_checkpoint_type last"
+)
+
+
+@pytest.mark.parametrize("text", ["true", "YES", "t", "Y", "1"])
+def test_truth(text):
+    assert boolean(text)
+    assert get_config(["--override_cache", text])[0].override_cache
+
+
+@pytest.mark.parametrize("text", ["False", "no", "F", "n", "0"])
+def test_falsehood(text):
+    assert not boolean(text)
+    assert not get_config(["--eval_test", text])[0].eval_test
+
+
+def test_a_boolean_without_a_value_is_true_and_nonsense_is_refused(capsys):
+    assert get_config(["--large_feature_map", "--seed", "3"])[0].large_feature_map
+    with pytest.raises(SystemExit) as caught:
+        get_config(["--pretrained", "maybe"])
+    assert caught.value.code == 2
+    assert "neither true nor false" in capsys.readouterr().err
+
+
+def test_a_published_command_is_understood():
+    config, notes = get_config(OPENIMAGES.split())
+    assert (config.lr, config.weight_decay, config.num_val_sample_per_class) == (0.00227913316, 5e-4, 5)
+    assert (config.multi_contour_eval, config.multi_iou_eval, config.momentum) == (True, True, 0.9)
+    assert notes == []
+
+
+def test_defaults_are_those_of_wsolevaluation():
+    config, _ = get_config(["--dataset_name", "CUB"])
+    expected = {
+        "experiment_name": "test_case",
+        "override_cache": False,
+        "workers": 4,
+        "data_root": "dataset/",
+        "metadata_root": "metadata/",
+        "mask_root": "dataset/",
+        "proxy_training_set": False,
+        "num_val_sample_per_class": 0,
+        "architecture": "resnet50",
+        "epochs": 40,
+        "pretrained": True,
+        "cam_curve_interval": 0.001,
+        "resize_size": 256,
+        "crop_size": 224,
+        "iou_threshold_list": [30, 50, 70],
+        "eval_checkpoint_type": "last",
+        "box_v2_metric": True,
+        "batch_size": 64,
+        "lr": 0.01,
+        "lr_decay_frequency": 30,
+        "lr_classifier_ratio": 10,
+        "momentum": 0.9,
+        "weight_decay": 1e-4,
+        "large_feature_map": False,
+        "wsol_method": "cam",
+        "amp": "off",
+    }
+    assert {name: config[name] for name in expected} == expected
+
+
+def test_box_v2_metric_sets_both_flags_to_its_own_value_and_says_so():
+    config, notes = get_config(["--box_v2_metric", "F", "--multi_iou_eval", "T"])
+    assert (config.multi_contour_eval, config.multi_iou_eval) == (False, False)
+    assert any("--multi_iou_eval True has no effect" in note for note in notes)
+
+
+def test_command_line_wins_over_yaml_over_preset_over_default(tmp_path):
+    (tmp_path / "c.yaml").write_text("lr: 0.5\nepochs: 3\niou_threshold_list: [50]\neval_test: no\nmomentum: 0\n")
+    config, notes = get_config(["--config", str(tmp_path / "c.yaml"), "--epochs", "2"])
+    assert (config.epochs, config.lr, config.iou_threshold_list, config.eval_test) == (2, 0.5, [50], False)
+    assert config.architecture == "resnet18"
+    assert config.momentum == 0
+    assert config.weight_decay == 1e-4
+    assert "Toy's own preset: architecture resnet18" in notes[0]
+    assert "lr 0.01," not in notes[0]
+
+
+def test_a_written_configuration_reads_back_the_same(tmp_path):
+    config, _ = get_config(["--lr", "1e-5", "--iou_threshold_list", "50", "90", "--label_level", "genus"])
+    write_config(config, tmp_path / "config.yaml")
+    again, _ = get_config(["--config", str(tmp_path / "config.yaml")])
+    assert again == config
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("batchsize: 3", r"unknown option 'batchsize'; did you mean batch_size\?"),
+        ("zzz: 3", r"unknown option 'zzz'; known: experiment_name"),
+        ("epochs: many", r"epochs: 'many' does not fit"),
+        ("epochs: [1, 2]", r"epochs: \[1, 2\] does not fit \(a single value\)"),
+        ("iou_threshold_list: 50", r"does not fit \(a list\)"),
+        ("amp: fp8", r"does not fit \(one of off, bf16, fp16\)"),
+        ("- a\n- b", "expected lines of 'option: value'"),
+        ("a: [", "not a readable YAML file"),
+        ("a: !!python/object/apply:os.system ['true']", "not a readable YAML file"),
+    ],
+)
+def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
+    (tmp_path / "c.yaml").write_text(text)
+    with pytest.raises(InputError, match=message):
+        get_config(["--config", str(tmp_path / "c.yaml")])
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--crop_size 300 --resize_size 200", "--resize_size 200: expected at least --crop_size 300"),
+        ("--batch_size 0", "--batch_size 0: expected 1 or more"),
+        ("--workers -1", "--workers -1: expected 0 or more"),
+        ("--lr 0", "--lr 0.0: expected more than 0"),
+        ("--lr nan", "--lr nan: expected more than 0"),
+        ("--momentum 1", "--momentum 1.0: expected 0 or more, less than 1"),
+        ("--seed -3", "--seed -3: expected 0 or more"),
+        ("--cam_curve_interval 0", "--cam_curve_interval 0.0: expected more than 0, at most 1"),
+        ("--iou_threshold_list 0 50", "percentages from 1 to 100, each once"),
+        ("--iou_threshold_list 50 50", "percentages from 1 to 100, each once"),
+        ("--iou_threshold_list 30 70 --box_v2_metric F", "expected 50 among them"),
+        ("--eval_test F --save_scoremaps both", "--save_scoremaps both: expected none or val with --eval_test FALSE"),
+        ("--pretrained_path nowhere.pth --pretrained T", "--pretrained_path nowhere.pth: expected a file"),
+        ("--pretrained_path x --pretrained F", "--pretrained False: expected TRUE with --pretrained_path"),
+        ("--experiment_name ../x", "--experiment_name '../x': expected a name or relative path inside train_log/"),
+        ("--experiment_name .", "--experiment_name '.': expected a name"),
+        ("--architecture vgg99", "--architecture vgg99: expected resnet18, resnet50 or timm:NAME"),
+        ("--config nowhere.yaml", "nowhere.yaml: not a readable YAML file"),
+    ],
+)
+def test_impossible_options_are_refused(options, message):
+    with pytest.raises(InputError) as caught:
+        get_config(options.split())
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("script", ["main.py", "evaluation.py", "inference.py", "dataset/prepare.py"])
+def test_help_is_shown(script, tmp_path):
+    output = run(script, "--help", cwd=tmp_path)
+    assert "options:" in output

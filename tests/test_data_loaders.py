@@ -1,0 +1,110 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data_loaders import (
+    EpochShuffle,
+    LabeledImages,
+    eval_transform,
+    load_image,
+    load_level,
+    make_loader,
+    require_images,
+    train_transform,
+)
+from wsol.errors import InputError
+from wsol.metadata import LevelSplit
+
+CPU = torch.device("cpu")
+
+
+@pytest.fixture
+def toy_train(toy_root):
+    split = load_level(toy_root / "metadata", "Toy", None, num_train_sample_per_class=2).splits["train"]
+    return LabeledImages(toy_root / "dataset" / "Toy", split, crop_size=32, resize_size=40)
+
+
+def epoch_of(dataset, workers, epoch=0, seed=0):
+    shuffle = EpochShuffle(len(dataset), seed)
+    loader = make_loader(dataset, 6, workers, CPU, shuffle)
+    batches = []
+    for shuffle.epoch in range(epoch + 1):
+        batches = list(loader)
+    return batches
+
+
+def test_batches_do_not_depend_on_the_number_of_workers(toy_train):
+    for epoch in (0, 1):
+        one, two = epoch_of(toy_train, 0, epoch), epoch_of(toy_train, 2, epoch)
+        assert [b.image_ids for b in one] == [b.image_ids for b in two]
+        assert all(torch.equal(a.images, b.images) for a, b in zip(one, two, strict=True))
+
+
+def test_loading_leaves_the_global_random_stream_alone(toy_train):
+    torch.manual_seed(0)
+    epoch_of(toy_train, 0)
+    after = torch.rand(1)
+    torch.manual_seed(0)
+    assert torch.equal(after, torch.rand(1))
+
+
+def test_every_epoch_has_every_image_in_an_order_of_its_own_and_keeps_the_last_batch(toy_train):
+    first, second = ([i for b in epoch_of(toy_train, 0, epoch) for i in b.image_ids] for epoch in (0, 1))
+    assert first != second
+    assert sorted(first) == sorted(second) == sorted(toy_train.split.image_ids)
+    assert [len(b.image_ids) for b in epoch_of(toy_train, 0)] == [6, 6, 6, 6, 6, 2]
+    assert first != [i for b in epoch_of(toy_train, 0, seed=1) for i in b.image_ids]
+
+
+def test_evaluation_resizes_the_whole_image_and_normalises():
+    image = Image.new("RGB", (50, 30), (255, 0, 128))
+    tensor = eval_transform(image, 16)
+    assert tensor.shape == (3, 16, 16)
+    expected = (np.array([1, 0, 128 / 255]) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
+    np.testing.assert_allclose(tensor[:, 5, 5], expected, rtol=1e-5)
+
+
+def test_training_crops_are_windows_of_the_resized_image_half_of_them_flipped():
+    array = np.arange(8 * 8 * 3, dtype=np.uint8).reshape(8, 8, 3)
+    image = Image.fromarray(array)  # already of the resize size: crops are exact windows
+    windows = {}
+    for top in range(5):
+        for left in range(5):
+            window = Image.fromarray(array[top : top + 4, left : left + 4].copy())
+            windows[eval_transform(window, 4).numpy().tobytes()] = (top, left, False)
+            flipped = Image.fromarray(array[top : top + 4, left : left + 4][:, ::-1].copy())
+            windows[eval_transform(flipped, 4).numpy().tobytes()] = (top, left, True)
+    seen = [windows[train_transform(image, 8, 4, np.random.default_rng(s)).numpy().tobytes()] for s in range(600)]
+    assert {(top, left) for top, left, _ in seen} == {(t, c) for t in range(5) for c in range(5)}
+    assert 240 < sum(flip for *_, flip in seen) < 360
+
+
+def test_images_of_any_mode_become_rgb(tmp_path):
+    for mode in ("L", "P", "RGBA", "CMYK", "1"):
+        suffix = "jpg" if mode == "CMYK" else "png"
+        Image.new(mode, (4, 3)).save(tmp_path / f"{mode}.{suffix}")
+        assert load_image(tmp_path / f"{mode}.{suffix}").mode == "RGB"
+
+
+def bad_split(tmp_path):
+    Image.new("RGB", (9, 9)).save(tmp_path / "good.png")
+    (tmp_path / "cut.png").write_bytes((tmp_path / "good.png").read_bytes()[:40])
+    (tmp_path / "text.jpg").write_text("no image")
+    return LevelSplit(["good.png", "cut.png", "text.jpg", "none.jpg"], np.array([1, 0, 0, 0]))
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_broken_images_are_reported_with_their_path(tmp_path, workers):
+    batches = list(make_loader(LabeledImages(tmp_path, bad_split(tmp_path), 8), 3, workers, CPU))
+    assert [b.image_ids for b in batches] == [["good.png"], []]
+    bad = [message for b in batches for message in b.bad]
+    assert [name in message for name, message in zip(("cut.png", "text.jpg", "none.jpg"), bad, strict=True)] == [True] * 3
+    assert batches[0].labels.tolist() == [1]
+
+
+def test_missing_images_are_refused_and_named(tmp_path):
+    split = bad_split(tmp_path)
+    with pytest.raises(InputError, match=r"1 of 4 images of the val split are missing(.|\n)*none\.jpg"):
+        require_images(tmp_path, split.image_ids, "val", "D")
+    require_images(tmp_path, split.image_ids[:3], "val", "D")

@@ -1,0 +1,296 @@
+import gzip
+import hashlib
+import http.server
+import io
+import shutil
+import tarfile
+import threading
+import zipfile
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from conftest import run
+from dataset import toy
+from dataset.layout import split_by_name
+from dataset.sources import Official, extract, fetch
+from evaluation import SplitEvaluator
+from wsol.errors import InputError
+from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths, load_level
+
+
+def test_toy_is_the_same_arrays_everywhere():
+    digest = hashlib.sha256()
+    for seed, kind in enumerate(toy.species()):
+        example = toy.draw(kind, seed)
+        digest.update(example.image.tobytes() + example.mask.tobytes() + bytes(example.box))
+    assert digest.hexdigest() == "5f2989f999b02dd052455943f2a564533b3943a08c32861cdca07c2ca0d1013d"
+
+
+def test_toy_has_boxes_that_are_the_extent_of_its_masks_off_centre_and_of_varied_size(toy_root):
+    centres, areas = [], []
+    for split in ("train", "val", "test"):
+        metadata = configure_metadata(toy_root / "metadata/Toy" / split)
+        boxes, (masks, _) = get_bounding_boxes(metadata), get_mask_paths(metadata)
+        assert list(boxes) == list(masks) == get_image_ids(metadata)
+        for image_id, [(x0, y0, x1, y1)] in boxes.items():
+            mask = np.array(Image.open(toy_root / "dataset/Toy" / masks[image_id][0])) > 0
+            rows, columns = np.nonzero(mask)
+            assert (x0, y0, x1, y1) == (columns.min(), rows.min(), columns.max(), rows.max())
+            centres.append(((x0 + x1) / 2 - toy.SIZE / 2, (y0 + y1) / 2 - toy.SIZE / 2))
+            areas.append((x1 - x0 + 1) * (y1 - y0 + 1) / toy.SIZE**2)
+    assert np.median(np.hypot(*np.array(centres).T)) > 15
+    assert np.quantile(areas, 0.9) > 3 * np.quantile(areas, 0.1)
+
+
+def test_toy_has_four_consistent_levels(toy_root):
+    sizes = [len(load_level(toy_root / "metadata", "Toy", level).class_names) for level in toy.LEVELS]
+    assert sizes == [16, 8, 4, 2]
+    rows = (toy_root / "metadata/Toy/hierarchy.csv").read_text().splitlines()
+    assert rows[0] == "species,genus,family,order"
+    assert rows[1] == "angular-grey-dotted-cross,angular-grey-dotted,angular-grey,angular"
+    assert len(rows) == 17
+
+
+def test_toy_is_made_once_and_again_when_its_version_changes(tmp_path, monkeypatch):
+    monkeypatch.setattr(toy, "IMAGES_PER_SPECIES", {"train": 1, "val": 1, "test": 1})
+    assert toy.prepare(tmp_path / "d", tmp_path / "m")
+    assert not toy.prepare(tmp_path / "d", tmp_path / "m")
+    monkeypatch.setattr(toy, "VERSION", "next")
+    assert toy.prepare(tmp_path / "d", tmp_path / "m")
+
+
+def test_splits_by_name_are_disjoint_stable_and_complete():
+    names = [f"cat_{i}" for i in range(10)]
+    splits = split_by_name(names, {"train": 0.5, "val": 0.2, "test": 0.3})
+    assert [len(part) for part in splits.values()] == [5, 2, 3]
+    assert sorted(name for part in splits.values() for name in part) == names
+    assert splits == split_by_name(reversed(names), {"train": 0.5, "val": 0.2, "test": 0.3})
+
+
+def png(array):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+def jpeg(width, height):
+    buffer = io.BytesIO()
+    Image.new("RGB", (width, height), (90, 120, 50)).save(buffer, format="JPEG")
+    return buffer.getvalue()
+
+
+def pet_archives(folder, per_breed=10):
+    """Write images.tar.gz and annotations.tar.gz as the official ones are, with three images that cannot be used."""
+    trimap = np.full((20, 30), 2, np.uint8)
+    trimap[4:12, 5:25], trimap[4, 5:25] = 1, 3
+    images, annotations, lines = {}, {}, ["#Image CLASS-ID SPECIES BREED ID"]
+    for breed, number, species in (("Birman", 8, 1), ("beagle", 5, 2)):
+        for i in range(per_breed):
+            name = f"{breed}_{i}"
+            lines.append(f"{name} {number} {species} 1")
+            images[f"images/{name}.jpg"] = jpeg(30, 20)
+            annotations[f"annotations/trimaps/{name}.png"] = png(trimap)
+            annotations[f"annotations/trimaps/._{name}.png"] = b"resource fork"
+    images["images/Birman_99.jpg"] = jpeg(30, 20)  # on no list
+    images["images/beagle_0.jpg"] = jpeg(31, 20)  # of another size than its trimap
+    annotations["annotations/trimaps/beagle_1.png"] = png(np.full((20, 30), 2, np.uint8))  # no foreground
+    images["images/beagle_2.jpg"] = b"broken"
+    annotations["annotations/list.txt"] = "\n".join(lines).encode() + b"\n"
+    paths = []
+    for file, members in (("images.tar.gz", images), ("annotations.tar.gz", annotations)):
+        paths.append(folder / file)
+        with tarfile.open(paths[-1], "w:gz") as archive:
+            for name, content in members.items():
+                info = tarfile.TarInfo(name)
+                info.size = len(content)
+                archive.addfile(info, io.BytesIO(content))
+    return paths
+
+
+def test_oxford_pet_from_archives_of_the_official_layout(tmp_path):
+    printed = run("dataset/prepare.py", "OxfordPet", "--archive", *pet_archives(tmp_path), cwd=tmp_path)
+    for reason in ("Birman_99: not in annotations/list.txt", "beagle_0: its trimap is 30 x 20, the image 31 x 20"):
+        assert reason in printed
+    assert "beagle_1: its trimap has no foreground" in printed
+    assert "beagle_2.jpg: not a readable image" in printed
+    data = load_level(tmp_path / "metadata", "OxfordPet", "species")
+    assert data.class_names == ["cat", "dog"]
+    ids = [image_id for split in data.splits.values() for image_id in split.image_ids]
+    assert len(ids) == len(set(ids)) == 17
+    metadata = configure_metadata(tmp_path / "metadata/OxfordPet/test")
+    assert set(map(tuple, get_bounding_boxes(metadata).values())) == {((5, 5, 24, 11),)}
+    evaluator = SplitEvaluator(tmp_path / "metadata", tmp_path / "dataset", "OxfordPet", "test", 0.1, [50], True)
+    perfect = np.zeros((20, 30))
+    perfect[5:12, 5:25] = 1
+    for image_id in evaluator.image_ids:
+        evaluator.accumulate(perfect, image_id)
+    assert (evaluator.results()["MaxBoxAccV2"], evaluator.results()["PxAP"]) == (100, 100)
+    assert evaluator.results()["counts"]["background_pixels"] == (600 - 160) * len(evaluator.image_ids)  # border ignored
+
+
+def test_preparing_again_and_one_split_at_a_time_gives_the_same(tmp_path):
+    archives = pet_archives(tmp_path)
+    run("dataset/prepare.py", "OxfordPet", "--archive", *archives, cwd=tmp_path)
+    first = {path: path.read_bytes() for path in (tmp_path / "metadata").rglob("*.txt")}
+    shutil.rmtree(tmp_path / "dataset/OxfordPet/images")
+    run("dataset/prepare.py", "OxfordPet", "--splits", "val", "--archive", *archives, cwd=tmp_path)
+    assert {path: path.read_bytes() for path in (tmp_path / "metadata").rglob("*.txt")} == first
+    val = get_image_ids(configure_metadata(tmp_path / "metadata/OxfordPet/val"))
+    laid_out = {f"images/{path.name}" for path in (tmp_path / "dataset/OxfordPet/images").iterdir()}
+    assert laid_out >= set(val)
+    assert not laid_out & set(get_image_ids(configure_metadata(tmp_path / "metadata/OxfordPet/train")))
+
+
+def test_tiny_imagenet_from_an_archive_of_the_official_layout(tmp_path):
+    synsets = ["n00000002", "n00000001"]
+    with zipfile.ZipFile(tmp_path / "tiny.zip", "w") as archive:
+        archive.writestr("tiny-imagenet-200/wnids.txt", "\n".join(synsets))
+        words = "n00000001\tred fox, Vulpes\nn00000002\towl, bird\nn00000003\tunused\n"
+        archive.writestr("tiny-imagenet-200/words.txt", words)
+        lines = []
+        for i in range(8):
+            lines.append(f"val_{i}.JPEG\t{synsets[i % 2]}\t0\t{i}\t40\t63")
+            archive.writestr(f"tiny-imagenet-200/val/images/val_{i}.JPEG", jpeg(64, 64))
+        archive.writestr("tiny-imagenet-200/val/val_annotations.txt", "\n".join(lines) + "\n")
+        for synset in synsets:
+            for i in range(3):
+                archive.writestr(f"tiny-imagenet-200/train/{synset}/images/{synset}_{i}.JPEG", jpeg(64, 64))
+        archive.writestr("tiny-imagenet-200/test/images/test_0.JPEG", jpeg(64, 64))
+    run("dataset/prepare.py", "TinyImageNet", "--archive", "tiny.zip", cwd=tmp_path)
+    data = load_level(tmp_path / "metadata", "TinyImageNet")
+    assert (data.level, data.class_names) == ("synset", ["red fox, Vulpes", "owl, bird"])
+    for split, count in (("train", 3), ("val", 2), ("test", 2)):
+        assert np.bincount(data.splits[split].labels).tolist() == [count, count]
+    assert not set(data.splits["val"].image_ids) & set(data.splits["test"].image_ids)
+    boxes = get_bounding_boxes(configure_metadata(tmp_path / "metadata/TinyImageNet/val"))
+    assert all(
+        boxes[f"val/images/val_{i}.JPEG"] == [(0, i, 40, 63)] for i in range(8) if f"val/images/val_{i}.JPEG" in boxes
+    )
+    assert not (tmp_path / "metadata/TinyImageNet/train/localization.txt").read_text()
+
+
+def test_the_real_pets(shared, tmp_path):
+    printed = run("dataset/prepare.py", "OxfordPet", "--archive", shared / "data/oxford-iiit-pet-mini", cwd=tmp_path)
+    assert "left out: Abyssinian_34" in printed
+    for line in (
+        "level breed: 3 classes",
+        "level species: 2 classes",
+        "train: 179 images",
+        "val: 72 images",
+        "test: 107 images",
+    ):
+        assert line in printed
+
+
+@pytest.mark.slow
+def test_the_real_tiny_imagenet(shared, tmp_path):
+    archive = shared / "data/tiny-imagenet-200-mini.zip"
+    printed = run("dataset/prepare.py", "TinyImageNet", "--archive", archive, cwd=tmp_path)
+    assert "level synset: 200 classes\ntrain: 15000 images\nval: 5000 images\ntest: 5000 images" in printed
+
+
+def write_tar(path, *infos):
+    with tarfile.open(path, "w") as archive:
+        for info in infos:
+            archive.addfile(info, io.BytesIO(b"x" * info.size))
+    return path
+
+
+def tar_info(name, kind=tarfile.REGTYPE, target=""):
+    info = tarfile.TarInfo(name)
+    info.type, info.linkname, info.size = kind, target, 1 if kind == tarfile.REGTYPE else 0
+    return info
+
+
+@pytest.mark.parametrize(
+    ("info", "message"),
+    [
+        (tar_info("../evil.txt"), "leaves the folder"),
+        (tar_info("/etc/evil.txt"), "leaves the folder"),
+        (tar_info("images/link.txt", tarfile.SYMTYPE, "/etc/passwd"), "link or device"),
+        (tar_info("images/hard.txt", tarfile.LNKTYPE, "a.txt"), "link or device"),
+        (tar_info("images/null.txt", tarfile.CHRTYPE), "link or device"),
+    ],
+)
+def test_malicious_archives_are_refused(tmp_path, info, message):
+    archive = write_tar(tmp_path / "evil.tar", info)
+    with pytest.raises(InputError, match=message):
+        extract(archive, tmp_path / "out", lambda name: name)
+    assert not list(tmp_path.rglob("*.txt"))
+
+
+def test_malicious_zips_damaged_archives_and_no_archives_are_refused(tmp_path):
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../evil.txt", "x")
+    with zipfile.ZipFile(tmp_path / "link.zip", "w") as archive:
+        info = zipfile.ZipInfo("link.txt")
+        info.external_attr = 0o120777 << 16
+        archive.writestr(info, "/etc/passwd")
+    (tmp_path / "no.zip").write_text("no archive")
+    whole = write_tar(tmp_path / "whole.tar", tar_info("a.txt"), tar_info("b.txt")).read_bytes()
+    (tmp_path / "cut.tar.gz").write_bytes(gzip.compress(whole)[:60])
+    for name, message in (
+        ("evil.zip", "leaves the folder"),
+        ("link.zip", "link or device"),
+        ("no.zip", "not a .zip or .tar archive"),
+        ("cut.tar.gz", "damaged|not a .zip"),
+        ("none.zip", "no such archive"),
+    ):
+        with pytest.raises(InputError, match=message):
+            extract(tmp_path / name, tmp_path / "out", lambda name: name)
+
+
+class _Server(http.server.BaseHTTPRequestHandler):
+    """Serves `content`, honours Range, and breaks off after `limit` bytes while `limit` is set."""
+
+    content, limit, ranges = b"", None, []
+
+    def do_GET(self):
+        wanted = self.headers.get("Range")
+        self.ranges.append(wanted)
+        start = int(wanted.split("=")[1].rstrip("-")) if wanted else 0
+        body = self.content[start:]
+        self.send_response(206 if wanted else 200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body if self.limit is None else body[: self.limit])
+
+    def log_message(self, *arguments):
+        pass
+
+
+@pytest.fixture
+def server():
+    class Handler(_Server):
+        content, limit, ranges = np.random.default_rng(0).bytes(100_000), None, []
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as opened:
+        threading.Thread(target=opened.serve_forever, daemon=True).start()
+        yield Handler, f"http://127.0.0.1:{opened.server_port}/a.zip"
+        opened.shutdown()
+
+
+def test_a_broken_download_is_resumed_and_verified(server, tmp_path):
+    handler, address = server
+    official = Official("a.zip", address, hashlib.md5(handler.content).hexdigest())
+    handler.limit = 30_000
+    with pytest.raises(InputError, match=rf"could not be downloaded .*put it at {tmp_path}/a\.zip"):
+        fetch(official, tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip.part"]
+    handler.limit = None
+    assert fetch(official, tmp_path).read_bytes() == handler.content
+    assert handler.ranges == [None, "bytes=30000-"]
+    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
+    fetch(official, tmp_path)
+    assert len(handler.ranges) == 2  # what is there is not fetched again
+
+
+def test_wrong_bytes_are_removed_and_a_dead_address_names_the_file(server, tmp_path):
+    _, address = server
+    with pytest.raises(InputError, match="the MD5 is not 00; the download was removed"):
+        fetch(Official("a.zip", address, "00"), tmp_path)
+    assert not list(tmp_path.iterdir())
+    with pytest.raises(InputError, match=r"put it at .*b\.zip"):
+        fetch(Official("b.zip", "http://127.0.0.1:9/b.zip", None), tmp_path)

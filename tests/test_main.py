@@ -1,0 +1,257 @@
+import json
+import re
+import shlex
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+import yaml
+from PIL import Image
+
+from conftest import CHECKOUT, SMALL, run
+from wsol.checkpoints import read_checkpoint
+
+
+def results_of(folder):
+    return json.loads((folder / "results.json").read_text())
+
+
+@pytest.fixture(scope="module")
+def finished(toy_root):
+    """One small finished run on Toy at level family, its folder, and what it printed."""
+    (toy_root / "run").mkdir()
+    for name in ("dataset", "metadata"):
+        (toy_root / "run" / name).symlink_to(toy_root / name)
+    options = ("--label_level", "family", "--experiment_name", "first", "--eval_checkpoint_type", "best")
+    printed = run("main.py", *SMALL, *options, cwd=toy_root / "run")
+    return toy_root / "run" / "train_log" / "first", printed
+
+
+def test_a_run_writes_its_artifacts(finished):
+    folder, printed = finished
+    names = {path.name for path in folder.iterdir()}
+    assert {"config.yaml", "log.txt", "metrics.jsonl", "results.json", "scoremaps"} <= names
+    lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
+    assert [(line["epoch"], line["split"]) for line in lines] == [(0, "val"), (1, "train"), (1, "val")]
+    assert yaml.safe_load((folder / "config.yaml").read_text())["label_level"] == "family"
+    checkpoint = read_checkpoint(folder / "last_checkpoint.pth.tar")
+    assert (checkpoint["architecture"], checkpoint["epoch"], len(checkpoint["class_names"])) == ("resnet18", 1, 4)
+    assert {"state_dict", "optimizer"} <= set(checkpoint)
+    assert "Toy's own preset" in printed
+    assert not list(folder.rglob("*.tmp"))
+
+
+def test_best_is_the_highest_val_figure_the_earliest_on_ties(finished):
+    folder, _ = finished
+    val = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines() if '"val"' in line]
+    figures = [line["MaxBoxAccV2"] for line in val]
+    best = read_checkpoint(folder / "best_checkpoint.pth.tar")
+    assert best["epoch"] == figures.index(max(figures))
+    results = results_of(folder)
+    assert results["checkpoint"] == {"type": "best", "epoch": best["epoch"]}
+    assert results["val"]["MaxBoxAccV2"] == max(figures)
+    assert best["score_map_thresholds"] == results["val"]["best_threshold"]
+
+
+def test_results_have_the_figures_and_the_counts_they_come_from(finished):
+    folder, _ = finished
+    results = results_of(folder)
+    assert (results["label_level"], results["num_classes"]) == ("family", 4)
+    for split, images in (("val", 32), ("test", 240)):
+        part, counts = results[split], results[split]["counts"]
+        assert counts["images"] == images
+        assert part["box_rule"] == "multi_contour"
+        for iou in ("30", "50", "70"):
+            assert part["MaxBoxAcc"][iou] == pytest.approx(100 * counts["correct"][iou] / images)
+            assert part["MaxBoxAcc_at_val_threshold"][iou] <= part["MaxBoxAcc"][iou]
+        assert part["MaxBoxAccV2"] == pytest.approx(np.mean(list(part["MaxBoxAcc"].values())))
+        assert part["top1_cls"] == pytest.approx(100 * counts["top1_cls"] / images)
+        assert part["top1_loc"] <= min(part["top1_cls"], part["MaxBoxAcc"]["50"])
+        assert part["top5_cls"] == 100  # four classes
+        assert part["top5_loc"] == part["MaxBoxAcc"]["50"]
+        assert 0 < part["PxAP"] < 100
+    assert results["val"]["MaxBoxAcc_at_val_threshold"] == results["val"]["MaxBoxAcc"]
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_the_logged_evaluation_command_gives_what_training_reported(finished, split):
+    folder, printed = finished
+    line = next(m for m in re.findall(r"score again: python (evaluation.py .*)", printed) if f"--split {split}" in m)
+    script, *arguments = shlex.split(line)
+    run(script, *arguments, "--json", f"{split}.json", cwd=folder.parent.parent)
+    again = json.loads((folder.parent.parent / f"{split}.json").read_text())
+    reported = results_of(folder)[split]
+    for name in ("MaxBoxAccV2", "MaxBoxAcc", "PxAP", "best_threshold", "box_rule"):
+        assert again[name] == reported[name]
+    assert again["counts"].items() <= reported["counts"].items()
+
+
+def test_inference_makes_the_same_maps_without_training(finished):
+    folder, _ = finished
+    cwd = folder.parent.parent
+    options = (
+        "--checkpoint",
+        folder / "best_checkpoint.pth.tar",
+        "--split",
+        "test",
+        "--scoremap_root",
+        "maps",
+        "--workers",
+        "0",
+    )
+    printed = run("inference.py", *options, cwd=cwd)
+    assert "240 score maps of Toy test" in printed
+    assert f"top-1 classification {results_of(folder)['test']['top1_cls']:.2f}" in printed
+    paths = sorted(path.relative_to(cwd / "maps") for path in (cwd / "maps").rglob("*.npy"))
+    assert len(paths) == 240
+    for path in paths:
+        np.testing.assert_allclose(np.load(cwd / "maps" / path), np.load(folder / "scoremaps" / path), atol=1e-9)
+    assert "holds score maps already" in run("inference.py", *options, cwd=cwd, code=2)
+
+
+def test_the_same_seed_gives_the_same_results_for_0_and_2_workers(finished):
+    folder, _ = finished
+    cwd = folder.parent.parent
+    again = ("--config", folder / "config.yaml", "--experiment_name", "again", "--workers", "2", "--save_scoremaps", "none")
+    run("main.py", *again, cwd=cwd)
+    assert (folder.parent / "again" / "results.json").read_bytes() == (folder / "results.json").read_bytes()
+    run("main.py", *again[:2], "--experiment_name", "other", "--seed", "1", "--save_scoremaps", "none", cwd=cwd)
+    assert (folder.parent / "other" / "results.json").read_bytes() != (folder / "results.json").read_bytes()
+    assert not (folder.parent / "other" / "scoremaps").exists()
+
+
+def test_an_existing_folder_is_an_error_unless_overridden(finished):
+    folder, _ = finished
+    before = {path: path.stat().st_mtime_ns for path in folder.rglob("*")}
+    printed = run("main.py", "--experiment_name", "first", cwd=folder.parent.parent, code=2)
+    assert "train_log/first exists; expected a new --experiment_name, or --override_cache" in printed
+    printed = run("main.py", "--experiment_name", "first", "--override_cache", "--lr", "0", cwd=folder.parent.parent, code=2)
+    assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    (folder.parent / "mine").mkdir()
+    (folder.parent / "mine" / "thesis.txt").write_text("years")
+    printed = run("main.py", *SMALL, "--experiment_name", "mine", "--override_cache", cwd=folder.parent.parent, code=2)
+    assert "not the folder of one run" in printed
+    assert (folder.parent / "mine" / "thesis.txt").exists()
+
+
+def test_largest_contour_without_test_and_without_training(workspace):
+    options = ("--box_v2_metric", "F", "--eval_test", "F", "--epochs", "0", "--amp", "bf16", "--device", "cpu")
+    run("main.py", *SMALL, *options, cwd=workspace)
+    results = results_of(workspace / "train_log" / "test_case")
+    assert "test" not in results
+    assert results["val"]["box_rule"] == "largest_contour"
+    assert results["val"]["MaxBoxAccV2"] is None
+    assert results["checkpoint"] == {"type": "last", "epoch": 0}
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("--label_level", "tribe"), "--label_level tribe: Toy has the levels species, genus, family, order"),
+        (("--dataset_name", "CUB"), "python dataset/prepare.py CUB"),
+        (("--num_val_sample_per_class", "11"), "a class of Toy has only 10 validation images"),
+        (("--device", "cuda:7"), "--device cuda:7: expected cpu or one of"),
+        (("--data_root", "nowhere", "--metadata_root", "elsewhere", "--dataset_name", "D"), "elsewhere/D: no metadata"),
+        (("--architecture", "timm:nope"), "has no such network"),
+    ],
+)
+def test_refusals_come_before_any_work(workspace, options, message):
+    assert message in run("main.py", *options, cwd=workspace, code=2)
+    assert not (workspace / "train_log").exists()
+
+
+def broken_toy(toy_root, tmp_path):
+    """Return a workspace whose Toy has two broken images, one for training and one for validation."""
+    import shutil
+
+    for name in ("dataset", "metadata"):
+        shutil.copytree(toy_root / name, tmp_path / name)
+    ids = [(tmp_path / f"metadata/Toy/{split}/image_ids.txt").read_text().split()[0] for split in ("train", "val")]
+    for image_id in ids:
+        (tmp_path / "dataset/Toy" / image_id).write_bytes(b"\x89PNG nothing")
+    return ids
+
+
+def test_a_broken_image_stops_the_run_or_is_skipped_and_counted(toy_root, tmp_path):
+    ids = broken_toy(toy_root, tmp_path)
+    few = ("--epochs", "1", "--workers", "0", "--eval_test", "F", "--label_level", "order")
+    assert ids[1] in run("main.py", *few, cwd=tmp_path, code=2)  # validation comes first
+    printed = run("main.py", *few, "--on_bad_image", "skip", "--experiment_name", "skipping", cwd=tmp_path)
+    assert "2 images could not be read and were skipped" in printed
+    results = results_of(tmp_path / "train_log/skipping")
+    assert (results["val"]["counts"]["images"], results["val"]["counts"]["skipped_images"]) == (159, 1)
+    line = re.search(r"score again: python (evaluation.py .*--split val.*)", printed)[1]
+    script, *arguments = shlex.split(line)
+    assert "159 images" in run(script, *arguments, cwd=tmp_path)
+
+
+def test_killing_a_run_leaves_no_half_written_file_under_its_final_name(workspace):
+    command = [sys.executable, CHECKOUT / "main.py", *SMALL[2:], "--epochs", "500", "--experiment_name", "killed"]
+    for delay in (0.0, 0.35, 0.9):
+        process = subprocess.Popen([*command, "--override_cache"], cwd=workspace, stdout=subprocess.DEVNULL)
+        folder = workspace / "train_log" / "killed"
+        deadline = time.time() + 120
+        while not (folder / "best_checkpoint.pth.tar").exists() and time.time() < deadline:
+            time.sleep(0.02)
+        time.sleep(delay)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        for path in folder.rglob("*"):
+            if path.name.endswith(".pth.tar"):
+                assert read_checkpoint(path)["epoch"] >= 0
+            elif path.suffix == ".jsonl":
+                assert all(json.loads(line) for line in path.read_text().splitlines())
+            elif path.suffix == ".npy":
+                assert np.load(path).shape == (64, 64)
+            elif path.suffix == ".yaml":
+                assert yaml.safe_load(path.read_text())["epochs"] == 500
+        assert not (folder / "results.json").exists()
+
+
+def test_a_checkpoint_of_something_else_is_refused(tmp_path):
+    torch.save({"state_dict": {}}, tmp_path / "x.pth.tar")
+    (tmp_path / "y.pth.tar").write_bytes(b"nothing")
+    for name, message in (
+        ("x", "not a checkpoint of main.py"),
+        ("y", "not a checkpoint that loads"),
+        ("z", "no such checkpoint"),
+    ):
+        options = ("--checkpoint", f"{name}.pth.tar", "--scoremap_root", "maps")
+        assert message in run("inference.py", *options, cwd=tmp_path, code=2)
+
+
+def test_a_level_that_leaves_images_out_trains_and_scores_again(workspace, tmp_path):
+    """Boxes only, no class names, no levels.txt, spaces and commas in paths: a data set of one's own."""
+    rng = np.random.default_rng(0)
+    for split in ("train", "val", "test"):
+        folder = tmp_path / "own_metadata" / "My Birds" / split
+        folder.mkdir(parents=True)
+        lines = {name: [] for name in ("image_ids", "class_labels", "class_labels_family", "image_sizes", "localization")}
+        for i in range(9):
+            image_id = f"{split}, a/bird {i}.png"
+            path = tmp_path / "photos" / "My Birds" / image_id
+            path.parent.mkdir(parents=True, exist_ok=True)
+            Image.fromarray(rng.integers(0, 255, (40, 50, 3), dtype=np.uint8)).save(path)
+            lines["image_ids"].append(image_id)
+            lines["class_labels"].append(f"{image_id},{i % 3}")
+            if i % 3 < 2:
+                lines["class_labels_family"].append(f"{image_id},{5 * (i % 3)}")
+            lines["image_sizes"].append(f"{image_id},50,40")
+            lines["localization"].append(f"{image_id},5,5,30,30")
+        for name, content in lines.items():
+            (folder / f"{name}.txt").write_text("\n".join(content) + "\n")
+    roots = ("--data_root", "photos", "--metadata_root", "own_metadata", "--dataset_name", "My Birds")
+    network = ("--architecture", "resnet18", "--pretrained", "F", "--resize_size", "40", "--crop_size", "32")
+    options = ("--label_level", "family", "--epochs", "1", "--workers", "0", "--batch_size", "4")
+    printed = run("main.py", *roots, *network, *options, cwd=tmp_path)
+    assert "train: 3 of 9 images have no class at level 'family', left out" in printed
+    results = results_of(tmp_path / "train_log/test_case")
+    assert (results["num_classes"], results["test"]["counts"]["images"], results["test"]["PxAP"]) == (2, 6, None)
+    line = re.search(r"score again: python (evaluation.py .*--split test.*)", printed)[1]
+    script, *arguments = shlex.split(line)
+    run(script, *arguments, "--json", "again.json", cwd=tmp_path)
+    assert json.loads((tmp_path / "again.json").read_text())["MaxBoxAcc"] == results["test"]["MaxBoxAcc"]

@@ -1,0 +1,58 @@
+import csv
+import os
+import subprocess
+import sys
+
+import pytest
+from PIL import Image
+
+from conftest import CHECKOUT, SMALL
+
+
+def sweep(*options, cwd, code=0):
+    done = subprocess.run(
+        ["bash", str(CHECKOUT / "scripts/sweep_granularity.sh"), *options],
+        cwd=cwd,
+        env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
+        capture_output=True,
+        text=True,
+        timeout=600,
+    )
+    output = done.stdout + done.stderr
+    assert done.returncode == code, output
+    assert "Traceback" not in output, output
+    return output
+
+
+@pytest.mark.slow
+def test_a_sweep_runs_every_level_makes_its_table_and_skips_what_is_finished(workspace):
+    options = ("Toy", *SMALL, "--experiment_name", "s")
+    printed = sweep(*options, cwd=workspace)
+    folder = workspace / "train_log/s"
+    with (folder / "granularity.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [row["level"] for row in rows] == ["species", "genus", "family", "order", "Center"]
+    assert [row["classes"] for row in rows] == ["16", "8", "4", "2", ""]
+    assert {"MaxBoxAccV2", "MaxBoxAcc30", "MaxBoxAcc50", "MaxBoxAcc70", "PxAP", "top1_cls"} <= set(rows[0])
+    assert "| Center" in printed
+    for name in ("granularity.png", "examples.png"):
+        assert min(Image.open(folder / name).size) > 300
+
+    (folder / "genus" / "results.json").unlink()  # as if it had been killed
+    before = (folder / "species" / "results.json").stat().st_mtime_ns
+    printed = sweep(*options, cwd=workspace)
+    assert printed.count("finished before, skipped") == 3
+    assert (folder / "genus" / "results.json").exists()
+    assert (folder / "species" / "results.json").stat().st_mtime_ns == before
+    with (folder / "granularity.csv").open() as file:
+        assert list(csv.DictReader(file)) == rows
+
+    printed = sweep(*options, "--lr", "0.5", cwd=workspace, code=2)
+    assert "finished run with other options (lr was 0.01, now 0.5)" in printed
+
+
+def test_a_sweep_refuses_bad_options_before_training(workspace):
+    assert "a sweep runs every level" in sweep("Toy", "--label_level", "genus", cwd=workspace, code=2)
+    assert "no metadata of a data set 'Nope'" in sweep("Nope", cwd=workspace, code=2)
+    assert "--lr 0.0: expected more than 0" in sweep("Toy", "--lr", "0", cwd=workspace, code=2)
+    assert not (workspace / "train_log").exists()
