@@ -30,10 +30,10 @@ PRESETS = {
         "large_feature_map": True,
         "resize_size": 72,
         "crop_size": 64,
-        "batch_size": 16,
-        "epochs": 6,
+        "batch_size": 8,
+        "epochs": 4,
         "lr": 0.01,
-        "lr_decay_frequency": 5,
+        "lr_decay_frequency": 4,
         "lr_classifier_ratio": 1.0,
         "workers": 2,
     }

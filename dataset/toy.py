@@ -21,7 +21,7 @@ NAME = "Toy"
 VERSION = "1"  # change it whenever one pixel or one line changes: older copies are then made anew
 SIZE = 96
 LEVELS = ("species", "genus", "family", "order")
-IMAGES_PER_SPECIES = {"train": 32, "val": 10, "test": 15}
+IMAGES_PER_SPECIES = {"train": 24, "val": 8, "test": 12}
 SCENE_FOLLOWS_ORDER = 85  # percent of the images whose scene is the usual one of their order
 
 ORDERS = ("round", "angular")

@@ -61,7 +61,7 @@ def test_results_have_the_figures_and_the_counts_they_come_from(finished):
     folder, _ = finished
     results = results_of(folder)
     assert (results["label_level"], results["num_classes"]) == ("family", 4)
-    for split, images in (("val", 32), ("test", 240)):
+    for split, images in (("val", 32), ("test", 192)):
         part, counts = results[split], results[split]["counts"]
         assert counts["images"] == images
         assert part["box_rule"] == "multi_contour"
@@ -104,10 +104,10 @@ def test_inference_makes_the_same_maps_without_training(finished):
         "0",
     )
     printed = run("inference.py", *options, cwd=cwd)
-    assert "240 score maps of Toy test" in printed
+    assert "192 score maps of Toy test" in printed
     assert f"top-1 classification {results_of(folder)['test']['top1_cls']:.2f}" in printed
     paths = sorted(path.relative_to(cwd / "maps") for path in (cwd / "maps").rglob("*.npy"))
-    assert len(paths) == 240
+    assert len(paths) == 192
     for path in paths:
         np.testing.assert_allclose(np.load(cwd / "maps" / path), np.load(folder / "scoremaps" / path), atol=1e-9)
     assert "holds score maps already" in run("inference.py", *options, cwd=cwd, code=2)
@@ -153,7 +153,7 @@ def test_largest_contour_without_test_and_without_training(workspace):
     [
         (("--label_level", "tribe"), "--label_level tribe: Toy has the levels species, genus, family, order"),
         (("--dataset_name", "CUB"), "python dataset/prepare.py CUB"),
-        (("--num_val_sample_per_class", "11"), "a class of Toy has only 10 validation images"),
+        (("--num_val_sample_per_class", "9"), "a class of Toy has only 8 validation images"),
         (("--device", "cuda:7"), "--device cuda:7: expected cpu or one of"),
         (("--data_root", "nowhere", "--metadata_root", "elsewhere", "--dataset_name", "D"), "elsewhere/D: no metadata"),
         (("--architecture", "timm:nope"), "has no such network"),
@@ -183,10 +183,10 @@ def test_a_broken_image_stops_the_run_or_is_skipped_and_counted(toy_root, tmp_pa
     printed = run("main.py", *few, "--on_bad_image", "skip", "--experiment_name", "skipping", cwd=tmp_path)
     assert "2 images could not be read and were skipped" in printed
     results = results_of(tmp_path / "train_log/skipping")
-    assert (results["val"]["counts"]["images"], results["val"]["counts"]["skipped_images"]) == (159, 1)
+    assert (results["val"]["counts"]["images"], results["val"]["counts"]["skipped_images"]) == (127, 1)
     line = re.search(r"score again: python (evaluation.py .*--split val.*)", printed)[1]
     script, *arguments = shlex.split(line)
-    assert "159 images" in run(script, *arguments, cwd=tmp_path)
+    assert "127 images" in run(script, *arguments, cwd=tmp_path)
 
 
 def test_killing_a_run_leaves_no_half_written_file_under_its_final_name(workspace):

@@ -202,17 +202,17 @@ def test_val_is_drawn_at_the_finest_level_the_same_for_every_level(toy_root):
 
 
 def test_more_validation_images_than_there_are_is_refused(toy_root):
-    with pytest.raises(InputError, match=r"--num_val_sample_per_class 11: a class of Toy has only 10"):
-        load_level(toy_root / "metadata", "Toy", "order", num_val_sample_per_class=11)
+    with pytest.raises(InputError, match=r"--num_val_sample_per_class 9: a class of Toy has only 8"):
+        load_level(toy_root / "metadata", "Toy", "order", num_val_sample_per_class=9)
 
 
 def test_training_images_are_drawn_at_the_level_trained_on(toy_root):
     for level, classes in (("species", 16), ("order", 2)):
         data = load_level(toy_root / "metadata", "Toy", level, num_train_sample_per_class=4, seed=1)
         assert np.bincount(data.splits["train"].labels).tolist() == [4] * classes
-    data = load_level(toy_root / "metadata", "Toy", None, num_train_sample_per_class=33)
-    assert len(data.splits["train"].image_ids) == 512
-    assert "16 of 16 classes have fewer than 33 images" in data.notes[0]
+    data = load_level(toy_root / "metadata", "Toy", None, num_train_sample_per_class=25)
+    assert len(data.splits["train"].image_ids) == 384
+    assert "16 of 16 classes have fewer than 25 images" in data.notes[0]
 
 
 def test_the_proxy_list_replaces_the_training_list(tmp_path):
