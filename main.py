@@ -166,7 +166,8 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
         for group in run.optimizer.param_groups:
             group["lr"] *= 0.1
     run.model.train()
-    totals = torch.zeros(3, dtype=torch.float64 if run.device.type == "cpu" else torch.float32, device=run.device)
+    totals = torch.zeros(2, dtype=torch.float64, device=run.device)  # summed on the device: no step waits for it
+    count = 0
     for batch in tqdm(run.loaders["train"], f"epoch {epoch}", disable=None, leave=False):
         handle_bad_images(run, batch.bad)
         if not batch.image_ids:
@@ -180,8 +181,9 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
         scaler.step(run.optimizer)
         scaler.update()
         right = (outputs["logits"].detach().argmax(dim=1) == labels).sum()
-        totals += torch.stack([loss.detach() * len(labels), right, torch.ones_like(loss) * len(labels)])
-    loss, right, count = totals.tolist()
+        totals += torch.stack([loss.detach() * len(labels), right.to(loss.dtype)])
+        count += len(labels)
+    loss, right = totals.tolist()
     if not math.isfinite(loss):
         logger.warning("the training loss of epoch %d is not finite; a smaller --lr may help", epoch)
         loss = None

@@ -3,4 +3,4 @@
 # Options go to main.py, as in: bash scripts/demo.sh --epochs 8 --experiment_name longer_demo
 set -euo pipefail
 source "$(dirname "$0")/environment.sh"
-bash scripts/sweep_granularity.sh Toy --experiment_name demo "$@"
+PYTHON=python bash scripts/sweep_granularity.sh Toy --experiment_name demo "$@"

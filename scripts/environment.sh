@@ -1,11 +1,17 @@
 # Sourced by the two commands of the README: makes .venv in the checkout and installs requirements.txt, once.
-# PYTHON names another interpreter than python3.
+# PYTHON names the interpreter; without it the first of python3, python3.12, python3.11 that is 3.11 or 3.12.
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$checkout"
 venv=$checkout/.venv
-base=${PYTHON:-python3}
-if ! "$base" -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null; then
-  echo "error: $base is not Python 3.11 or later; name one with PYTHON=/path/to/python" >&2
+base=
+for candidate in ${PYTHON:-python3 python3.12 python3.11}; do
+  if "$candidate" -c 'import sys; sys.exit(sys.version_info[:2] not in [(3, 11), (3, 12)])' 2>/dev/null; then
+    base=$candidate
+    break
+  fi
+done
+if [ -z "$base" ]; then
+  echo "error: no Python 3.11 or 3.12 found; name one with PYTHON=/path/to/python" >&2
   exit 2
 fi
 wanted=$("$base" -c 'import sys; print(sys.version)'; cat requirements.txt)
