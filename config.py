@@ -209,6 +209,8 @@ def _read_yaml(path: str, parser: argparse.ArgumentParser) -> dict:
         if value is None and parser.known_defaults[key] is None:
             continue
         action = actions[key]
+        if isinstance(value, bool) and action.choices:
+            value = "on" if value else "off"  # YAML 1.1 reads the plain word off as false
         items = value if isinstance(value, list) else [value]
         try:
             if isinstance(value, list) != (action.nargs == "+") or any(isinstance(i, list | dict) for i in items):
@@ -275,7 +277,8 @@ def check_config(config: Munch) -> None:
     """Refuse values out of range, impossible combinations and missing files, before any work starts."""
     check_metric_options(config)
     check_machine_options(config)
-    at_least = {"seed": 0, "epochs": 0, "lr_decay_frequency": 1, "crop_size": 1}
+    _require(0 <= config.seed < 2**63, "seed", config.seed, "0 or more, less than 2**63")
+    at_least = {"epochs": 0, "lr_decay_frequency": 1, "crop_size": 1}
     at_least |= {"num_val_sample_per_class": 0, "num_train_sample_per_class": 0, "weight_decay": 0}
     for name, low in at_least.items():
         _require(config[name] >= low, name, config[name], f"{low} or more")

@@ -18,6 +18,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tvf
 
 from wsol.errors import InputError
+from wsol.files import missing_files
 from wsol.metadata import (
     LevelSplit,
     configure_metadata,
@@ -159,19 +160,8 @@ def make_loader(
 
 
 def require_images(image_root: str | os.PathLike, image_ids: list[str], split: str, dataset_name: str) -> None:
-    """Refuse a split whose image files are not all there; one directory listing a folder, for speed."""
-    listed: dict[str, set[str]] = {}
-    missing = []
-    for image_id in image_ids:
-        folder, _, name = image_id.rpartition("/")
-        if folder not in listed:
-            try:
-                listed[folder] = set(os.listdir(Path(image_root) / folder))
-            except OSError:
-                listed[folder] = set()
-        if name not in listed[folder]:
-            missing.append(image_id)
-    if missing:
+    """Refuse a split whose image files are not all there."""
+    if missing := missing_files(image_root, image_ids):
         raise InputError(
             f"{image_root}: {len(missing)} of {len(image_ids)} images of the {split} split are missing; prepare them "
             f"with 'python dataset/prepare.py {dataset_name}', name another --data_root, or pass --on_bad_image skip:"

@@ -16,7 +16,6 @@ from pathlib import Path
 
 import cv2
 import numpy as np
-from tqdm import tqdm
 
 from config import check_metric_options, evaluation_parser, parse_options
 from wsol.boxes import (
@@ -24,12 +23,13 @@ from wsol.boxes import (
     best_ious,
     calculate_multiple_iou,
     candidate_boxes,
+    check_score_map,
     compute_bboxes_from_scoremaps,
     resize_bbox,
 )
 from wsol.center import center_map
-from wsol.errors import InputError, MetadataError, NoPositiveError, ScoreMapError, ScoreMapTypeError, command
-from wsol.files import write_json
+from wsol.errors import InputError, MetadataError, NoPositiveError, ScoreMapError, command
+from wsol.files import missing_files, write_json
 from wsol.metadata import (
     check_boxes_fit,
     configure_metadata,
@@ -42,6 +42,7 @@ from wsol.metadata import (
     has_masks,
     read_id_list,
 )
+from wsol.progress import progress
 
 __all__ = [
     "BoxEvaluator",
@@ -54,24 +55,6 @@ __all__ = [
 ]
 
 VIEW = (224, 224)  # the size of the original's maps, in which gt_bboxes and get_mask show the truth
-
-
-def check_score_map(score_map: np.ndarray, source: str) -> None:
-    """Refuse what is no score map.
-
-    Raises:
-        TypeError: not an array of floats.
-        ValueError: not 2-D, empty, NaN, or a value outside [0, 1].
-    """
-    if not isinstance(score_map, np.ndarray):
-        raise ScoreMapTypeError(f"{source}: a {type(score_map).__name__}; expected a NumPy array")
-    if not np.issubdtype(score_map.dtype, np.floating):
-        raise ScoreMapTypeError(f"{source}: an array of {score_map.dtype}; expected floats in [0, 1]")
-    if score_map.ndim != 2 or not score_map.size:
-        raise ScoreMapError(f"{source}: shape {score_map.shape}; expected (height, width)")
-    low, high = score_map.min(), score_map.max()
-    if not (low >= 0 and high <= 1):  # NaN makes both comparisons false
-        raise ScoreMapError(f"{source}: values from {low} to {high}; expected all in [0, 1], no NaN")
 
 
 class BoxEvaluator:
@@ -261,6 +244,8 @@ class SplitEvaluator:
             raise InputError(f"{folder}: no metadata of the split {split!r} of {dataset_name!r}")
         metadata = configure_metadata(folder)
         self.image_ids = list(get_image_ids(metadata) if image_ids is None else image_ids)
+        if not self.image_ids:
+            raise InputError(f"{dataset_name} {split}: no image to evaluate")
         options = {
             "metadata": metadata,
             "dataset_name": dataset_name,
@@ -282,6 +267,13 @@ class SplitEvaluator:
             missing = [image_id for image_id in self.image_ids if truth is not None and image_id not in truth]
             if missing:
                 raise MetadataError(f"{folder}: {len(missing)} images have no true {kind}:" + first_names(missing))
+        if masks := self.masks:
+            paths = [path for image_id in self.image_ids for path in masks.mask_paths[image_id]]
+            paths += [masks.ignore_paths[image_id] for image_id in self.image_ids if masks.ignore_paths[image_id]]
+            if missing := missing_files(masks.mask_root, paths):
+                raise InputError(
+                    f"{masks.mask_root}: {len(missing)} of {len(paths)} masks are missing:" + first_names(missing)
+                )
 
     def accumulate(self, score_map: np.ndarray, image_id: str) -> None:
         """Score one map."""
@@ -306,14 +298,15 @@ class SplitEvaluator:
         results: dict = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None}
         counts: dict = {"images": (self.boxes or self.masks).cnt}
         if boxes := self.boxes:
-            accuracies = dict(zip(map(str, boxes.iou_threshold_list), boxes.compute(), strict=True))
-            best = {iou: boxes.best_index(iou) for iou in boxes.iou_threshold_list}
+            names = {iou: f"{iou:g}" for iou in boxes.iou_threshold_list}
+            accuracies = dict(zip(names.values(), boxes.compute(), strict=True))
+            best = {iou: boxes.best_index(iou) for iou in names}
             results["MaxBoxAcc"] = accuracies
             if boxes.multi_contour_eval:
                 results["MaxBoxAccV2"] = float(np.mean(list(accuracies.values())))
             results["box_rule"] = "multi_contour" if boxes.multi_contour_eval else "largest_contour"
-            results["best_threshold"] = {str(iou): boxes.cam_threshold_list[best[iou]] for iou in best}
-            counts["correct"] = {str(iou): int(boxes.num_correct[iou][best[iou]]) for iou in best}
+            results["best_threshold"] = {names[iou]: boxes.cam_threshold_list[best[iou]] for iou in names}
+            counts["correct"] = {names[iou]: int(boxes.num_correct[iou][best[iou]]) for iou in names}
         if masks := self.masks:
             results["PxAP"] = masks.compute()
             counts["foreground_pixels"] = int(masks.gt_true_score_hist.sum())
@@ -328,25 +321,23 @@ def headline(results: Mapping, multi_iou_eval: bool) -> float:
     return float(np.mean(list(results["MaxBoxAcc"].values()))) if multi_iou_eval else results["MaxBoxAcc"]["50"]
 
 
-def format_results(results: Mapping) -> str:
-    """Return a split's metrics as a few lines for a person."""
+def format_results(results: Mapping, multi_iou_eval: bool) -> str:
+    """Return a split's metrics as a few lines for a person: all IoU thresholds and their mean, or IoU 50 alone."""
     lines = []
     if results["MaxBoxAcc"] is not None:
-        if len(results["MaxBoxAcc"]) > 1:
+        accuracies = results["MaxBoxAcc"]
+        if multi_iou_eval:
             name = "MaxBoxAccV2" if results["MaxBoxAccV2"] is not None else "mean MaxBoxAcc"
             lines.append(f"{name}  {headline(results, True):.2f}")
+        else:
+            accuracies = {"50": accuracies["50"]}
         rule = results["box_rule"].replace("_", " ")
-        for iou, accuracy in results["MaxBoxAcc"].items():
+        for iou, accuracy in accuracies.items():
             threshold = results["best_threshold"][iou]
             lines.append(f"MaxBoxAcc at IoU {iou}  {accuracy:.2f}  (score-map threshold {threshold:.3f}, {rule})")
     if results["PxAP"] is not None:
         lines.append(f"PxAP  {results['PxAP']:.2f}")
     return "\n".join(lines)
-
-
-def progress(items: Iterable, description: str) -> Iterable:
-    """Return the items with a tqdm bar, quiet when standard error is not a terminal."""
-    return tqdm(items, desc=description, disable=None, leave=False)
 
 
 def read_score_maps(scoremap_root: str | os.PathLike, image_ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
@@ -395,6 +386,8 @@ def evaluate_wsol(
 ) -> float:
     """Return the headline figure, in percent, of the maps saved under `scoremap_root`: MaxBoxAccV2 or the mean over IoU
     thresholds (`multi_iou_eval`), MaxBoxAcc at IoU 50, or PxAP for a data set that has masks only."""
+    metric = {"cam_curve_interval": cam_curve_interval, "iou_threshold_list": iou_threshold_list}
+    check_metric_options({**metric, "multi_iou_eval": multi_iou_eval})
     evaluator = SplitEvaluator(
         metadata_root, mask_root, dataset_name, split, cam_curve_interval, iou_threshold_list, multi_contour_eval
     )
@@ -422,13 +415,15 @@ def main() -> None:
     check_metric_options(options)
     if options.center_size < 1:
         raise InputError(f"--center_size {options.center_size}: expected 1 or more")
+    if options.json and os.path.isdir(options.json):
+        raise InputError(f"--json {options.json}: a folder; expected a file")
     evaluator = SplitEvaluator(
         options.metadata_root,
         options.mask_root,
         options.dataset_name,
         options.split,
         options.cam_curve_interval,
-        options.iou_threshold_list if options.multi_iou_eval else [50],
+        options.iou_threshold_list,
         options.multi_contour_eval,
         read_id_list(options.image_list) if options.image_list else None,
     )
@@ -436,12 +431,12 @@ def main() -> None:
         evaluator.accumulate_center(options.center_size)
     else:
         maps = read_score_maps(options.scoremap_root, evaluator.image_ids)
-        for image_id, score_map in tqdm(maps, "scoring", len(evaluator.image_ids), disable=None, leave=False):
+        for image_id, score_map in progress(maps, "scoring", len(evaluator.image_ids)):
             evaluator.accumulate(score_map, image_id)
     results = evaluator.results()
     what = "the Center baseline" if options.center else options.scoremap_root
     print(f"{options.dataset_name} {options.split}, {results['counts']['images']} images, {what}")
-    print(format_results(results))
+    print(format_results(results, options.multi_iou_eval))
     if options.json:
         write_json(options.json, results)
         print(f"written: {options.json}")

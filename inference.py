@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from munch import Munch
 from torch import nn
-from tqdm import tqdm
 
 from config import check_machine_options, inference_parser, parse_options
 from data_loaders import Batch, LabeledImages, load_level, make_loader, require_images
@@ -25,6 +24,7 @@ from wsol.checkpoints import read_checkpoint
 from wsol.errors import InputError, command
 from wsol.files import save_npy
 from wsol.metadata import first_names
+from wsol.progress import progress
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -120,30 +120,34 @@ def main() -> None:
     if scoremap_root.exists() and any(scoremap_root.rglob("*.npy")):
         raise InputError(f"--scoremap_root {scoremap_root}: holds score maps already; expected a folder without any")
     data = load_level(config.metadata_root, config.dataset_name, checkpoint["label_level"], (options.split,))
-    known = {name: label for label, name in enumerate(checkpoint["class_names"])}
-    if unknown := [name for name in data.class_names if name not in known]:
+    # Classes are told by their label in the files and their name: names alone may repeat.
+    trained = list(zip(checkpoint["file_labels"], checkpoint["class_names"], strict=True))
+    classes = list(zip(data.file_labels, data.class_names, strict=True))
+    if unknown := [name for label, name in classes if (label, name) not in trained]:
         raise InputError(
             f"{options.checkpoint}: was not trained on {len(unknown)} classes of {config.dataset_name} at level "
             f"{data.level!r}:" + first_names(unknown)
         )
     split = data.splits[options.split]
-    split.labels = np.array([known[name] for name in data.class_names])[split.labels]
+    split.labels = np.array([trained.index(one) for one in classes])[split.labels]
     image_root = Path(config.data_root) / config.dataset_name
     if options.on_bad_image == "stop":
         require_images(image_root, split.image_ids, options.split, config.dataset_name)
-    model = build_model(config.architecture, config.wsol_method, len(known), large_feature_map=config.large_feature_map)
+    model = build_model(config.architecture, config.wsol_method, len(trained), large_feature_map=config.large_feature_map)
     model.load_state_dict(checkpoint["state_dict"])
     model.to(device, memory_format=torch.channels_last)
     loader = make_loader(LabeledImages(image_root, split, config.crop_size), config.batch_size, options.workers, device)
     bad_images: list[str] = []
     maps = predict(model, loader, device, options.amp, bad_images)
     top1 = saved = 0
-    for prediction in tqdm(maps, "mapping", len(split.image_ids), disable=None, leave=False):
+    for prediction in progress(maps, "mapping", len(split.image_ids)):
         save_score_map(scoremap_root, prediction)
         saved += 1
         top1 += prediction.rank == 0
         if bad_images and options.on_bad_image == "stop":
-            raise InputError(bad_images[0])
+            break
+    if bad_images and options.on_bad_image == "stop":
+        raise InputError(f"{bad_images[0]} (--on_bad_image skip leaves such images out)")
     for message in bad_images:
         print(f"skipped: {message}")
     print(f"{saved} score maps of {config.dataset_name} {options.split} in {scoremap_root}, {len(bad_images)} skipped")

@@ -12,6 +12,7 @@ train_log/<experiment_name>/: config.yaml, log.txt, metrics.jsonl, checkpoints, 
 import json
 import logging
 import math
+import os
 import shutil
 import sys
 from collections.abc import Mapping
@@ -22,7 +23,6 @@ import numpy as np
 import torch
 from munch import Munch
 from torch import nn
-from tqdm import tqdm
 
 from config import LOG_ROOT, get_config, write_config
 from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, require_images
@@ -32,8 +32,9 @@ from inference import autocast, predict, resolve_device, save_score_map, to_devi
 from wsol import build_model
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.errors import InputError, command
-from wsol.files import write_json, write_text
+from wsol.files import temporary_sibling, write_json, write_text
 from wsol.metadata import LevelData
+from wsol.progress import progress
 
 logger = logging.getLogger("wsol")
 LOC_IOU = 50  # the IoU threshold, in percent, of Top-1 and Top-5 Loc
@@ -55,9 +56,12 @@ class Experiment:
     metrics: list[dict] = field(default_factory=list)
 
 
-def new_folder(config: Mapping) -> Path:
-    """Return the run's folder, made now; one that exists is an error, or replaced with --override_cache."""
+def check_folder(config: Mapping) -> Path:
+    """Return the run's folder, not made yet; one that exists is an error, or may be replaced with --override_cache."""
     folder = Path(LOG_ROOT) / config["experiment_name"]
+    for path in (folder, *folder.parents):
+        if os.path.lexists(path) and not path.is_dir():
+            raise InputError(f"--experiment_name {config['experiment_name']}: {path} is a file; expected a folder")
     if folder.exists():
         if not config["override_cache"]:
             raise InputError(
@@ -65,9 +69,19 @@ def new_folder(config: Mapping) -> Path:
             )
         if any(folder.iterdir()) and not (folder / "config.yaml").is_file():
             raise InputError(f"{folder} is not the folder of one run (no config.yaml), so it is not replaced")
-        shutil.rmtree(folder)
-    folder.mkdir(parents=True)
+        if below := list(folder.glob("*/**/config.yaml")):
+            raise InputError(f"{folder} holds other runs ({below[0].parent}), so it is not replaced")
     return folder
+
+
+def make_folder(folder: Path, config: Mapping) -> None:
+    """Make the run's folder with its config.yaml, at once; an older one is set aside first, then removed."""
+    new, old = temporary_sibling(folder), temporary_sibling(folder).with_suffix(".old")
+    write_config(config, new / "config.yaml")
+    if folder.exists():
+        os.replace(folder, old)
+    os.replace(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
 
 
 def start_logging(folder: Path) -> None:
@@ -83,6 +97,7 @@ def start_logging(folder: Path) -> None:
 
 def build(config: Munch) -> Experiment:
     """Read the data, build the model, then make the run's folder: nothing is written before all is checked."""
+    folder = check_folder(config)
     device = resolve_device(config.device, config.amp)
     if config.dataset_name == toy.NAME:
         toy.prepare(config.data_root, config.metadata_root)
@@ -119,7 +134,9 @@ def build(config: Munch) -> Experiment:
         large_feature_map=config.large_feature_map,
         pretrained=config.pretrained,
         pretrained_path=config.pretrained_path,
-    ).to(device, memory_format=torch.channels_last)
+    )
+    check_map_size(model, config)
+    model.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameter_groups(config.lr, config.lr_classifier_ratio),
         momentum=config.momentum,
@@ -132,7 +149,23 @@ def build(config: Munch) -> Experiment:
         name: make_loader(dataset, config.batch_size, config.workers, device, shuffle if name == "train" else None)
         for name, dataset in datasets.items()
     }
-    return Experiment(config, new_folder(config), device, data, model, optimizer, loaders, shuffle)
+    make_folder(folder, config)
+    return Experiment(config, folder, device, data, model, optimizer, loaders, shuffle)
+
+
+def check_map_size(model: nn.Module, config: Mapping) -> None:
+    """Refuse a network that does not take images of the crop size, or gives no spatial map of them."""
+    crop = config["crop_size"]
+    try:
+        with torch.no_grad():
+            shape = model.eval().score_maps(torch.zeros(1, 3, crop, crop), torch.zeros(1, dtype=torch.int64)).shape
+    except Exception as error:  # whatever a network of a library says of images of another size
+        raise InputError(f"--crop_size {crop}: {config['architecture']} does not take such images ({error})") from None
+    if min(shape[1:]) < 2:
+        raise InputError(
+            f"--crop_size {crop}: {config['architecture']} gives a map of {shape[1]} x {shape[2]}; expected 2 x 2 or more, "
+            "from larger images or with --large_feature_map TRUE"
+        )
 
 
 def split_evaluator(config: Munch, data: LevelData, split: str) -> SplitEvaluator:
@@ -168,7 +201,7 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
     run.model.train()
     totals = torch.zeros(2, dtype=torch.float64, device=run.device)  # summed on the device: no step waits for it
     count = 0
-    for batch in tqdm(run.loaders["train"], f"epoch {epoch}", disable=None, leave=False):
+    for batch in progress(run.loaders["train"], f"epoch {epoch}"):
         handle_bad_images(run, batch.bad)
         if not batch.image_ids:
             continue
@@ -200,7 +233,7 @@ def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, Spl
     bad: list[str] = []
     ranks: dict[str, int] = {}
     predictions = predict(run.model, run.loaders[split], run.device, run.config.amp, bad)
-    for prediction in tqdm(predictions, split, len(evaluator.image_ids), disable=None, leave=False):
+    for prediction in progress(predictions, split, len(evaluator.image_ids)):
         handle_bad_images(run, bad)
         evaluator.accumulate(prediction.score_map, prediction.image_id)
         ranks[prediction.image_id] = prediction.rank
@@ -246,6 +279,7 @@ def save_checkpoint(run: Experiment, name: str, epoch: int, val: Mapping) -> Non
             "config": dict(run.config),
             "label_level": run.data.level,
             "class_names": run.data.class_names,
+            "file_labels": run.data.file_labels,
             "score_map_thresholds": val.get("best_threshold"),
         },
     )
@@ -277,7 +311,7 @@ def results_at_val_thresholds(val: SplitEvaluator, other: SplitEvaluator) -> dic
     if val.boxes is None or other.boxes is None:
         return {"MaxBoxAccV2_at_val_threshold": None, "MaxBoxAcc_at_val_threshold": None}
     accuracies = {
-        str(iou): 100.0 * int(other.boxes.num_correct[iou][val.boxes.best_index(iou)]) / other.boxes.cnt
+        f"{iou:g}": 100.0 * int(other.boxes.num_correct[iou][val.boxes.best_index(iou)]) / other.boxes.cnt
         for iou in val.boxes.iou_threshold_list
     }
     mean = float(np.mean(list(accuracies.values()))) if val.boxes.multi_contour_eval else None
@@ -303,17 +337,19 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
         save = run.config.save_scoremaps in (split, "both")
         again = split != "val" or (save and kind == "best")
         split_results, evaluators[split] = evaluate(run, split, save) if again else validation[kind]
+        if split != "val":
+            record(run, checkpoint["epoch"], split, split_results)
         results[split] = split_results | results_at_val_thresholds(evaluators["val"], evaluators[split])
         logger.info("%s, %s checkpoint (epoch %d):", split, kind, checkpoint["epoch"])
         accuracy = f"top-1 classification  {split_results['top1_cls']:.2f}"
-        for line in [*format_results(split_results).split("\n"), accuracy]:
+        for line in [*format_results(split_results, run.config.multi_iou_eval).split("\n"), accuracy]:
             logger.info("  %s", line)
+        id_list = run.folder / f"{split}_image_ids.txt"
+        write_text(id_list, "\n".join(evaluators[split].scored_ids) + "\n")
         if save:
-            id_list = None
-            if run.data.splits[split].subset or split_results["counts"]["skipped_images"]:
-                id_list = run.folder / f"{split}_image_ids.txt"
-                write_text(id_list, "\n".join(evaluators[split].scored_ids) + "\n")
-            logger.info("  score again: %s", rescoring_command(run.config, run.folder / "scoremaps", split, id_list))
+            whole = not (run.data.splits[split].subset or split_results["counts"]["skipped_images"])
+            again = rescoring_command(run.config, run.folder / "scoremaps", split, None if whole else id_list)
+            logger.info("  score again: %s", again)
     return results
 
 
@@ -326,7 +362,6 @@ def main() -> None:
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False
     start_logging(run.folder)
-    write_config(config, run.folder / "config.yaml")
     for note in (*notes, *run.data.notes):
         logger.info(note)
     sizes = ", ".join(f"{len(split.image_ids)} {name}" for name, split in run.data.splits.items())

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wsol.errors import InputError
 from wsol.files import temporary_sibling, write_text
 
 
@@ -57,10 +58,27 @@ def _file_name(stem: str, levels: Sequence[str], level: str) -> str:
     return f"{stem}.txt" if level == levels[0] else f"{stem}_{level}.txt"
 
 
+def _check(split: str, entries: Sequence[Entry]) -> None:
+    """Refuse to write an empty split, or a box that is inverted or leaves its image."""
+    if not entries:
+        raise InputError(f"no image is left for the split {split}; nothing was written")
+    for entry in entries:
+        for x0, y0, x1, y1 in entry.boxes:
+            if not (0 <= x0 <= x1 <= entry.size[0] and 0 <= y0 <= y1 <= entry.size[1]):
+                size = f"{entry.size[0]} x {entry.size[1]}"
+                raise InputError(f"{entry.image_id}: box {x0},{y0},{x1},{y1}; expected it inside the {size} image")
+
+
 def write_metadata(
-    folder: Path, levels: Sequence[str], class_names: dict[str, list[str]], splits: dict[str, list[Entry]]
+    folder: Path, levels: Sequence[str], hierarchy: Sequence[Sequence[str]], splits: dict[str, list[Entry]]
 ) -> None:
-    """Write `metadata/<dataset>`: levels.txt, class_names, hierarchy.csv, and the folder of each split given."""
+    """Write `metadata/<dataset>`: levels.txt, class names, hierarchy.csv, and the folder of each split given.
+
+    `hierarchy` has one row a finest class, its name at every level; classes are numbered in the order of the rows.
+    """
+    class_names = {level: list(dict.fromkeys(row[i] for row in hierarchy)) for i, level in enumerate(levels)}
+    for split, entries in splits.items():
+        _check(split, entries)
     for split, entries in splits.items():
         new = temporary_sibling(folder / split)
         shutil.rmtree(new, ignore_errors=True)
@@ -79,7 +97,6 @@ def write_metadata(
     for level in levels:
         names = [f"{name},{label}" for label, name in enumerate(class_names[level])]
         _write_lines(folder / _file_name("class_names", levels, level), names)
-    rows = dict.fromkeys(tuple(entry.classes) for entries in splits.values() for entry in entries)
     if len(levels) > 1:
-        _write_lines(folder / "hierarchy.csv", [",".join(row) for row in (tuple(levels), *sorted(rows))])
+        _write_lines(folder / "hierarchy.csv", [",".join(row) for row in (levels, *hierarchy)])
     _write_lines(folder / "levels.txt", levels)

@@ -11,7 +11,7 @@ from PIL import Image
 
 from data_loaders import load_image
 from dataset.layout import Entry, split_by_name, write_metadata
-from dataset.sources import Official, extract
+from dataset.sources import Official, extract, require_members
 from wsol.errors import InputError
 from wsol.files import whole_file
 
@@ -41,7 +41,7 @@ def _read_list(path: Path) -> dict[str, str]:
         if line.startswith("#"):
             continue
         fields = line.split()
-        if len(fields) != 4 or fields[2] not in SPECIES:
+        if len(fields) != 4 or fields[2] not in SPECIES or not re.fullmatch(r"\w+_\d+", fields[0]):
             raise InputError(f"{path}:{number}: {line!r}; expected image, class id, species (1 or 2), breed id")
         species[fields[0]] = SPECIES[fields[2]]
     return species
@@ -103,8 +103,8 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
         return f"images/{match[1]}.jpg" if match and match[1] in wanted else None
 
     left_out: list[str] = []
-    for archive in archives:
-        extract(archive, folder, image)
+    found = {name for archive in archives for name in extract(archive, folder, image)}
+    require_members(archives, [f"images/{name}.jpg" for name in sorted(wanted)], found)
     entries: dict[str, list[Entry]] = {split: [] for split in splits}
     for split, names in chosen.items():
         for name in names:
@@ -113,6 +113,5 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
                 entries[split].append(entry)
             else:
                 left_out.append(f"{name}: {entry}")
-    class_names = {"breed": list(breeds), "species": sorted(set(species.values()))}
-    write_metadata(metadata, LEVELS, class_names, entries)
+    write_metadata(metadata, LEVELS, [(breed, species[names[0]]) for breed, names in breeds.items()], entries)
     return left_out

@@ -45,7 +45,7 @@ def main() -> None:
     if options.name == toy.NAME:
         if options.archive or splits != list(SPLITS):
             parser.error(f"{toy.NAME} is made by code, whole; it takes neither --archive nor --splits")
-        toy.prepare(options.data_root, options.metadata_root)
+        toy.prepare(options.data_root, options.metadata_root, anew=True)
         _report(metadata, splits)
         return
     module = DATASETS[options.name]

@@ -5,6 +5,8 @@
 """
 
 import hashlib
+import http.client
+import lzma
 import os
 import shutil
 import stat
@@ -12,7 +14,8 @@ import tarfile
 import urllib.error
 import urllib.request
 import zipfile
-from collections.abc import Callable, Iterator
+import zlib
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
@@ -22,6 +25,8 @@ from tqdm import tqdm
 
 from wsol.errors import InputError
 from wsol.files import whole_file
+from wsol.metadata import first_names
+from wsol.progress import progress
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
@@ -75,7 +80,7 @@ def fetch(official: Official, folder: Path) -> Path:
         print(f"downloading {official.address}", flush=True)
         try:
             _download(official.address, part)
-        except (OSError, ValueError) as error:  # URLError and ConnectionError are OSErrors
+        except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and ConnectionError are OSErrors
             raise InputError(
                 f"{official.address}: could not be downloaded ({error}). Call again to resume, or fetch it where there "
                 f"is a network and put it at {target}, or name it with --archive"
@@ -95,28 +100,28 @@ def _safe(name: str, archive: Path) -> str:
 
 
 @contextmanager
-def _members(archive: Path) -> Iterator[Iterator[tuple[str, int, Callable[[], BinaryIO]]]]:
-    """Yield an iterator of (name, size, opener) of an archive's regular files; links and devices are refused."""
+def _members(archive: Path) -> Iterator[Iterator[tuple[str, Callable[[], BinaryIO]]]]:
+    """Yield an iterator of (name, opener) of an archive's regular files; links and devices are refused."""
 
-    def of_folder() -> Iterator[tuple[str, int, Callable[[], BinaryIO]]]:
+    def of_folder() -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
         for path in sorted(archive.rglob("*")):
             if path.is_file():
-                yield path.relative_to(archive).as_posix(), path.stat().st_size, lambda path=path: path.open("rb")
+                yield f"{archive.resolve().name}/{path.relative_to(archive).as_posix()}", lambda path=path: path.open("rb")
 
-    def of_zip(opened: zipfile.ZipFile) -> Iterator[tuple[str, int, Callable[[], BinaryIO]]]:
+    def of_zip(opened: zipfile.ZipFile) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
         for info in opened.infolist():
             kind = stat.S_IFMT(info.external_attr >> 16)
             if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
                 raise InputError(f"{archive}: its member {info.filename!r} is a link or device; expected files")
             if not info.is_dir():
-                yield _safe(info.filename, archive), info.file_size, lambda info=info: opened.open(info)
+                yield _safe(info.filename, archive), lambda info=info: opened.open(info)
 
-    def of_tar(opened: tarfile.TarFile) -> Iterator[tuple[str, int, Callable[[], BinaryIO]]]:
+    def of_tar(opened: tarfile.TarFile) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
         for info in opened:
             if not (info.isreg() or info.isdir()):
                 raise InputError(f"{archive}: its member {info.name!r} is a link or device; expected files")
             if info.isreg():
-                yield _safe(info.name, archive), info.size, lambda info=info: opened.extractfile(info)
+                yield _safe(info.name, archive), lambda info=info: opened.extractfile(info)
 
     if archive.is_dir():
         yield of_folder()
@@ -133,20 +138,27 @@ def _members(archive: Path) -> Iterator[Iterator[tuple[str, int, Callable[[], Bi
 def extract(archive: Path, folder: Path, rename: Callable[[str], str | None]) -> list[str]:
     """Copy the members that `rename` names (member's name to a relative name of ours, None: not wanted) below `folder`.
 
-    A file that is there with its full size is kept, so that an interrupted extraction continues. Returns our names.
+    Each file is written whole; one that is there is replaced. Returns our names.
     """
     taken = []
     try:
         with _members(archive) as members:
-            for name, size, opener in tqdm(members, f"extracting {archive.name}", disable=None, leave=False):
+            for name, opener in progress(members, f"extracting {archive.name}"):
                 if name.rsplit("/", 1)[-1].startswith("._") or not (ours := rename(name)):
                     continue
                 target = folder / ours
                 taken.append(ours)
-                if target.is_file() and target.stat().st_size == size:
-                    continue
                 with opener() as source, whole_file(target) as temporary, temporary.open("wb") as file:
                     shutil.copyfileobj(source, file, CHUNK)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError) as error:
+    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, RuntimeError) as error:
         raise InputError(f"{archive}: damaged or unreadable ({error})") from None
     return taken
+
+
+def require_members(archives: list[Path], wanted: Sequence[str], found: set[str]) -> None:
+    """Refuse archives that lack what their own annotations list: they are damaged or not all there."""
+    if missing := [name for name in wanted if name not in found]:
+        raise InputError(
+            f"{', '.join(map(str, archives))}: {len(missing)} of {len(wanted)} annotated images are not in there, so an "
+            "archive is damaged or missing:" + first_names(missing)
+        )

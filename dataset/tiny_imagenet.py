@@ -9,7 +9,7 @@ from pathlib import Path
 
 from data_loaders import load_image
 from dataset.layout import Entry, split_by_name, write_metadata
-from dataset.sources import Official, extract
+from dataset.sources import Official, extract, require_members
 from wsol.errors import InputError
 
 NAME = "TinyImageNet"
@@ -24,20 +24,26 @@ OFFICIAL = (
 TEXTS = ("wnids.txt", "words.txt", "val/val_annotations.txt")
 
 
-def _read_annotations(path: Path) -> dict[str, tuple[str, tuple[int, int, int, int]]]:
-    """Return file name to (synset, box) of val_annotations.txt."""
+def _read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str, tuple[int, int, int, int]]]:
+    """Return file name to (synset, box) of val_annotations.txt, whose synsets are all in `names`."""
     annotations = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
         fields = line.split("\t")
-        if len(fields) != 6 or not all(field.isdecimal() for field in fields[2:]):
-            raise InputError(f"{path}:{number}: {line!r}; expected file, synset, x0, y0, x1, y1, separated by tabs")
+        if len(fields) != 6 or fields[1] not in names or not all(field.isdecimal() for field in fields[2:]):
+            expected = "file, synset (of wnids.txt), x0, y0, x1, y1, separated by tabs"
+            raise InputError(f"{path}:{number}: {line!r}; expected {expected}")
         annotations[fields[0]] = (fields[1], tuple(map(int, fields[2:])))
     return annotations
 
 
 def _names(folder: Path) -> dict[str, str]:
     """Return synset to its name, in the order of the synsets; the synset is added where two share a name."""
-    words = dict(line.split("\t", 1) for line in (folder / "words.txt").read_text(encoding="utf-8").splitlines())
+    words = {}
+    for number, line in enumerate((folder / "words.txt").read_text(encoding="utf-8").splitlines(), 1):
+        synset, tab, name = line.partition("\t")
+        if not tab:
+            raise InputError(f"{folder / 'words.txt'}:{number}: {line!r}; expected a synset, a tab, its name")
+        words[synset] = name
     synsets = sorted((folder / "wnids.txt").read_text(encoding="utf-8").split())
     names = [words.get(synset, synset) for synset in synsets]
     return {
@@ -61,8 +67,10 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
     if missing := [name for name in TEXTS if name not in taken]:
         raise InputError(f"{', '.join(map(str, archives))}: no {missing[0]}; expected the official archive's layout")
     names = _names(folder)
-    annotations = _read_annotations(folder / "val/val_annotations.txt")
+    annotations = _read_annotations(folder / "val/val_annotations.txt", names)
     images = sorted(name for archive in archives for name in extract(archive, folder, image))
+    if {"val", "test"} & set(splits):
+        require_members(archives, [f"val/images/{file}" for file in annotations], set(images))
 
     entries: dict[str, list[Entry]] = {split: [] for split in splits}
     left_out: list[str] = []
@@ -95,5 +103,5 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
                     continue
                 box = annotations[file][1]
                 entries[split].append(Entry(f"val/images/{file}", (names[synset],), size, [box]))
-    write_metadata(metadata, LEVELS, {"synset": list(names.values())}, entries)
+    write_metadata(metadata, LEVELS, [(name,) for name in names.values()], entries)
     return left_out

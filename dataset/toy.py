@@ -134,11 +134,6 @@ def draw(kind: tuple[str, str, str, str], seed: int) -> Example:
     return Example(np.clip(image, 0, 255).astype(np.uint8), mask, box)
 
 
-def class_names(level: str) -> list[str]:
-    """Return a level's class names in label order."""
-    return list(dict.fromkeys(ancestors(kind)[level] for kind in species()))
-
-
 def _draw_split(split: str, images: Path) -> list[Entry]:
     """Draw one split's images and masks below `images`."""
     entries = []
@@ -154,20 +149,20 @@ def _draw_split(split: str, images: Path) -> list[Entry]:
     return entries
 
 
-def prepare(data_root: str | os.PathLike, metadata_root: str | os.PathLike) -> bool:
-    """Make Toy's images, masks and metadata where they are not there yet; return whether anything was made.
+def prepare(data_root: str | os.PathLike, metadata_root: str | os.PathLike, anew: bool = False) -> bool:
+    """Make Toy's images, masks and metadata where they are not there yet, or `anew`; return whether they were made.
 
     The images come into place first, the file that holds the version last: where it is, everything is complete.
     """
     images, metadata = Path(data_root) / NAME, Path(metadata_root) / NAME
     stamp = metadata / "version.txt"
-    if images.is_dir() and stamp.is_file() and stamp.read_text().strip() == VERSION:
+    if not anew and images.is_dir() and stamp.is_file() and stamp.read_text().strip() == VERSION:
         return False
     new = temporary_sibling(images)
     try:
         splits = {split: _draw_split(split, new) for split in IMAGES_PER_SPECIES}
         replace_folder(new, images)
-        write_metadata(metadata, LEVELS, {level: class_names(level) for level in LEVELS}, splits)
+        write_metadata(metadata, LEVELS, [list(ancestors(kind).values()) for kind in species()], splits)
         write_text(stamp, VERSION + "\n")
     finally:
         shutil.rmtree(new, ignore_errors=True)

@@ -17,7 +17,13 @@ fi
 wanted=$("$base" -c 'import sys; print(sys.version)'; cat requirements.txt)
 if [ ! -x "$venv/bin/python" ] || [ "$(cat "$venv/installed.txt" 2>/dev/null)" != "$wanted" ]; then
   echo "Making .venv and installing requirements.txt: about two minutes, once; a later call reuses it."
+  if [ -e "$venv" ] && [ ! -e "$venv/installed.txt" ]; then
+    echo "error: $venv was not made by this script; move it away" >&2
+    exit 2
+  fi
   rm -rf "$venv"
+  mkdir "$venv"
+  echo incomplete > "$venv/installed.txt"
   "$base" -m venv "$venv"
   "$venv/bin/python" -m pip install --quiet --disable-pip-version-check -r requirements.txt
   echo "$wanted" > "$venv/installed.txt"

@@ -1,6 +1,6 @@
 """The helper of sweep_granularity.sh: which levels are still to run, and the table, plot and examples of finished ones.
 
-    python scripts/granularity.py plan   [main.py options]    # "level experiment" lines of what is not finished
+    python scripts/granularity.py plan   [main.py options]    # "level<tab>experiment" lines of what is not finished
     python scripts/granularity.py report [main.py options]    # reads results.json of every level
 
 In: main.py's options, whose --experiment_name names the sweep. Out: train_log/<sweep>/granularity.{md,csv,png} and
@@ -26,7 +26,7 @@ from evaluation import SplitEvaluator
 from wsol.boxes import candidate_boxes, resize_bbox
 from wsol.errors import InputError, command
 from wsol.files import whole_file, write_text
-from wsol.metadata import LevelData, load_level
+from wsol.metadata import LevelData, load_level, read_id_list
 
 # Options that change how a run is done, not what it gives.
 NOT_COMPARED = ("experiment_name", "label_level", "override_cache", "workers", "device")
@@ -47,7 +47,10 @@ def trainable_levels(config: Munch, splits: Sequence[str]) -> dict[str, LevelDat
     levels = {
         level: load_level(config.metadata_root, config.dataset_name, level, splits, *options) for level in finest.levels
     }
-    return {level: data for level, data in levels.items() if len(data.class_names) > 1}
+    for level in [level for level, data in levels.items() if len(data.class_names) < 2]:
+        print(f"{level}: a single class, left out", file=sys.stderr)
+        del levels[level]
+    return levels
 
 
 def is_finished(folder: Path, config: Munch) -> bool:
@@ -69,12 +72,12 @@ def is_finished(folder: Path, config: Munch) -> bool:
 
 
 def plan(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
-    """Print "level experiment" for every level that is not finished."""
+    """Print "level<tab>experiment" for every level that is not finished."""
     for level in levels:
         if is_finished(folder / level, config):
             print(f"{level}: finished before, skipped", file=sys.stderr)
         else:
-            print(level, (folder / level).relative_to(LOG_ROOT))
+            print(level, (folder / level).relative_to(LOG_ROOT), sep="\t")
 
 
 def center_results(config: Munch, split: str, image_ids: list[str]) -> dict:
@@ -93,7 +96,14 @@ def center_results(config: Munch, split: str, image_ids: list[str]) -> dict:
     return evaluator.results()
 
 
-def table_rows(config: Munch, split: str, levels: dict[str, LevelData], results: dict[str, dict]) -> list[dict]:
+def scored_ids(folder: Path, levels: dict[str, LevelData], split: str) -> dict[str, list[str]]:
+    """Return the images that each level's run scored: those of its level that could be read."""
+    return {level: read_id_list(folder / level / f"{split}_image_ids.txt") for level in levels}
+
+
+def table_rows(
+    config: Munch, split: str, levels: dict[str, LevelData], results: dict[str, dict], ids: dict[str, list[str]]
+) -> list[dict]:
     """Return one row a level, finest first, then Center's (one for each set of images, where levels leave some out)."""
 
     def row(name: str, num_classes: int | None, figures: dict) -> dict:
@@ -103,8 +113,8 @@ def table_rows(config: Munch, split: str, levels: dict[str, LevelData], results:
 
     rows = [row(level, len(data.class_names), results[level][split]) for level, data in levels.items()]
     image_sets: dict[tuple[str, ...], list[str]] = {}
-    for level, data in levels.items():
-        image_sets.setdefault(tuple(data.splits[split].image_ids), []).append(level)
+    for level, image_ids in ids.items():
+        image_sets.setdefault(tuple(image_ids), []).append(level)
     for image_ids, same in image_sets.items():
         name = "Center" if len(image_sets) == 1 else f"Center ({', '.join(same)})"
         rows.append(row(name, None, center_results(config, split, list(image_ids))))
@@ -148,7 +158,7 @@ def plot(rows: list[dict], title: str, path: Path) -> None:
 
 
 def examples(
-    config: Munch, split: str, folder: Path, levels: dict[str, LevelData], results: dict[str, dict], path: Path
+    config: Munch, split: str, folder: Path, results: dict[str, dict], ids: dict[str, list[str]], path: Path
 ) -> None:
     """Draw a few images against levels: each level's score map, the true boxes and the predicted one.
 
@@ -160,8 +170,9 @@ def examples(
 
     from data_loaders import load_image
 
-    shared = set.intersection(*(set(data.splits[split].image_ids) for data in levels.values()))
-    candidates = [image_id for image_id in next(iter(levels.values())).splits[split].image_ids if image_id in shared]
+    levels = list(ids)
+    shared = set.intersection(*map(set, ids.values()))
+    candidates = [image_id for image_id in ids[levels[0]] if image_id in shared]
     chosen = candidates[:: max(1, len(candidates) // EXAMPLES)][:EXAMPLES]
     evaluator = SplitEvaluator(config.metadata_root, config.mask_root, config.dataset_name, split, 0.1, [50], False, chosen)
     side = config.crop_size
@@ -200,7 +211,8 @@ def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
         raise InputError(f"{folder}: no results.json yet of the levels {', '.join(missing)}")
     results = {level: json.loads((folder / level / "results.json").read_text(encoding="utf-8")) for level in levels}
     split = "test" if config.eval_test else "val"
-    rows = table_rows(config, split, levels, results)
+    ids = scored_ids(folder, levels, split)
+    rows = table_rows(config, split, levels, results, ids)
     title = f"{config.dataset_name} {split}, {config.architecture} {config.wsol_method}"
     text = format_table(rows)
     print(f"\n{title}\n\n{text}\n")
@@ -213,7 +225,7 @@ def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     plot(rows, title, folder / "granularity.png")
     written = ["granularity.md", "granularity.csv", "granularity.png"]
     if config.save_scoremaps in (split, "both"):
-        examples(config, split, folder, levels, results, folder / "examples.png")
+        examples(config, split, folder, results, ids, folder / "examples.png")
         written.append("examples.png")
     print(f"written to {folder}: {', '.join(written)}")
 

@@ -12,7 +12,7 @@ dataset=${1:?usage: sweep_granularity.sh DATASET [main.py options]}
 shift
 
 plan=$("$python" "$here/granularity.py" plan --dataset_name "$dataset" "$@")
-while read -r level experiment; do
+while IFS=$'\t' read -r level experiment; do
   [ -n "$level" ] || continue
   "$python" "$here/../main.py" --dataset_name "$dataset" "$@" \
     --label_level "$level" --experiment_name "$experiment" --override_cache < /dev/null

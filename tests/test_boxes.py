@@ -85,6 +85,18 @@ def test_negative_and_inverted_boxes_are_runtime_errors(box):
         resize_bbox(box, (10, 10), (224, 224))
 
 
+def test_unsigned_boxes_do_not_wrap_around():
+    a, b = np.array([[0, 0, 3, 3]], np.uint8), np.array([[200, 200, 210, 210]], np.uint8)
+    assert calculate_multiple_iou(a, b).item() == 0
+
+
+@pytest.mark.parametrize(("bad", "error"), [(np.full((2, 2), np.nan), ValueError), ([[0.5]], TypeError)])
+def test_boxes_of_no_score_map(bad, error):
+    with pytest.raises(error, match="score map"):
+        compute_bboxes_from_scoremaps(bad, THRESHOLDS)
+    assert compute_bboxes_from_scoremaps(np.zeros((2, 2)), []) == ([], [])
+
+
 def test_resize_truncates_and_does_not_clip():
     assert resize_bbox((1, 1, 3, 4), (3, 4), (224, 224)) == (74, 56, 224, 224)
     assert resize_bbox((60, 27, 385, 331), (500, 335), (224, 224)) == (26, 18, 172, 221)

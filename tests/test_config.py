@@ -89,6 +89,11 @@ def test_command_line_wins_over_yaml_over_preset_over_default(tmp_path):
     assert "lr 0.01," not in notes[0]
 
 
+def test_the_plain_word_off_in_yaml(tmp_path):
+    (tmp_path / "c.yaml").write_text("amp: off\n")
+    assert get_config(["--config", str(tmp_path / "c.yaml")])[0].amp == "off"
+
+
 def test_a_written_configuration_reads_back_the_same(tmp_path):
     config, _ = get_config(["--lr", "1e-5", "--iou_threshold_list", "50", "90", "--label_level", "genus"])
     write_config(config, tmp_path / "config.yaml")
@@ -126,6 +131,7 @@ def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
         ("--lr nan", "--lr nan: expected more than 0"),
         ("--momentum 1", "--momentum 1.0: expected 0 or more, less than 1"),
         ("--seed -3", "--seed -3: expected 0 or more"),
+        ("--seed 99999999999999999999", "expected 0 or more, less than 2**63"),
         ("--cam_curve_interval 0", "--cam_curve_interval 0.0: expected more than 0, at most 1"),
         ("--iou_threshold_list 0 50", "percentages from 1 to 100, each once"),
         ("--iou_threshold_list 50 50", "percentages from 1 to 100, each once"),

@@ -13,7 +13,7 @@ from PIL import Image
 
 from conftest import run
 from dataset import toy
-from dataset.layout import split_by_name
+from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import Official, extract, fetch
 from evaluation import SplitEvaluator
 from wsol.errors import InputError
@@ -49,7 +49,7 @@ def test_toy_has_four_consistent_levels(toy_root):
     assert sizes == [16, 8, 4, 2]
     rows = (toy_root / "metadata/Toy/hierarchy.csv").read_text().splitlines()
     assert rows[0] == "species,genus,family,order"
-    assert rows[1] == "angular-grey-dotted-cross,angular-grey-dotted,angular-grey,angular"
+    assert rows[1] == "round-red-striped-ring,round-red-striped,round-red,round"
     assert len(rows) == 17
 
 
@@ -141,6 +141,32 @@ def test_preparing_again_and_one_split_at_a_time_gives_the_same(tmp_path):
     laid_out = {f"images/{path.name}" for path in (tmp_path / "dataset/OxfordPet/images").iterdir()}
     assert laid_out >= set(val)
     assert not laid_out & set(get_image_ids(configure_metadata(tmp_path / "metadata/OxfordPet/train")))
+
+
+def test_archives_that_lack_images_are_refused_and_nothing_is_overwritten(tmp_path):
+    archives = pet_archives(tmp_path)
+    run("dataset/prepare.py", "OxfordPet", "--archive", *archives, cwd=tmp_path)
+    first = {path: path.read_bytes() for path in (tmp_path / "metadata").rglob("*.txt")}
+    printed = run("dataset/prepare.py", "OxfordPet", "--archive", archives[1], cwd=tmp_path, code=2)
+    assert "20 of 20 annotated images are not in there" in printed
+    assert {path: path.read_bytes() for path in (tmp_path / "metadata").rglob("*.txt")} == first
+
+
+def test_the_folders_of_an_archive_may_be_given_apart(tmp_path):
+    for archive in pet_archives(tmp_path):
+        with tarfile.open(archive) as opened:
+            opened.extractall(tmp_path / "unpacked", filter="data")
+    folders = ("unpacked/images", "unpacked/annotations")
+    assert "species: 2 classes" in run("dataset/prepare.py", "OxfordPet", "--archive", *folders, cwd=tmp_path)
+
+
+def test_a_box_that_leaves_its_image_is_not_written(tmp_path):
+    entry = Entry("a.jpg", ("x",), (10, 10), [(0, 0, 11, 5)])
+    with pytest.raises(InputError, match=r"a\.jpg: box 0,0,11,5; expected it inside the 10 x 10 image"):
+        write_metadata(tmp_path / "D", ["level"], [("x",)], {"val": [entry]})
+    with pytest.raises(InputError, match="no image is left for the split val"):
+        write_metadata(tmp_path / "D", ["level"], [("x",)], {"val": []})
+    assert not list(tmp_path.iterdir())
 
 
 def test_tiny_imagenet_from_an_archive_of_the_official_layout(tmp_path):

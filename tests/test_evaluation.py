@@ -37,6 +37,7 @@ def two_images(tmp_path):
         image_ids=["a.jpg", "x, y/b.jpg"],
         class_labels=["a.jpg,0", "x, y/b.jpg,1"],
         image_sizes=["a.jpg,20,10", "x, y/b.jpg,8,8"],
+        empty=[],
         localization=["a.jpg,0,0,9,4", "x, y/b.jpg,0,0,3,3", "x, y/b.jpg,4,4,8,8"],
     )
 
@@ -249,6 +250,11 @@ def test_evaluate_wsol_headlines(two_images, tmp_path):
     assert evaluate_wsol(*where, False, False, [30, 50], 0.1) == at_50
 
 
+def test_iou_50_is_asked_for_before_anything_is_scored(two_images, tmp_path):
+    with pytest.raises(ValueError, match="expected 50 among them"):
+        evaluate_wsol(tmp_path / "none", tmp_path / "metadata", tmp_path, "D", "val", False, False, [30])
+
+
 def test_headline_is_pxap_where_there_are_masks_only():
     assert headline({"MaxBoxAcc": None, "PxAP": 41.5}, True) == 41.5
 
@@ -266,7 +272,7 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         save(tmp_path / "maps" / f"{image_id}.npy", np.random.default_rng(2).random((16, 16)))
     output = run("evaluation.py", "--scoremap_root", "maps", "--dataset_name", "D", "--json", "r.json", cwd=tmp_path)
     assert "MaxBoxAcc at IoU 50" in output and "largest contour" in output and "IoU 30" not in output
-    assert list(json.loads((tmp_path / "r.json").read_text())["MaxBoxAcc"]) == ["50"]
+    assert list(json.loads((tmp_path / "r.json").read_text())["MaxBoxAcc"]) == ["30", "50", "70"]
 
 
 @pytest.mark.parametrize(
@@ -277,6 +283,8 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         (("--iou_threshold_list", "30", "70"), "expected 50 among them"),
         (("--center", "--center_size", "0"), "--center_size 0: expected 1 or more"),
         (("--scoremap_root", "nowhere"), "2 of 2 score maps are missing"),
+        (("--center", "--json", "metadata"), "--json metadata: a folder; expected a file"),
+        (("--image_list", "metadata/D/val/empty.txt"), "D val: no image to evaluate"),
     ],
 )
 def test_command_refuses_with_exit_code_2(two_images, tmp_path, arguments, message):

@@ -1,6 +1,7 @@
 import json
 import re
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
@@ -36,7 +37,8 @@ def test_a_run_writes_its_artifacts(finished):
     names = {path.name for path in folder.iterdir()}
     assert {"config.yaml", "log.txt", "metrics.jsonl", "results.json", "scoremaps"} <= names
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
-    assert [(line["epoch"], line["split"]) for line in lines] == [(0, "val"), (1, "train"), (1, "val")]
+    assert [(line["epoch"], line["split"]) for line in lines][:3] == [(0, "val"), (1, "train"), (1, "val")]
+    assert [line["split"] for line in lines[3:]] == ["test"]
     assert yaml.safe_load((folder / "config.yaml").read_text())["label_level"] == "family"
     checkpoint = read_checkpoint(folder / "last_checkpoint.pth.tar")
     assert (checkpoint["architecture"], checkpoint["epoch"], len(checkpoint["class_names"])) == ("resnet18", 1, 4)
@@ -131,6 +133,14 @@ def test_an_existing_folder_is_an_error_unless_overridden(finished):
     assert "train_log/first exists; expected a new --experiment_name, or --override_cache" in printed
     printed = run("main.py", "--experiment_name", "first", "--override_cache", "--lr", "0", cwd=folder.parent.parent, code=2)
     assert {path: path.stat().st_mtime_ns for path in folder.rglob("*")} == before
+    assert "--lr 0.0: expected more than 0" in printed
+    printed = run("main.py", "--experiment_name", "first/log.txt/x", cwd=folder.parent.parent, code=2)
+    assert "train_log/first/log.txt is a file; expected a folder" in printed
+    (folder.parent / "sweep/level").mkdir(parents=True)
+    for name in ("sweep", "sweep/level"):
+        (folder.parent / name / "config.yaml").touch()
+    printed = run("main.py", "--experiment_name", "sweep", "--override_cache", cwd=folder.parent.parent, code=2)
+    assert "train_log/sweep holds other runs (train_log/sweep/level), so it is not replaced" in printed
     (folder.parent / "mine").mkdir()
     (folder.parent / "mine" / "thesis.txt").write_text("years")
     printed = run("main.py", *SMALL, "--experiment_name", "mine", "--override_cache", cwd=folder.parent.parent, code=2)
@@ -157,6 +167,11 @@ def test_largest_contour_without_test_and_without_training(workspace):
         (("--device", "cuda:7"), "--device cuda:7: expected cpu or one of"),
         (("--data_root", "nowhere", "--metadata_root", "elsewhere", "--dataset_name", "D"), "elsewhere/D: no metadata"),
         (("--architecture", "timm:nope"), "has no such network"),
+        (("--crop_size", "16", "--large_feature_map", "F"), "gives a map of 1 x 1; expected 2 x 2 or more"),
+        (
+            ("--architecture", "timm:coatnet_nano_rw_224"),
+            "--crop_size 64: timm:coatnet_nano_rw_224 does not take such images",
+        ),
     ],
 )
 def test_refusals_come_before_any_work(workspace, options, message):
@@ -166,8 +181,6 @@ def test_refusals_come_before_any_work(workspace, options, message):
 
 def broken_toy(toy_root, tmp_path):
     """Return a workspace whose Toy has two broken images, one for training and one for validation."""
-    import shutil
-
     for name in ("dataset", "metadata"):
         shutil.copytree(toy_root / name, tmp_path / name)
     ids = [(tmp_path / f"metadata/Toy/{split}/image_ids.txt").read_text().split()[0] for split in ("train", "val")]
@@ -187,6 +200,33 @@ def test_a_broken_image_stops_the_run_or_is_skipped_and_counted(toy_root, tmp_pa
     line = re.search(r"score again: python (evaluation.py .*--split val.*)", printed)[1]
     script, *arguments = shlex.split(line)
     assert "127 images" in run(script, *arguments, cwd=tmp_path)
+
+
+def test_missing_images_and_masks_are_refused_before_any_work(toy_root, tmp_path):
+    for name in ("dataset", "metadata"):
+        shutil.copytree(toy_root / name, tmp_path / name)
+    mask = next((tmp_path / "dataset/Toy/test").rglob("*_mask.png"))
+    mask.unlink()
+    printed = run("main.py", cwd=tmp_path, code=2)
+    assert "1 of 192 masks of test are missing" in printed
+    assert mask.name in printed
+    image = next((tmp_path / "dataset/Toy/train").rglob("003.png"))
+    image.unlink()
+    assert "1 of 384 images of the train split are missing" in run("main.py", cwd=tmp_path, code=2)
+    assert not (tmp_path / "train_log").exists()
+    run("dataset/prepare.py", "Toy", cwd=tmp_path)
+    assert mask.exists()
+    assert image.exists()
+
+
+def test_classes_of_the_same_name_stay_apart(toy_root, tmp_path):
+    for name in ("dataset", "metadata"):
+        shutil.copytree(toy_root / name, tmp_path / name)
+    (tmp_path / "metadata/Toy/class_names_order.txt").write_text("crane,0\ncrane,1\n")
+    run("main.py", *SMALL[2:], "--epochs", "0", "--label_level", "order", "--save_scoremaps", "none", cwd=tmp_path)
+    checkpoint = "train_log/test_case/last_checkpoint.pth.tar"
+    printed = run("inference.py", "--checkpoint", checkpoint, "--scoremap_root", "maps", "--workers", "0", cwd=tmp_path)
+    assert "128 score maps of Toy val" in printed
 
 
 def test_killing_a_run_leaves_no_half_written_file_under_its_final_name(workspace):

@@ -95,6 +95,7 @@ def test_empty_and_absent_optional_files(tmp_path):
         (get_bounding_boxes, "localization", "a.jpg,1,2,3,4\nb.jpg,1,2,0,4\n", r"localization.txt:2: .*0 <= x0 <= x1"),
         (get_bounding_boxes, "localization", "a.jpg,-1,2,3,4\n", r"localization.txt:1: .*0 <= x0"),
         (get_bounding_boxes, "localization", "a.jpg,1.5,2,3,4\n", r"localization.txt:1: .*whole pixels"),
+        (get_bounding_boxes, "localization", "a.jpg,1_0,2,30,4\n", r"localization.txt:1: .*whole pixels"),
         (get_mask_paths, "localization", "a.jpg,m.png\n", r"localization.txt:1: 'a.jpg,m.png'; expected path,mask,ignore"),
         (get_mask_paths, "localization", "a.jpg,m,i\na.jpg,m,i\n", r"localization.txt:2: 'i'; expected the ignore mask on"),
         (get_mask_paths, "localization", "a.jpg,../m,\n", r"localization.txt:1: '../m'; expected a path relative"),
@@ -132,6 +133,21 @@ def test_released_box_metadata(shared, dataset, split, images, boxes):
     assert len(get_image_ids(metadata)) == len(found) == images
     assert sum(map(len, found.values())) == boxes
     check_boxes_fit(metadata, found, get_image_sizes(metadata))
+
+
+@pytest.mark.parametrize("line", ["a.jpg,1.5,2,3,4", "a.jpg,2,3,x", "a.jpg,1,2,3", "a.jpg"])
+def test_a_malformed_box_line_is_not_taken_for_masks(tmp_path, line):
+    metadata = write(tmp_path, localization=f"{line}\n")
+    assert (has_boxes(metadata), has_masks(metadata)) == (True, False)
+
+
+def test_a_class_keeps_its_number_whatever_is_drawn_or_asked_for(tmp_path):
+    splits = {"train": {"a.jpg": (2, None)}, "val": {"v.jpg": (2, None)}, "test": {"t.jpg": (1, None), "u.jpg": (2, None)}}
+    write_dataset(tmp_path, splits)
+    for asked in (["train", "val"], ["train", "val", "test"]):
+        data = load_level(tmp_path, "D", None, asked)
+        assert (data.class_names, data.file_labels, data.splits["val"].labels.tolist()) == (["1", "2"], [1, 2], [1])
+    assert "1 of 2 classes have no training image" in data.notes
 
 
 def test_released_mask_metadata(shared):

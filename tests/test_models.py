@@ -96,12 +96,45 @@ def test_optimiser_groups():
         ("timm:no_such", False, "has no such network"),
         ("timm:vit_tiny_patch16_224", False, r"its last features are \(1, 197, 192\); expected a spatial map"),
         ("timm:swin_tiny_patch4_window7_224", False, "have the channels last"),
-        ("timm:inception_v3", True, "the last stride of timm:inception_v3 could not be removed"),
+        ("timm:resnet50.nope", False, "timm cannot make it"),
+        ("timm:ese_vovnet19b_dw", True, "the last stride of timm:ese_vovnet19b_dw could not be removed"),  # overlapping pool
     ],
 )
 def test_networks_without_a_usable_map_are_refused_with_the_reason(architecture, large, reason):
     with pytest.raises(InputError, match=reason):
         build_model(architecture, "cam", 3, large_feature_map=large)
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("tf_efficientnet_lite0", ["blocks.5.0.conv_dw"]),
+        ("resnet26d", ["layer4.0.conv2", "layer4.0.downsample.0"]),
+        ("pvt_v2_b0", ["stages.3.downsample.proj"]),  # its attention's reduced keys have strides too
+    ],
+)
+def test_only_the_last_stage_loses_its_stride(name, changed):
+    import timm
+
+    def strides(network):
+        return {key: m.stride for key, m in network.named_modules() if hasattr(m, "stride") and not list(m.children())}
+
+    whole = strides(timm.create_model(name))
+    finer = strides(build_model(f"timm:{name}", "cam", 3, large_feature_map=True).backbone.network)
+    assert [key for key in finer if finer[key] != whole[key]] == changed
+
+
+def test_weights_are_taken_in_order_only_where_no_name_agrees(tmp_path):
+    import torchvision
+
+    state = torchvision.models.resnet18(weights=None).state_dict()
+    torch.save({f"other.{key}": value for key, value in state.items()}, tmp_path / "other.pth")
+    model = build_model("resnet18", "cam", 3, pretrained=True, pretrained_path=str(tmp_path / "other.pth"))
+    assert torch.equal(model.backbone.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
+    state["renamed"] = state.pop("layer4.1.conv2.weight")
+    torch.save(state, tmp_path / "renamed.pth")
+    with pytest.raises(InputError, match="does not fit the architecture; 1 of its"):
+        build_model("resnet18", "cam", 3, pretrained=True, pretrained_path=str(tmp_path / "renamed.pth"))
 
 
 def test_weights_given_by_hand(tmp_path):

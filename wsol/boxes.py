@@ -10,7 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from wsol.errors import BoxError
+from wsol.errors import BoxError, ScoreMapError, ScoreMapTypeError
 
 NO_BOX = np.zeros((1, 4), dtype=np.int64)  # what a threshold above every pixel gives
 
@@ -22,6 +22,24 @@ class Candidates(NamedTuple):
     boxes: np.ndarray
     starts: np.ndarray
     level_of: np.ndarray
+
+
+def check_score_map(score_map: np.ndarray, source: str) -> None:
+    """Refuse what is no score map.
+
+    Raises:
+        TypeError: not an array of floats.
+        ValueError: not 2-D, empty, NaN, or a value outside [0, 1].
+    """
+    if not isinstance(score_map, np.ndarray):
+        raise ScoreMapTypeError(f"{source}: a {type(score_map).__name__}; expected a NumPy array")
+    if not np.issubdtype(score_map.dtype, np.floating):
+        raise ScoreMapTypeError(f"{source}: an array of {score_map.dtype}; expected floats in [0, 1]")
+    if score_map.ndim != 2 or not score_map.size:
+        raise ScoreMapError(f"{source}: shape {score_map.shape}; expected (height, width)")
+    low, high = score_map.min(), score_map.max()
+    if not (low >= 0 and high <= 1):  # NaN makes both comparisons false
+        raise ScoreMapError(f"{source}: values from {low} to {high}; expected all in [0, 1], no NaN")
 
 
 def _contour_boxes(foreground: np.ndarray, multi_contour: bool) -> np.ndarray:
@@ -54,11 +72,24 @@ def candidate_boxes(score_map: np.ndarray, thresholds: Sequence[float], multi_co
 def compute_bboxes_from_scoremaps(
     scoremap: np.ndarray, scoremap_threshold_list: Sequence[float], multi_contour_eval: bool = False
 ) -> tuple[list[np.ndarray], list[int]]:
-    """Return (boxes (k, 4) of every threshold, their numbers k); no contour at a threshold gives one box of zeros."""
+    """Return (boxes (k, 4) of every threshold, their numbers k); no contour at a threshold gives one box of zeros.
+
+    Raises:
+        TypeError, ValueError: what is given is no score map.
+    """
+    check_score_map(scoremap, "score map")
+    if not len(scoremap_threshold_list):
+        return [], []
     candidates = candidate_boxes(scoremap, scoremap_threshold_list, multi_contour_eval)
     parts = [candidates.boxes[start:end] for start, end in zip(candidates.starts[:-1], candidates.starts[1:], strict=True)]
     boxes = [parts[level] for level in candidates.level_of]
     return boxes, [len(some) for some in boxes]
+
+
+def _signed(boxes: np.ndarray) -> np.ndarray:
+    """Return boxes as int64 or float64, in which differences do not wrap around."""
+    boxes = np.asarray(boxes)
+    return boxes.astype(np.int64 if np.issubdtype(boxes.dtype, np.integer) else np.float64)
 
 
 def _check_boxes(boxes: np.ndarray) -> None:
@@ -78,7 +109,7 @@ def calculate_multiple_iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
     Raises:
         RuntimeError: a negative or inverted box.
     """
-    box_a, box_b = np.asarray(box_a), np.asarray(box_b)
+    box_a, box_b = _signed(box_a), _signed(box_b)
     _check_boxes(box_a)
     _check_boxes(box_b)
     low = np.maximum(box_a[:, None, :2], box_b[None, :, :2])

@@ -8,7 +8,7 @@ import torch
 from wsol.errors import InputError
 from wsol.files import whole_file
 
-KEYS = ("architecture", "epoch", "state_dict", "optimizer", "config", "label_level", "class_names")
+KEYS = ("architecture", "epoch", "state_dict", "optimizer", "config", "label_level", "class_names", "file_labels")
 
 
 def write_checkpoint(path: str | os.PathLike, content: dict) -> None:

@@ -5,11 +5,11 @@ import sys
 from collections.abc import Callable
 
 
-class InputError(Exception):
+class InputError(ValueError):
     """Something given (an option, a file, an archive) is not as expected; the message names it and what was expected."""
 
 
-class MetadataError(InputError, ValueError):
+class MetadataError(InputError):
     """A metadata file breaks its format; the message starts with file:line."""
 
 
@@ -17,7 +17,7 @@ class BoxError(MetadataError, RuntimeError):
     """A box is negative, inverted or outside its image (RuntimeError as in wsolevaluation)."""
 
 
-class ScoreMapError(InputError, ValueError):
+class ScoreMapError(InputError):
     """A score map is missing, unreadable, not 2-D, NaN or outside [0, 1]."""
 
 

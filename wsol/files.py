@@ -2,7 +2,7 @@
 
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,22 @@ import numpy as np
 def temporary_sibling(path: Path) -> Path:
     """Return a name beside `path` that only this process uses; the caller renames it to `path` or removes it."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def missing_files(root: str | os.PathLike, names: Iterable[str]) -> list[str]:
+    """Return the relative names that are no entry below `root`; each folder is listed once, for speed."""
+    listed: dict[str, set[str]] = {}
+    missing = []
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if folder not in listed:
+            try:
+                listed[folder] = set(os.listdir(Path(root) / folder))
+            except OSError:
+                listed[folder] = set()
+        if file not in listed[folder]:
+            missing.append(name)
+    return missing
 
 
 @contextmanager

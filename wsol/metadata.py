@@ -24,18 +24,20 @@ Box = tuple[int, int, int, int]
 def configure_metadata(metadata_root: str | os.PathLike) -> Munch:
     """Return the paths of one split's files as a mapping with attributes; nothing is read yet."""
     folder = str(metadata_root)
-    names = ("image_ids", "image_ids_proxy", "class_labels", "image_sizes", "localization", "masks")
+    names = ("image_ids", "image_ids_proxy", "class_labels", "image_sizes", "localization")
     return Munch({name: os.path.join(folder, f"{name}.txt") for name in names})
 
 
 def _lines(path: str | os.PathLike, optional: bool = False) -> list[str]:
     """Return the lines of a text file; an optional file that is absent has none."""
     try:
-        text = Path(path).read_text(encoding="utf-8")
+        text = Path(path).read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         if optional:
             return []
         raise MetadataError(f"{path}: no such file") from None
+    except OSError as error:
+        raise MetadataError(f"{path}: not a readable file ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise MetadataError(f"{path}: not UTF-8 text ({error})") from None
     lines = text.replace("\r\n", "\n").split("\n")
@@ -52,11 +54,8 @@ def _unique(path: str | os.PathLike, number: int, seen: Mapping, image_id: str) 
 def _whole_numbers(path: str | os.PathLike, number: int, line: str, count: int, expected: str) -> tuple[str, list[int]]:
     """Split `path,n1,...` from the right into the path and `count` whole numbers."""
     name, *fields = line.rsplit(",", count)
-    try:
-        if len(fields) == count and name:
-            return name, [int(value) for value in fields]
-    except ValueError:
-        pass
+    if len(fields) == count and name and all(value.removeprefix("-").isdecimal() for value in fields):
+        return name, [int(value) for value in fields]
     raise MetadataError(f"{path}:{number}: {line!r}; expected {expected}")
 
 
@@ -106,9 +105,14 @@ def get_image_sizes(metadata: Mapping) -> dict[str, tuple[int, int]]:
     return sizes
 
 
-def _holds_boxes(lines: list[str]) -> bool:
-    """Tell a box file (path,x0,y0,x1,y1) from a mask file (path,mask,ignore) by its first line."""
-    return bool(lines) and all(value.strip().lstrip("-").isdecimal() for value in lines[0].rsplit(",", 4)[1:])
+def _names_a_mask(line: str) -> bool:
+    """Tell a line path,mask,ignore from path,x0,y0,x1,y1, also from a malformed one: no number stands second to last."""
+    fields = line.rsplit(",", 2)
+    try:
+        float(fields[-2] if len(fields) == 3 else "nan")
+    except ValueError:
+        return True
+    return False
 
 
 def get_bounding_boxes(metadata: Mapping) -> dict[str, list[Box]]:
@@ -156,37 +160,36 @@ def get_mask_paths(metadata: Mapping) -> tuple[dict[str, list[str]], dict[str, s
 
 def has_boxes(metadata: Mapping) -> bool:
     """Tell whether a split has true boxes."""
-    return _holds_boxes(_lines(metadata["localization"], optional=True)[:1])
+    return any(not _names_a_mask(line) for line in _lines(metadata["localization"], optional=True)[:1])
 
 
 def has_masks(metadata: Mapping) -> bool:
     """Tell whether a split has true masks."""
-    lines = _lines(_mask_file(metadata), optional=True)[:1]
-    return bool(lines) and not _holds_boxes(lines)
+    return any(_names_a_mask(line) for line in _lines(_mask_file(metadata), optional=True)[:1])
 
 
 def check_boxes_fit(metadata: Mapping, boxes: Mapping[str, list[Box]], sizes: Mapping[str, tuple[int, int]]) -> None:
     """Refuse a box whose image has no size, or that leaves its image (an edge may equal the width or height)."""
-    numbers: dict[str, int] = {}
     for image_id, image_boxes in boxes.items():
         if image_id not in sizes:
             raise MetadataError(f"{metadata['image_sizes']}: no line for {image_id!r}, which has a box")
         width, height = sizes[image_id]
-        for i, (x0, y0, x1, y1) in enumerate(image_boxes):
-            if x1 > width or y1 > height:
-                for number, line in enumerate(_lines(metadata["localization"]), 1):
-                    if line.rsplit(",", 4)[0] == image_id:
-                        if numbers.get(image_id, 0) == i:
-                            where = f"{metadata['localization']}:{number}"
-                            break
-                        numbers[image_id] = numbers.get(image_id, 0) + 1
-                box = f"{x0},{y0},{x1},{y1}"
-                raise BoxError(f"{where}: box {box} of {image_id!r}; expected it inside the {width} x {height} image")
+        for box in image_boxes:
+            if box[2] > width or box[3] > height:
+                text = ",".join(map(str, box))
+                number = _lines(metadata["localization"]).index(f"{image_id},{text}") + 1
+                where = f"{metadata['localization']}:{number}"
+                raise BoxError(f"{where}: box {text} of {image_id!r}; expected it inside the {width} x {height} image")
+
+
+def _level_file(folder: Path, stem: str, level: str, finest: str) -> Path:
+    """Return `<stem>.txt` for the finest level, `<stem>_<level>.txt` for another."""
+    return folder / (f"{stem}.txt" if level == finest else f"{stem}_{level}.txt")
 
 
 def read_class_names(folder: Path, level: str) -> dict[int, str]:
     """Return label to name in file order, from class_names[_<level>].txt; empty where there is no such file."""
-    path = folder / ("class_names.txt" if level == finest_level(folder) else f"class_names_{level}.txt")
+    path = _level_file(folder, "class_names", level, finest_level(folder))
     names: dict[int, str] = {}
     for number, line in enumerate(_lines(path, optional=True), 1):
         name, _, label = line.rpartition(",")
@@ -225,8 +228,7 @@ def read_levels(folder: Path) -> list[str]:
 
 
 def _labels(folder: Path, split: str, level: str, optional: bool = False) -> dict[str, int]:
-    name = "class_labels" if level == finest_level(folder) else f"class_labels_{level}"
-    path = folder / split / f"{name}.txt"
+    path = _level_file(folder / split, "class_labels", level, finest_level(folder))
     return {} if optional and not path.exists() else get_class_labels({"class_labels": path})
 
 
@@ -241,11 +243,13 @@ class LevelSplit:
 
 @dataclass
 class LevelData:
-    """One label level of a data set: `class_names[label]`, its splits, and what a log should say about it."""
+    """One label level of a data set: class names and the labels they have in the files, by new label; its splits; and
+    what a log should say about it."""
 
     level: str
     levels: list[str]
     class_names: list[str]
+    file_labels: list[int]
     splits: dict[str, LevelSplit]
     notes: list[str] = field(default_factory=list)
 
@@ -338,13 +342,16 @@ def load_level(
             )
 
     names = read_class_names(folder, level)
-    present = {label for split in tables for label in (tables[split][level][i] for i in kept[split])}
+    # The classes are those of every split there is, whatever is drawn or asked for: a class keeps its number.
+    others = (_labels(folder, split, level, optional=True) for split in SPLITS if split not in tables)
+    present = {label for labels in (*(table[level] for table in tables.values()), *others) for label in labels.values()}
     unnamed = sorted(present - set(names))
     if names and unnamed:
-        raise MetadataError(f"{folder}/class_names_{level}.txt: no name for label {unnamed[0]} of level {level!r}")
+        path = _level_file(folder, "class_names", level, finest)
+        raise MetadataError(f"{path}: no name for label {unnamed[0]} of level {level!r}")
     order = [label for label in names if label in present] if names else unnamed
     number_of = {label: number for number, label in enumerate(order)}
-    result = LevelData(level, levels, [names.get(label, str(label)) for label in order], {}, notes)
+    result = LevelData(level, levels, [names.get(label, str(label)) for label in order], order, {}, notes)
     for split in tables:
         labels = np.array([number_of[tables[split][level][image_id]] for image_id in kept[split]], dtype=np.int64)
         result.splits[split] = LevelSplit(kept[split], labels, len(kept[split]) < len(ids[split]))

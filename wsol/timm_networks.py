@@ -48,31 +48,46 @@ def _probe(network: nn.Module, name: str) -> torch.Size:
     return features.shape
 
 
+def _doubles(larger: int, smaller: int) -> bool:
+    """Tell whether one map is about twice as fine as another (unpadded layers lose or gain a pixel)."""
+    return abs(larger - 2 * smaller) <= 1
+
+
 def _remove_last_stride(network: nn.Module, name: str) -> None:
-    """Set to 1 the strides that make the final map from one of about twice its size, on every parallel path."""
+    """Set to 1 the strides of the stage that makes the final map, on every parallel path.
+
+    The stage is the outermost module that holds the last such stride and itself halves its input: strides of earlier
+    stages (of attention's reduced keys, say) stay.
+    """
     height = _probe(network, name)[2]
-    found: list[nn.Module] = []
+    halving: list[nn.Module] = []  # in order of execution; a container comes after what it holds
 
     def record(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
         both = (*inputs[:1], output)
         spatial = len(both) == 2 and all(isinstance(x, torch.Tensor) and x.ndim == 4 for x in both)
-        if spatial and inputs[0].shape[2] > output.shape[2] == height:
-            found.append(module)
+        if spatial and output.shape[2] == height and _doubles(inputs[0].shape[2], height):
+            halving.append(module)
 
-    strided = [m for m in network.modules() if not list(m.children()) and getattr(m, "stride", 1) not in (1, (1, 1))]
-    hooks = [module.register_forward_hook(record) for module in strided]
+    hooks = [module.register_forward_hook(record) for module in network.modules() if module is not network]
     _probe(network, name)
     for hook in hooks:
         hook.remove()
-    for module in found:
+    leaves = [module for module in halving if not list(module.children())]
+    strided = [module for module in leaves if getattr(module, "stride", 1) in (2, (2, 2))]
+    stages = [module for module in halving if strided and strided[-1] in module.modules()]
+    outermost = max(stages, key=lambda module: len(list(module.modules())), default=None)
+    inside = set(outermost.modules()) if outermost is not None else set()
+    for module in (module for module in strided if module in inside):
         module.stride = (1, 1) if isinstance(module.stride, tuple) else 1
-        if isinstance(module, nn.AvgPool2d | nn.MaxPool2d) and not module.padding:
+        kernel = getattr(module, "kernel_size", 0)
+        if isinstance(module, nn.AvgPool2d | nn.MaxPool2d) and kernel in (2, (2, 2)):
             module.kernel_size = 1  # a pool without overlap: at stride 1 nothing is left to pool
+            module.padding = 0
     try:
-        finer = _probe(network, name)[2] if found else 0
+        finer = _probe(network, name)[2] if inside else 0
     except InputError:
         finer = 0  # parallel paths no longer meet
-    if finer < 2 * height - 1:
+    if not _doubles(finer, height):
         raise InputError(
             f"--large_feature_map TRUE: the last stride of timm:{name} could not be removed (its map is {height} x "
             f"{height} at input {PROBE}); use --large_feature_map FALSE"
@@ -84,7 +99,10 @@ def timm_network(name: str, large_feature_map: bool, pretrained: bool, pretraine
     if not timm.is_model(name):
         similar = ", ".join(timm.list_models(f"*{name[:12]}*")[:8]) or "see timm.list_models()"
         raise InputError(f"--architecture timm:{name}: timm {timm.__version__} has no such network; similar: {similar}")
-    network = timm.create_model(name, pretrained=False)
+    try:
+        network = timm.create_model(name, pretrained=False)
+    except Exception as error:  # an unknown pretrained tag, a network that needs more options
+        raise InputError(f"--architecture timm:{name}: timm cannot make it ({error})") from None
     head = network.pretrained_cfg.get("classifier") or "classifier"
     head = head if isinstance(head, str) else head[0]
     if pretrained_path:

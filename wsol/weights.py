@@ -45,7 +45,7 @@ def load_file_into(network: nn.Module, path: str, head: str) -> None:
     given = {name: value for name, value in read_state_dict(path).items() if not name.endswith("num_batches_tracked")}
     own = {name: v for name, v in network.state_dict().items() if not name.endswith("num_batches_tracked")}
     body = [name for name in own if not name.startswith(head)]
-    if not all(name in given for name in body) and len(given) == len(own):
+    if not any(name in given for name in own) and len(given) == len(own):
         shapes = [tuple(value.shape) for value in given.values()]
         if shapes == [tuple(value.shape) for value in own.values()]:
             given = dict(zip(own, given.values(), strict=True))
