@@ -169,7 +169,7 @@ def test_largest_contour_without_test_and_without_training(workspace):
         (("--architecture", "timm:nope"), "has no such network"),
         (("--crop_size", "16", "--large_feature_map", "F"), "gives a map of 1 x 1; expected 2 x 2 or more"),
         (
-            ("--architecture", "timm:coatnet_nano_rw_224"),
+            ("--architecture", "timm:coatnet_nano_rw_224", "--large_feature_map", "F"),
             "--crop_size 64: timm:coatnet_nano_rw_224 does not take such images",
         ),
     ],
@@ -208,7 +208,7 @@ def test_missing_images_and_masks_are_refused_before_any_work(toy_root, tmp_path
     mask = next((tmp_path / "dataset/Toy/test").rglob("*_mask.png"))
     mask.unlink()
     printed = run("main.py", cwd=tmp_path, code=2)
-    assert "1 of 192 masks of test are missing" in printed
+    assert "1 of 192 masks are missing" in printed
     assert mask.name in printed
     image = next((tmp_path / "dataset/Toy/train").rglob("003.png"))
     image.unlink()
