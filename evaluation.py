@@ -25,11 +25,13 @@ from wsol.boxes import (
     candidate_boxes,
     check_score_map,
     compute_bboxes_from_scoremaps,
+    map_ious,
     resize_bbox,
 )
 from wsol.center import center_map
 from wsol.errors import InputError, MetadataError, NoPositiveError, ScoreMapError, command
 from wsol.files import missing_files, write_json
+from wsol.histogram import count_scores
 from wsol.metadata import (
     check_boxes_fit,
     configure_metadata,
@@ -105,12 +107,15 @@ class BoxEvaluator:
     def accumulate(self, scoremap: np.ndarray, image_id: str) -> None:
         """Score one map, float (H, W) in [0, 1] of any size, against the image's true boxes."""
         check_score_map(scoremap, image_id)
-        candidates = candidate_boxes(scoremap, self.cam_threshold_list, self.multi_contour_eval)
-        self.accumulate_candidates(candidates, scoremap.shape, image_id)
+        true_boxes = np.array(self._true_boxes(image_id, scoremap.shape[::-1]))
+        self._count(map_ious(scoremap, self.cam_threshold_list, true_boxes, self.multi_contour_eval), image_id)
 
     def accumulate_candidates(self, candidates: Candidates, shape: tuple[int, int], image_id: str) -> None:
         """Score the boxes of a map of the given (height, width)."""
-        ious = best_ious(candidates, np.array(self._true_boxes(image_id, shape[::-1])))
+        self._count(best_ious(candidates, np.array(self._true_boxes(image_id, shape[::-1]))), image_id)
+
+    def _count(self, ious: np.ndarray, image_id: str) -> None:
+        """Count one image from its best IoU at every score-map threshold."""
         correct = np.array([ious >= iou / 100 for iou in self.iou_threshold_list])
         for iou, row in zip(self.iou_threshold_list, correct, strict=True):
             self.num_correct[iou] += row
@@ -198,9 +203,10 @@ class MaskEvaluator:
             raise MetadataError(f"{self.dataset_name} {self.split}: {image_id!r} has no true mask")
         size = scoremap.shape[::-1]
         mask = get_mask(self.mask_root, self.mask_paths[image_id], self.ignore_paths[image_id], size)
-        scores = scoremap.astype(np.float64)
-        self.gt_true_score_hist += np.histogram(scores[mask == 1], bins=self.edges)[0]
-        self.gt_false_score_hist += np.histogram(scores[mask == 0], bins=self.edges)[0]
+        counts = np.zeros((2, len(self.edges) - 1), dtype=np.int64)
+        count_scores(np.ascontiguousarray(scoremap, dtype=np.float64), mask, self.edges, counts)
+        self.gt_false_score_hist += counts[0]
+        self.gt_true_score_hist += counts[1]
         self.cnt += 1
 
     def compute(self) -> float:

@@ -10,6 +10,7 @@ from wsol.boxes import (
     calculate_multiple_iou,
     candidate_boxes,
     compute_bboxes_from_scoremaps,
+    map_ious,
     resize_bbox,
 )
 
@@ -100,6 +101,47 @@ def test_boxes_of_no_score_map(bad, error):
 def test_resize_truncates_and_does_not_clip():
     assert resize_bbox((1, 1, 3, 4), (3, 4), (224, 224)) == (74, 56, 224, 224)
     assert resize_bbox((60, 27, 385, 331), (500, 335), (224, 224)) == (26, 18, 172, 221)
+
+
+def maps_of_many_kinds(rng):
+    """Return a small map: random, binary, plateaus, checkerboard, rings, constant or smooth, of an odd size."""
+    height, width = rng.integers(1, 15, 2)
+    kind = rng.integers(7)
+    y, x = np.mgrid[0:height, 0:width]
+    if kind == 0:
+        return rng.random((height, width))
+    if kind == 1:
+        return (rng.random((height, width)) > rng.random()).astype(np.float64)
+    if kind == 2:
+        return np.round(rng.random((height, width)) * 4) / 4
+    if kind == 3:
+        return (x + y) % 2 * rng.random()
+    if kind == 4:
+        return np.maximum(abs(y - height // 2), abs(x - width // 2)) % rng.integers(2, 5) / 4
+    if kind == 5:
+        return np.full((height, width), rng.integers(2) * rng.random())
+    return cv2.resize(rng.random((3, 3)), (int(width), int(height)), interpolation=cv2.INTER_LINEAR)
+
+
+def differing_cases(seed, cases):
+    """Return how many random cases the compiled version scores otherwise than the plain one."""
+    rng = np.random.default_rng(seed)
+    different = 0
+    for _ in range(cases):
+        score_map = maps_of_many_kinds(rng)
+        truth = np.sort(rng.integers(0, 16, (rng.integers(1, 4), 2, 2)), axis=1).reshape(-1, 4)
+        plain = best_ious(candidate_boxes(score_map, THRESHOLDS, True), truth)
+        different += not np.array_equal(map_ious(score_map, THRESHOLDS, truth, True), plain)
+    return different
+
+
+def test_the_compiled_version_equals_the_plain_one():
+    assert differing_cases(0, 500) == 0
+
+
+@pytest.mark.slow
+def test_the_compiled_version_equals_the_plain_one_in_many_cases():
+    assert differing_cases(1, 10_000) == 0
 
 
 @settings(deadline=None, max_examples=50)

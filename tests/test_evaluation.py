@@ -18,6 +18,7 @@ from evaluation import (
 from wsol.center import center_map
 from wsol.errors import InputError, MetadataError, ScoreMapError
 from wsol.files import write_text
+from wsol.histogram import count_scores
 from wsol.metadata import configure_metadata
 
 THRESHOLDS = np.arange(0, 1, 0.1).tolist()
@@ -163,6 +164,17 @@ def test_masks_union_ignore_and_nearest_resize(tmp_path):
     assert get_mask(tmp_path, ["m0.png"], "").shape == (224, 224)
     with pytest.raises(InputError, match=r"nope\.png: no such mask"):
         get_mask(tmp_path, ["nope.png"], "")
+
+
+@pytest.mark.parametrize("edges", [np.append(np.arange(0, 1, 0.001), [1, 2, 3]), np.array([0.0, 0.01, 0.5, 0.7, 1, 2, 3])])
+def test_counting_scores_equals_two_histograms(edges):
+    rng = np.random.default_rng(0)
+    scores = rng.choice([0.0, 1.0, *edges[:-2], *np.nextafter(edges[1:-2], 0), *rng.random(50)], (64, 48))
+    mask = rng.choice([0, 1, 255], (64, 48)).astype(np.uint8)
+    counts = np.zeros((2, len(edges) - 1), dtype=np.int64)
+    count_scores(scores, mask, edges, counts)
+    for kind in (0, 1):
+        np.testing.assert_array_equal(counts[kind], np.histogram(scores[mask == kind], bins=edges)[0])
 
 
 def test_pxap_of_a_perfect_map_and_of_no_foreground(tmp_path):

@@ -1,4 +1,6 @@
-"""Score maps to boxes, and boxes against boxes: pure functions on arrays (plain OpenCV).
+"""Score maps to boxes, and boxes against boxes: pure functions on arrays.
+
+Plain OpenCV, one level at a time; for all contours of a map `map_ious` takes the compiled one-pass version instead.
 
 A box is (x0, y0, x1, y1) in pixels; both ends count (width = x1 - x0 + 1). The rules are those of wsolevaluation
 (Choe et al., CVPR 2020), to the last pixel.
@@ -10,6 +12,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from wsol.component_tree import best_iou_by_level
 from wsol.errors import BoxError, ScoreMapError, ScoreMapTypeError
 
 NO_BOX = np.zeros((1, 4), dtype=np.int64)  # what a threshold above every pixel gives
@@ -135,3 +138,17 @@ def best_ious(candidates: Candidates, true_boxes: np.ndarray) -> np.ndarray:
     """Return float64 (number of thresholds,): the best IoU of any candidate with any of the true boxes (m, 4)."""
     per_box = calculate_multiple_iou(candidates.boxes, true_boxes).max(axis=1)
     return np.maximum.reduceat(per_box, candidates.starts[:-1])[candidates.level_of]
+
+
+def map_ious(score_map: np.ndarray, thresholds: Sequence[float], true_boxes: np.ndarray, multi_contour: bool) -> np.ndarray:
+    """Return float64 (number of thresholds,): the best IoU of a score map's boxes with the true boxes, int (m, 4).
+
+    Equal to `best_ious(candidate_boxes(...), true_boxes)`, to the last bit.
+    """
+    if not multi_contour:
+        return best_ious(candidate_boxes(score_map, thresholds, multi_contour), true_boxes)
+    _check_boxes(true_boxes)
+    by_level = best_iou_by_level(np.ascontiguousarray(score_map, dtype=np.float64), true_boxes.astype(np.int64))
+    if not len(by_level):
+        return np.full(len(thresholds), calculate_multiple_iou(NO_BOX, true_boxes).max())
+    return by_level[(np.asarray(thresholds, dtype=np.float64) * len(by_level)).astype(np.int64)]

@@ -1,0 +1,165 @@
+"""The best IoU at every level of a score map in one pass over its sorted pixels, compiled by numba.
+
+The boxes that thresholding gives at all levels together are one structure, the component tree (Salembier et al., 1998):
+as the level falls, foreground components appear, grow and merge; as it rises, so do the holes. A union-find keeps every
+component's rectangle; it is compared with the true boxes only when it changes, and its IoU holds for the levels until it
+changes again. `wsol/boxes.py` is the plain version of the same rule, and the tests' oracle.
+"""
+
+import numpy as np
+from numba import njit
+
+LEVELS = 256  # of an 8-bit map
+OUTSIDE = 0  # the root of the background that touches the image's edge, which is no hole
+
+
+@njit(cache=True)
+def _find(parent: np.ndarray, pixel: int) -> int:
+    """Return the root of a pixel's component; everything on the way is attached to it."""
+    root = pixel
+    while parent[root] != root:
+        root = parent[root]
+    while parent[pixel] != root:
+        parent[pixel], pixel = root, parent[pixel]
+    return root
+
+
+@njit(cache=True)
+def _best_iou(x0: int, y0: int, x1: int, y1: int, truth: np.ndarray) -> float:
+    """Return the best IoU of one box with the true boxes (m, 4); both ends count."""
+    best = 0.0
+    area = (x1 - x0 + 1) * (y1 - y0 + 1)
+    for i in range(truth.shape[0]):
+        w = min(x1, truth[i, 2]) - max(x0, truth[i, 0]) + 1
+        h = min(y1, truth[i, 3]) - max(y0, truth[i, 1]) + 1
+        if w > 0 and h > 0:
+            true_area = (truth[i, 2] - truth[i, 0] + 1) * (truth[i, 3] - truth[i, 1] + 1)
+            best = max(best, w * h / (area + true_area - w * h))
+    return best
+
+
+@njit(cache=True)
+def _include(box: np.ndarray, root: int, x0: int, y0: int, x1: int, y1: int) -> None:
+    """Grow a component's rectangle."""
+    box[root, 0] = min(box[root, 0], x0)
+    box[root, 1] = min(box[root, 1], y0)
+    box[root, 2] = max(box[root, 2], x1)
+    box[root, 3] = max(box[root, 3], y1)
+
+
+@njit(cache=True)
+def _sweep(step: np.ndarray, steps: int, holes: bool, truth: np.ndarray, best: np.ndarray) -> None:
+    """Add pixels in the order of their step and raise `best` (steps,) to the best IoU of the components of each step.
+
+    `step` int16 (H, W): when a pixel joins; those of `steps` or more never do. Foreground is 8-connected. `holes`: the
+    components are 4-connected background, those that touch the image's edge are left out, and a rectangle spans the
+    foreground around it.
+    """
+    height, width = step.shape
+    stride = width + 2  # one cell of border all around, so that every pixel has all its neighbours
+    ends = np.zeros(steps + 2, np.int64)
+    for y in range(height):
+        for x in range(width):
+            ends[min(step[y, x], steps) + 1] += 1
+    ends = np.cumsum(ends)
+    order = np.empty(ends[steps], np.int32)
+    filled = ends.copy()
+    for y in range(height):
+        for x in range(width):
+            k = step[y, x]
+            if k < steps:
+                order[filled[k]] = (y + 1) * stride + x + 1
+                filled[k] += 1
+
+    cells = (height + 2) * stride
+    parent = np.full(cells, -1, np.int32)  # -1: has not joined
+    if holes:
+        parent[:stride] = OUTSIDE
+        parent[-stride:] = OUTSIDE
+        parent[::stride] = OUTSIDE
+        parent[stride - 1 :: stride] = OUTSIDE
+        neighbours = np.array([-stride, -1, 1, stride])
+    else:
+        neighbours = np.array([-stride - 1, -stride, -stride + 1, -1, 1, stride - 1, stride, stride + 1])
+    outside = OUTSIDE if holes else -2
+    margin = 1 if holes else 0
+    box = np.empty((cells, 4), np.int32)
+    iou = np.empty(cells, np.float64)
+    since = np.empty(cells, np.int32)  # the step since when a root's iou holds
+    seen = np.empty(cells, np.int32)  # the last step at which a root changed
+    changed = np.empty(len(order), np.int32)
+
+    for k in range(steps):
+        num_changed = 0
+        for i in range(ends[k], ends[k + 1]):
+            pixel = order[i]
+            y, x = pixel // stride - 1, pixel % stride - 1
+            root = -1
+            for offset in neighbours:
+                other = parent[pixel + offset]
+                if other < 0 or other == root:
+                    continue
+                other = _find(parent, pixel + offset)
+                if other == root:
+                    continue
+                if other != outside and seen[other] != k:  # it changes now: what it was held until the step before
+                    for before in range(since[other], k):
+                        best[before] = max(best[before], iou[other])
+                    seen[other] = k
+                    changed[num_changed] = other
+                    num_changed += 1
+                if root < 0:
+                    root = other
+                elif other == outside:
+                    parent[root] = outside
+                    root = outside
+                else:
+                    parent[other] = root
+                    if root != outside:
+                        _include(box, root, box[other, 0], box[other, 1], box[other, 2], box[other, 3])
+            if root < 0:
+                parent[pixel] = pixel
+                box[pixel] = (x, y, x, y)
+                seen[pixel] = k
+                changed[num_changed] = pixel
+                num_changed += 1
+            else:
+                parent[pixel] = root
+                if root != outside:
+                    _include(box, root, x, y, x, y)
+        for i in range(num_changed):
+            root = changed[i]
+            if parent[root] == root:
+                # OpenCV's rectangle (x, y, w, h) gives the box (x, y, x + w, y + h), inside the map.
+                x1, y1 = min(box[root, 2] + margin + 1, width - 1), min(box[root, 3] + margin + 1, height - 1)
+                iou[root] = _best_iou(box[root, 0] - margin, box[root, 1] - margin, x1, y1, truth)
+                since[root] = k
+                best[k] = max(best[k], iou[root])
+    for pixel in order:
+        if parent[pixel] == pixel:
+            for k in range(since[pixel], steps):
+                best[k] = max(best[k], iou[pixel])
+
+
+@njit(cache=True)
+def best_iou_by_level(score_map: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    """Return float64 (max q,): at every level, the best IoU of any box of the pixels with q > level with a true box.
+
+    `score_map` float64 (H, W) in [0, 1], quantised as q = uint8(255 s); `truth` int64 (m, 4). Boxes are those of all
+    outer and hole contours. A map whose q are all zero has no level.
+    """
+    height, width = score_map.shape
+    step = np.empty((height, width), np.int16)
+    top = 0
+    for y in range(height):
+        for x in range(width):
+            step[y, x] = np.uint8(score_map[y, x] * 255)
+            top = max(top, step[y, x])
+    best = np.zeros(top)
+    _sweep(step, top, True, truth, best)  # level k: the background is q <= k
+    for y in range(height):
+        for x in range(width):
+            step[y, x] = top - step[y, x]
+    downward = best[::-1].copy()
+    _sweep(step, top, False, truth, downward)  # step k: the foreground is q >= top - k
+    return downward[::-1].copy()
