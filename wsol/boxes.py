@@ -45,8 +45,9 @@ def check_score_map(score_map: np.ndarray, source: str) -> None:
         raise ScoreMapError(f"{source}: values from {low} to {high}; expected all in [0, 1], no NaN")
 
 
-def _contour_boxes(foreground: np.ndarray, multi_contour: bool) -> np.ndarray:
-    """Return int64 (k, 4): the boxes of one uint8 foreground image, in OpenCV's order of contours."""
+def boxes_above(quantized: np.ndarray, level: int, multi_contour: bool) -> np.ndarray:
+    """Return int64 (k, 4): the boxes of the pixels above a level of a uint8 map, in OpenCV's order of contours."""
+    foreground = (quantized > level).astype(np.uint8)
     contours, _ = cv2.findContours(foreground, cv2.RETR_TREE, cv2.CHAIN_APPROX_SIMPLE)
     if not contours:
         return NO_BOX
@@ -67,7 +68,7 @@ def candidate_boxes(score_map: np.ndarray, thresholds: Sequence[float], multi_co
     quantized = (np.asarray(score_map, dtype=np.float64) * 255).astype(np.uint8)
     levels = (np.asarray(thresholds, dtype=np.float64) * int(quantized.max())).astype(np.int64)
     distinct, level_of = np.unique(levels, return_inverse=True)
-    boxes = [_contour_boxes((quantized > level).astype(np.uint8), multi_contour) for level in distinct]
+    boxes = [boxes_above(quantized, level, multi_contour) for level in distinct]
     starts = np.cumsum([0, *(len(some) for some in boxes)])
     return Candidates(np.concatenate(boxes), starts, level_of)
 
