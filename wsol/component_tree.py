@@ -9,18 +9,18 @@ changes again. `wsol/boxes.py` is the plain version of the same rule, and the te
 import numpy as np
 from numba import njit
 
-LEVELS = 256  # of an 8-bit map
-OUTSIDE = 0  # the root of the background that touches the image's edge, which is no hole
+NOT_JOINED = -1
+OUTSIDE = 0  # the component of the background that touches the image's edge, which is no hole
 
 
 @njit(cache=True)
-def _find(parent: np.ndarray, pixel: int) -> int:
-    """Return the root of a pixel's component; everything on the way is attached to it."""
-    root = pixel
+def _find(parent: np.ndarray, component: int) -> int:
+    """Return the component that one has become by merging; everything on the way is attached to it."""
+    root = component
     while parent[root] != root:
         root = parent[root]
-    while parent[pixel] != root:
-        parent[pixel], pixel = root, parent[pixel]
+    while parent[component] != root:
+        parent[component], component = root, parent[component]
     return root
 
 
@@ -48,6 +48,27 @@ def _include(box: np.ndarray, root: int, x0: int, y0: int, x1: int, y1: int) -> 
 
 
 @njit(cache=True)
+def _joining_order(step: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return (ends, ys, xs): the pixels of step k, row by row, are those from ends[k] to ends[k + 1]."""
+    height, width = step.shape
+    ends = np.zeros(steps + 2, np.int64)
+    for y in range(height):
+        for x in range(width):
+            ends[min(step[y, x], steps) + 1] += 1
+    ends = np.cumsum(ends)
+    ys, xs = np.empty(ends[steps], np.int32), np.empty(ends[steps], np.int32)
+    filled = ends.copy()
+    for y in range(height):
+        for x in range(width):
+            k = step[y, x]
+            if k < steps:
+                ys[filled[k]] = y
+                xs[filled[k]] = x
+                filled[k] += 1
+    return ends, ys, xs
+
+
+@njit(cache=True)
 def _sweep(step: np.ndarray, steps: int, holes: bool, truth: np.ndarray, best: np.ndarray) -> None:
     """Add pixels in the order of their step and raise `best` (steps,) to the best IoU of the components of each step.
 
@@ -56,53 +77,44 @@ def _sweep(step: np.ndarray, steps: int, holes: bool, truth: np.ndarray, best: n
     foreground around it.
     """
     height, width = step.shape
+    ends, ys, xs = _joining_order(step, steps)
     stride = width + 2  # one cell of border all around, so that every pixel has all its neighbours
-    ends = np.zeros(steps + 2, np.int64)
-    for y in range(height):
-        for x in range(width):
-            ends[min(step[y, x], steps) + 1] += 1
-    ends = np.cumsum(ends)
-    order = np.empty(ends[steps], np.int32)
-    filled = ends.copy()
-    for y in range(height):
-        for x in range(width):
-            k = step[y, x]
-            if k < steps:
-                order[filled[k]] = (y + 1) * stride + x + 1
-                filled[k] += 1
-
-    cells = (height + 2) * stride
-    parent = np.full(cells, -1, np.int32)  # -1: has not joined
+    label = np.full((height + 2) * stride, NOT_JOINED, np.int32)  # the component a pixel joined or began
     if holes:
-        parent[:stride] = OUTSIDE
-        parent[-stride:] = OUTSIDE
-        parent[::stride] = OUTSIDE
-        parent[stride - 1 :: stride] = OUTSIDE
+        label[:stride] = OUTSIDE
+        label[-stride:] = OUTSIDE
+        label[::stride] = OUTSIDE
+        label[stride - 1 :: stride] = OUTSIDE
         neighbours = np.array([-stride, -1, 1, stride])
     else:
         neighbours = np.array([-stride - 1, -stride, -stride + 1, -1, 1, stride - 1, stride, stride + 1])
-    outside = OUTSIDE if holes else -2
     margin = 1 if holes else 0
-    box = np.empty((cells, 4), np.int32)
-    iou = np.empty(cells, np.float64)
-    since = np.empty(cells, np.int32)  # the step since when a root's iou holds
-    seen = np.empty(cells, np.int32)  # the last step at which a root changed
-    changed = np.empty(len(order), np.int32)
+
+    # By component, in the order in which they begin; OUTSIDE, the first, is the background at the image's edge.
+    num_components = 1
+    parent = np.empty(len(ys) + 1, np.int32)
+    parent[OUTSIDE] = OUTSIDE
+    box = np.empty((len(ys) + 1, 4), np.int32)
+    iou = np.empty(len(ys) + 1, np.float64)
+    since = np.empty(len(ys) + 1, np.int32)  # the step since when the IoU holds
+    seen = np.empty(len(ys) + 1, np.int32)  # the last step at which it changed
+    changed = np.empty(len(ys), np.int32)
 
     for k in range(steps):
         num_changed = 0
         for i in range(ends[k], ends[k + 1]):
-            pixel = order[i]
-            y, x = pixel // stride - 1, pixel % stride - 1
-            root = -1
+            y, x = ys[i], xs[i]
+            pixel = (y + 1) * stride + x + 1
+            root = last = -1
             for offset in neighbours:
-                other = parent[pixel + offset]
-                if other < 0 or other == root:
+                joined = label[pixel + offset]
+                if joined in (NOT_JOINED, last):
                     continue
-                other = _find(parent, pixel + offset)
+                last = joined
+                other = _find(parent, joined)
                 if other == root:
                     continue
-                if other != outside and seen[other] != k:  # it changes now: what it was held until the step before
+                if other != OUTSIDE and seen[other] != k:  # it changes now: what it was held until the step before
                     for before in range(since[other], k):
                         best[before] = max(best[before], iou[other])
                     seen[other] = k
@@ -110,23 +122,24 @@ def _sweep(step: np.ndarray, steps: int, holes: bool, truth: np.ndarray, best: n
                     num_changed += 1
                 if root < 0:
                     root = other
-                elif other == outside:
-                    parent[root] = outside
-                    root = outside
+                elif other == OUTSIDE:
+                    parent[root] = OUTSIDE
+                    root = OUTSIDE
                 else:
                     parent[other] = root
-                    if root != outside:
+                    if root != OUTSIDE:
                         _include(box, root, box[other, 0], box[other, 1], box[other, 2], box[other, 3])
             if root < 0:
-                parent[pixel] = pixel
-                box[pixel] = (x, y, x, y)
-                seen[pixel] = k
-                changed[num_changed] = pixel
+                root = num_components
+                num_components += 1
+                parent[root] = root
+                box[root] = (x, y, x, y)
+                seen[root] = k
+                changed[num_changed] = root
                 num_changed += 1
-            else:
-                parent[pixel] = root
-                if root != outside:
-                    _include(box, root, x, y, x, y)
+            elif root != OUTSIDE:
+                _include(box, root, x, y, x, y)
+            label[pixel] = root
         for i in range(num_changed):
             root = changed[i]
             if parent[root] == root:
@@ -135,10 +148,10 @@ def _sweep(step: np.ndarray, steps: int, holes: bool, truth: np.ndarray, best: n
                 iou[root] = _best_iou(box[root, 0] - margin, box[root, 1] - margin, x1, y1, truth)
                 since[root] = k
                 best[k] = max(best[k], iou[root])
-    for pixel in order:
-        if parent[pixel] == pixel:
-            for k in range(since[pixel], steps):
-                best[k] = max(best[k], iou[pixel])
+    for root in range(1, num_components):
+        if parent[root] == root:
+            for k in range(since[root], steps):
+                best[k] = max(best[k], iou[root])
 
 
 @njit(cache=True)
