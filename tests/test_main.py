@@ -189,6 +189,7 @@ def broken_toy(toy_root, tmp_path):
     return ids
 
 
+@pytest.mark.slow
 def test_a_broken_image_stops_the_run_or_is_skipped_and_counted(toy_root, tmp_path):
     ids = broken_toy(toy_root, tmp_path)
     few = ("--epochs", "1", "--workers", "0", "--eval_test", "F", "--label_level", "order")
@@ -202,6 +203,7 @@ def test_a_broken_image_stops_the_run_or_is_skipped_and_counted(toy_root, tmp_pa
     assert "127 images" in run(script, *arguments, cwd=tmp_path)
 
 
+@pytest.mark.slow
 def test_missing_images_and_masks_are_refused_before_any_work(toy_root, tmp_path):
     for name in ("dataset", "metadata"):
         shutil.copytree(toy_root / name, tmp_path / name)
@@ -219,6 +221,7 @@ def test_missing_images_and_masks_are_refused_before_any_work(toy_root, tmp_path
     assert image.exists()
 
 
+@pytest.mark.slow
 def test_classes_of_the_same_name_stay_apart(toy_root, tmp_path):
     for name in ("dataset", "metadata"):
         shutil.copytree(toy_root / name, tmp_path / name)
