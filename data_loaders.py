@@ -1,6 +1,7 @@
 """Images and labels to batches: datasets, the protocol's transforms, loaders that keep an accelerator busy.
 
-In: `LevelSplit` tables (wsol/metadata.py, whose readers keep their wsolevaluation names here) and a folder of images.
+In: `LevelSplit` tables (wsol/levels.py) and a folder of images. The readers of wsol/metadata.py have their wsolevaluation
+names here too.
 Out: `Batch`es. Random crops and flips are drawn from (seed, epoch, position), never in a worker, so that the batches
 are the same whatever the number of workers.
 """
@@ -19,8 +20,8 @@ from torchvision.transforms import functional as tvf
 
 from wsol.errors import InputError
 from wsol.files import missing_files
+from wsol.levels import LevelSplit, load_level
 from wsol.metadata import (
-    LevelSplit,
     configure_metadata,
     first_names,
     get_bounding_boxes,
@@ -28,7 +29,6 @@ from wsol.metadata import (
     get_image_ids,
     get_image_sizes,
     get_mask_paths,
-    load_level,
 )
 
 __all__ = [

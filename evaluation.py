@@ -10,8 +10,7 @@ semantics are those of wsolevaluation (Choe et al., CVPR 2020; docs/evaluation.m
 
 import os
 import shlex
-from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 import cv2
@@ -23,13 +22,12 @@ from wsol.boxes import (
     best_ious,
     calculate_multiple_iou,
     candidate_boxes,
-    check_score_map,
     compute_bboxes_from_scoremaps,
     map_ious,
     resize_bbox,
 )
 from wsol.center import center_map
-from wsol.errors import InputError, MetadataError, NoPositiveError, ScoreMapError, command
+from wsol.errors import InputError, MetadataError, NoPositiveError, command
 from wsol.files import missing_files, write_json
 from wsol.histogram import count_scores
 from wsol.metadata import (
@@ -45,6 +43,7 @@ from wsol.metadata import (
     read_id_list,
 )
 from wsol.progress import progress
+from wsol.score_maps import check_score_map, read_score_maps
 
 __all__ = [
     "BoxEvaluator",
@@ -281,6 +280,19 @@ class SplitEvaluator:
                     f"{masks.mask_root}: {len(missing)} of {len(paths)} masks are missing:" + first_names(missing)
                 )
 
+    @classmethod
+    def of(cls, config: Mapping, split: str, image_ids: Sequence[str] | None = None) -> "SplitEvaluator":
+        """Return the evaluator of a split as a command's options say, of some of its images or of all."""
+        names = (
+            "metadata_root",
+            "mask_root",
+            "dataset_name",
+            "cam_curve_interval",
+            "iou_threshold_list",
+            "multi_contour_eval",
+        )
+        return cls(split=split, image_ids=image_ids, **{name: config[name] for name in names})
+
     def accumulate(self, score_map: np.ndarray, image_id: str) -> None:
         """Score one map."""
         for evaluator in filter(None, (self.boxes, self.masks)):
@@ -346,39 +358,6 @@ def format_results(results: Mapping, multi_iou_eval: bool) -> str:
     return "\n".join(lines)
 
 
-def read_score_maps(scoremap_root: str | os.PathLike, image_ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (image id, score map) from `<root>/<id>.npy`, or `<root>/<id without its extension>.npy`.
-
-    Raises:
-        ScoreMapError: maps are missing (all are looked for before the first is read), or one cannot be read.
-    """
-    root = Path(scoremap_root)
-    without_extension = Counter(os.path.splitext(image_id)[0] for image_id in image_ids)
-    paths, missing = {}, []
-    for image_id in image_ids:
-        stem = os.path.splitext(image_id)[0]
-        if os.path.exists(path := root / f"{image_id}.npy"):
-            paths[image_id] = path
-        elif os.path.exists(path := root / f"{stem}.npy"):
-            if without_extension[stem] > 1:
-                raise ScoreMapError(f"{path}: {without_extension[stem]} image ids share this name; name it by full id")
-            paths[image_id] = path
-        else:
-            missing.append(image_id)
-    if missing:
-        raise ScoreMapError(
-            f"{root}: {len(missing)} of {len(image_ids)} score maps are missing; expected <image id>.npy for:"
-            + first_names(missing)
-        )
-    for image_id, path in paths.items():
-        try:
-            score_map = np.load(path, allow_pickle=False)
-        except Exception as error:  # NumPy raises ValueError, OSError or EOFError; a damaged header many more
-            raise ScoreMapError(f"{path}: not a readable .npy file of numbers ({error})") from None
-        check_score_map(score_map, str(path))
-        yield image_id, score_map
-
-
 def evaluate_wsol(
     scoremap_root: str | os.PathLike,
     metadata_root: str | os.PathLike,
@@ -423,16 +402,8 @@ def main() -> None:
         raise InputError(f"--center_size {options.center_size}: expected 1 or more")
     if options.json and os.path.isdir(options.json):
         raise InputError(f"--json {options.json}: a folder; expected a file")
-    evaluator = SplitEvaluator(
-        options.metadata_root,
-        options.mask_root,
-        options.dataset_name,
-        options.split,
-        options.cam_curve_interval,
-        options.iou_threshold_list,
-        options.multi_contour_eval,
-        read_id_list(options.image_list) if options.image_list else None,
-    )
+    image_ids = read_id_list(options.image_list) if options.image_list else None
+    evaluator = SplitEvaluator.of(options, options.split, image_ids)
     if options.center:
         evaluator.accumulate_center(options.center_size)
     else:

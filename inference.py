@@ -6,7 +6,6 @@ In: a model with `raw_maps`, a loader. Out: per batch, score maps in [0, 1] of t
 class; `.npy` files under `<scoremap_root>/<image_id>.npy`.
 """
 
-import os
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -22,9 +21,9 @@ from data_loaders import Batch, LabeledImages, load_level, make_loader, require_
 from wsol import build_model
 from wsol.checkpoints import read_checkpoint
 from wsol.errors import InputError, command
-from wsol.files import save_npy
 from wsol.metadata import first_names
 from wsol.progress import progress
+from wsol.score_maps import save_score_map
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -102,11 +101,6 @@ def predict(
                 yield Prediction(image_id, normalize_raw_map(raw_map, size), rank)
 
 
-def save_score_map(scoremap_root: str | os.PathLike, prediction: Prediction) -> None:
-    """Save a score map as `<scoremap_root>/<image_id>.npy`."""
-    save_npy(Path(scoremap_root) / f"{prediction.image_id}.npy", prediction.score_map)
-
-
 @command
 def main() -> None:
     """Map one split with a checkpoint."""
@@ -141,7 +135,7 @@ def main() -> None:
     maps = predict(model, loader, device, options.amp, bad_images)
     top1 = saved = 0
     for prediction in progress(maps, "mapping", len(split.image_ids)):
-        save_score_map(scoremap_root, prediction)
+        save_score_map(scoremap_root, prediction.image_id, prediction.score_map)
         saved += 1
         top1 += prediction.rank == 0
         if bad_images and options.on_bad_image == "stop":

@@ -28,13 +28,14 @@ from config import LOG_ROOT, get_config, write_config
 from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, require_images
 from dataset import toy
 from evaluation import SplitEvaluator, format_results, headline, rescoring_command
-from inference import autocast, predict, resolve_device, save_score_map, to_device
+from inference import autocast, predict, resolve_device, to_device
 from wsol import build_model
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.errors import InputError, command
 from wsol.files import temporary_sibling, write_json, write_text
-from wsol.metadata import LevelData
+from wsol.levels import LevelData
 from wsol.progress import progress
+from wsol.score_maps import save_score_map
 
 logger = logging.getLogger("wsol")
 LOC_IOU = 50  # the IoU threshold, in percent, of Top-1 and Top-5 Loc
@@ -124,7 +125,7 @@ def build(config: Munch) -> Experiment:
         if config.on_bad_image == "stop":
             require_images(image_root, split.image_ids, name, config.dataset_name)
         if name != "train":
-            split_evaluator(config, data, name)  # refuses metadata without the truth before anything is trained
+            SplitEvaluator.of(config, name, split.image_ids)  # refuses a split without its truth before anything is trained
 
     torch.manual_seed(config.seed)
     model = build_model(
@@ -166,20 +167,6 @@ def check_map_size(model: nn.Module, config: Mapping) -> None:
             f"--crop_size {crop}: {config['architecture']} gives a map of {shape[1]} x {shape[2]}; expected 2 x 2 or more, "
             "from larger images or with --large_feature_map TRUE"
         )
-
-
-def split_evaluator(config: Munch, data: LevelData, split: str) -> SplitEvaluator:
-    """Return a fresh evaluator of the split's images at this label level."""
-    return SplitEvaluator(
-        config.metadata_root,
-        config.mask_root,
-        config.dataset_name,
-        split,
-        config.cam_curve_interval,
-        config.iou_threshold_list,
-        config.multi_contour_eval,
-        data.splits[split].image_ids,
-    )
 
 
 def handle_bad_images(run: Experiment, bad: list[str]) -> None:
@@ -229,7 +216,7 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
 
 def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, SplitEvaluator]:
     """Return a split's metrics in percent, and its evaluator; one forward pass gives both accuracy and maps."""
-    evaluator = split_evaluator(run.config, run.data, split)
+    evaluator = SplitEvaluator.of(run.config, split, run.data.splits[split].image_ids)
     bad: list[str] = []
     ranks: dict[str, int] = {}
     predictions = predict(run.model, run.loaders[split], run.device, run.config.amp, bad)
@@ -238,7 +225,7 @@ def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, Spl
         evaluator.accumulate(prediction.score_map, prediction.image_id)
         ranks[prediction.image_id] = prediction.rank
         if save:
-            save_score_map(run.folder / "scoremaps", prediction)
+            save_score_map(run.folder / "scoremaps", prediction.image_id, prediction.score_map)
     handle_bad_images(run, bad)
     if not ranks:
         raise InputError(f"no image of the {split} split could be read")

@@ -16,7 +16,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dataset import oxford_pet, tiny_imagenet, toy
 from dataset.sources import fetch
 from wsol.errors import command
-from wsol.metadata import SPLITS, configure_metadata, get_image_ids, load_level, read_levels
+from wsol.levels import SPLITS, load_level, read_levels
+from wsol.metadata import configure_metadata, get_image_ids
 
 DATASETS = {module.NAME: module for module in (oxford_pet, tiny_imagenet)}
 

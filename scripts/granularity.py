@@ -26,7 +26,8 @@ from evaluation import SplitEvaluator
 from wsol.boxes import candidate_boxes, resize_bbox
 from wsol.errors import InputError, command
 from wsol.files import whole_file, write_text
-from wsol.metadata import LevelData, load_level, read_id_list
+from wsol.levels import LevelData, load_level
+from wsol.metadata import read_id_list
 
 # Options that change how a run is done, not what it gives.
 NOT_COMPARED = ("experiment_name", "label_level", "override_cache", "workers", "device")
@@ -82,16 +83,7 @@ def plan(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
 
 def center_results(config: Munch, split: str, image_ids: list[str]) -> dict:
     """Return the Center baseline's metrics on the same images and map size."""
-    evaluator = SplitEvaluator(
-        config.metadata_root,
-        config.mask_root,
-        config.dataset_name,
-        split,
-        config.cam_curve_interval,
-        config.iou_threshold_list,
-        config.multi_contour_eval,
-        image_ids,
-    )
+    evaluator = SplitEvaluator.of(config, split, image_ids)
     evaluator.accumulate_center(config.crop_size)
     return evaluator.results()
 
@@ -174,7 +166,7 @@ def examples(
     shared = set.intersection(*map(set, ids.values()))
     candidates = [image_id for image_id in ids[levels[0]] if image_id in shared]
     chosen = candidates[:: max(1, len(candidates) // EXAMPLES)][:EXAMPLES]
-    evaluator = SplitEvaluator(config.metadata_root, config.mask_root, config.dataset_name, split, 0.1, [50], False, chosen)
+    evaluator = SplitEvaluator.of(config, split, chosen)
     side = config.crop_size
     figure = Figure(figsize=(2 * (len(levels) + 1), 2 * len(chosen) + 0.6), layout="constrained")
     grid = figure.subplots(len(chosen), len(levels) + 1, squeeze=False)

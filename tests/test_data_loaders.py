@@ -14,7 +14,7 @@ from data_loaders import (
     train_transform,
 )
 from wsol.errors import InputError
-from wsol.metadata import LevelSplit
+from wsol.levels import LevelSplit
 
 CPU = torch.device("cpu")
 

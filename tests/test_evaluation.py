@@ -9,17 +9,16 @@ from evaluation import (
     BoxEvaluator,
     MaskEvaluator,
     SplitEvaluator,
-    check_score_map,
     evaluate_wsol,
     get_mask,
     headline,
-    read_score_maps,
 )
 from wsol.center import center_map
 from wsol.errors import InputError, MetadataError, ScoreMapError
 from wsol.files import write_text
 from wsol.histogram import count_scores
 from wsol.metadata import configure_metadata
+from wsol.score_maps import check_score_map, read_score_maps
 
 THRESHOLDS = np.arange(0, 1, 0.1).tolist()
 

@@ -163,7 +163,7 @@ def test_largest_contour_without_test_and_without_training(workspace):
     [
         (("--label_level", "tribe"), "--label_level tribe: Toy has the levels species, genus, family, order"),
         (("--dataset_name", "CUB"), "python dataset/prepare.py CUB"),
-        (("--num_val_sample_per_class", "9"), "a class of Toy has only 8 validation images"),
+        (("--num_val_sample_per_class", "9"), "a class has only 8 validation images"),
         (("--device", "cuda:7"), "--device cuda:7: expected cpu or one of"),
         (("--data_root", "nowhere", "--metadata_root", "elsewhere", "--dataset_name", "D"), "elsewhere/D: no metadata"),
         (("--architecture", "timm:nope"), "has no such network"),

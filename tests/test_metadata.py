@@ -3,6 +3,7 @@ import pytest
 
 from wsol.errors import BoxError, InputError, MetadataError
 from wsol.files import write_text
+from wsol.levels import load_level, read_levels
 from wsol.metadata import (
     check_boxes_fit,
     configure_metadata,
@@ -13,8 +14,6 @@ from wsol.metadata import (
     get_mask_paths,
     has_boxes,
     has_masks,
-    load_level,
-    read_levels,
 )
 
 
@@ -218,7 +217,7 @@ def test_val_is_drawn_at_the_finest_level_the_same_for_every_level(toy_root):
 
 
 def test_more_validation_images_than_there_are_is_refused(toy_root):
-    with pytest.raises(InputError, match=r"--num_val_sample_per_class 9: a class of Toy has only 8"):
+    with pytest.raises(InputError, match=r"--num_val_sample_per_class 9: a class has only 8"):
         load_level(toy_root / "metadata", "Toy", "order", num_val_sample_per_class=9)
 
 

@@ -13,7 +13,8 @@ import cv2
 import numpy as np
 
 from wsol.component_tree import best_iou_by_level
-from wsol.errors import BoxError, ScoreMapError, ScoreMapTypeError
+from wsol.errors import BoxError
+from wsol.score_maps import check_score_map
 
 NO_BOX = np.zeros((1, 4), dtype=np.int64)  # what a threshold above every pixel gives
 
@@ -25,24 +26,6 @@ class Candidates(NamedTuple):
     boxes: np.ndarray
     starts: np.ndarray
     level_of: np.ndarray
-
-
-def check_score_map(score_map: np.ndarray, source: str) -> None:
-    """Refuse what is no score map.
-
-    Raises:
-        TypeError: not an array of floats.
-        ValueError: not 2-D, empty, NaN, or a value outside [0, 1].
-    """
-    if not isinstance(score_map, np.ndarray):
-        raise ScoreMapTypeError(f"{source}: a {type(score_map).__name__}; expected a NumPy array")
-    if not np.issubdtype(score_map.dtype, np.floating):
-        raise ScoreMapTypeError(f"{source}: an array of {score_map.dtype}; expected floats in [0, 1]")
-    if score_map.ndim != 2 or not score_map.size:
-        raise ScoreMapError(f"{source}: shape {score_map.shape}; expected (height, width)")
-    low, high = score_map.min(), score_map.max()
-    if not (low >= 0 and high <= 1):  # NaN makes both comparisons false
-        raise ScoreMapError(f"{source}: values from {low} to {high}; expected all in [0, 1], no NaN")
 
 
 def boxes_above(quantized: np.ndarray, level: int, multi_contour: bool) -> np.ndarray:

@@ -1,0 +1,230 @@
+"""Label levels: a data set's tiers, checked to be consistent, and its splits labelled at one of them.
+
+In: the files of `metadata/<dataset>` (docs/metadata.md). Out: `LevelData`, with labels numbered from 0.
+"""
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from itertools import pairwise
+from pathlib import Path
+
+import numpy as np
+
+from wsol.errors import InputError, MetadataError
+from wsol.metadata import configure_metadata, get_class_labels, get_image_ids, read_lines
+
+FINEST = "finest"
+SPLITS = ("train", "val", "test")
+
+
+def _level_file(folder: Path, stem: str, level: str, finest: str) -> Path:
+    """Return `<stem>.txt` for the finest level, `<stem>_<level>.txt` for another."""
+    return folder / (f"{stem}.txt" if level == finest else f"{stem}_{level}.txt")
+
+
+def read_class_names(folder: Path, level: str) -> dict[int, str]:
+    """Return label to name in file order, from class_names[_<level>].txt; empty where there is no such file."""
+    path = _level_file(folder, "class_names", level, finest_level(folder))
+    names: dict[int, str] = {}
+    for number, line in enumerate(read_lines(path, optional=True), 1):
+        name, _, label = line.rpartition(",")
+        if not (name and label.isdecimal()) or int(label) in names:
+            raise MetadataError(f"{path}:{number}: {line!r}; expected name,label with every label once")
+        names[int(label)] = name
+    return names
+
+
+def _listed_levels(folder: Path) -> list[str]:
+    path = folder / "levels.txt"
+    levels = read_lines(path, optional=True)
+    for number, level in enumerate(levels, 1):
+        if not level or level in levels[: number - 1] or "/" in level:
+            raise MetadataError(f"{path}:{number}: {level!r}; expected each level's name once, finest first")
+    return levels
+
+
+def finest_level(folder: Path) -> str:
+    """Return the name of the level of class_labels.txt."""
+    return (_listed_levels(folder) or [FINEST])[0]
+
+
+def read_levels(folder: Path) -> list[str]:
+    """Return the data set's level names, finest first: levels.txt, or file names ordered by their number of classes."""
+    if levels := _listed_levels(folder):
+        return levels
+    prefix = "class_labels_"
+    found = {path.stem[len(prefix) :] for split in SPLITS for path in (folder / split).glob(prefix + "*.txt")}
+
+    def num_classes(level: str) -> int:
+        names = read_class_names(folder, level)
+        return len(names) or len({label for split in SPLITS for label in _labels(folder, split, level, True).values()})
+
+    return [FINEST, *sorted(found, key=lambda level: (-num_classes(level), level))]
+
+
+def _labels(folder: Path, split: str, level: str, optional: bool = False) -> dict[str, int]:
+    path = _level_file(folder / split, "class_labels", level, finest_level(folder))
+    return {} if optional and not path.exists() else get_class_labels({"class_labels": path})
+
+
+@dataclass
+class LevelSplit:
+    """The images of one split at one label level; `labels` is int64, one an id, numbered from 0."""
+
+    image_ids: list[str]
+    labels: np.ndarray
+    subset: bool = False  # whether images of the split were left out
+
+
+@dataclass
+class LevelData:
+    """One label level of a data set: class names and the labels they have in the files, by new label; its splits; and
+    what a log should say about it."""
+
+    level: str
+    levels: list[str]
+    class_names: list[str]
+    file_labels: list[int]
+    splits: dict[str, LevelSplit]
+    notes: list[str] = field(default_factory=list)
+
+
+def _check_consistent(folder: Path, finer: str, level: str, tables: dict[str, dict[str, dict[str, int]]]) -> None:
+    """Refuse `level` unless every class of the level below lies in one class of it."""
+    parent: dict[int, int] = {}
+    for split, by_level in tables.items():
+        below = by_level[finer]
+        for number, (image_id, label) in enumerate(by_level[level].items(), 1):
+            child = below.get(image_id)
+            if child is not None and parent.setdefault(child, label) != label:
+                names, finer_names = read_class_names(folder, level), read_class_names(folder, finer)
+                both = [repr(names.get(value, value)) for value in (parent[child], label)]
+                raise MetadataError(
+                    f"{folder / split}/class_labels_{level}.txt:{number}: level {level!r} is inconsistent: the class "
+                    f"{finer_names.get(child, child)!r} of level {finer!r} lies in {both[0]} and in {both[1]}; "
+                    "expected one class"
+                )
+
+
+Tables = dict[str, dict[str, dict[str, int]]]  # split, level, image id: label
+
+
+def _read_tables(folder: Path, splits: Iterable[str], needed: list[str], proxy: bool) -> tuple[Tables, dict[str, list[str]]]:
+    """Return the labels of the needed levels (finest first) and the image ids of the splits, checked to be consistent."""
+    finest, level = needed[0], needed[-1]
+    tables = {split: {name: _labels(folder, split, name) for name in needed} for split in splits}
+    ids = {split: get_image_ids(configure_metadata(folder / split), proxy and split == "train") for split in tables}
+    for split, by_level in tables.items():
+        labeled = by_level[finest]
+        if missing := [image_id for image_id in ids[split] if image_id not in labeled]:
+            raise MetadataError(
+                f"{folder / split}/class_labels.txt: no label for {missing[0]!r} ({len(missing)} such ids); expected "
+                "a label at the finest level for every id of image_ids.txt"
+            )
+    for finer, coarser in dict.fromkeys([*pairwise(needed), (finest, level)]):
+        if finer != coarser:
+            _check_consistent(folder, finer, coarser, tables)
+    return tables, ids
+
+
+def _draw_val(ids: list[str], labels: dict[str, int], count: int, seed: int) -> list[str]:
+    """Return `count` validation images of every finest class; more than a class has is an error."""
+    drawn = _draw_per_class(ids, labels, count, seed, "val")
+    fewest = np.unique([labels[image_id] for image_id in drawn], return_counts=True)[1].min()
+    if fewest < count:
+        raise InputError(
+            f"--num_val_sample_per_class {count}: a class has only {fewest} validation images; expected 0 (all) to {fewest}"
+        )
+    return drawn
+
+
+def _draw_train(ids: list[str], labels: dict[str, int], count: int, seed: int, notes: list[str]) -> list[str]:
+    """Return up to `count` training images of every class of the level; a note says where there are fewer."""
+    drawn = _draw_per_class(ids, labels, count, seed, "train")
+    counts = np.unique([labels[image_id] for image_id in drawn], return_counts=True)[1]
+    if fewer := int((counts < count).sum()):
+        notes.append(f"train: {fewer} of {len(counts)} classes have fewer than {count} images; all of theirs are taken")
+    return drawn
+
+
+def _classes(folder: Path, level: str, tables: Tables) -> dict[int, str]:
+    """Return file label to name of the level's classes, in the order in which they are numbered.
+
+    The classes are those of every split there is, whatever is drawn or asked for: a class keeps its number.
+    """
+    names = read_class_names(folder, level)
+    others = (_labels(folder, split, level, optional=True) for split in SPLITS if split not in tables)
+    present = {label for labels in (*(table[level] for table in tables.values()), *others) for label in labels.values()}
+    unnamed = sorted(present - set(names))
+    if names and unnamed:
+        path = _level_file(folder, "class_names", level, finest_level(folder))
+        raise MetadataError(f"{path}: no name for label {unnamed[0]} of level {level!r}")
+    return {label: names.get(label, str(label)) for label in (names or unnamed) if label in present}
+
+
+def load_level(
+    metadata_root: str | os.PathLike,
+    dataset_name: str,
+    level: str | None = None,
+    splits: Iterable[str] = SPLITS,
+    proxy: bool = False,
+    num_val_sample_per_class: int = 0,
+    num_train_sample_per_class: int = 0,
+    seed: int = 0,
+) -> LevelData:
+    """Return a data set at one label level (default: the finest), its labels renumbered from 0.
+
+    Images that the level leaves out leave every split. Validation images are drawn per class of the finest level (0:
+    all), training images per class of `level` (0: all; all of a class that has fewer), both from the seed.
+
+    Raises:
+        InputError: no such data set, split or level; more validation images per class than there are.
+        MetadataError: a file breaks the format, an id has no label at the finest level, an inconsistent level.
+    """
+    folder = Path(metadata_root) / dataset_name
+    if not folder.is_dir():
+        raise InputError(
+            f"{folder}: no metadata of a data set {dataset_name!r}; make it with "
+            f"'python dataset/prepare.py {dataset_name}', or name another --metadata_root"
+        )
+    levels = read_levels(folder)
+    level = level or levels[0]
+    if level not in levels:
+        raise InputError(f"--label_level {level}: {dataset_name} has the levels {', '.join(levels)}")
+    tables, ids = _read_tables(folder, splits, levels[: levels.index(level) + 1], proxy)
+
+    notes: list[str] = []
+    kept = dict(ids)
+    if num_val_sample_per_class and "val" in tables:  # before a level leaves images out: the same draw at every level
+        kept["val"] = _draw_val(ids["val"], tables["val"][levels[0]], num_val_sample_per_class, seed)
+    for split, candidates in kept.items():
+        kept[split] = [image_id for image_id in candidates if image_id in tables[split][level]]
+        if left_out := len(candidates) - len(kept[split]):
+            notes.append(f"{split}: {left_out} of {len(candidates)} images have no class at level {level!r}, left out")
+        if not kept[split]:
+            raise MetadataError(f"{folder / split}: no image with a class at level {level!r}")
+    if num_train_sample_per_class and "train" in tables:
+        kept["train"] = _draw_train(kept["train"], tables["train"][level], num_train_sample_per_class, seed, notes)
+
+    classes = _classes(folder, level, tables)
+    number_of = {label: number for number, label in enumerate(classes)}
+    result = LevelData(level, levels, list(classes.values()), list(classes), {}, notes)
+    for split in tables:
+        labels = np.array([number_of[tables[split][level][image_id]] for image_id in kept[split]], dtype=np.int64)
+        result.splits[split] = LevelSplit(kept[split], labels, len(kept[split]) < len(ids[split]))
+    if "train" in tables and (untrained := len(classes) - len(np.unique(result.splits["train"].labels))):
+        notes.append(f"{untrained} of {len(classes)} classes have no training image")
+    return result
+
+
+def _draw_per_class(ids: list[str], labels: Mapping[str, int], count: int, seed: int, split: str) -> list[str]:
+    """Return up to `count` ids of every class, drawn uniformly without replacement, in their given order."""
+    rng = np.random.default_rng([seed, SPLITS.index(split)])
+    groups: dict[int, list[int]] = {}
+    for position, image_id in enumerate(ids):
+        groups.setdefault(labels[image_id], []).append(position)
+    chosen: list[int] = []
+    for label in sorted(groups):
+        chosen.extend(rng.permutation(groups[label])[:count].tolist())
+    return [ids[position] for position in sorted(chosen)]
