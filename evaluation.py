@@ -191,6 +191,8 @@ class MaskEvaluator:
         self.cam_threshold_list = list(cam_threshold_list)
         self.mask_paths, self.ignore_paths = get_mask_paths(metadata)
         self.edges = np.append(self.cam_threshold_list, [1.0, 2.0, 3.0])
+        if (np.diff(self.edges) < 0).any():
+            raise InputError("cam_threshold_list: expected thresholds in ascending order, none above 1")
         self.gt_true_score_hist = np.zeros(len(self.edges) - 1, dtype=np.float64)
         self.gt_false_score_hist = np.zeros(len(self.edges) - 1, dtype=np.float64)
         self.cnt = 0

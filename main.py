@@ -9,6 +9,7 @@ Validates before training and after every epoch, evaluates the test split once a
 train_log/<experiment_name>/: config.yaml, log.txt, metrics.jsonl, checkpoints, scoremaps/, results.json (docs/runs.md).
 """
 
+import copy
 import json
 import logging
 import math
@@ -76,12 +77,23 @@ def check_folder(config: Mapping) -> Path:
 
 
 def make_folder(folder: Path, config: Mapping) -> None:
-    """Make the run's folder with its config.yaml, at once; an older one is set aside first, then removed."""
+    """Make the run's folder with its config.yaml, at once; an older one is set aside first, then removed.
+
+    Of two processes that start the same run, one gets the folder and the other an InputError.
+    """
     new, old = temporary_sibling(folder), temporary_sibling(folder).with_suffix(".old")
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
     write_config(config, new / "config.yaml")
-    if folder.exists():
-        os.replace(folder, old)
-    os.replace(new, folder)
+    try:
+        if folder.exists() and config["override_cache"]:
+            os.rename(folder, old)
+        os.rename(new, folder)  # fails where another process has put its folder since
+    except OSError as error:
+        shutil.rmtree(new, ignore_errors=True)
+        raise InputError(
+            f"{folder} was made by another process meanwhile ({error.strerror}); expected one run a folder"
+        ) from None
     shutil.rmtree(old, ignore_errors=True)
 
 
@@ -136,7 +148,7 @@ def build(config: Munch) -> Experiment:
         pretrained=config.pretrained,
         pretrained_path=config.pretrained_path,
     )
-    check_map_size(model, config)
+    check_network(model, config, len(data.splits["train"].image_ids))
     model.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
         model.parameter_groups(config.lr, config.lr_classifier_ratio),
@@ -154,8 +166,9 @@ def build(config: Munch) -> Experiment:
     return Experiment(config, folder, device, data, model, optimizer, loaders, shuffle)
 
 
-def check_map_size(model: nn.Module, config: Mapping) -> None:
-    """Refuse a network that does not take images of the crop size, or gives no spatial map of them."""
+def check_network(model: nn.Module, config: Mapping, num_train: int) -> None:
+    """Refuse a network that does not take images of the crop size, gives no spatial map of them, or cannot train on the
+    last batch where that is a single image."""
     crop = config["crop_size"]
     try:
         with torch.no_grad():
@@ -167,6 +180,15 @@ def check_map_size(model: nn.Module, config: Mapping) -> None:
             f"--crop_size {crop}: {config['architecture']} gives a map of {shape[1]} x {shape[2]}; expected 2 x 2 or more, "
             "from larger images or with --large_feature_map TRUE"
         )
+    if num_train % config["batch_size"] == 1 or config["batch_size"] == 1:
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                copy.deepcopy(model).train()(torch.zeros(1, 3, crop, crop))
+        except ValueError as error:  # batch normalisation of pooled features
+            raise InputError(
+                f"--batch_size {config['batch_size']}: {config['architecture']} cannot train on a single image, which is the "
+                f"last batch of {num_train} ({error}); expected another batch size"
+            ) from None
 
 
 def handle_bad_images(run: Experiment, bad: list[str]) -> None:

@@ -79,6 +79,15 @@ def write_metadata(
     class_names = {level: list(dict.fromkeys(row[i] for row in hierarchy)) for i, level in enumerate(levels)}
     for split, entries in splits.items():
         _check(split, entries)
+    kept = [path.parent.name for path in folder.glob("*/image_ids.txt") if path.parent.name not in splits]
+    for level in levels if kept else ():
+        path = folder / _file_name("class_names", levels, level)
+        lines = [f"{name},{label}" for label, name in enumerate(class_names[level])]
+        if path.exists() and path.read_text(encoding="utf-8").splitlines() != lines:
+            raise InputError(
+                f"{path}: has other classes than these archives, and the splits {', '.join(kept)} use them; expected "
+                "all splits to be prepared together"
+            )
     for split, entries in splits.items():
         new = temporary_sibling(folder / split)
         shutil.rmtree(new, ignore_errors=True)

@@ -20,7 +20,7 @@ import numpy as np
 import yaml
 from munch import Munch
 
-from config import LOG_ROOT, get_config
+from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
 from evaluation import SplitEvaluator
 from wsol.boxes import candidate_boxes, resize_bbox
@@ -32,11 +32,13 @@ from wsol.metadata import read_id_list
 # Options that change how a run is done, not what it gives.
 NOT_COMPARED = ("experiment_name", "label_level", "override_cache", "workers", "device")
 EXAMPLES = 6
+UNNAMED = training_parser("").known_defaults["experiment_name"]
 
 
-def sweep_folder(config: Munch, given_name: bool) -> Path:
+def sweep_folder(config: Munch) -> Path:
     """Return train_log/<experiment_name>, or train_log/<dataset>_granularity where no name was given."""
-    return Path(LOG_ROOT) / (config.experiment_name if given_name else f"{config.dataset_name}_granularity")
+    unnamed = config.experiment_name == UNNAMED
+    return Path(LOG_ROOT) / (f"{config.dataset_name}_granularity" if unnamed else config.experiment_name)
 
 
 def trainable_levels(config: Munch, splits: Sequence[str]) -> dict[str, LevelData]:
@@ -51,6 +53,8 @@ def trainable_levels(config: Munch, splits: Sequence[str]) -> dict[str, LevelDat
     for level in [level for level, data in levels.items() if len(data.class_names) < 2]:
         print(f"{level}: a single class, left out", file=sys.stderr)
         del levels[level]
+    if not levels:
+        raise InputError(f"{config.dataset_name}: no level has two classes or more")
     return levels
 
 
@@ -229,12 +233,13 @@ def main() -> None:
     if len(sys.argv) < 2 or sys.argv[1] not in actions:
         raise InputError(f"expected one of {', '.join(actions)}, then main.py options")
     argv = sys.argv[2:]
+    if "-h" in argv or "--help" in argv:
+        raise InputError("a sweep takes the options of main.py, except --label_level; see python main.py --help")
     if any(word.split("=")[0] == "--label_level" for word in argv):
         raise InputError("--label_level: a sweep runs every level; use main.py for one")
     config, _ = get_config(argv)
-    given_name = any(word.split("=")[0] == "--experiment_name" for word in argv)
     splits = ("train", "val", "test") if config.eval_test else ("train", "val")
-    actions[sys.argv[1]](config, sweep_folder(config, given_name), trainable_levels(config, splits))
+    actions[sys.argv[1]](config, sweep_folder(config), trainable_levels(config, splits))
 
 
 if __name__ == "__main__":

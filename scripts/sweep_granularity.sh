@@ -15,6 +15,6 @@ plan=$("$python" "$here/granularity.py" plan --dataset_name "$dataset" "$@")
 while IFS=$'\t' read -r level experiment; do
   [ -n "$level" ] || continue
   "$python" "$here/../main.py" --dataset_name "$dataset" "$@" \
-    --label_level "$level" --experiment_name "$experiment" --override_cache < /dev/null
+    --label_level="$level" --experiment_name="$experiment" --override_cache < /dev/null
 done <<< "$plan"
 "$python" "$here/granularity.py" report --dataset_name "$dataset" "$@"

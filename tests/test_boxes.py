@@ -135,6 +135,13 @@ def differing_cases(seed, cases):
     return different
 
 
+@pytest.mark.parametrize("thresholds", [[], [1.0], [0.7, 0.1, 1.0, 1.5], [-0.5, 0.5]])
+def test_custom_thresholds_give_the_same_in_both_versions(thresholds):
+    score_map, truth = np.random.default_rng(0).random((9, 7)), np.array([[0, 0, 5, 5]])
+    plain = best_ious(candidate_boxes(score_map, thresholds, True), truth)
+    np.testing.assert_array_equal(map_ious(score_map, thresholds, truth, True), plain)
+
+
 def test_the_compiled_version_equals_the_plain_one():
     assert differing_cases(0, 500) == 0
 

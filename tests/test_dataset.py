@@ -161,6 +161,17 @@ def test_the_folders_of_an_archive_may_be_given_apart(tmp_path):
     assert "species: 2 classes" in run("dataset/prepare.py", "OxfordPet", "--archive", *folders, cwd=tmp_path)
 
 
+def test_other_classes_are_refused_while_splits_of_the_old_ones_stay(tmp_path):
+    def entries(name):
+        return [Entry(f"{name}.jpg", (name,), (10, 10))]
+
+    write_metadata(tmp_path / "D", ["level"], [("a",), ("b",)], {"train": entries("a"), "val": entries("b")})
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.txt")}
+    with pytest.raises(InputError, match="has other classes than these archives, and the splits train use them"):
+        write_metadata(tmp_path / "D", ["level"], [("b",)], {"val": entries("b")})
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.txt")} == before
+
+
 def test_a_box_that_leaves_its_image_is_not_written(tmp_path):
     entry = Entry("a.jpg", ("x",), (10, 10), [(0, 0, 11, 5)])
     with pytest.raises(InputError, match=r"a\.jpg: box 0,0,11,5; expected it inside the 10 x 10 image"):

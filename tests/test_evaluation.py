@@ -176,6 +176,11 @@ def test_counting_scores_equals_two_histograms(edges):
         np.testing.assert_array_equal(counts[kind], np.histogram(scores[mask == kind], bins=edges)[0])
 
 
+def test_unsorted_thresholds_are_refused(two_images):
+    with pytest.raises(ValueError, match="ascending order"):
+        MaskEvaluator(metadata=two_images, dataset_name="D", split="val", cam_threshold_list=[0.5, 0.1])
+
+
 def test_pxap_of_a_perfect_map_and_of_no_foreground(tmp_path):
     mask = np.zeros((6, 6), np.uint8)
     cv2.imwrite(str(tmp_path / "empty.png"), mask)

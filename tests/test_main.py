@@ -13,8 +13,10 @@ import torch
 import yaml
 from PIL import Image
 
+import main
 from conftest import CHECKOUT, SMALL, run
 from wsol.checkpoints import read_checkpoint
+from wsol.errors import InputError
 
 
 def results_of(folder):
@@ -167,6 +169,10 @@ def test_largest_contour_without_test_and_without_training(workspace):
         (("--device", "cuda:7"), "--device cuda:7: expected cpu or one of"),
         (("--data_root", "nowhere", "--metadata_root", "elsewhere", "--dataset_name", "D"), "elsewhere/D: no metadata"),
         (("--architecture", "timm:nope"), "has no such network"),
+        (
+            ("--architecture", "timm:skresnet18", "--large_feature_map", "F", "--batch_size", "383"),
+            "cannot train on a single image",
+        ),
         (("--crop_size", "16", "--large_feature_map", "F"), "gives a map of 1 x 1; expected 2 x 2 or more"),
         (
             ("--architecture", "timm:coatnet_nano_rw_224", "--large_feature_map", "F"),
@@ -201,6 +207,18 @@ def test_a_broken_image_stops_the_run_or_is_skipped_and_counted(toy_root, tmp_pa
     line = re.search(r"score again: python (evaluation.py .*--split val.*)", printed)[1]
     script, *arguments = shlex.split(line)
     assert "127 images" in run(script, *arguments, cwd=tmp_path)
+
+
+def test_of_two_processes_one_gets_the_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    config = {"experiment_name": "race", "override_cache": False}
+    first, second = main.check_folder(config), main.check_folder(config)
+    main.make_folder(first, config)
+    with pytest.raises(InputError, match="made by another process meanwhile"):
+        main.make_folder(second, config)
+    assert [path.name for path in (tmp_path / "train_log").iterdir()] == ["race"]
+    main.make_folder(second, {**config, "override_cache": True})
+    assert [path.name for path in (tmp_path / "train_log").iterdir()] == ["race"]
 
 
 @pytest.mark.slow

@@ -23,6 +23,7 @@ LABELS = torch.tensor([1, 4])
         ("timm:tf_efficientnet_lite0", True, 4),
         ("timm:resnet26d", True, 4),  # the stride is on two parallel paths, one a pool
         ("timm:vgg11", True, 4),  # the stride is a pool
+        ("timm:efficientvit_b0", False, 2),  # cannot be without a pool
     ],
 )
 def test_map_sizes_and_interface(architecture, large, side):

@@ -54,5 +54,6 @@ def test_a_sweep_runs_every_level_makes_its_table_and_skips_what_is_finished(wor
 def test_a_sweep_refuses_bad_options_before_training(workspace):
     assert "a sweep runs every level" in sweep("Toy", "--label_level", "genus", cwd=workspace, code=2)
     assert "no metadata of a data set 'Nope'" in sweep("Nope", cwd=workspace, code=2)
+    assert "takes the options of main.py" in sweep("Toy", "--help", cwd=workspace, code=2)
     assert "--lr 0.0: expected more than 0" in sweep("Toy", "--lr", "0", cwd=workspace, code=2)
     assert not (workspace / "train_log").exists()

@@ -45,12 +45,14 @@ def candidate_boxes(score_map: np.ndarray, thresholds: Sequence[float], multi_co
     """Return the boxes of a score map (H, W) in [0, 1] at every threshold.
 
     The map is quantised, q = uint8(255 s); threshold t keeps the pixels with q > int(t * max q). Thresholds that keep
-    the same pixels (at most 256 distinct levels) share their boxes. `multi_contour`: a box of every outer and hole
+    the same pixels (at most 255 distinct levels below 1) share their boxes. `multi_contour`: a box of every outer and hole
     contour (MaxBoxAccV2), else of the contour of the largest area, the first on ties (MaxBoxAcc).
     """
     quantized = (np.asarray(score_map, dtype=np.float64) * 255).astype(np.uint8)
     levels = (np.asarray(thresholds, dtype=np.float64) * int(quantized.max())).astype(np.int64)
     distinct, level_of = np.unique(levels, return_inverse=True)
+    if not len(distinct):
+        return Candidates(NO_BOX[:0], np.zeros(1, dtype=np.int64), level_of)
     boxes = [boxes_above(quantized, level, multi_contour) for level in distinct]
     starts = np.cumsum([0, *(len(some) for some in boxes)])
     return Candidates(np.concatenate(boxes), starts, level_of)
@@ -65,8 +67,6 @@ def compute_bboxes_from_scoremaps(
         TypeError, ValueError: what is given is no score map.
     """
     check_score_map(scoremap, "score map")
-    if not len(scoremap_threshold_list):
-        return [], []
     candidates = candidate_boxes(scoremap, scoremap_threshold_list, multi_contour_eval)
     parts = [candidates.boxes[start:end] for start, end in zip(candidates.starts[:-1], candidates.starts[1:], strict=True)]
     boxes = [parts[level] for level in candidates.level_of]
@@ -121,6 +121,8 @@ def resize_bbox(box: Sequence[float], image_size: Sequence[int], resize_size: Se
 def best_ious(candidates: Candidates, true_boxes: np.ndarray) -> np.ndarray:
     """Return float64 (number of thresholds,): the best IoU of any candidate with any of the true boxes (m, 4)."""
     per_box = calculate_multiple_iou(candidates.boxes, true_boxes).max(axis=1)
+    if not len(per_box):
+        return per_box
     return np.maximum.reduceat(per_box, candidates.starts[:-1])[candidates.level_of]
 
 
@@ -129,10 +131,11 @@ def map_ious(score_map: np.ndarray, thresholds: Sequence[float], true_boxes: np.
 
     Equal to `best_ious(candidate_boxes(...), true_boxes)`, to the last bit.
     """
-    if not multi_contour:
+    thresholds = np.asarray(thresholds, dtype=np.float64)
+    if not multi_contour or not thresholds.size or thresholds.min() < 0:
         return best_ious(candidate_boxes(score_map, thresholds, multi_contour), true_boxes)
     _check_boxes(true_boxes)
     by_level = best_iou_by_level(np.ascontiguousarray(score_map, dtype=np.float64), true_boxes.astype(np.int64))
-    if not len(by_level):
-        return np.full(len(thresholds), calculate_multiple_iou(NO_BOX, true_boxes).max())
-    return by_level[(np.asarray(thresholds, dtype=np.float64) * len(by_level)).astype(np.int64)]
+    top = len(by_level)
+    above = calculate_multiple_iou(NO_BOX, true_boxes).max()  # nothing is above the highest level
+    return np.append(by_level, above)[np.minimum((thresholds * top).astype(np.int64), top)]

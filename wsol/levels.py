@@ -39,7 +39,7 @@ def _listed_levels(folder: Path) -> list[str]:
     path = folder / "levels.txt"
     levels = read_lines(path, optional=True)
     for number, level in enumerate(levels, 1):
-        if not level or level in levels[: number - 1] or "/" in level:
+        if level in ("", ".", "..", *levels[: number - 1]) or "/" in level:
             raise MetadataError(f"{path}:{number}: {level!r}; expected each level's name once, finest first")
     return levels
 

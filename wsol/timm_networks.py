@@ -32,7 +32,9 @@ def _probe(network: nn.Module, name: str) -> torch.Size:
         with torch.no_grad():
             features = network.forward_features(torch.zeros(1, 3, PROBE, PROBE))
     except Exception as error:  # whatever a network of the library says of a 224 x 224 image
-        raise InputError(f"--architecture timm:{name}: fails on a {PROBE} x {PROBE} image ({error})") from None
+        raise InputError(
+            f"--architecture timm:{name}: fails on a {PROBE} x {PROBE} image ({type(error).__name__}: {error})"
+        ) from None
     network.train(training)
     if not isinstance(features, torch.Tensor) or features.ndim != 4 or min(features.shape[2:]) < 2:
         shape = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
@@ -110,7 +112,10 @@ def timm_network(name: str, large_feature_map: bool, pretrained: bool, pretraine
     elif pretrained:
         source = network.pretrained_cfg.get("url") or f"the weights of {network.pretrained_cfg.get('hf_hub_id')}"
         download_into(network, lambda: timm.create_model(name, pretrained=True).state_dict(), f"timm:{name}", source)
-    network.reset_classifier(0, "")
+    try:
+        network.reset_classifier(0, "")
+    except Exception:  # some networks cannot be without a pool; their features do not pass it
+        network.reset_classifier(0)
     if large_feature_map:
         _remove_last_stride(network, name)
     return TimmFeatures(network, _probe(network, name)[1])
