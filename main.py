@@ -186,8 +186,8 @@ def check_network(model: nn.Module, config: Mapping, num_train: int) -> None:
                 copy.deepcopy(model).train()(torch.zeros(1, 3, crop, crop))
         except ValueError as error:  # batch normalisation of pooled features
             raise InputError(
-                f"--batch_size {config['batch_size']}: {config['architecture']} cannot train on a single image, which is the "
-                f"last batch of {num_train} ({error}); expected another batch size"
+                f"--batch_size {config['batch_size']}: {config['architecture']} cannot train on a single image, "
+                f"which is the last batch of {num_train} ({error}); expected another batch size"
             ) from None
 
 
