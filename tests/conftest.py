@@ -40,14 +40,14 @@ def workspace(toy_root: Path, tmp_path: Path) -> Path:
 
 
 def run(script: str, *arguments: str, cwd: Path, code: int = 0) -> str:
-    """Run a script of the checkout in `cwd`, check its exit code, and return what it printed."""
+    """Run a Python or shell script of the checkout in `cwd`, check its exit code, and return what it printed."""
     done = subprocess.run(
-        [sys.executable, str(CHECKOUT / script), *map(str, arguments)],
+        ["bash" if script.endswith(".sh") else sys.executable, str(CHECKOUT / script), *map(str, arguments)],
         cwd=cwd,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=600,
     )
     output = done.stdout + done.stderr
     assert done.returncode == code, output

@@ -1,27 +1,13 @@
 import csv
-import os
-import subprocess
-import sys
 
 import pytest
 from PIL import Image
 
-from conftest import CHECKOUT, SMALL
+from conftest import SMALL, run
 
 
 def sweep(*options, cwd, code=0):
-    done = subprocess.run(
-        ["bash", str(CHECKOUT / "scripts/sweep_granularity.sh"), *options],
-        cwd=cwd,
-        env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
-        capture_output=True,
-        text=True,
-        timeout=600,
-    )
-    output = done.stdout + done.stderr
-    assert done.returncode == code, output
-    assert "Traceback" not in output, output
-    return output
+    return run("scripts/sweep_granularity.sh", *options, cwd=cwd, code=code)
 
 
 @pytest.mark.slow

@@ -69,6 +69,22 @@ def _joining_order(step: np.ndarray, steps: int) -> tuple[np.ndarray, np.ndarray
 
 
 @njit(cache=True)
+def _empty_labels(height: int, width: int, holes: bool) -> np.ndarray:
+    """Return the labels of a map's pixels, none joined yet, with one cell of border around them: a flat int32 array.
+
+    For holes the border is the background outside; for the foreground it never joins.
+    """
+    stride = width + 2
+    label = np.full((height + 2) * stride, NOT_JOINED, np.int32)
+    if holes:
+        label[:stride] = OUTSIDE
+        label[-stride:] = OUTSIDE
+        label[::stride] = OUTSIDE
+        label[stride - 1 :: stride] = OUTSIDE
+    return label
+
+
+@njit(cache=True)
 def _sweep(step: np.ndarray, steps: int, holes: bool, truth: np.ndarray, best: np.ndarray) -> None:
     """Add pixels in the order of their step and raise `best` (steps,) to the best IoU of the components of each step.
 
@@ -78,13 +94,9 @@ def _sweep(step: np.ndarray, steps: int, holes: bool, truth: np.ndarray, best: n
     """
     height, width = step.shape
     ends, ys, xs = _joining_order(step, steps)
-    stride = width + 2  # one cell of border all around, so that every pixel has all its neighbours
-    label = np.full((height + 2) * stride, NOT_JOINED, np.int32)  # the component a pixel joined or began
+    stride = width + 2
+    label = _empty_labels(height, width, holes)  # the component a pixel joined or began
     if holes:
-        label[:stride] = OUTSIDE
-        label[-stride:] = OUTSIDE
-        label[::stride] = OUTSIDE
-        label[stride - 1 :: stride] = OUTSIDE
         neighbours = np.array([-stride, -1, 1, stride])
     else:
         neighbours = np.array([-stride - 1, -stride, -stride + 1, -1, 1, stride - 1, stride, stride + 1])
