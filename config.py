@@ -131,6 +131,19 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     model.add("large_feature_map", False, "one stride less, for a map twice as fine (28 instead of 14 for ResNet at 224)")
     model.add("pretrained", True, "start from ImageNet weights (downloaded, or --pretrained_path), not random ones")
     model.add("pretrained_path", None, "file of weights to start from (.pth, .pt, .tar, .safetensors)", metavar="FILE")
+    model.add("keep_classifier", False, "start from the weights' own classifier too, where the classes are ImageNet's 1000")
+    model.add("wsolevaluation_checkpoint", None, "start from this checkpoint of wsolevaluation", metavar="FILE")
+    model.add(
+        "cam_agg_level",
+        None,
+        "CAM-Agg: evaluate at this level, a coarser one than that trained at, with the average map of all its classes",
+        metavar="LEVEL",
+    )
+
+    methods = _Group(parser, "methods", "what --wsol_method takes into account; the others' options are of no effect")
+    for method in registry.methods().values():
+        for option in method.options:
+            methods.add(option.name, option.default, option.help, type=type(option.default))
 
     training = _Group(parser, "training", "SGD with Nesterov momentum")
     training.add("epochs", 40, "passes over the training images; 0 only evaluates", type=int)
@@ -299,6 +312,11 @@ def check_config(config: Munch) -> None:
         repr(config.experiment_name),
         f"a name or relative path inside {LOG_ROOT}/",
     )
+    for method in registry.methods().values():
+        method.check_options(config)
+    if config.wsolevaluation_checkpoint:
+        path = config.wsolevaluation_checkpoint
+        _require(os.path.isfile(path), "wsolevaluation_checkpoint", path, "a file")
     known = config.architecture in registry.ARCHITECTURES or config.architecture.startswith(registry.TIMM_PREFIX)
     _require(known, "architecture", config.architecture, f"{', '.join(registry.ARCHITECTURES)} or timm:NAME")
 

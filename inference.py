@@ -18,7 +18,7 @@ from torch import nn
 
 from config import check_machine_options, inference_parser, parse_options
 from data_loaders import Batch, LabeledImages, load_level, make_loader, require_images
-from wsol import build_model
+from wsol import build_from_config
 from wsol.checkpoints import read_checkpoint
 from wsol.errors import InputError, command
 from wsol.metadata import first_names
@@ -127,7 +127,7 @@ def main() -> None:
     image_root = Path(config.data_root) / config.dataset_name
     if options.on_bad_image == "stop":
         require_images(image_root, split.image_ids, options.split, config.dataset_name)
-    model = build_model(config.architecture, config.wsol_method, len(trained), large_feature_map=config.large_feature_map)
+    model = build_from_config(config, len(trained))
     model.load_state_dict(checkpoint["state_dict"])
     model.to(device, memory_format=torch.channels_last)
     loader = make_loader(LabeledImages(image_root, split, config.crop_size), config.batch_size, options.workers, device)

@@ -30,11 +30,12 @@ from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, r
 from dataset import toy
 from evaluation import SplitEvaluator, format_results, headline, rescoring_command
 from inference import autocast, predict, resolve_device, to_device
-from wsol import build_model
+from wsol import build_from_config, wsolevaluation
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.errors import InputError, command
 from wsol.files import temporary_sibling, write_json, write_text
 from wsol.levels import LevelData
+from wsol.method import draws_of_epoch
 from wsol.progress import progress
 from wsol.score_maps import save_score_map
 
@@ -140,14 +141,15 @@ def build(config: Munch) -> Experiment:
             SplitEvaluator.of(config, name, split.image_ids)  # refuses a split without its truth before anything is trained
 
     torch.manual_seed(config.seed)
-    model = build_model(
-        config.architecture,
-        config.wsol_method,
+    model = build_from_config(
+        config,
         len(data.class_names),
-        large_feature_map=config.large_feature_map,
         pretrained=config.pretrained,
         pretrained_path=config.pretrained_path,
+        keep_classifier=config.keep_classifier,
     )
+    if config.wsolevaluation_checkpoint:
+        wsolevaluation.read(model, config.wsolevaluation_checkpoint)
     check_network(model, config, len(data.splits["train"].image_ids))
     model.to(device, memory_format=torch.channels_last)
     optimizer = torch.optim.SGD(
@@ -208,6 +210,7 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
         for group in run.optimizer.param_groups:
             group["lr"] *= 0.1
     run.model.train()
+    run.model.generator = draws_of_epoch(run.config.seed, epoch, run.device)
     totals = torch.zeros(2, dtype=torch.float64, device=run.device)  # summed on the device: no step waits for it
     count = 0
     for batch in progress(run.loaders["train"], f"epoch {epoch}"):
@@ -216,8 +219,7 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
             continue
         images, labels = to_device(batch, run.device)
         with autocast(run.device, run.config.amp):
-            outputs = run.model(images, labels)
-            loss = run.model.loss(outputs, labels)
+            outputs, loss = run.model.training_step(images, labels)
         run.optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.step(run.optimizer)

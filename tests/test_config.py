@@ -141,7 +141,7 @@ def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
         ("--pretrained_path x --pretrained F", "--pretrained False: expected TRUE with --pretrained_path"),
         ("--experiment_name ../x", "--experiment_name '../x': expected a name or relative path inside train_log/"),
         ("--experiment_name .", "--experiment_name '.': expected a name"),
-        ("--architecture vgg99", "--architecture vgg99: expected resnet18, resnet50 or timm:NAME"),
+        ("--architecture vgg99", "--architecture vgg99: expected resnet18, resnet50, vgg16, inception_v3 or timm:NAME"),
         ("--config nowhere.yaml", "nowhere.yaml: not a readable YAML file"),
     ],
 )
