@@ -1,6 +1,7 @@
 """Ratios of this project's fast paths against their plain versions, in one process:
 
     python scripts/benchmark.py evaluation
+    python scripts/benchmark.py methods
 
 Prints a Markdown table of medians over repeats; docs/benchmarks.md has one. Times are of one core.
 """
@@ -18,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cv2
 import numpy as np
 
+from scripts.benchmark_methods import methods
 from wsol.boxes import Candidates, best_ious, boxes_above, map_ious
 from wsol.histogram import count_scores
 
@@ -101,11 +103,11 @@ def evaluation(repeats: int) -> None:
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["evaluation"])
+    parser.add_argument("what", choices=["evaluation", "methods"])
     parser.add_argument("--repeats", type=int, default=15, help="default: 15")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    evaluation(options.repeats)
+    {"evaluation": evaluation, "methods": methods}[options.what](options.repeats)
 
 
 if __name__ == "__main__":

@@ -59,7 +59,7 @@ def mix(images: torch.Tensor, draw: CutMixDraw) -> tuple[torch.Tensor, torch.Ten
     column = torch.arange(width, device=images.device)
     row = torch.arange(height, device=images.device)[:, None]
     inside = (column >= left) & (column < right) & (row >= top) & (row < bottom)
-    ratio = 1 - (right - left) * (bottom - top) / (height * width)
+    ratio = 1 - ((right - left) * (bottom - top)).double() / (height * width)
     return torch.where(inside, images[draw.partners], images), ratio
 
 
