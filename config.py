@@ -20,6 +20,7 @@ from wsol.files import write_text
 
 LOG_ROOT = "train_log"
 AMP = ("off", "bf16", "fp16")
+CAM_AGG = "CAM-Agg: map at this level, coarser than that trained at, with the mean map of all classes of an ancestor"
 SAVE_SCOREMAPS = ("none", "val", "test", "both")
 
 # Toy is small: a network and images to match, so that `python main.py` alone takes about a minute on two cores.
@@ -133,13 +134,6 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     model.add("pretrained_path", None, "file of weights to start from (.pth, .pt, .tar, .safetensors)", metavar="FILE")
     model.add("keep_classifier", False, "start from the weights' own classifier too, where the classes are ImageNet's 1000")
     model.add("wsolevaluation_checkpoint", None, "start from this checkpoint of wsolevaluation", metavar="FILE")
-    model.add(
-        "cam_agg_level",
-        None,
-        "CAM-Agg: evaluate at this level, a coarser one than that trained at, with the average map of all its classes",
-        metavar="LEVEL",
-    )
-
     methods = _Group(parser, "methods", "what --wsol_method takes into account; the others' options are of no effect")
     for method in registry.methods().values():
         for option in method.options:
@@ -155,6 +149,7 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     training.add("weight_decay", 1e-4, "L2 penalty on all weights", type=float)
 
     metric = _Group(parser, "evaluation")
+    metric.add("cam_agg_level", None, CAM_AGG, metavar="LEVEL")
     metric.add("box_v2_metric", True, "MaxBoxAccV2: sets both multi_ flags to its own value")
     _add_metric_options(metric, 0.001, True)
     metric.add(
@@ -194,6 +189,7 @@ def inference_parser(description: str) -> argparse.ArgumentParser:
     group.add("scoremap_root", None, "folder for the maps; it must not hold any yet", metavar="FOLDER", required=True)
     for name in ("dataset_name", "data_root", "metadata_root"):
         group.add(name, None, "as in training where not given")
+    group.add("cam_agg_level", None, CAM_AGG, metavar="LEVEL")
     group.add("batch_size", None, "images at a time; as in training where not given", type=int)
     _add_machine_options(_Group(parser, "machine"))
     return parser

@@ -19,6 +19,7 @@ from torch import nn
 from config import check_machine_options, inference_parser, parse_options
 from data_loaders import Batch, LabeledImages, load_level, make_loader, require_images
 from wsol import build_from_config
+from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint
 from wsol.errors import InputError, command
 from wsol.metadata import first_names
@@ -124,15 +125,21 @@ def main() -> None:
         )
     split = data.splits[options.split]
     split.labels = np.array([trained.index(one) for one in classes])[split.labels]
+    ancestors = None
+    if options.cam_agg_level:
+        levels = (checkpoint["label_level"], options.cam_agg_level)
+        ancestors = ancestors_at(config.metadata_root, config.dataset_name, *levels, checkpoint["file_labels"])
+        keep_with_ancestor(split, ancestors)
     image_root = Path(config.data_root) / config.dataset_name
     if options.on_bad_image == "stop":
         require_images(image_root, split.image_ids, options.split, config.dataset_name)
     model = build_from_config(config, len(trained))
     model.load_state_dict(checkpoint["state_dict"])
-    model.to(device, memory_format=torch.channels_last)
+    mapper = model if ancestors is None else aggregate(model, ancestors)
+    mapper.to(device, memory_format=torch.channels_last)
     loader = make_loader(LabeledImages(image_root, split, config.crop_size), config.batch_size, options.workers, device)
     bad_images: list[str] = []
-    maps = predict(model, loader, device, options.amp, bad_images)
+    maps = predict(mapper, loader, device, options.amp, bad_images)
     top1 = saved = 0
     for prediction in progress(maps, "mapping", len(split.image_ids)):
         save_score_map(scoremap_root, prediction.image_id, prediction.score_map)

@@ -31,6 +31,7 @@ from dataset import toy
 from evaluation import SplitEvaluator, format_results, headline, rescoring_command
 from inference import autocast, predict, resolve_device, to_device
 from wsol import build_from_config, wsolevaluation
+from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.errors import InputError, command
 from wsol.files import temporary_sibling, write_json, write_text
@@ -52,6 +53,7 @@ class Experiment:
     device: torch.device
     data: LevelData
     model: nn.Module
+    mapper: nn.Module  # what makes the maps: the model, or the model with its maps aggregated
     optimizer: torch.optim.Optimizer
     loaders: dict[str, torch.utils.data.DataLoader]
     shuffle: EpochShuffle
@@ -131,6 +133,14 @@ def build(config: Munch) -> Experiment:
         raise InputError(
             f"--label_level {data.level}: {config.dataset_name} has one class at this level; expected two or more"
         )
+    ancestors = None
+    if config.cam_agg_level:
+        ancestors = ancestors_at(
+            config.metadata_root, config.dataset_name, data.level, config.cam_agg_level, data.file_labels
+        )
+        for name, split in data.splits.items():
+            if name != "train" and (left_out := keep_with_ancestor(split, ancestors)):
+                data.notes.append(f"{name}: {left_out} images have no class at level {config.cam_agg_level!r}, left out")
     image_root = Path(config.data_root) / config.dataset_name
     datasets = {name: LabeledImages(image_root, split, config.crop_size) for name, split in data.splits.items()}
     datasets["train"].resize_size = config.resize_size
@@ -152,6 +162,7 @@ def build(config: Munch) -> Experiment:
         wsolevaluation.read(model, config.wsolevaluation_checkpoint)
     check_network(model, config, len(data.splits["train"].image_ids))
     model.to(device, memory_format=torch.channels_last)
+    mapper = model if ancestors is None else aggregate(model, ancestors).to(device)
     optimizer = torch.optim.SGD(
         model.parameter_groups(config.lr, config.lr_classifier_ratio),
         momentum=config.momentum,
@@ -165,7 +176,7 @@ def build(config: Munch) -> Experiment:
         for name, dataset in datasets.items()
     }
     make_folder(folder, config)
-    return Experiment(config, folder, device, data, model, optimizer, loaders, shuffle)
+    return Experiment(config, folder, device, data, model, mapper, optimizer, loaders, shuffle)
 
 
 def check_network(model: nn.Module, config: Mapping, num_train: int) -> None:
@@ -243,7 +254,7 @@ def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, Spl
     evaluator = SplitEvaluator.of(run.config, split, run.data.splits[split].image_ids)
     bad: list[str] = []
     ranks: dict[str, int] = {}
-    predictions = predict(run.model, run.loaders[split], run.device, run.config.amp, bad)
+    predictions = predict(run.mapper, run.loaders[split], run.device, run.config.amp, bad)
     for prediction in progress(predictions, split, len(evaluator.image_ids)):
         handle_bad_images(run, bad)
         evaluator.accumulate(prediction.score_map, prediction.image_id)
@@ -340,6 +351,7 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
     results = {
         "dataset_name": run.config.dataset_name,
         "label_level": run.data.level,
+        "cam_agg_level": run.config.cam_agg_level,
         "num_classes": len(run.data.class_names),
         "checkpoint": {"type": kind, "epoch": checkpoint["epoch"]},
     }
