@@ -21,6 +21,8 @@ from wsol.files import write_text
 LOG_ROOT = "train_log"
 AMP = ("off", "bf16", "fp16")
 CAM_AGG = "CAM-Agg: map at this level, coarser than that trained at, with the mean map of all classes of an ancestor"
+OWN_MAPS = "method"
+EXTRACTORS = (OWN_MAPS, "gradcam", "gradcam++", "xgradcam", "layercam", "scorecam")
 SAVE_SCOREMAPS = ("none", "val", "test", "both")
 
 # Toy is small: a network and images to match, so that `python main.py` alone takes about a minute on two cores.
@@ -189,7 +191,9 @@ def inference_parser(description: str) -> argparse.ArgumentParser:
     group.add("scoremap_root", None, "folder for the maps; it must not hold any yet", metavar="FOLDER", required=True)
     for name in ("dataset_name", "data_root", "metadata_root"):
         group.add(name, None, "as in training where not given")
+    group.add("image_list", None, "map only these images of the split (a file of ids, one a line)", metavar="FILE")
     group.add("cam_agg_level", None, CAM_AGG, metavar="LEVEL")
+    group.add("extractor", OWN_MAPS, "how maps are made: the method's own way, or one of torchcam's", choices=EXTRACTORS)
     group.add("batch_size", None, "images at a time; as in training where not given", type=int)
     _add_machine_options(_Group(parser, "machine"))
     return parser
@@ -280,6 +284,14 @@ def check_machine_options(config: Mapping) -> None:
     _require(config["workers"] >= 0, "workers", config["workers"], "0 or more")
     batch_size = config["batch_size"]
     _require(batch_size is None or batch_size >= 1, "batch_size", batch_size, "1 or more")
+
+
+def check_inference_options(options: Mapping) -> None:
+    """Refuse what inference.py cannot do."""
+    check_machine_options(options)
+    if options["cam_agg_level"]:
+        own = f"{OWN_MAPS} with --cam_agg_level"
+        _require(options["extractor"] == OWN_MAPS, "extractor", options["extractor"], own)
 
 
 def check_config(config: Munch) -> None:
