@@ -8,7 +8,7 @@ import pytest
 import torch
 
 import main
-from wsol import build_from_config, registry
+from wsol import build_from_config, build_model, registry
 from wsol.checkpoints import read_checkpoint
 
 SMALL = "--num_train_sample_per_class 3 --num_val_sample_per_class 1 --epochs 1 --batch_size 4 --lr 0.001 --workers 0"
@@ -61,3 +61,22 @@ def test_a_timm_network_takes_a_step_with_every_method(architecture, method):
     assert all(grad is not None and bool(torch.isfinite(grad).all()) for grad in grads.values())
     side = 3 if "efficientnet" in architecture else 6
     assert model.eval().score_maps(images, labels).shape == (2, side, side)
+
+
+@pytest.mark.slow
+def test_a_checkpoint_of_wsolevaluation_is_evaluated(workspace, monkeypatch):
+    monkeypatch.chdir(workspace)
+    torch.manual_seed(5)
+    theirs = build_model("resnet18", "cam", 2, large_feature_map=True).state_dict()
+    names = {name: name.removeprefix("backbone.").replace("classifier.", "fc.") for name in theirs}
+    torch.save({"epoch": 9, "state_dict": {names[name]: value for name, value in theirs.items()}}, "theirs.pth.tar")
+    options = f"{SMALL} --label_level order --eval_test f --save_scoremaps none --experiment_name run"
+    arguments = ["main.py", *options.split(), "--wsolevaluation_checkpoint", "theirs.pth.tar", "--epochs", "0"]
+    monkeypatch.setattr(sys, "argv", arguments)
+    main.main()
+    state = read_checkpoint(workspace / "train_log/run/last_checkpoint.pth.tar")["state_dict"]
+    assert all(torch.equal(state[name], value) for name, value in theirs.items())
+    monkeypatch.setattr(sys, "argv", [*arguments, "--wsol_method", "acol", "--experiment_name", "other"])
+    with pytest.raises(SystemExit) as caught:
+        main.main()
+    assert caught.value.code == 2 and not (workspace / "train_log/other").exists()
