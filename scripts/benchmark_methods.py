@@ -7,6 +7,7 @@ too.
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from unittest import mock
 
 import numpy as np
@@ -14,6 +15,7 @@ import torch
 from torch.nn import functional
 
 from wsol import build_model, cutmix, has, spg
+from wsol.method import Method
 
 BATCH, SIDE, CLASSES = 16, 224, 10
 
@@ -62,13 +64,15 @@ def guided_loss_plainly(logits: torch.Tensor, maps: torch.Tensor, high: float, l
     return functional.binary_cross_entropy_with_logits(logits[kept], target[kept])
 
 
-def _milliseconds(repeats: int, function: Callable[[], object]) -> float:
-    times = []
+def _medians(repeats: int, *functions: Callable[[], object]) -> list[float]:
+    """Return the median milliseconds of each; they take turns, so that whatever else the machine does hits all alike."""
+    times: list[list[float]] = [[] for _ in functions]
     for _ in range(repeats):
-        start = time.perf_counter()
-        function()
-        times.append((time.perf_counter() - start) * 1000)
-    return statistics.median(times)
+        for function, spent in zip(functions, times, strict=True):
+            start = time.perf_counter()
+            function()
+            spent.append((time.perf_counter() - start) * 1000)
+    return [statistics.median(spent) for spent in times]
 
 
 def methods(repeats: int) -> None:
@@ -93,14 +97,12 @@ def methods(repeats: int) -> None:
         model = build_model("resnet18", name, CLASSES).train()
         model.generator = generator
 
-        def step(model: torch.nn.Module = model) -> None:
+        def step(version: Callable, module: object = module, operation: str = operation, model: Method = model) -> None:
             model.zero_grad(set_to_none=True)
-            model.training_step(images, labels)[1].backward()
-
-        alone = [_milliseconds(repeats, lambda f=f, a=arguments: f(*a)) for f in (plain, fast)]
-        steps = []
-        for version in (plain, fast):
             with mock.patch.object(module, operation, version):
-                steps.append(_milliseconds(max(1, repeats // 5), step))
+                model.training_step(images, labels)[1].backward()
+
+        alone = _medians(repeats, partial(plain, *arguments), partial(fast, *arguments))
+        steps = _medians(max(1, repeats // 2), partial(step, plain), partial(step, fast))
         ratio = alone[0] / alone[1]
         print(f"| {name} | {alone[0]:.1f} | {alone[1]:.2f} | {ratio:.1f} | {steps[0]:.0f} | {steps[1]:.0f} |", flush=True)

@@ -1,5 +1,7 @@
 """What each method does to images, features, labels and loss: against plain loops, in distribution, at the extremes."""
 
+import contextlib
+
 import numpy as np
 import pytest
 import torch
@@ -268,6 +270,17 @@ def test_the_draws_of_an_epoch_come_from_seed_and_epoch_alone(method):
 
     assert losses(0, 1) == losses(0, 1)
     assert losses(0, 1) != losses(0, 2) and losses(0, 1) != losses(1, 1)
+
+
+@pytest.mark.parametrize("method", ["cam", "has", "acol", "spg", "adl", "cutmix"])
+def test_a_training_step_never_asks_the_device_for_a_value(method, monkeypatch):
+    """Tensors of the meta device have no values: whatever would wait for one raises there."""
+    monkeypatch.setattr(torch, "autocast", lambda *_, **__: contextlib.nullcontext())  # knows no meta device
+    with pytest.raises((RuntimeError, NotImplementedError)):
+        guided_loss_plainly(*torch.zeros(2, 1, 40, 40, device="meta"), 0.7, 0.1)
+    model = build_model("resnet18", method, 5).to("meta").train()
+    _, loss = model.training_step(images(64, 64).to("meta"), LABELS.to("meta"))
+    loss.backward()
 
 
 @pytest.mark.parametrize(
