@@ -6,10 +6,9 @@ In: a state dict of theirs. Out: the same tensors in a model of ours.
 import re
 from collections.abc import Collection, Iterable, Mapping
 
-import torch
-
 from wsol.errors import InputError
 from wsol.method import Method
+from wsol.weights import read_state_dict
 
 # What they call the layers that a method adds, with our name for each. The 1x1 convolution of inception_v3 is called as
 # SPG's classifier whatever the method.
@@ -93,11 +92,8 @@ def load(model: Method, content: Mapping) -> None:
 
 def read(model: Method, path: str) -> None:
     """Fill a model from a checkpoint file of theirs; nothing in it is executed."""
+    state_dict = read_state_dict(path)
     try:
-        content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a broken or unsafe file
-        raise InputError(f"{path}: not a checkpoint that loads without running code ({error})") from None
-    try:
-        load(model, content)
+        load(model, state_dict)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
