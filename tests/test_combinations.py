@@ -80,3 +80,16 @@ def test_a_checkpoint_of_wsolevaluation_is_evaluated(workspace, monkeypatch):
     with pytest.raises(SystemExit) as caught:
         main.main()
     assert caught.value.code == 2 and not (workspace / "train_log/other").exists()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["has", "adl", "cutmix"])
+def test_random_draws_do_not_depend_on_the_number_of_workers(method, workspace, monkeypatch):
+    monkeypatch.chdir(workspace)
+    for workers in (0, 2):
+        options = f"{SMALL} --epochs 2 --workers {workers} --wsol_method {method} --label_level order --eval_test f"
+        output = f"--save_scoremaps none --experiment_name {workers}"
+        monkeypatch.setattr(sys, "argv", ["main.py", *f"{options} {output}".split()])
+        main.main()
+    first, second = (workspace / "train_log" / name / "metrics.jsonl" for name in ("0", "2"))
+    assert first.read_bytes() == second.read_bytes()
