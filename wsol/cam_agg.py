@@ -1,4 +1,4 @@
-"""CAM-Agg: coarser maps from a model trained at a finer level (Cole et al., ECCV 2022, section 5, "CAM-Agg").
+"""CAM-Agg: coarser maps from a model trained at a finer level (Cole et al., ECCV 2022, section 5.1).
 
 At a coarser level, an image's raw map is the mean over all classes that share its ancestor there. In: a model, each
 class's ancestor. Out: a model whose `raw_maps` are those.
