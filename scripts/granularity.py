@@ -7,8 +7,6 @@ In: main.py's options, whose --experiment_name names the sweep. Out: train_log/<
 examples.png.
 """
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -22,12 +20,15 @@ from munch import Munch
 
 from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
-from evaluation import SplitEvaluator
 from wsol.boxes import candidate_boxes, resize_bbox
 from wsol.errors import InputError, command
 from wsol.files import whole_file, write_text
 from wsol.levels import LevelData, load_level
 from wsol.metadata import read_id_list
+from wsol.score_maps import find_score_maps, read_score_map
+from wsol.scoring import Center
+from wsol.split_evaluator import SplitEvaluator
+from wsol.tables import write_table
 
 # Options that change how a run is done, not what it gives.
 NOT_COMPARED = ("experiment_name", "label_level", "override_cache", "workers", "device")
@@ -88,7 +89,7 @@ def plan(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
 def center_results(config: Munch, split: str, image_ids: list[str]) -> dict:
     """Return the Center baseline's metrics on the same images and map size."""
     evaluator = SplitEvaluator.of(config, split, image_ids)
-    evaluator.accumulate_center(config.crop_size)
+    Center(config.crop_size).score(evaluator)
     return evaluator.results()
 
 
@@ -171,6 +172,7 @@ def examples(
     candidates = [image_id for image_id in ids[levels[0]] if image_id in shared]
     chosen = candidates[:: max(1, len(candidates) // EXAMPLES)][:EXAMPLES]
     evaluator = SplitEvaluator.of(config, split, chosen)
+    maps = {level: find_score_maps(folder / level / "scoremaps", chosen) for level in levels}
     side = config.crop_size
     figure = Figure(figsize=(2 * (len(levels) + 1), 2 * len(chosen) + 0.6), layout="constrained")
     grid = figure.subplots(len(chosen), len(levels) + 1, squeeze=False)
@@ -185,7 +187,7 @@ def examples(
             axes.set(xticks=[], yticks=[])
             boxes = [(box, "lime") for box in true_boxes]
             if level:
-                score_map = np.load(folder / level / "scoremaps" / f"{image_id}.npy", allow_pickle=False)
+                score_map, _ = read_score_map(maps[level].paths[image_id])
                 axes.imshow(score_map, cmap="jet", alpha=0.5, vmin=0, vmax=1)
                 thresholds = results[level]["val"].get("best_threshold")
                 if thresholds:
@@ -213,11 +215,7 @@ def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     text = format_table(rows)
     print(f"\n{title}\n\n{text}\n")
     write_text(folder / "granularity.md", f"{title}\n\n{text}\n")
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / "granularity.csv", buffer.getvalue())
+    write_table(folder / "granularity.csv", rows)
     plot(rows, title, folder / "granularity.png")
     written = ["granularity.md", "granularity.csv", "granularity.png"]
     if config.save_scoremaps in (split, "both"):

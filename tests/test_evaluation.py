@@ -5,20 +5,14 @@ import numpy as np
 import pytest
 
 from conftest import run
-from evaluation import (
-    BoxEvaluator,
-    MaskEvaluator,
-    SplitEvaluator,
-    evaluate_wsol,
-    get_mask,
-    headline,
-)
+from evaluation import BoxEvaluator, MaskEvaluator, evaluate_wsol, get_mask
 from wsol.center import center_map
 from wsol.errors import InputError, MetadataError, ScoreMapError
 from wsol.files import write_text
 from wsol.histogram import count_scores
 from wsol.metadata import configure_metadata
-from wsol.score_maps import check_score_map, read_score_maps
+from wsol.score_maps import check_score_map, find_score_maps, read_score_map
+from wsol.split_evaluator import SplitEvaluator, headline
 
 THRESHOLDS = np.arange(0, 1, 0.1).tolist()
 
@@ -229,17 +223,18 @@ def save(path, array):
 def test_saved_maps_by_full_id_or_without_extension(tmp_path):
     save(tmp_path / "v/a.jpg.npy", np.zeros((2, 2)))
     save(tmp_path / "v/b.npy", np.ones((2, 2)))
-    maps = dict(read_score_maps(tmp_path, ["v/a.jpg", "v/b.jpg"]))
+    paths = find_score_maps(tmp_path, ["v/a.jpg", "v/b.jpg"]).paths
+    maps = {image_id: read_score_map(path)[0] for image_id, path in paths.items()}
     assert maps["v/b.jpg"].all() and not maps["v/a.jpg"].any()
     with pytest.raises(ScoreMapError, match="2 image ids share this name"):
-        list(read_score_maps(tmp_path, ["v/b.jpg", "v/b.png"]))
+        find_score_maps(tmp_path, ["v/b.jpg", "v/b.png"])
 
 
 def test_missing_maps_are_counted_and_the_first_ten_named(tmp_path):
     ids = [f"{i}.jpg" for i in range(12)]
     save(tmp_path / "3.jpg.npy", np.zeros((2, 2)))
     with pytest.raises(ScoreMapError, match=r"11 of 12 score maps are missing") as caught:
-        list(read_score_maps(tmp_path, ids))
+        find_score_maps(tmp_path, ids).require_all()
     assert "10.jpg" in str(caught.value) and "11.jpg" not in str(caught.value) and "1 more" in str(caught.value)
 
 
@@ -250,7 +245,7 @@ def test_pickled_truncated_and_empty_files_are_named(tmp_path):
     (tmp_path / "e.jpg.npy").touch()
     for name in "pte":
         with pytest.raises(ScoreMapError, match=rf"{name}\.jpg\.npy: not a readable"):
-            list(read_score_maps(tmp_path, [f"{name}.jpg"]))
+            read_score_map(tmp_path / f"{name}.jpg.npy")
 
 
 def test_evaluate_wsol_headlines(two_images, tmp_path):
@@ -259,8 +254,8 @@ def test_evaluate_wsol_headlines(two_images, tmp_path):
         save(tmp_path / "maps" / f"{image_id}.npy", rng.random((16, 16)))
     where = (tmp_path / "maps", tmp_path / "metadata", tmp_path, "D", "val")
     evaluator = evaluator_of(two_images, iou_threshold_list=[30, 50])
-    for image_id, score_map in read_score_maps(tmp_path / "maps", ["a.jpg", "x, y/b.jpg"]):
-        evaluator.accumulate(score_map, image_id)
+    for image_id in ("a.jpg", "x, y/b.jpg"):
+        evaluator.accumulate(np.load(tmp_path / "maps" / f"{image_id}.npy"), image_id)
     at_30, at_50 = evaluator.compute()
     assert evaluate_wsol(*where, False, True, [30, 50], 0.1) == pytest.approx((at_30 + at_50) / 2)
     assert evaluate_wsol(*where, False, False, [30, 50], 0.1) == at_50
@@ -299,7 +294,7 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         (("--iou_threshold_list", "30", "70"), "expected 50 among them"),
         (("--center", "--center_size", "0"), "--center_size 0: expected 1 or more"),
         (("--scoremap_root", "nowhere"), "2 of 2 score maps are missing"),
-        (("--center", "--json", "metadata"), "--json metadata: a folder; expected a file"),
+        (("--center", "--json", "metadata"), "--json metadata: expected a file, not a folder"),
         (("--image_list", "metadata/D/val/empty.txt"), "D val: no image to evaluate"),
     ],
 )

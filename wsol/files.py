@@ -7,8 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-
 
 def temporary_sibling(path: Path) -> Path:
     """Return a name beside `path` that only this process uses; the caller renames it to `path` or removes it."""
@@ -53,9 +51,3 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write JSON, two spaces of indent; NaN and infinity are refused (ValueError) because JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def save_npy(path: str | os.PathLike, array: np.ndarray) -> None:
-    """Write one array as `.npy` (never pickled)."""
-    with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)
