@@ -198,8 +198,8 @@ def evaluation_parser(description: str) -> argparse.ArgumentParser:
     metric.add(
         "compare",
         None,
-        "paired test against other maps (a folder), the word center, or with --boxes another FILE",
-        metavar="FOLDER",
+        "paired test against other maps (a folder), the word center, or with --boxes another file",
+        metavar="OTHER",
     )
     output = _Group(parser, "output", "tables are .csv or .parquet")
     output.add("json", None, "also write the results to this file", metavar="FILE")
@@ -321,6 +321,8 @@ def check_evaluation_options(config: Mapping) -> None:
     if config["coco_images"]:
         _require(bool(config["boxes"]), "coco_images", config["coco_images"], "--boxes FILE with it")
     if config["compare"]:
+        unlike = config["boxes"] and config["compare"] == "center"
+        _require(not unlike, "compare", config["compare"], "another file of boxes, with --boxes")
         _require(config["bootstrap"] > 0, "bootstrap", config["bootstrap"], "1 or more with --compare")
     if config["analysis"] or config["per_image"]:
         ious = config["iou_threshold_list"]

@@ -97,6 +97,10 @@ def test_the_logged_evaluation_command_gives_what_training_reported(finished, sp
     counts = reported.pop("counts")
     assert {name: again["counts"][name] for name in counts if name != "skipped_images"} | {"skipped_images": 0} == counts
     assert {name: again[name] for name in reported} == reported
+    if split == "test":
+        checkpoint = ("--thresholds_from", folder / "best_checkpoint.pth.tar", "--json", "by_checkpoint.json")
+        run(script, *arguments, *checkpoint, cwd=folder.parent.parent)
+        assert json.loads((folder.parent.parent / "by_checkpoint.json").read_text()) == again
 
 
 def test_inference_makes_the_same_maps_without_training(finished):

@@ -130,7 +130,7 @@ def find_score_maps(scoremap_root: str | os.PathLike, image_ids: Sequence[str]) 
             missing.append(image_id)
     kinds = Counter(os.path.splitext(name)[1] for name in found)
     if len(kinds) > 1:
-        counts = ", ".join(f"{count} {extension}" for extension, count in kinds.most_common())
+        counts = ", ".join(f"{count} {extension}" for extension, count in sorted(kinds.items()))
         raise ScoreMapError(f"{root}: a mixture of {counts}; expected maps of one kind")
     return ScoreMapFiles(root, paths, missing, sorted(names - found))
 
