@@ -106,7 +106,7 @@ def table_rows(
     def row(name: str, num_classes: int | None, figures: dict) -> dict:
         accuracies = {f"MaxBoxAcc{iou}": value for iou, value in (figures["MaxBoxAcc"] or {}).items()}
         both = {"MaxBoxAccV2": figures["MaxBoxAccV2"], **accuracies, "PxAP": figures["PxAP"]}
-        return {"level": name, "classes": num_classes, **both, "top1_cls": figures.get("top1_cls")}
+        return {"level": name, "classes": num_classes, **both, **{k: figures.get(k) for k in ("top1_loc", "top1_cls")}}
 
     rows = [row(level, len(data.class_names), results[level][split]) for level, data in levels.items()]
     image_sets: dict[tuple[str, ...], list[str]] = {}
@@ -141,7 +141,7 @@ def plot(rows: list[dict], title: str, path: Path) -> None:
     center = rows[len(levels)]
     for name in (name for name in rows[0] if name not in ("level", "classes") and rows[0][name] is not None):
         color = f"C{len(axes.lines) // 2}"
-        style = ":" if name == "top1_cls" else "-"
+        style = ":" if name.startswith("top1") else "-"
         axes.plot(
             [row["level"] for row in levels], [row[name] for row in levels], style, marker="o", color=color, label=name
         )
