@@ -20,6 +20,9 @@ from wsol.files import write_text
 from wsol.score_maps import FORMATS
 
 LOG_ROOT = "train_log"
+MIN_INTERVAL = 1e-5  # a map has 256 levels; the original's finest is 0.001
+MAX_RESAMPLES = 10_000  # each holds sums over all score-map and IoU thresholds: 24 kB at 1,000 and 3
+MAX_CENTER_SIZE = 10_000
 AMP = ("off", "bf16", "fp16")
 SAVE_SCOREMAPS = ("none", "val", "test", "both")
 
@@ -299,6 +302,7 @@ def check_metric_options(config: Mapping) -> None:
     """Refuse thresholds that make no metric; for main.py and evaluation.py."""
     interval, ious = config["cam_curve_interval"], config["iou_threshold_list"]
     _require(0 < interval <= 1, "cam_curve_interval", interval, "more than 0, at most 1")
+    _require(interval >= MIN_INTERVAL, "cam_curve_interval", interval, f"{MIN_INTERVAL:g} or more")
     valid = all(0 < iou <= 100 for iou in ious) and len(set(ious)) == len(ious)
     _require(valid, "iou_threshold_list", ious, "percentages from 1 to 100, each once")
     if not config["multi_iou_eval"]:
@@ -313,9 +317,10 @@ def _require_alone(config: Mapping, name: str, others: Iterable[str]) -> None:
 def check_evaluation_options(config: Mapping) -> None:
     """Refuse values out of range and options that exclude each other; for evaluation.py."""
     check_metric_options(config)
-    for name in ("center_size", "workers", "bootstrap", "seed"):
-        low = 1 if name == "center_size" else 0
+    for name, low in {"center_size": 1, "workers": 0, "bootstrap": 0, "seed": 0}.items():
         _require(config[name] >= low, name, config[name], f"{low} or more")
+    for name, high in {"center_size": MAX_CENTER_SIZE, "bootstrap": MAX_RESAMPLES}.items():
+        _require(config[name] <= high, name, config[name], f"{high} or less")
     _require_alone(config, "center", ("boxes", "coco_images"))
     _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis"))
     if config["coco_images"]:
@@ -327,8 +332,6 @@ def check_evaluation_options(config: Mapping) -> None:
     if config["analysis"] or config["per_image"]:
         ious = config["iou_threshold_list"]
         _require(50 in ious, "iou_threshold_list", ious, "50 among them, for --analysis and --per_image")
-    if config["json"]:
-        _require(not os.path.isdir(config["json"]), "json", config["json"], "a file, not a folder")
 
 
 def check_machine_options(config: Mapping) -> None:
@@ -342,6 +345,7 @@ def check_config(config: Munch) -> None:
     """Refuse values out of range, impossible combinations and missing files, before any work starts."""
     check_metric_options(config)
     check_machine_options(config)
+    _require(config.bootstrap <= MAX_RESAMPLES, "bootstrap", config.bootstrap, f"{MAX_RESAMPLES} or less")
     _require(0 <= config.seed < 2**63, "seed", config.seed, "0 or more, less than 2**63")
     at_least = {"epochs": 0, "lr_decay_frequency": 1, "crop_size": 1}
     at_least |= {"bootstrap": 0, "num_val_sample_per_class": 0, "num_train_sample_per_class": 0, "weight_decay": 0}

@@ -31,7 +31,7 @@ from evaluation import format_results, rescoring_command
 from inference import Prediction, autocast, predict, resolve_device, to_device
 from wsol import build_model
 from wsol.checkpoints import read_checkpoint, write_checkpoint
-from wsol.confidence import intervals
+from wsol.confidence import Resampled, intervals
 from wsol.errors import InputError, command
 from wsol.files import temporary_sibling, write_json, write_text
 from wsol.levels import LevelData
@@ -39,7 +39,7 @@ from wsol.parallel import map_beside
 from wsol.progress import progress
 from wsol.score_maps import save_score_map
 from wsol.split_evaluator import Scored, SplitEvaluator, headline
-from wsol.tables import class_rows, curve_rows, write_class_ranks, write_table
+from wsol.tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
 
 logger = logging.getLogger("wsol")
 
@@ -336,7 +336,7 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
         else:
             record(run, checkpoint["epoch"], split, split_results)
         results[split] = evaluator.results(val_thresholds)
-        results[split]["intervals"] = intervals(evaluator, results[split])
+        results[split]["intervals"] = intervals(Resampled(evaluator), results[split])
         logger.info("%s, %s checkpoint (epoch %d):", split, kind, checkpoint["epoch"])
         for line in format_results(results[split], run.config.multi_iou_eval).split("\n"):
             logger.info("  %s", line)
@@ -352,10 +352,9 @@ def write_tables(run: Experiment, split: str, evaluator: SplitEvaluator, val_thr
     write_class_ranks(files["class_ranks"], evaluator.ranks)
     write_table(run.folder / f"{split}_curve.csv", curve_rows(evaluator))
     if evaluator.boxes:
-        folder = Path(run.config.metadata_root) / run.config.dataset_name
-        write_table(run.folder / f"{split}_per_class.csv", class_rows(evaluator, folder, val_thresholds))
-        if split != "val":
-            files["thresholds_from"] = run.folder / "results.json"
+        classes = read_classes(Path(run.config.metadata_root) / run.config.dataset_name, split)
+        write_table(run.folder / f"{split}_per_class.csv", class_rows(evaluator, classes, val_thresholds))
+        files["thresholds_from"] = run.folder / "results.json"
     id_list = run.folder / f"{split}_image_ids.txt"
     write_text(id_list, "\n".join(evaluator.scored_ids) + "\n")
     if run.data.splits[split].subset or evaluator.counts["skipped_images"]:

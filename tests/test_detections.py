@@ -42,6 +42,8 @@ def test_numeric_ids_by_an_annotation_file(tmp_path):
     boxes, unknown = read_detections(path, SIZES, names)
     assert boxes == {"a.jpg": (1, 2, 4, 6)}
     assert unknown == ["8"]
+    names = read_coco_names(write(tmp_path / "n.json", {"images": [{"id": "8", "file_name": "a.jpg"}]}))
+    assert list(read_detections(path, SIZES, names)[0]) == ["a.jpg"]
 
 
 @pytest.mark.parametrize(
@@ -54,6 +56,7 @@ def test_numeric_ids_by_an_annotation_file(tmp_path):
         ([entry("a.jpg", [1, 2, 3, "4"], 0.5)], "entry 1"),
         ([entry("a.jpg", [1, 2, 3, -4], 0.5)], "entry 1"),
         ([entry("a.jpg", [1, 2, 3, 4], None)], "entry 1"),
+        ([entry("a.jpg", [1, 2, 3, 4], 10**400)], "entry 1"),
         ('[{"image_id": "a.jpg", "bbox": [1, 2, 3, NaN], "score": 1}]', "entry 1"),
         ([entry("a.jpg", [1, 2, 3, 4], 1), {"image_id": "a.jpg"}], "entry 2"),
     ],
@@ -69,6 +72,8 @@ def test_what_is_no_results_file_is_refused(tmp_path, content, message):
     [
         ([], "a JSON list"),
         ({}, 'no "images"'),
+        ({"images": 5}, 'no "images"'),
+        ({"images": [{"id": [1], "file_name": "a"}]}, "image 1"),
         ({"images": [{"id": 1}]}, "image 1"),
         ({"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]}, "a second time"),
     ],

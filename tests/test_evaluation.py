@@ -13,7 +13,7 @@ import evaluation
 from conftest import run
 from evaluation import BoxEvaluator, MaskEvaluator, evaluate_wsol
 from wsol.center import center_map
-from wsol.confidence import intervals
+from wsol.confidence import Resampled, intervals
 from wsol.errors import MetadataError
 from wsol.files import write_text
 from wsol.histogram import count_scores
@@ -150,7 +150,7 @@ def test_merge_of_any_partition_in_any_order_equals_one_pass(scored_maps, shards
     for other in others:
         first.merge(other)
     assert first.results() == whole.results()
-    assert intervals(first, first.results()) == intervals(whole, whole.results())
+    assert intervals(Resampled(first), first.results()) == intervals(Resampled(whole), whole.results())
     assert sorted(first.scored_ids) == sorted(whole.scored_ids)
     assert {name: bits.tolist() for name, bits in first.boxes.correct} == {
         name: bits.tolist() for name, bits in whole.boxes.correct
@@ -158,14 +158,35 @@ def test_merge_of_any_partition_in_any_order_equals_one_pass(scored_maps, shards
 
 
 def test_merge_refuses_other_thresholds(two_images):
-    with pytest.raises(ValueError, match="cannot be merged"):
+    with pytest.raises(ValueError, match="a different iou_threshold_list cannot be merged"):
         evaluator_of(two_images, iou_threshold_list=[50]).merge(evaluator_of(two_images, iou_threshold_list=[30]))
+    first, second = evaluator_of(two_images), evaluator_of(two_images)
+    for one in (first, second):
+        one.accumulate(np.eye(4), "a.jpg")
+    with pytest.raises(ValueError, match=r"both have counted 'a\.jpg' \(1 images\)"):
+        first.merge(second)
+    second.split = "test"
+    with pytest.raises(ValueError, match="a different split cannot be merged"):
+        first.merge(second)
+    with pytest.raises(ValueError, match="expected each once"):
+        evaluator_of(two_images, iou_threshold_list=[50, 50])
 
 
-@pytest.mark.parametrize("edges", [np.append(np.arange(0, 1, 0.001), [1, 2, 3]), np.array([0.0, 0.01, 0.5, 0.7, 1, 2, 3])])
+@pytest.mark.parametrize(
+    "edges",
+    [
+        np.append(np.arange(0, 1, 0.001), [1, 2, 3]),
+        [0.0, 0.01, 0.5, 0.7, 1, 2, 3],
+        [0.2, 0.2, 0.5, 0.5, 1, 2, 3],  # twice the same, and scores below the first
+        [0.3, 0.3001, 0.3002, 0.9, 1, 2, 3],  # close together
+        [0, 0.5, 1.0],  # the last bin holds its end
+    ],
+)
 def test_counting_scores_equals_two_histograms(edges):
+    edges = np.array(edges, dtype=np.float64)
     rng = np.random.default_rng(0)
-    scores = rng.choice([0.0, 1.0, *edges[:-2], *np.nextafter(edges[1:-2], 0), *rng.random(50)], (64, 48))
+    inside = edges[edges <= 1]
+    scores = rng.choice([0.0, 1.0, *inside, *np.nextafter(inside[1:], 0), *rng.random(50)], (64, 48))
     mask = rng.choice([0, 1, 255], (64, 48)).astype(np.uint8)
     counts = np.zeros((2, len(edges) - 1), dtype=np.int64)
     count_scores(scores, mask, edges, counts)
@@ -298,6 +319,14 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         (("--cam_curve_interval", "0"), "--cam_curve_interval 0.0: expected more than 0"),
         (("--cam_curve_interval", "1.5"), "--cam_curve_interval 1.5: expected more than 0, at most 1"),
         (("--cam_curve_interval", "-0.1"), "--cam_curve_interval -0.1: expected more than 0"),
+        (("--cam_curve_interval", "1e-20"), "--cam_curve_interval 1e-20: expected 1e-05 or more"),
+        (("--center", "--center_size", "1000000"), "--center_size 1000000: expected 10000 or less"),
+        (("--center", "--bootstrap", "1000000000"), "--bootstrap 1000000000: expected 10000 or less"),
+        (("--center", "--json", "metadata/D/val/image_ids.txt/x.json"), "image_ids.txt is no folder that can be written in"),
+        (("--center", "--json", "/dev/null"), "/dev/null: a folder or device; expected a file"),
+        (("--center", "--curve", "x.csv", "--per_image", "./x.csv"), "expected another file than --"),
+        (("--scoremap_root", "metadata/D/val/image_ids.txt"), "a file; expected a folder of score maps"),
+        (("--center", "--image_list", "other.txt"), "val/image_ids.txt: lacks 1 images that are to be scored:\n  z.jpg"),
         (("--cam_curve_interval", "nan"), "--cam_curve_interval nan: expected more than 0"),
         (("--iou_threshold_list", "30", "70"), "expected 50 among them"),
         (("--iou_threshold_list", "30", "--multi_iou_eval", "--analysis"), "50 among them, for --analysis"),
@@ -307,7 +336,7 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         (("--compare", "maps", "--bootstrap", "0"), "--bootstrap 0: expected 1 or more with --compare"),
         (("--scoremap_root", "nowhere"), "2 of 2 score maps are missing"),
         (("--scoremap_root", "nowhere", "--on_missing", "skip"), "2 of 2 score maps are missing"),
-        (("--center", "--json", "metadata"), "--json metadata: expected a file, not a folder"),
+        (("--center", "--json", "metadata"), "metadata: a folder or device; expected a file"),
         (("--center", "--curve", "curve.txt"), "--curve curve.txt: expected a file name that ends in .csv or .parquet"),
         (("--image_list", "metadata/D/val/empty.txt"), "D val: no image to evaluate"),
         (("--boxes", "b.json", "--center"), "expected not together with --center"),
@@ -320,7 +349,8 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         (("--center", "--class_ranks", "nowhere.csv"), "nowhere.csv: not a readable CSV file"),
     ],
 )
-def test_command_refuses_with_exit_code_2(two_images, command, arguments, message):
+def test_command_refuses_with_exit_code_2(two_images, tmp_path, command, arguments, message):
+    write_text(tmp_path / "other.txt", "z.jpg\n")
     assert message in command("--dataset_name", "D", *arguments, code=2)
 
 
@@ -367,7 +397,9 @@ def test_golden_masks_through_the_command(shared, tmp_path, command):
         low, high = results["intervals"]["PxAP"]
         assert low < results["PxAP"] < high
         assert f"PxAP  {case['pxap']:.2f}" in output
-    assert "needs" in command("--dataset_name", "OpenImages", "--scoremap_root", "maps", "--per_class", "c.csv", code=2)
+    assert "has no true boxes, which it needs" in command(
+        "--dataset_name", "OpenImages", "--scoremap_root", "maps", "--per_class", "c.csv", code=2
+    )
 
 
 def test_workers_and_order_do_not_change_a_digit(toy_root, tmp_path, command):
@@ -468,7 +500,9 @@ def test_val_chooses_the_threshold_of_test(two_images, tmp_path, command):
     assert "--iou_threshold_list 90: val chose score-map thresholds for IoU 30, 50, 70 only" in other
     write_text(tmp_path / "val.json", json.dumps({**of_json(tmp_path / "val.json"), "best_threshold": {"50": 0.1234}}))
     one = ["--iou_threshold_list", "50", "--thresholds_from", "val.json"]
-    assert "is none of those of --cam_curve_interval" in command(*test, *one, code=2)
+    assert "val.json: val's score-map threshold 0.1234 for IoU 50 is none of those of --cam_curve_interval 0.01" in command(
+        *test, *one, code=2
+    )
 
 
 def test_class_ranks_give_top_1_and_top_5_loc(two_images, tmp_path, command):
@@ -535,7 +569,7 @@ def test_a_detectors_boxes_are_scored_in_the_images_own_pixels(two_images, tmp_p
     write_text(tmp_path / "b.json", json.dumps(boxes))
     where = ["--dataset_name", "D", "--boxes", "b.json", "--multi_iou_eval"]
     output = command(*where, "--json", "r.json", "--per_image", "i.csv", "--per_class", "c.csv")
-    assert "boxes of 1 images that are not in the split" in output
+    assert "boxes of 1 images that are not scored" in output
     assert "1 of 2 images have no box and count as wrong" in output
     results = of_json(tmp_path / "r.json")
     assert results["MaxBoxAcc"] == {"30": 50, "50": 50, "70": 50}
@@ -582,3 +616,80 @@ def test_compare_takes_the_images_that_both_have(two_images, tmp_path, command):
     where = ["--dataset_name", "D", "--scoremap_root", "maps", "--compare", "fewer"]
     assert "fewer: 1 of 2 score maps are missing" in command(*where, code=2)
     assert "D val, 1 images, maps" in command(*where, "--on_missing", "skip")
+
+
+def test_a_folder_named_center_is_a_folder(two_images, tmp_path, command):
+    save_maps(tmp_path / "center")
+    command("--dataset_name", "D", "--scoremap_root", "center", "--json", "r.json")
+    first = of_json(tmp_path / "r.json")
+    command("--dataset_name", "D", "--scoremap_root", "./center", "--json", "r.json")
+    assert first["MaxBoxAcc"] == of_json(tmp_path / "r.json")["MaxBoxAcc"]
+    assert first["scored"] == "center"
+
+
+def test_nothing_is_written_where_something_is_wrong(two_images, tmp_path, command):
+    save_maps(tmp_path / "maps")
+    outputs = {name: tmp_path / f"{name}.csv" for name in ("curve", "per_image", "per_class")}
+    for path in outputs.values():
+        write_text(path, "old")
+    write_text(tmp_path / "metadata/D/val/class_labels.txt", "nonsense\n")
+    words = [word for name, path in outputs.items() for word in (f"--{name}", path)]
+    output = command("--dataset_name", "D", "--scoremap_root", "maps", *words, code=2)
+    assert "class_labels.txt:1: 'nonsense'; expected path,label" in output
+    (tmp_path / "metadata/D/val/class_labels.txt").unlink()
+    assert "val/class_labels.txt: no labels" in command("--dataset_name", "D", "--center", *words, code=2)
+    assert {path.read_text() for path in outputs.values()} == {"old"}
+
+
+def test_linked_folders_of_maps_are_found(two_images, tmp_path, command):
+    save_maps(tmp_path / "disk")
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps/x, y").symlink_to(tmp_path / "disk/x, y")
+    (tmp_path / "maps/a.jpg.npy").symlink_to(tmp_path / "disk/a.jpg.npy")
+    assert "2 images" in command("--dataset_name", "D", "--scoremap_root", "maps")
+
+
+def test_an_output_that_is_a_link_is_written_through(two_images, tmp_path, command):
+    write_text(tmp_path / "real.json", "old")
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    command("--dataset_name", "D", "--center", "--json", "link.json")
+    assert (tmp_path / "link.json").is_symlink()
+    assert of_json(tmp_path / "real.json")["split"] == "val"
+
+
+def test_a_detectors_boxes_need_no_mask(tmp_path, command):
+    lines = {
+        "image_ids": ["a.jpg"],
+        "image_sizes": ["a.jpg,9,9"],
+        "localization": ["a.jpg,0,0,3,3"],
+        "masks": ["a.jpg,m.png,"],
+    }
+    write_split(tmp_path / "metadata/D/val", **lines)
+    write_json_file(tmp_path, [{"image_id": "a.jpg", "bbox": [0, 0, 3, 3], "score": 1}])
+    assert "masks are missing" in command("--dataset_name", "D", "--center", code=2)
+    assert "100.00" in command("--dataset_name", "D", "--boxes", "other.json")
+
+
+@pytest.mark.parametrize("value", [float("nan"), True, "0.5", -0.1, 1.0])
+def test_thresholds_of_val_that_are_none_are_refused(two_images, tmp_path, command, value):
+    write_json_file(tmp_path, {"dataset_name": "D", "box_rule": "largest_contour", "best_threshold": {"50": value}})
+    words = ["--dataset_name", "D", "--center", "--iou_threshold_list", "50", "--thresholds_from", "other.json"]
+    assert "other.json: no best_threshold of val" in command(*words, code=2)
+
+
+def test_one_image_and_one_resample_give_no_interval_but_figures(tmp_path, command):
+    write_split(tmp_path / "metadata/D/val", image_ids=["a.jpg"], image_sizes=["a.jpg,9,9"], localization=["a.jpg,0,0,3,3"])
+    for seed in range(4):
+        output = command("--dataset_name", "D", "--center", "--bootstrap", "1", "--seed", seed, "--compare", "center")
+        assert "MaxBoxAcc at IoU 50" in output and "p 1" in output
+
+
+def test_classification_has_intervals_where_there_are_masks_only(tmp_path, command):
+    write_split(tmp_path / "metadata/M/val", image_ids=["a.jpg", "b.jpg"], localization=["a.jpg,m.png,", "b.jpg,m.png,"])
+    (tmp_path / "dataset/M").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "dataset/M/m.png"), np.eye(8, dtype=np.uint8))
+    write_text(tmp_path / "ranks.csv", "image_id,rank\na.jpg,0\nb.jpg,1\n")
+    command("--dataset_name", "M", "--center", "--class_ranks", "ranks.csv", "--json", "r.json")
+    results = of_json(tmp_path / "r.json")
+    assert (results["top1_cls"], results["top1_loc"]) == (50, None)
+    assert results["intervals"]["top1_cls"] == [0, 100]

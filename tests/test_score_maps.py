@@ -84,6 +84,8 @@ def test_saved_maps_by_full_id_or_without_extension(tmp_path):
     assert maps["v/b.jpg"].all() and not maps["v/a.jpg"].any()
     with pytest.raises(ScoreMapError, match="2 image ids share this name"):
         find_score_maps(tmp_path, ["v/b.jpg", "v/b.png"])
+    with pytest.raises(ScoreMapError, match="2 image ids share this name"):
+        find_score_maps(tmp_path, ["v/b.jpg"], ["v/a.jpg", "v/b.jpg", "v/b.png"])
 
 
 def test_missing_maps_are_counted_and_the_first_ten_named(tmp_path):
@@ -100,6 +102,9 @@ def test_a_mixture_of_files_is_refused(tmp_path):
     with pytest.raises(ScoreMapError, match=r"a mixture of 1 \.npy, 1 \.png"):
         find_score_maps(tmp_path, ["a.jpg", "b.jpg"])
     assert list(find_score_maps(tmp_path, ["b.jpg"]).paths) == ["b.jpg"]
+    save_score_map(tmp_path, "b", smooth_map(), "npy")  # a second map of the same image
+    with pytest.raises(ScoreMapError, match=r"a mixture of 1 \.npy, 1 \.png"):
+        find_score_maps(tmp_path, ["b.jpg"])
 
 
 def test_maps_of_other_splits_and_of_no_image(tmp_path):
@@ -126,6 +131,8 @@ def damaged(folder):
     np.savez_compressed(folder / "truncated.npz", a=np.random.default_rng(0).random((20, 20)))
     noise = np.random.default_rng(0).integers(0, 256, (50, 50, 3), dtype=np.uint8)
     Image.fromarray(noise).save(folder / "colours.png")
+    Image.fromarray(noise).quantize(8).save(folder / "palette.png")
+    Image.fromarray(noise[..., 0]).save(folder / "jpeg.png", format="JPEG")
     Image.fromarray(noise[..., 0]).save(folder / "truncated.png")
     Image.fromarray(noise[..., 0] > 9).save(folder / "onebit.png")
     for name in ("truncated.npy", "truncated.npz", "truncated.png"):
@@ -145,8 +152,10 @@ def damaged(folder):
         "truncated.png": "not a readable .png",
         "two.npz": "2 arrays in it, expected one",
         "integers.npz": "an array of int64; expected floats",
-        "colours.png": "expected one channel of 8 or 16 bits",
-        "onebit.png": "expected one channel of 8 or 16 bits",
+        "colours.png": "PNG of mode RGB; expected PNG of one grey channel of 8 or 16 bits",
+        "palette.png": "PNG of mode P; expected",
+        "jpeg.png": "JPEG of mode L; expected PNG",
+        "onebit.png": "PNG of mode 1; expected",
         "empty.npy": "not a readable .npy",
         "empty.npz": "not a readable .npz",
         "empty.png": "not a readable .png",

@@ -13,7 +13,8 @@ for the levels until it changes again. `wsol/boxes.py` is the plain version of t
 """
 
 import numpy as np
-from numba import njit
+
+from wsol.compiled import compiled
 
 NO_COMPONENT = -1
 OUTSIDE = 0  # the component of the background that touches the image's edge, which is no hole
@@ -63,9 +64,11 @@ def _ways_up(holes: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 CRITICAL_ABOVE, NUM_GROUPS_ABOVE, WAYS_ABOVE = _ways_up(holes=False)
 CRITICAL_BELOW, NUM_GROUPS_BELOW, WAYS_BELOW = _ways_up(holes=True)
 CRITICAL = CRITICAL_ABOVE + 2 * CRITICAL_BELOW.astype(np.uint8)
+LOG2 = np.array([0] + [n.bit_length() - 1 for n in range(1, 256)], np.int8)  # of a number of steps, rounded down
+SPANS = 8  # lengths of 1, 2, 4 up to 128 steps
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _bordered_keys(score_map: np.ndarray) -> np.ndarray:
     """Return int32 ((H + 2) * (W + 2),): the keys of a map's pixels, row by row, with one cell of -1 around them.
 
@@ -81,7 +84,7 @@ def _bordered_keys(score_map: np.ndarray) -> np.ndarray:
     return keys.ravel()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _codes(keys: np.ndarray, stride: int) -> np.ndarray:
     """Return uint8, the shape of `keys`: the bits of DIRECTIONS in which a pixel's neighbour has the greater key.
 
@@ -104,7 +107,7 @@ def _codes(keys: np.ndarray, stride: int) -> np.ndarray:
     return codes
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _critical_pixels(codes: np.ndarray, height: int, width: int) -> np.ndarray:
     """Return int32 (n,): the places of the pixels that are critical for the foreground, for holes or for both."""
     stride = width + 2
@@ -119,31 +122,34 @@ def _critical_pixels(codes: np.ndarray, height: int, width: int) -> np.ndarray:
     return pixels[:n]
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _joining_order(
     critical: np.ndarray, keys: np.ndarray, codes: np.ndarray, steps: int, holes: bool
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (ends, order): the critical pixels that join at step k are order[ends[k] : ends[k + 1]].
+    """Return (ends, order): the critical pixels that join at step k are order[ends[2 k] : ends[2 k + 2]].
 
-    Holes gain the pixels of q = k at step k, the foreground those of q = steps - k; the rest never joins.
+    Holes gain the pixels of q = k at step k, the foreground those of q = steps - k; the rest never joins. Those before
+    ends[2 k + 1] begin a component.
     """
     kind = 2 if holes else 1
-    joins = np.empty(len(critical), np.int32)
-    ends = np.zeros(steps + 2, np.int64)
+    num_groups = NUM_GROUPS_BELOW if holes else NUM_GROUPS_ABOVE
+    places = np.empty(len(critical), np.int32)
+    ends = np.zeros(2 * steps + 2, np.int64)
     for i in range(len(critical)):
-        q = keys[critical[i]] >> KEY_BITS
-        joins[i] = (q if holes else steps - q) if CRITICAL[codes[critical[i]]] & kind else steps
-        ends[joins[i] + 1] += 1
+        code, q = codes[critical[i]], keys[critical[i]] >> KEY_BITS
+        step = (q if holes else steps - q) if CRITICAL[code] & kind else steps
+        places[i] = min(2 * step + (num_groups[code] != 0), 2 * steps)
+        ends[places[i] + 1] += 1
     ends = np.cumsum(ends)
     order = np.empty(len(critical), np.int32)
     filled = ends.copy()
     for i in range(len(critical)):
-        order[filled[joins[i]]] = critical[i]
-        filled[joins[i]] += 1
+        order[filled[places[i]]] = critical[i]
+        filled[places[i]] += 1
     return ends, order
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _empty_labels(height: int, width: int, holes: bool) -> np.ndarray:
     """Return int32 ((H + 2) * (W + 2),), the labels of pixels, none known yet; for holes the border is OUTSIDE."""
     label = np.full((height + 2, width + 2), NO_COMPONENT, np.int32)
@@ -153,7 +159,7 @@ def _empty_labels(height: int, width: int, holes: bool) -> np.ndarray:
     return label.ravel()
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _component(pixel: int, codes: np.ndarray, ascent: np.ndarray, label: np.ndarray) -> int:
     """Return the component that was begun where the path of upper neighbours from a pixel ends; label the path."""
     end = pixel
@@ -166,7 +172,7 @@ def _component(pixel: int, codes: np.ndarray, ascent: np.ndarray, label: np.ndar
     return component
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _find(parent: np.ndarray, component: int) -> int:
     """Return the component that one has become by merging; everything on the way is attached to it."""
     root = component
@@ -177,7 +183,7 @@ def _find(parent: np.ndarray, component: int) -> int:
     return root
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _best_iou(box: np.ndarray, root: int, margin: int, height: int, width: int, truth: np.ndarray) -> float:
     """Return the best IoU of a component's rectangle, widened by a margin, with the true boxes (m, 4).
 
@@ -196,7 +202,7 @@ def _best_iou(box: np.ndarray, root: int, margin: int, height: int, width: int, 
     return best
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _include(box: np.ndarray, root: int, x0: int, y0: int, x1: int, y1: int) -> bool:
     """Grow a component's rectangle, int32 (components, 4); return whether it has changed."""
     if x0 >= box[root, 0] and y0 >= box[root, 1] and x1 <= box[root, 2] and y1 <= box[root, 3]:
@@ -208,42 +214,58 @@ def _include(box: np.ndarray, root: int, x0: int, y0: int, x1: int, y1: int) -> 
     return True
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def _place(pixel: int, stride: int) -> tuple[int, int]:
     """Return the (x, y) of a pixel in the map from its place in an array with a border."""
     y = pixel // stride
     return pixel - y * stride - 1, y - 1
 
 
-@njit(cache=True, nogil=True)
-def _hold(best: np.ndarray, iou: float, first: int, end: int) -> None:
-    """Count an IoU at the steps from the first to the one before the end."""
-    for k in range(first, end):
-        best[k] = max(best[k], iou)
+@compiled
+def _hold(held: np.ndarray, iou: float, first: int, end: int) -> None:
+    """Count an IoU at the steps from the first to the one before the end: two spans of `held` cover them.
+
+    `held` float64 (SPANS, steps): the best IoU of all the 2 ** i steps from step k on is held[i, k] or more.
+    """
+    i = LOG2[end - first]
+    held[i, first] = max(held[i, first], iou)
+    held[i, end - (1 << i)] = max(held[i, end - (1 << i)], iou)
 
 
-@njit(cache=True, nogil=True)
+@compiled
+def _best_held(held: np.ndarray) -> np.ndarray:
+    """Return float64 (steps,): the best IoU counted at every step."""
+    for i in range(SPANS - 1, 0, -1):
+        half = 1 << (i - 1)
+        for k in range(held.shape[1] - 2 * half + 1):
+            held[i - 1, k] = max(held[i - 1, k], held[i, k])
+            held[i - 1, k + half] = max(held[i - 1, k + half], held[i, k])
+    return held[0]
+
+
+@compiled
 def _sweep(
     critical: np.ndarray,
     keys: np.ndarray,
     codes: np.ndarray,
     shape: tuple[int, int],
+    steps: int,
     holes: bool,
     truth: np.ndarray,
-    best: np.ndarray,
-) -> None:
-    """Join the critical pixels step by step and raise `best` (steps,) to the best IoU of the components of each step.
+) -> np.ndarray:
+    """Join the critical pixels step by step; return float64 (steps,), the best IoU of the components of each step.
 
     Foreground is 8-connected. `holes`: the components are 4-connected background, those that touch the image's edge are
     left out, and a rectangle spans the foreground around it.
     """
     height, width = shape
-    stride, steps, margin = width + 2, len(best), 1 if holes else 0
+    stride, margin = width + 2, 1 if holes else 0
     num_groups, ways = (NUM_GROUPS_BELOW, WAYS_BELOW) if holes else (NUM_GROUPS_ABOVE, WAYS_ABOVE)
     ahead = np.array([dy * stride + dx for dy, dx in DIRECTIONS])
     ascent = ahead[ways[:, 0]]
     ends, order = _joining_order(critical, keys, codes, steps, holes)
     label = _empty_labels(height, width, holes)
+    held = np.zeros((SPANS, steps))
 
     # By component, in the order in which they begin; OUTSIDE is the first.
     num_components = 1
@@ -251,26 +273,21 @@ def _sweep(
     box = np.empty((len(order) + 1, 4), np.int32)
     box[OUTSIDE] = (0, 0, width - 1, height - 1)
     iou = np.empty(len(order) + 1, np.float64)
-    since = np.empty(len(order) + 1, np.int32)  # the step since when the IoU holds
-    seen = np.empty(len(order) + 1, np.int32)  # the last step at which it changed
+    since = np.empty(len(order) + 1, np.int32)  # the last step at which it changed
     changed = np.empty(len(order) + 1, np.int32)
 
     for k in range(steps):
         num_changed = 0
-        joining = order[ends[k] : ends[k + 1]]
-        for pixel in joining:  # before any of this step's paths may end there
-            if num_groups[codes[pixel]] == 0:
-                x, y = _place(pixel, stride)
-                label[pixel] = num_components
-                box[num_components] = (x, y, x, y)
-                seen[num_components] = k
-                changed[num_changed] = num_components
-                num_components += 1
-                num_changed += 1
-        for pixel in joining:
+        for pixel in order[ends[2 * k] : ends[2 * k + 1]]:
+            x, y = _place(pixel, stride)
+            label[pixel] = num_components
+            box[num_components] = (x, y, x, y)
+            since[num_components] = k
+            changed[num_changed] = num_components
+            num_components += 1
+            num_changed += 1
+        for pixel in order[ends[2 * k + 1] : ends[2 * k + 2]]:
             code = codes[pixel]
-            if num_groups[code] == 0:
-                continue
             root = _find(parent, _component(pixel, codes, ascent, label))
             x, y = _place(pixel, stride)
             grown = _include(box, root, x, y, x, y)
@@ -280,39 +297,36 @@ def _sweep(
                     continue
                 root, gone = min(root, other), max(root, other)  # OUTSIDE, the least, stays
                 parent[gone] = root
-                if seen[gone] != k:
-                    _hold(best, iou[gone], since[gone], k)
+                if since[gone] != k:
+                    _hold(held, iou[gone], since[gone], k)
                 _include(box, root, box[gone, 0], box[gone, 1], box[gone, 2], box[gone, 3])
                 grown = True
-            if grown and root != OUTSIDE and seen[root] != k:
-                _hold(best, iou[root], since[root], k)
-                seen[root] = k
+            if grown and root != OUTSIDE and since[root] != k:
+                _hold(held, iou[root], since[root], k)
+                since[root] = k
                 changed[num_changed] = root
                 num_changed += 1
         for root in changed[:num_changed]:
             if parent[root] == root:
                 iou[root] = _best_iou(box, root, margin, height, width, truth)
-                since[root] = k
-                best[k] = max(best[k], iou[root])
     for root in range(1, num_components):
         if parent[root] == root:
-            _hold(best, iou[root], since[root], steps)
+            _hold(held, iou[root], since[root], steps)
+    return _best_held(held)
 
 
-@njit(cache=True, nogil=True)
+@compiled
 def best_iou_by_level(score_map: np.ndarray, truth: np.ndarray) -> np.ndarray:
     """Return float64 (max q,): at every level, the best IoU of any box of the pixels with q > level with a true box.
 
     `score_map` float64 (H, W) in [0, 1], quantised as q = uint8(255 s); `truth` int64 (m, 4). Boxes are those of all
     outer and hole contours. A map whose q are all zero has no level.
     """
-    keys = _bordered_keys(score_map)
     height, width = score_map.shape
+    keys = _bordered_keys(score_map)
     codes = _codes(keys, width + 2)
     critical = _critical_pixels(codes, height, width)
     top = keys.max() >> KEY_BITS
-    best = np.zeros(top)
-    _sweep(critical, keys, codes, score_map.shape, True, truth, best)  # step k is level k
-    downward = best[::-1].copy()
-    _sweep(critical, keys, codes, score_map.shape, False, truth, downward)
-    return downward[::-1].copy()
+    of_holes = _sweep(critical, keys, codes, score_map.shape, top, True, truth)  # step k is level k
+    of_foreground = _sweep(critical, keys, codes, score_map.shape, top, False, truth)  # step 0 is the highest level
+    return np.maximum(of_holes, of_foreground[::-1])

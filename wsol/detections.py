@@ -5,8 +5,8 @@ In: JSON, a list of {"image_id", "category_id", "bbox": [x, y, width, height], "
 """
 
 import json
-import math
 import os
+import sys
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -27,23 +27,25 @@ def _read_json(path: str | os.PathLike, expected: type, what: str) -> Any:
     return content
 
 
-def read_coco_names(path: str | os.PathLike) -> dict[int, str]:
-    """Return numeric image id to file name, from the `images` of a COCO annotation file."""
+def read_coco_names(path: str | os.PathLike) -> dict[str, str]:
+    """Return image id (a number, as text) to file name, from the `images` of a COCO annotation file."""
     content = _read_json(path, dict, 'an object with "images"')
-    names: dict[int, str] = {}
-    for number, image in enumerate(content.get("images") or [], 1):
-        if not (isinstance(image, dict) and isinstance(image.get("file_name"), str) and "id" in image):
+    images = content.get("images")
+    names: dict[str, str] = {}
+    for number, image in enumerate(images if isinstance(images, list) else [], 1):
+        known = isinstance(image, dict) and isinstance(image.get("id"), int | str)
+        if not (known and isinstance(image.get("file_name"), str)):
             raise InputError(f'{path}: image {number}: {str(image)[:80]!r}; expected {{"id": ..., "file_name": ...}}')
-        if image["id"] in names:
+        if str(image["id"]) in names:
             raise InputError(f"{path}: image {number}: the id {image['id']!r} appears a second time")
-        names[image["id"]] = image["file_name"]
+        names[str(image["id"])] = image["file_name"]
     if not names:
         raise InputError(f'{path}: no "images"; expected a COCO annotation file')
     return names
 
 
 def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < sys.float_info.max
 
 
 def _check_entry(path: str | os.PathLike, number: int, entry: object) -> None:
@@ -64,12 +66,12 @@ def _check_entry(path: str | os.PathLike, number: int, entry: object) -> None:
 
 
 def read_detections(
-    path: str | os.PathLike, image_sizes: Mapping[str, tuple[int, int]], names: Mapping[int, str] | None = None
+    path: str | os.PathLike, image_sizes: Mapping[str, tuple[int, int]], names: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Detection], list[str]]:
     """Return (image id to its box of the highest score, the first on ties; images of `image_sizes` alone, clipped to them;
     the file's image ids that are none of these).
 
-    `names`: numeric image id to file name, for files with numeric ids.
+    `names`: the file's image id, as text, to our image id, for files with ids of their own.
 
     Raises:
         InputError: the file is no COCO results file, or has numeric ids without names.
@@ -79,13 +81,13 @@ def read_detections(
     for number, entry in enumerate(_read_json(path, list, f"a list of {EXPECTED}"), 1):
         _check_entry(path, number, entry)
         image_id = entry["image_id"]
-        if isinstance(image_id, int):
+        if isinstance(image_id, int) or names is not None:
             if names is None:
                 raise InputError(
                     f"{path}: entry {number}: the numeric image_id {image_id}; expected the image's path, or "
                     "--coco_images FILE, an annotation file that gives each number its file_name"
                 )
-            image_id = names.get(image_id, str(image_id))
+            image_id = names.get(str(image_id), str(image_id))
         if image_id not in image_sizes:
             unknown[image_id] = None
         elif image_id not in best or entry["score"] > best[image_id][0]:

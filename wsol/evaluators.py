@@ -6,6 +6,7 @@ map gave), `accumulate` (both), `merge` (the counts of other images) and `comput
 
 import os
 from collections.abc import Iterator, Mapping, Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
@@ -47,6 +48,8 @@ class BoxEvaluator:
         self.dataset_name, self.split = dataset_name, split
         self.cam_threshold_list = list(cam_threshold_list)
         self.iou_threshold_list = list(iou_threshold_list)
+        if len(set(self.iou_threshold_list)) < len(self.iou_threshold_list):
+            raise InputError(f"iou_threshold_list {self.iou_threshold_list}: expected each once")
         self.multi_contour_eval = multi_contour_eval
         self.original_bboxes = get_bounding_boxes(metadata)
         self.image_sizes = get_image_sizes(metadata)
@@ -55,7 +58,7 @@ class BoxEvaluator:
         self.num_correct = {iou: np.zeros(len(self.cam_threshold_list), dtype=np.int64) for iou in iou_threshold_list}
         self.correct: list[tuple[str, np.ndarray]] = []
 
-    @property
+    @cached_property
     def gt_bboxes(self) -> dict[str, list[tuple[int, ...]]]:
         """Image id to its true boxes in a 224 x 224 view of the image."""
         return {image_id: self._scaled_boxes(image_id, VIEW) for image_id in self.original_bboxes}
@@ -108,12 +111,11 @@ class BoxEvaluator:
 
     def merge(self, other: "BoxEvaluator") -> None:
         """Add the counts of an evaluator of other images: the sum is exactly that of one pass over both."""
-        if (self.cam_threshold_list, self.iou_threshold_list, self.multi_contour_eval) != (
-            other.cam_threshold_list,
-            other.iou_threshold_list,
-            other.multi_contour_eval,
-        ):
-            raise ValueError("evaluators with different thresholds or contour rules cannot be merged")
+        for name in ("dataset_name", "split", "cam_threshold_list", "iou_threshold_list", "multi_contour_eval"):
+            if getattr(self, name) != getattr(other, name):
+                raise InputError(f"evaluators of a different {name} cannot be merged")
+        if both := {image_id for image_id, _ in self.correct} & {image_id for image_id, _ in other.correct}:
+            raise InputError(f"evaluators cannot be merged that both have counted {sorted(both)[0]!r} ({len(both)} images)")
         for iou in self.iou_threshold_list:
             self.num_correct[iou] += other.num_correct[iou]
         self.cnt += other.cnt
@@ -210,8 +212,11 @@ class MaskEvaluator:
 
     def merge(self, other: "MaskEvaluator") -> None:
         """Add the histograms of an evaluator of other images."""
-        if self.cam_threshold_list != other.cam_threshold_list:
-            raise ValueError("evaluators with different thresholds cannot be merged")
+        for name in ("dataset_name", "split", "cam_threshold_list"):
+            if getattr(self, name) != getattr(other, name):
+                raise InputError(f"evaluators of a different {name} cannot be merged")
+        if [sums.settings for sums in self.resampled] != [sums.settings for sums in other.resampled]:
+            raise InputError("evaluators that resample differently cannot be merged")
         self.gt_true_score_hist += other.gt_true_score_hist
         self.gt_false_score_hist += other.gt_false_score_hist
         self.cnt += other.cnt

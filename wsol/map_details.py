@@ -10,7 +10,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from wsol.boxes import boxes_above, calculate_multiple_iou, map_ious
+from wsol.boxes import boxes_above, calculate_multiple_iou, map_ious, quantize
 
 
 @dataclass
@@ -57,7 +57,7 @@ def describe_map(
     analysis takes the largest contour's box, and the area of the true box that fits it best.
     """
     scores = np.asarray(score_map, dtype=np.float64)
-    quantized = (scores * 255).astype(np.uint8)
+    quantized = quantize(scores)
     top = int(quantized.max())
     boxes = boxes_above(quantized, int(threshold * top), multi_contour)
     ious = calculate_multiple_iou(boxes, true_boxes).max(axis=1)

@@ -2,14 +2,18 @@
 
 import multiprocessing
 import os
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from typing import Any, TypeVar
+
+from wsol.errors import InputError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
-CHUNK = 64  # items a process takes at a time
+CHUNK = 64  # items that a process takes at a time, at most
 THREADS = min(4, os.cpu_count() or 1)
 AHEAD = 256  # items that may wait for a thread
 
@@ -39,6 +43,7 @@ def map_beside(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
 
 def _start(job: Any) -> None:
     global _job
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
     _job = job
 
 
@@ -51,7 +56,8 @@ def map_chunks(job: Callable[[Sequence[Item]], list[Result]], items: Sequence[It
 
     `job` takes some of the items and returns one result each; with workers it is pickled once a process.
     """
-    chunks = [items[i : i + CHUNK] for i in range(0, len(items), CHUNK)]
+    size = min(CHUNK, max(1, len(items) // (4 * max(workers, 1))))  # a few chunks a process, so that all end together
+    chunks = [items[i : i + size] for i in range(0, len(items), size)]
     workers = min(workers, len(chunks))
     if workers <= 1:
         for chunk in chunks:
@@ -63,5 +69,9 @@ def map_chunks(job: Callable[[Sequence[Item]], list[Result]], items: Sequence[It
         try:
             for results in pool.map(_run, chunks):
                 yield from results
+        except BrokenProcessPool:
+            raise InputError(
+                f"--workers {workers}: a process was ended from outside; is there memory for so many?"
+            ) from None
         finally:
             pool.shutdown(cancel_futures=True)

@@ -6,6 +6,7 @@ In: score maps, or a folder of them. Out: files written whole; maps as NumPy arr
 import os
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,7 @@ from wsol.metadata import first_names
 FORMATS = {"npy": ".npy", "npz": ".npz", "png8": ".png", "png16": ".png"}
 EXTENSIONS = tuple(dict.fromkeys(FORMATS.values()))
 PNG_DTYPES = {"png8": np.uint8, "png16": np.uint16}
+PNG_MODES = {"L": "png8", "I;16": "png16"}  # Pillow's
 
 
 def check_score_map(score_map: np.ndarray, source: str) -> None:
@@ -63,11 +65,10 @@ def _load(path: Path) -> tuple[np.ndarray, str]:
                 raise ValueError(f"{len(archive.files)} arrays in it, expected one")
             return archive[archive.files[0]], "npz"
     with Image.open(path) as image:
-        levels = np.array(image)
-    if levels.ndim != 2 or levels.dtype not in PNG_DTYPES.values():
-        raise ValueError(f"pixels of {levels.dtype}, shape {levels.shape}; expected one channel of 8 or 16 bits")
-    kind = "png8" if levels.dtype == np.uint8 else "png16"
-    return levels / np.iinfo(levels.dtype).max, kind
+        if image.format != "PNG" or image.mode not in PNG_MODES:
+            raise ValueError(f"{image.format} of mode {image.mode}; expected PNG of one grey channel of 8 or 16 bits")
+        kind, levels = PNG_MODES[image.mode], np.array(image)
+    return levels / np.iinfo(PNG_DTYPES[kind]).max, kind
 
 
 def read_score_map(path: Path) -> tuple[np.ndarray, str]:
@@ -79,7 +80,8 @@ def read_score_map(path: Path) -> tuple[np.ndarray, str]:
     try:
         score_map, kind = _load(path)
     except Exception as error:  # a damaged file makes NumPy, zipfile and Pillow raise a dozen kinds
-        raise ScoreMapError(f"{path}: not a readable {path.suffix} score map ({error})") from None
+        reason = "damaged, or pickled objects" if "pickle" in str(error) else error  # no advice to load it all the same
+        raise ScoreMapError(f"{path}: not a readable {path.suffix} score map ({reason})") from None
     check_score_map(score_map, str(path))
     return score_map, kind
 
@@ -103,36 +105,50 @@ class ScoreMapFiles:
             )
 
 
-def find_score_maps(scoremap_root: str | os.PathLike, image_ids: Sequence[str]) -> ScoreMapFiles:
+def find_score_maps(
+    scoremap_root: str | os.PathLike, image_ids: Sequence[str], split_ids: Iterable[str] | None = None
+) -> ScoreMapFiles:
     """Return the files `<root>/<id><extension>`, or `<root>/<id without its extension><extension>`, of some ids.
 
+    `split_ids`: all ids of the split, where `image_ids` are only some.
+
     Raises:
-        ScoreMapError: maps of more than one kind of file, or one file that two ids could mean.
+        ScoreMapError: no such folder, maps of more than one kind of file, or one file that two ids could mean.
     """
     root = Path(scoremap_root)
-    names = set(_list_maps(root))
-    without_extension = Counter(os.path.splitext(image_id)[0] for image_id in image_ids)
+    if root.exists() and not root.is_dir():
+        raise ScoreMapError(f"{root}: a file; expected a folder of score maps")
+    names = _list_folders(root, image_ids)
+    without_extension = Counter(os.path.splitext(image_id)[0] for image_id in (split_ids or image_ids))
     paths: dict[str, Path] = {}
-    missing, found = [], set()
+    missing, kinds = [], Counter()
     for image_id in image_ids:
         stem = os.path.splitext(image_id)[0]
-        own = [name for extension in EXTENSIONS if (name := image_id + extension) in names]
-        if not own:
-            own = [name for extension in EXTENSIONS if (name := stem + extension) in names]
-            if own and without_extension[stem] > 1:
-                raise ScoreMapError(
-                    f"{root / own[0]}: {without_extension[stem]} image ids share this name; name it by full id"
-                )
-        if own:
+        full = [name for extension in EXTENSIONS if (name := image_id + extension) in names]
+        short = [name for extension in EXTENSIONS if (name := stem + extension) in names and name != image_id]
+        if not full and short and without_extension[stem] > 1:
+            raise ScoreMapError(
+                f"{root / short[0]}: {without_extension[stem]} image ids share this name; name it by full id"
+            )
+        if own := full + short:
             paths[image_id] = root / own[0]
-            found.update(own)
+            kinds.update({os.path.splitext(name)[1] for name in (own if without_extension[stem] == 1 else full)})
         else:
             missing.append(image_id)
-    kinds = Counter(os.path.splitext(name)[1] for name in found)
     if len(kinds) > 1:
         counts = ", ".join(f"{count} {extension}" for extension, count in sorted(kinds.items()))
         raise ScoreMapError(f"{root}: a mixture of {counts}; expected maps of one kind")
-    return ScoreMapFiles(root, paths, missing, sorted(names - found))
+    claimed = {name for i in image_ids for stem in (i, os.path.splitext(i)[0]) for name in map(stem.__add__, EXTENSIONS)}
+    return ScoreMapFiles(root, paths, missing, sorted(set(_list_maps(root)) - claimed))
+
+
+def _list_folders(root: Path, image_ids: Iterable[str]) -> set[str]:
+    """Return the names, relative to the root, of all that is in the folders of the ids; each is listed once, for speed."""
+    names: set[str] = set()
+    for folder in {image_id.rpartition("/")[0] for image_id in image_ids}:
+        with suppress(OSError):  # no such folder
+            names.update(f"{folder}/{name}" if folder else name for name in os.listdir(root / folder))
+    return names
 
 
 def _list_maps(root: Path) -> Iterable[str]:

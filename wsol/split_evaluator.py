@@ -28,6 +28,8 @@ class Scored(NamedTuple):
 class SplitEvaluator:
     """The evaluators that a split's metadata calls for, `boxes` and `masks` (None where it has none), as one.
 
+    `detections`: a detector's boxes are scored, so masks are left alone.
+
     `image_ids` are to be scored, `scored_ids` have been; `ranks`, where known, is each image's true class among the
     logits (0: top), from which the classification and Top-1 and Top-5 Loc come; `counts` are the caller's own, of images
     skipped and the like, for the results.
@@ -43,33 +45,43 @@ class SplitEvaluator:
         iou_threshold_list: Sequence[int],
         multi_contour_eval: bool,
         image_ids: Sequence[str] | None = None,
+        detections: bool = False,
     ):
         folder = Path(metadata_root) / dataset_name / split
         if not folder.is_dir():
             raise InputError(f"{folder}: no metadata of the split {split!r} of {dataset_name!r}")
         metadata = configure_metadata(folder)
-        self.image_ids = list(get_image_ids(metadata) if image_ids is None else image_ids)
+        self.split_ids = get_image_ids(metadata)
+        self.image_ids = self.split_ids if image_ids is None else list(image_ids)
         if not self.image_ids:
             raise InputError(f"{dataset_name} {split}: no image to evaluate")
+        if unknown := sorted(set(self.image_ids) - set(self.split_ids)):
+            raise InputError(
+                f"{metadata.image_ids}: lacks {len(unknown)} images that are to be scored:" + first_names(unknown)
+            )
+        thresholds = np.arange(
+            0, 1, 1 if detections else cam_curve_interval
+        )  # a detector's box has no threshold: one will do
         options = {
             "metadata": metadata,
             "dataset_name": dataset_name,
             "split": split,
-            "cam_threshold_list": np.arange(0, 1, cam_curve_interval).tolist(),
+            "cam_threshold_list": thresholds.tolist(),
             "iou_threshold_list": list(iou_threshold_list),
             "mask_root": Path(mask_root) / dataset_name,
             "multi_contour_eval": multi_contour_eval,
         }
         self.dataset_name, self.split = dataset_name, split
-        self.box_rule = "multi_contour" if multi_contour_eval else "largest_contour"
+        self.box_rule = DETECTIONS if detections else "multi_contour" if multi_contour_eval else "largest_contour"
         self.scored_ids: list[str] = []
         self.ranks: dict[str, int] = {}
         self.counts: dict[str, int] = {}
         self.resampling: tuple[int, int] | None = None
         self.boxes = BoxEvaluator(**options) if has_boxes(metadata) else None
-        self.masks = MaskEvaluator(**options) if has_masks(metadata) else None
+        self.masks = MaskEvaluator(**options) if has_masks(metadata) and not detections else None
         if not (self.boxes or self.masks):
-            raise MetadataError(f"{metadata.localization}: no box and no mask; expected one for every image of {split}")
+            truth = "box" if detections else "box and no mask"
+            raise MetadataError(f"{metadata.localization}: no {truth}; expected one for every image of {split}")
         self._check_truth(folder)
 
     def _check_truth(self, folder: Path) -> None:
@@ -90,7 +102,9 @@ class SplitEvaluator:
                 )
 
     @classmethod
-    def of(cls, config: Mapping, split: str, image_ids: Sequence[str] | None = None) -> "SplitEvaluator":
+    def of(
+        cls, config: Mapping, split: str, image_ids: Sequence[str] | None = None, detections: bool = False
+    ) -> "SplitEvaluator":
         """Return the evaluator of a split as a command's options say, of some of its images or of all."""
         names = (
             "metadata_root",
@@ -100,7 +114,7 @@ class SplitEvaluator:
             "iou_threshold_list",
             "multi_contour_eval",
         )
-        return cls(split=split, image_ids=image_ids, **{name: config[name] for name in names})
+        return cls(split=split, image_ids=image_ids, detections=detections, **{name: config[name] for name in names})
 
     def resample(self, kinds: Sequence[str], resamples: int, seed: int) -> None:
         """Keep from here on what bootstrap intervals (and a paired test: kind `swap`) need; 0 resamples: nothing."""
@@ -138,20 +152,6 @@ class SplitEvaluator:
         self.scored_ids.extend(other.scored_ids)
         self.ranks.update(other.ranks)
 
-    def threshold_index(self, threshold: float) -> int:
-        """Return the position of a score-map threshold that was chosen elsewhere, on the same grid.
-
-        Raises:
-            InputError: it is none of this evaluator's thresholds.
-        """
-        distance = np.abs(np.array((self.boxes or self.masks).cam_threshold_list) - threshold)
-        if not len(distance) or distance.min() > 1e-9:
-            raise InputError(
-                f"score-map threshold {threshold}: is none of those of --cam_curve_interval; expected val and "
-                f"{self.split} to be scored with the same interval"
-            )
-        return int(distance.argmin())
-
     def results(self, val_thresholds: Mapping[str, float] | None = None) -> dict:
         """Return the metrics in percent, the best score-map thresholds, and the counts they come from.
 
@@ -181,7 +181,7 @@ class SplitEvaluator:
             results |= figures
             counts |= top_counts
         if val_thresholds and self.boxes:
-            results |= self._at_thresholds(val_thresholds)
+            results |= self._at_thresholds(self.positions(val_thresholds))
         return {**results, "counts": counts | self.counts}
 
     def _mean(self, accuracies: Mapping[str, float]) -> float | None:
@@ -191,7 +191,9 @@ class SplitEvaluator:
     def _top_k(self) -> tuple[dict, dict]:
         """Return (figures, counts) of top-k classification, and of localization with the right class among k."""
         rank = np.array([self.ranks[image_id] for image_id in self.scored_ids])
-        localized = self.localized()
+        localized = None
+        if self.boxes and LOC_IOU in self.boxes.iou_threshold_list:
+            localized = self._localized(self.boxes.best_index(LOC_IOU))
         figures: dict = {}
         counts: dict = {}
         for k in TOP:
@@ -201,37 +203,48 @@ class SplitEvaluator:
                 figures[name] = None if counts[name] is None else 100 * counts[name] / len(rank)
         return figures, counts
 
-    def localized(self) -> np.ndarray | None:
-        """Return bool (images,), in the order scored: right at IoU 50 and its best score-map threshold."""
-        if self.boxes is None or LOC_IOU not in self.boxes.iou_threshold_list:
-            return None
-        right = self.boxes.correct_at(LOC_IOU, self.boxes.best_index(LOC_IOU))
+    def _localized(self, position: int) -> np.ndarray:
+        """Return bool (images,), in the order scored: right at IoU 50 and a score-map threshold's position."""
+        right = self.boxes.correct_at(LOC_IOU, position)
         return np.array([right[image_id] for image_id in self.scored_ids])
 
     def positions(self, thresholds: Mapping[str, float]) -> dict[int, int]:
-        """Return IoU threshold to the position of the score-map threshold chosen for it elsewhere.
+        """Return IoU threshold to the position of the score-map threshold that was chosen for it elsewhere.
 
         Raises:
-            InputError: none was chosen for one of the IoU thresholds.
+            InputError: none was chosen for one of the IoU thresholds, or none of this evaluator's.
         """
-        missing = [iou for iou in self.boxes.iou_threshold_list if f"{iou:g}" not in thresholds]
-        if missing:
-            raise InputError(
-                f"--iou_threshold_list {missing[0]}: val chose score-map thresholds for IoU {', '.join(thresholds)} only"
-            )
-        return {iou: self.threshold_index(thresholds[f"{iou:g}"]) for iou in self.boxes.iou_threshold_list}
+        own = np.array(self.boxes.cam_threshold_list)
+        found = {}
+        for iou in self.boxes.iou_threshold_list:
+            if f"{iou:g}" not in thresholds:
+                known = ", ".join(thresholds)
+                raise InputError(f"--iou_threshold_list {iou:g}: val chose score-map thresholds for IoU {known} only")
+            threshold = thresholds[f"{iou:g}"]
+            if not np.isclose(own, threshold, rtol=0, atol=1e-9).any():
+                step = own[1] if len(own) > 1 else 1
+                raise InputError(
+                    f"val's score-map threshold {threshold} for IoU {iou:g} is none of those of --cam_curve_interval "
+                    f"{step:g}; expected the interval with which val was scored"
+                )
+            found[iou] = int(np.abs(own - threshold).argmin())
+        return found
 
-    def _at_thresholds(self, thresholds: Mapping[str, float]) -> dict:
-        """Return box accuracies at score-map thresholds chosen elsewhere, one per IoU threshold."""
-        accuracies = {
-            f"{iou:g}": 100.0 * int(self.boxes.num_correct[iou][position]) / self.boxes.cnt
-            for iou, position in self.positions(thresholds).items()
-        }
-        return {
+    def _at_thresholds(self, positions: Mapping[int, int]) -> dict:
+        """Return localization at the positions of score-map thresholds chosen elsewhere, one per IoU threshold."""
+        boxes = self.boxes
+        accuracies = {f"{iou:g}": 100.0 * int(boxes.num_correct[iou][p]) / boxes.cnt for iou, p in positions.items()}
+        figures = {
             "MaxBoxAccV2_at_val_threshold": self._mean(accuracies),
             "MaxBoxAcc_at_val_threshold": accuracies,
-            "val_threshold": {name: thresholds[name] for name in accuracies},
+            "val_threshold": {f"{iou:g}": boxes.cam_threshold_list[p] for iou, p in positions.items()},
         }
+        if LOC_IOU in positions and self.ranks:
+            rank = np.array([self.ranks[image_id] for image_id in self.scored_ids])
+            localized = self._localized(positions[LOC_IOU])
+            for k in TOP:
+                figures[f"top{k}_loc_at_val_threshold"] = 100 * int(((rank < k) & localized).sum()) / len(rank)
+        return figures
 
 
 def headline(results: Mapping, multi_iou_eval: bool) -> float:

@@ -4,6 +4,7 @@ import csv
 import io
 import os
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,14 +17,10 @@ from wsol.split_evaluator import SplitEvaluator
 TABLE_EXTENSIONS = (".csv", ".parquet")
 
 
-def check_table_path(name: str, path: str | os.PathLike | None) -> None:
-    """Refuse a file that `write_table` could not write, before there is anything to write."""
-    if path is None:
-        return
+def check_table_path(name: str, path: str | os.PathLike) -> None:
+    """Refuse a file name that says neither kind of table."""
     if Path(path).suffix not in TABLE_EXTENSIONS:
         raise InputError(f"--{name} {path}: expected a file name that ends in {' or '.join(TABLE_EXTENSIONS)}")
-    if os.path.isdir(path):
-        raise InputError(f"--{name} {path}: a folder; expected a file")
 
 
 def write_table(path: str | os.PathLike, rows: Sequence[Mapping[str, object]]) -> None:
@@ -32,8 +29,12 @@ def write_table(path: str | os.PathLike, rows: Sequence[Mapping[str, object]]) -
         import pyarrow
         import pyarrow.parquet
 
+        columns = {name: pyarrow.array([row[name] for row in rows]) for name in rows[0]}
+        for name, column in columns.items():
+            if pyarrow.types.is_null(column.type):  # a column without any number is still one of numbers
+                columns[name] = column.cast(pyarrow.float64())
         with whole_file(path) as temporary:
-            pyarrow.parquet.write_table(pyarrow.Table.from_pylist([dict(row) for row in rows]), str(temporary))
+            pyarrow.parquet.write_table(pyarrow.table(columns), str(temporary))
         return
     buffer = io.StringIO()
     writer = csv.DictWriter(buffer, rows[0], lineterminator="\n")
@@ -84,7 +85,30 @@ def curve_rows(evaluator: SplitEvaluator) -> list[dict]:
     return rows
 
 
-def class_rows(evaluator: SplitEvaluator, dataset_folder: Path, thresholds: Mapping[str, float]) -> list[dict]:
+@dataclass
+class LevelClasses:
+    """One label level of a split: image id to label, and label to name (empty where classes have none)."""
+
+    level: str
+    labels: dict[str, int]
+    names: dict[int, str]
+
+
+def read_classes(dataset_folder: Path, split: str) -> list[LevelClasses]:
+    """Return a split's classes at every label level, finest first.
+
+    Raises:
+        MetadataError: no level has labels, or a file breaks the format.
+    """
+    tables = labels_by_level(dataset_folder, split)
+    if not tables:
+        raise MetadataError(f"{dataset_folder / split}/class_labels.txt: no labels; expected those of the split's images")
+    return [LevelClasses(level, labels, read_class_names(dataset_folder, level)) for level, labels in tables.items()]
+
+
+def class_rows(
+    evaluator: SplitEvaluator, levels: Sequence[LevelClasses], thresholds: Mapping[str, float] | None
+) -> list[dict]:
     """Return one row a class of every label level, finest level first: its images and its accuracy in percent.
 
     Accuracy is at the split's own score-map threshold of every IoU threshold, one for all classes, and, where `thresholds`
@@ -100,22 +124,21 @@ def class_rows(evaluator: SplitEvaluator, dataset_folder: Path, thresholds: Mapp
         for suffix, positions in places.items()
         for name, iou in zip(ious, boxes.iou_threshold_list, strict=True)
     }
-    rows = []
-    for level, labels in labels_by_level(dataset_folder, evaluator.split).items():
-        names = read_class_names(dataset_folder, level)
+    rows: list[dict] = []
+    for one in levels:
         members: dict[int, list[str]] = {}
         for image_id in evaluator.scored_ids:
-            if image_id in labels:
-                members.setdefault(labels[image_id], []).append(image_id)
+            if image_id in one.labels:
+                members.setdefault(one.labels[image_id], []).append(image_id)
         level_rows = []
         for label in sorted(members):
-            row: dict = {"level": level, "class": names.get(label, str(label)), "images": len(members[label])}
+            row: dict = {"level": one.level, "class": one.names.get(label, str(label)), "images": len(members[label])}
             row |= {name: 100 * sum(table[i] for i in members[label]) / row["images"] for name, table in right.items()}
             for suffix in places:
                 row[f"mean{suffix}"] = float(np.mean([row[f"MaxBoxAcc{iou}{suffix}"] for iou in ious]))
             level_rows.append(row)
         if level_rows:
-            mean: dict = {"level": level, "class": "(mean)", "images": sum(row["images"] for row in level_rows)}
+            mean: dict = {"level": one.level, "class": "(mean)", "images": sum(row["images"] for row in level_rows)}
             mean |= {name: float(np.mean([row[name] for row in level_rows])) for name in list(level_rows[0])[3:]}
             rows += [*level_rows, mean]
     return rows
