@@ -24,6 +24,9 @@ MIN_INTERVAL = 1e-5  # a map has 256 levels; the original's finest is 0.001
 MAX_RESAMPLES = 10_000  # each holds sums over all score-map and IoU thresholds: 24 kB at 1,000 and 3
 MAX_CENTER_SIZE = 10_000
 AMP = ("off", "bf16", "fp16")
+CAM_AGG = "CAM-Agg: map at this level, coarser than that trained at, with the mean map of all classes of an ancestor"
+OWN_MAPS = "method"
+EXTRACTORS = (OWN_MAPS, "gradcam", "gradcam++", "xgradcam", "layercam", "scorecam")
 SAVE_SCOREMAPS = ("none", "val", "test", "both")
 
 # Toy is small: a network and images to match, so that `python main.py` alone takes about a minute on two cores.
@@ -148,6 +151,12 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     model.add("large_feature_map", False, "one stride less, for a map twice as fine (28 instead of 14 for ResNet at 224)")
     model.add("pretrained", True, "start from ImageNet weights (downloaded, or --pretrained_path), not random ones")
     model.add("pretrained_path", None, "file of weights to start from (.pth, .pt, .tar, .safetensors)", metavar="FILE")
+    model.add("keep_classifier", False, "start from the weights' own classifier too, where the classes are ImageNet's 1000")
+    model.add("wsolevaluation_checkpoint", None, "start from this checkpoint of wsolevaluation", metavar="FILE")
+    methods = _Group(parser, "methods", "what --wsol_method takes into account; the others' options are of no effect")
+    for method in registry.methods().values():
+        for option in method.options:
+            methods.add(option.name, option.default, option.help, type=type(option.default))
 
     training = _Group(parser, "training", "SGD with Nesterov momentum")
     training.add("epochs", 40, "passes over the training images; 0 only evaluates", type=int)
@@ -159,6 +168,7 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     training.add("weight_decay", 1e-4, "L2 penalty on all weights", type=float)
 
     metric = _Group(parser, "evaluation")
+    metric.add("cam_agg_level", None, CAM_AGG, metavar="LEVEL")
     metric.add("box_v2_metric", True, "MaxBoxAccV2: sets both multi_ flags to its own value")
     _add_metric_options(metric, 0.001, True)
     metric.add(
@@ -223,6 +233,9 @@ def inference_parser(description: str) -> argparse.ArgumentParser:
     _add_scoremap_format(group)
     for name in ("dataset_name", "data_root", "metadata_root"):
         group.add(name, None, "as in training where not given")
+    group.add("image_list", None, "map only these images of the split (a file of ids, one a line)", metavar="FILE")
+    group.add("cam_agg_level", None, CAM_AGG, metavar="LEVEL")
+    group.add("extractor", OWN_MAPS, "how maps are made: the method's own way, or one of torchcam's", choices=EXTRACTORS)
     group.add("batch_size", None, "images at a time; as in training where not given", type=int)
     _add_machine_options(_Group(parser, "machine"))
     return parser
@@ -341,6 +354,14 @@ def check_machine_options(config: Mapping) -> None:
     _require(batch_size is None or batch_size >= 1, "batch_size", batch_size, "1 or more")
 
 
+def check_inference_options(options: Mapping) -> None:
+    """Refuse what inference.py cannot do."""
+    check_machine_options(options)
+    if options["cam_agg_level"]:
+        own = f"{OWN_MAPS} with --cam_agg_level"
+        _require(options["extractor"] == OWN_MAPS, "extractor", options["extractor"], own)
+
+
 def check_config(config: Munch) -> None:
     """Refuse values out of range, impossible combinations and missing files, before any work starts."""
     check_metric_options(config)
@@ -368,6 +389,11 @@ def check_config(config: Munch) -> None:
         repr(config.experiment_name),
         f"a name or relative path inside {LOG_ROOT}/",
     )
+    for method in registry.methods().values():
+        method.check_options(config)
+    if config.wsolevaluation_checkpoint:
+        path = config.wsolevaluation_checkpoint
+        _require(os.path.isfile(path), "wsolevaluation_checkpoint", path, "a file")
     known = config.architecture in registry.ARCHITECTURES or config.architecture.startswith(registry.TIMM_PREFIX)
     _require(known, "architecture", config.architecture, f"{', '.join(registry.ARCHITECTURES)} or timm:NAME")
 

@@ -16,12 +16,13 @@ import torch
 from munch import Munch
 from torch import nn
 
-from config import check_machine_options, inference_parser, parse_options
+from config import OWN_MAPS, check_inference_options, inference_parser, parse_options
 from data_loaders import Batch, LabeledImages, load_level, make_loader, require_images
-from wsol import build_model
+from wsol import build_from_config
+from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint
 from wsol.errors import InputError, command
-from wsol.metadata import first_names
+from wsol.metadata import first_names, read_id_list
 from wsol.parallel import map_beside
 from wsol.progress import progress
 from wsol.score_maps import holds_score_maps, save_score_map
@@ -113,7 +114,7 @@ def predict(
 def main() -> None:
     """Map one split with a checkpoint."""
     options = parse_options(inference_parser(__doc__))
-    check_machine_options(options)
+    check_inference_options(options)
     device = resolve_device(options.device, options.amp)
     checkpoint = read_checkpoint(options.checkpoint)
     given = {name: options[name] for name in ("dataset_name", "data_root", "metadata_root", "batch_size")}
@@ -131,16 +132,33 @@ def main() -> None:
             f"{data.level!r}:" + first_names(unknown)
         )
     split = data.splits[options.split]
+    if options.image_list:
+        wanted = set(read_id_list(options.image_list))
+        if unknown := sorted(wanted - set(split.image_ids)):
+            raise InputError(f"{options.image_list}: not in the {options.split} split:" + first_names(unknown))
+        kept = [image_id in wanted for image_id in split.image_ids]
+        split.image_ids = [image_id for image_id, keep in zip(split.image_ids, kept, strict=True) if keep]
+        split.labels = split.labels[kept]
     split.labels = np.array([trained.index(one) for one in classes])[split.labels]
+    ancestors = None
+    if options.cam_agg_level:
+        levels = (checkpoint["label_level"], options.cam_agg_level)
+        ancestors = ancestors_at(config.metadata_root, config.dataset_name, *levels, checkpoint["file_labels"])
+        keep_with_ancestor(split, ancestors)
     image_root = Path(config.data_root) / config.dataset_name
     if options.on_bad_image == "stop":
         require_images(image_root, split.image_ids, options.split, config.dataset_name)
-    model = build_model(config.architecture, config.wsol_method, len(trained), large_feature_map=config.large_feature_map)
+    model = build_from_config(config, len(trained))
     model.load_state_dict(checkpoint["state_dict"])
-    model.to(device, memory_format=torch.channels_last)
+    mapper = model if ancestors is None else aggregate(model, ancestors)
+    if options.extractor != OWN_MAPS:
+        from wsol.extractors import ExtractedMaps  # imports a library that nothing else needs
+
+        mapper = ExtractedMaps(model, options.extractor)
+    mapper.to(device, memory_format=torch.channels_last)
     loader = make_loader(LabeledImages(image_root, split, config.crop_size), config.batch_size, options.workers, device)
     bad_images: list[str] = []
-    maps = predict(model, loader, device, options.amp, bad_images)
+    maps = predict(mapper, loader, device, options.amp, bad_images)
 
     def save(prediction: Prediction) -> None:
         save_score_map(scoremap_root, prediction.image_id, prediction.score_map(), options.scoremap_format)

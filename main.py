@@ -29,12 +29,14 @@ from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, r
 from dataset import toy
 from evaluation import format_results, rescoring_command
 from inference import Prediction, autocast, predict, resolve_device, to_device
-from wsol import build_model
+from wsol import build_from_config, wsolevaluation
+from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.confidence import Resampled, intervals
 from wsol.errors import InputError, command
 from wsol.files import temporary_sibling, write_json, write_text
 from wsol.levels import LevelData
+from wsol.method import draws_of_epoch
 from wsol.parallel import map_beside
 from wsol.progress import progress
 from wsol.score_maps import save_score_map
@@ -53,6 +55,7 @@ class Experiment:
     device: torch.device
     data: LevelData
     model: nn.Module
+    mapper: nn.Module  # what makes the maps: the model, or the model with its maps aggregated
     optimizer: torch.optim.Optimizer
     loaders: dict[str, torch.utils.data.DataLoader]
     shuffle: EpochShuffle
@@ -132,6 +135,14 @@ def build(config: Munch) -> Experiment:
         raise InputError(
             f"--label_level {data.level}: {config.dataset_name} has one class at this level; expected two or more"
         )
+    ancestors = None
+    if config.cam_agg_level:
+        ancestors = ancestors_at(
+            config.metadata_root, config.dataset_name, data.level, config.cam_agg_level, data.file_labels
+        )
+        for name, split in data.splits.items():
+            if name != "train" and (left_out := keep_with_ancestor(split, ancestors)):
+                data.notes.append(f"{name}: {left_out} images have no class at level {config.cam_agg_level!r}, left out")
     image_root = Path(config.data_root) / config.dataset_name
     datasets = {name: LabeledImages(image_root, split, config.crop_size) for name, split in data.splits.items()}
     datasets["train"].resize_size = config.resize_size
@@ -142,16 +153,18 @@ def build(config: Munch) -> Experiment:
             SplitEvaluator.of(config, name, split.image_ids)  # refuses a split without its truth before anything is trained
 
     torch.manual_seed(config.seed)
-    model = build_model(
-        config.architecture,
-        config.wsol_method,
+    model = build_from_config(
+        config,
         len(data.class_names),
-        large_feature_map=config.large_feature_map,
         pretrained=config.pretrained,
         pretrained_path=config.pretrained_path,
+        keep_classifier=config.keep_classifier,
     )
+    if config.wsolevaluation_checkpoint:
+        wsolevaluation.read(model, config.wsolevaluation_checkpoint)
     check_network(model, config, len(data.splits["train"].image_ids))
     model.to(device, memory_format=torch.channels_last)
+    mapper = model if ancestors is None else aggregate(model, ancestors).to(device)
     optimizer = torch.optim.SGD(
         model.parameter_groups(config.lr, config.lr_classifier_ratio),
         momentum=config.momentum,
@@ -165,7 +178,7 @@ def build(config: Munch) -> Experiment:
         for name, dataset in datasets.items()
     }
     make_folder(folder, config)
-    return Experiment(config, folder, device, data, model, optimizer, loaders, shuffle)
+    return Experiment(config, folder, device, data, model, mapper, optimizer, loaders, shuffle)
 
 
 def check_network(model: nn.Module, config: Mapping, num_train: int) -> None:
@@ -210,6 +223,7 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
         for group in run.optimizer.param_groups:
             group["lr"] *= 0.1
     run.model.train()
+    run.model.generator = draws_of_epoch(run.config.seed, epoch, run.device)
     totals = torch.zeros(2, dtype=torch.float64, device=run.device)  # summed on the device: no step waits for it
     count = 0
     for batch in progress(run.loaders["train"], f"epoch {epoch}"):
@@ -218,8 +232,7 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
             continue
         images, labels = to_device(batch, run.device)
         with autocast(run.device, run.config.amp):
-            outputs = run.model(images, labels)
-            loss = run.model.loss(outputs, labels)
+            outputs, loss = run.model.training_step(images, labels)
         run.optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.step(run.optimizer)
@@ -251,7 +264,7 @@ def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, Spl
         return evaluator.score(score_map, prediction.image_id)
 
     bad: list[str] = []
-    predictions = predict(run.model, run.loaders[split], run.device, run.config.amp, bad)
+    predictions = predict(run.mapper, run.loaders[split], run.device, run.config.amp, bad)
     for prediction, scored in progress(map_beside(score, predictions), split, len(evaluator.image_ids)):
         handle_bad_images(run, bad)
         evaluator.add(scored)
@@ -323,6 +336,7 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
     results = {
         "dataset_name": run.config.dataset_name,
         "label_level": run.data.level,
+        "cam_agg_level": run.config.cam_agg_level,
         "num_classes": len(run.data.class_names),
         "checkpoint": {"type": kind, "epoch": checkpoint["epoch"]},
     }

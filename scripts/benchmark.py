@@ -1,6 +1,7 @@
 """Ratios of this project's fast paths against their plain versions, in one process:
 
     python scripts/benchmark.py evaluation
+    python scripts/benchmark.py methods
 
 Prints a Markdown table of medians over maps; docs/benchmarks.md has one. Times are of one core.
 """
@@ -19,6 +20,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cv2
 import numpy as np
 
+from scripts.benchmark_methods import methods
 from wsol.boxes import Candidates, best_ious, boxes_above, map_ious
 from wsol.histogram import count_scores
 from wsol.score_maps import check_score_map
@@ -111,11 +113,15 @@ def evaluation(num_maps: int) -> None:
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", choices=["evaluation"])
-    parser.add_argument("--maps", type=int, default=30, help="of each kind, each timed once; default: 30")
+    parser.add_argument("what", choices=["evaluation", "methods"])
+    parser.add_argument("--maps", type=int, default=30, help="evaluation: maps of each kind, each timed once; default: 30")
+    parser.add_argument("--repeats", type=int, default=15, help="methods: default 15")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    evaluation(options.maps)
+    if options.what == "evaluation":
+        evaluation(options.maps)
+    else:
+        methods(options.repeats)
 
 
 if __name__ == "__main__":

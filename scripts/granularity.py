@@ -20,12 +20,11 @@ from munch import Munch
 
 from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
-from wsol.boxes import candidate_boxes, resize_bbox
+from scripts.examples import draw_examples, spread
 from wsol.errors import InputError, command
 from wsol.files import whole_file, write_text
 from wsol.levels import LevelData, load_level
 from wsol.metadata import read_id_list
-from wsol.score_maps import find_score_maps, read_score_map
 from wsol.scoring import Center
 from wsol.split_evaluator import SplitEvaluator
 from wsol.tables import write_table
@@ -154,54 +153,6 @@ def plot(rows: list[dict], title: str, path: Path) -> None:
         figure.savefig(temporary, format="png", dpi=130)
 
 
-def examples(
-    config: Munch, split: str, folder: Path, results: dict[str, dict], ids: dict[str, list[str]], path: Path
-) -> None:
-    """Draw a few images against levels: each level's score map, the true boxes and the predicted one.
-
-    The predicted box is the largest contour's at the score-map threshold that val chose for IoU 50 (the first IoU
-    threshold where 50 is not among them).
-    """
-    from matplotlib.figure import Figure
-    from matplotlib.patches import Rectangle
-
-    from data_loaders import load_image
-
-    levels = list(ids)
-    shared = set.intersection(*map(set, ids.values()))
-    candidates = [image_id for image_id in ids[levels[0]] if image_id in shared]
-    chosen = candidates[:: max(1, len(candidates) // EXAMPLES)][:EXAMPLES]
-    evaluator = SplitEvaluator.of(config, split, chosen)
-    maps = {level: find_score_maps(folder / level / "scoremaps", chosen) for level in levels}
-    side = config.crop_size
-    figure = Figure(figsize=(2 * (len(levels) + 1), 2 * len(chosen) + 0.6), layout="constrained")
-    grid = figure.subplots(len(chosen), len(levels) + 1, squeeze=False)
-    for line, image_id in zip(grid, chosen, strict=True):
-        image = load_image(Path(config.data_root) / config.dataset_name / image_id).resize((side, side))
-        true_boxes = []
-        if evaluator.boxes:
-            size = evaluator.boxes.image_sizes[image_id]
-            true_boxes = [resize_bbox(b, size, (side, side)) for b in evaluator.boxes.original_bboxes[image_id]]
-        for axes, level in zip(line, [None, *levels], strict=True):
-            axes.imshow(image)
-            axes.set(xticks=[], yticks=[])
-            boxes = [(box, "lime") for box in true_boxes]
-            if level:
-                score_map, _ = read_score_map(maps[level].paths[image_id])
-                axes.imshow(score_map, cmap="jet", alpha=0.5, vmin=0, vmax=1)
-                thresholds = results[level]["val"].get("best_threshold")
-                if thresholds:
-                    threshold = thresholds.get("50", next(iter(thresholds.values())))
-                    boxes.append((candidate_boxes(score_map, [threshold], False).boxes[0], "red"))
-            for (x0, y0, x1, y1), color in boxes:
-                axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=1.5))
-    for axes, name in zip(grid[0], ["image", *levels], strict=True):
-        axes.set_title(name, fontsize="small")
-    figure.suptitle(f"{config.dataset_name} {split}: true boxes green, predicted red", fontsize="medium")
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=110)
-
-
 def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     """Print and write the table, the plot and the page of examples."""
     missing = [level for level in levels if not (folder / level / "results.json").is_file()]
@@ -219,7 +170,10 @@ def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     plot(rows, title, folder / "granularity.png")
     written = ["granularity.md", "granularity.csv", "granularity.png"]
     if config.save_scoremaps in (split, "both"):
-        examples(config, split, folder, results, ids, folder / "examples.png")
+        shared = set.intersection(*map(set, ids.values()))
+        common = [image_id for image_id in next(iter(ids.values())) if image_id in shared]
+        runs = {level: folder / level for level in levels}
+        draw_examples(config, split, spread(common, EXAMPLES), runs, folder / "examples.png")
         written.append("examples.png")
     print(f"written to {folder}: {', '.join(written)}")
 

@@ -1,7 +1,9 @@
+import json
+
 import pytest
 
 from config import boolean, get_config, write_config
-from conftest import run
+from conftest import CHECKOUT, run
 from wsol.errors import InputError
 
 OPENIMAGES = (
@@ -68,6 +70,19 @@ def test_defaults_are_those_of_wsolevaluation():
         "large_feature_map": False,
         "wsol_method": "cam",
         "amp": "off",
+        "has_grid_size": 4,
+        "has_drop_rate": 0.5,
+        "acol_threshold": 0.7,
+        "spg_threshold_1h": 0.7,
+        "spg_threshold_1l": 0.01,
+        "spg_threshold_2h": 0.5,
+        "spg_threshold_2l": 0.05,
+        "spg_threshold_3h": 0.7,
+        "spg_threshold_3l": 0.1,
+        "adl_drop_rate": 0.75,
+        "adl_threshold": 0.9,
+        "cutmix_beta": 1.0,
+        "cutmix_prob": 1.0,
     }
     assert {name: config[name] for name in expected} == expected
 
@@ -141,7 +156,7 @@ def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
         ("--pretrained_path x --pretrained F", "--pretrained False: expected TRUE with --pretrained_path"),
         ("--experiment_name ../x", "--experiment_name '../x': expected a name or relative path inside train_log/"),
         ("--experiment_name .", "--experiment_name '.': expected a name"),
-        ("--architecture vgg99", "--architecture vgg99: expected resnet18, resnet50 or timm:NAME"),
+        ("--architecture vgg99", "--architecture vgg99: expected resnet18, resnet50, vgg16, inception_v3 or timm:NAME"),
         ("--config nowhere.yaml", "nowhere.yaml: not a readable YAML file"),
     ],
 )
@@ -155,3 +170,46 @@ def test_impossible_options_are_refused(options, message):
 def test_help_is_shown(script, tmp_path):
     output = run(script, "--help", cwd=tmp_path)
     assert "options:" in output
+
+
+PRESETS = sorted((CHECKOUT / "scripts" / "presets").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
+def test_a_preset_is_understood(path):
+    config, _ = get_config(["--config", str(path), "--label_level", "family", "--lr", "0.001"])
+    assert (config.lr, config.label_level, config.batch_size) == (0.001, "family", 32)
+    dataset, method = path.stem.split("_")[0], path.stem.split("_")[-1]
+    assert config.dataset_name.lower() == dataset and config.wsol_method == method
+
+
+def test_the_presets_have_the_published_settings(shared):
+    facts = json.loads((shared / "facts.json").read_text())
+    folder = CHECKOUT / "scripts" / "presets"
+    for method in ("CAM", "HaS", "ACoL", "SPG", "ADL", "CutMix"):
+        config, _ = get_config(["--config", str(folder / f"inatloc500_{method.lower()}.yaml")])
+        published = facts["glol_tableA4_hyperparameters"].get(method, {})
+        assert {name: config[name] for name in published} == published
+        assert (config.epochs, config.lr_decay_frequency, config.large_feature_map) == (2, 2, True)
+    published = facts["published_commands"]["OpenImages vgg16 CAM"]
+    config, _ = get_config(["--config", str(folder / "openimages_vgg16_cam.yaml")])
+    assert {name: config[name] for name in published} == published
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ("--has_drop_rate 2", "--has_drop_rate 2.0: expected 0 to 1"),
+        ("--has_grid_size -4", "--has_grid_size -4: expected 0 or more"),
+        ("--spg_threshold_2l 0.6", "--spg_threshold_2l 0.6: expected at most --spg_threshold_2h 0.5"),
+        ("--cutmix_prob nan", "--cutmix_prob nan: expected 0 to 1"),
+        ("--cutmix_beta -1", "--cutmix_beta -1.0: expected 0 to"),
+        ("--adl_threshold 1.1", "--adl_threshold 1.1: expected 0 to 1"),
+        ("--acol_threshold -0.1", "--acol_threshold -0.1: expected 0 to 1"),
+        ("--wsolevaluation_checkpoint nowhere", "--wsolevaluation_checkpoint nowhere: expected a file"),
+    ],
+)
+def test_impossible_method_options_are_refused(options, message):
+    with pytest.raises(InputError) as caught:
+        get_config(options.split())
+    assert message in str(caught.value)

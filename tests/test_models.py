@@ -1,7 +1,3 @@
-import importlib.util
-import json
-
-import numpy as np
 import pytest
 import torch
 
@@ -24,6 +20,11 @@ LABELS = torch.tensor([1, 4])
         ("timm:resnet26d", True, 4),  # the stride is on two parallel paths, one a pool
         ("timm:vgg11", True, 4),  # the stride is a pool
         ("timm:efficientvit_b0", False, 2),  # cannot be without a pool
+        ("vgg16", False, 4),
+        ("vgg16", True, 8),
+        ("inception_v3", False, 4),
+        ("inception_v3", True, 8),
+        ("timm:vit_tiny_patch16_224", False, 4),  # tokens with a prefix
     ],
 )
 def test_map_sizes_and_interface(architecture, large, side):
@@ -49,54 +50,114 @@ def test_a_map_is_the_class_weights_times_the_features_averaged_over_channels():
     torch.testing.assert_close(logits, outputs["logits"].gather(1, LABELS[:, None])[:, 0].double(), rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize(("case", "large"), [("resnet50_cam_14", False), ("resnet50_cam_28", True)])
-def test_resnet50_cam_agrees_with_the_original(shared, case, large):
-    spec = importlib.util.spec_from_file_location("fill", shared / "golden/model/fill.py")
-    fill = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(fill)
-    golden = json.loads((shared / "golden/model/expected.json").read_text())
-    seed, figures = golden["seed"], golden["cases"][case]
-    model = build_model("resnet50", "cam", golden["num_classes"], large_feature_map=large)
-    state = {}
-    for key, shape in figures["keys"].items():
-        name = key.replace("fc.", "classifier.") if key.startswith("fc.") else f"backbone.{key}"
-        state[name] = torch.from_numpy(np.asarray(fill.fill(key, tuple(shape), seed)))
-    model.load_state_dict(state)
-    images = torch.from_numpy(fill.images(seed, golden["image_size"]))
-    labels = torch.tensor(golden["labels"])
-    with np.load(shared / "golden/model/expected.npz") as expected, torch.no_grad():
-        outputs = model.eval()(images, labels)
-        for got, name in ((outputs["logits"], "logits"), (model.raw_maps(outputs, labels), "cam")):
-            wanted = expected[f"{case}/{name}"]
-            assert np.abs(got.numpy() - wanted).max() < 1e-4 * np.abs(wanted).max()
-    assert model.loss(outputs, labels).item() == pytest.approx(figures["loss"], rel=1e-3)
-    loss = model.train().loss(model(images, labels), labels)
-    loss.backward()
-    norm = torch.stack([p.grad.norm() for p in model.parameters()]).norm()
-    assert loss.item() == pytest.approx(figures["train_loss"], rel=1e-3)
-    assert norm.item() == pytest.approx(figures["train_grad_norm"], rel=1e-3)
-
-
-def test_optimiser_groups():
-    model = build_model("resnet50", "cam", 3)
+def fast_names(architecture, method, **options):
+    """Return the names of the parameters at ten times the rate; the groups are checked to be all parameters."""
+    model = build_model(architecture, method, 3, **options)
     slow, fast = model.parameter_groups(0.01, 10)
     assert (slow["lr"], fast["lr"]) == (0.01, 0.1)
-    fast_ids = {id(p) for p in fast["params"]}
-    named = {name for name, p in model.named_parameters() if id(p) in fast_ids}
-    assert {name.split(".")[1] for name in named if name.startswith("backbone")} == {"layer4"}
-    assert {"classifier.weight", "classifier.bias"} <= named
     assert len(slow["params"]) + len(fast["params"]) == len(list(model.parameters()))
-    _, fast = build_model("timm:tf_efficientnet_lite0", "cam", 3).parameter_groups(0.01, 10)
-    assert [tuple(p.shape) for p in fast["params"]] == [(3, 1280), (3,)]
+    ids = {id(parameter) for parameter in fast["params"]}
+    return {name for name, parameter in model.named_parameters() if id(parameter) in ids}, model
+
+
+@pytest.mark.parametrize("method", ["cam", "adl", "acol", "spg"])
+def test_of_resnet50_layer4_and_a_linear_classifier_learn_fast(method):
+    fast, _ = fast_names("resnet50", method)
+    assert {name for name in fast if not name.startswith("backbone.layer4.")} == (
+        {"classifier.weight", "classifier.bias"} if method in ("cam", "adl") else set()
+    )
+    assert len(fast) > 20
+
+
+@pytest.mark.parametrize("method", ["cam", "adl", "acol", "spg"])
+def test_of_vgg16_all_but_its_first_stack_learns_fast(method):
+    fast, model = fast_names("vgg16", method)
+    end = 17 if method == "spg" else 30  # SPG's first stack ends at the third pool
+    first = {f"backbone.features.{i}.{kind}" for i in range(end) for kind in ("weight", "bias")}
+    assert fast == {name for name, _ in model.named_parameters()} - first
+
+
+@pytest.mark.parametrize("method", ["cam", "adl", "acol", "spg"])
+def test_of_inception_v3_all_after_mixed_6e_and_side_branches_learn_fast(method):
+    fast, model = fast_names("inception_v3", method)
+    first = ("backbone.Conv2d_", "backbone.Mixed_")
+    assert fast == {name for name, _ in model.named_parameters() if not name.startswith(first)}
+
+
+def test_of_a_timm_network_the_classifier_learns_fast():
+    assert fast_names("timm:tf_efficientnet_lite0", "cam")[0] == {"classifier.weight", "classifier.bias"}
+
+
+def is_xavier(weight):
+    fan_in, fan_out = torch.nn.init._calculate_fan_in_and_fan_out(weight)
+    limit = (6 / (fan_in + fan_out)) ** 0.5
+    return weight.abs().max() <= limit and weight.std().item() == pytest.approx(limit / 3**0.5, rel=0.05)
+
+
+def is_kaiming(weight):
+    _, fan_out = torch.nn.init._calculate_fan_in_and_fan_out(weight)
+    return weight.std().item() == pytest.approx((2 / fan_out) ** 0.5, rel=0.05)
+
+
+@pytest.mark.parametrize("method", ["cam", "adl", "acol", "spg"])
+@pytest.mark.parametrize("architecture", ["resnet50", "vgg16", "inception_v3"])
+def test_initialisation(architecture, method):
+    torch.manual_seed(0)
+    model = build_model(architecture, method, 200)
+    kaiming = (architecture, method) in [("resnet50", "acol"), ("vgg16", "cam"), ("vgg16", "adl")]
+    large = [m for m in model.modules() if isinstance(m, torch.nn.Conv2d) and m.weight.numel() > 20000]
+    assert len(large) > 5
+    assert all((is_kaiming if kaiming else is_xavier)(layer.weight) for layer in large)
+    for layer in model.modules():
+        if isinstance(layer, torch.nn.Linear):
+            assert layer.weight.std().item() == pytest.approx(0.01, rel=0.05)
+        if getattr(layer, "bias", None) is not None:
+            assert not layer.bias.any()
+
+
+@pytest.mark.parametrize(("method", "extra"), [("cam", 1), ("spg", 2)])
+def test_pretrained_weights_go_on_top(tmp_path, method, extra):
+    import torchvision
+
+    torch.manual_seed(0)
+    network = torchvision.models.vgg16(weights=None, init_weights=False)
+    torch.save(network.state_dict(), tmp_path / "vgg16.pth")
+    model = build_model("vgg16", method, 3, pretrained=True, pretrained_path=str(tmp_path / "vgg16.pth"))
+    for i in (0, 17, 28):  # SPG's fourth and fifth block too
+        assert torch.equal(model.backbone.features[i].weight, network.features[i].weight)
+    new = [layer for layer in model.backbone.extra if isinstance(layer, torch.nn.Conv2d)]
+    assert len(new) == extra and all((is_kaiming if method == "cam" else is_xavier)(layer.weight) for layer in new)
+
+
+def test_the_weights_own_classifier_is_kept_where_asked(tmp_path):
+    import torchvision
+
+    network = torchvision.models.resnet18(weights=None)
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    options = {"pretrained": True, "pretrained_path": str(tmp_path / "w.pth")}
+    model = build_model("resnet18", "cam", 1000, keep_classifier=True, **options)
+    assert torch.equal(model.classifier.weight, network.fc.weight)
+    assert torch.equal(model.classifier.bias, network.fc.bias)
+    assert not torch.equal(build_model("resnet18", "cam", 1000, **options).classifier.weight, network.fc.weight)
+    for architecture, method, classes, weights in (
+        ("resnet18", "cam", 999, options),
+        ("resnet18", "acol", 1000, options),
+        ("resnet18", "cam", 1000, {}),
+        ("inception_v3", "cam", 1000, {}),
+    ):
+        with pytest.raises(InputError, match="--keep_classifier TRUE"):
+            build_model(architecture, method, classes, keep_classifier=True, **weights)
 
 
 @pytest.mark.parametrize(
     ("architecture", "large", "reason"),
     [
-        ("vgg99", False, "expected one of resnet18, resnet50, or timm:NAME"),
+        ("vgg99", False, "expected one of resnet18, resnet50, vgg16, inception_v3, or timm:NAME"),
         ("timm:no_such", False, "has no such network"),
-        ("timm:vit_tiny_patch16_224", False, r"its last features are \(1, 197, 192\); expected a spatial map"),
-        ("timm:swin_tiny_patch4_window7_224", False, "have the channels last"),
+        ("timm:crossvit_9_240", False, r"its last features are list; expected a map \(1, channels, h, w\)"),
+        ("timm:maxvit_nano_rw_256", False, "fails on a 224 x 224 image"),
+        ("timm:levit_128s", True, "the last stride of timm:levit_128s could not be removed"),
+        ("timm:vit_tiny_patch16_224", True, "the last stride of timm:vit_tiny_patch16_224 could not be removed"),
         ("timm:resnet50.nope", False, "timm cannot make it"),
         ("timm:ese_vovnet19b_dw", True, "the last stride of timm:ese_vovnet19b_dw could not be removed"),  # overlapping pool
     ],
@@ -123,6 +184,29 @@ def test_only_the_last_stage_loses_its_stride(name, changed):
     whole = strides(timm.create_model(name))
     finer = strides(build_model(f"timm:{name}", "cam", 3, large_feature_map=True).backbone.network)
     assert [key for key in finer if finer[key] != whole[key]] == changed
+
+
+@pytest.mark.parametrize("name", ["swin_tiny_patch4_window7_224", "deit_tiny_distilled_patch16_224", "mixer_s16_224"])
+def test_a_network_of_another_layout_gives_the_map_that_is_where_its_positions_are(name):
+    """Changing one corner of the image changes the features there more than in the opposite corner."""
+    torch.manual_seed(0)
+    backbone = build_model(f"timm:{name}", "cam", 3).eval().backbone
+    images = torch.randn(1, 3, 224, 224)
+    changed = images.clone()
+    changed[:, :, :32, 192:] += 3
+    with torch.no_grad():
+        difference = (backbone(changed) - backbone(images)).abs().mean(1)[0]
+    assert difference.shape[0] == difference.shape[1] >= 7
+    assert difference[0, -1] > 3 * difference[-1, 0]
+    stages = backbone.offer.attention_points
+    assert len(stages) == 2
+    seen = []
+    with torch.no_grad():
+        kept = backbone(images, after={stage: lambda x: seen.append(x.shape) or x for stage in stages})
+        halved = backbone(images, after={stages[0]: lambda x: x / 2})
+    assert [shape[1] for shape in seen] == [channels for _, channels in backbone.offer.side_points]
+    torch.testing.assert_close(kept, backbone(images))
+    assert not torch.allclose(halved, kept)
 
 
 def test_weights_are_taken_in_order_only_where_no_name_agrees(tmp_path):

@@ -1,12 +1,17 @@
 """Weakly supervised object localization: architectures, methods, baselines, and what they are made of."""
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from wsol import registry
 from wsol.errors import InputError
 
 if TYPE_CHECKING:
-    from torch import nn
+    import torch
+
+    from wsol.method import Method
+
+__all__ = ["build_from_config", "build_model", "load_wsolevaluation_state_dict", "registry"]
 
 
 def build_model(
@@ -17,21 +22,86 @@ def build_model(
     large_feature_map: bool = False,
     pretrained: bool = False,
     pretrained_path: str | None = None,
-) -> "nn.Module":
+    acol_threshold: float = 0.7,
+    adl_drop_rate: float = 0.75,
+    adl_threshold: float = 0.9,
+    spg_thresholds: tuple[tuple[float, float], ...] = ((0.7, 0.01), (0.5, 0.05), (0.7, 0.1)),
+    keep_classifier: bool = False,
+    **method_options: float,
+) -> "Method":
     """Return a module with `model(images, labels=None) -> dict` (at least `logits`), `model.loss(outputs, labels)`,
-    `model.raw_maps(outputs, labels)` and `model.score_maps(images, labels)`, raw maps (B, h, w) of the given labels.
+    `model.training_step(images, labels)`, `model.raw_maps(outputs, labels)` and `model.score_maps(images, labels)`, raw
+    maps (B, h, w) of the given labels.
+
+    `spg_thresholds` are three pairs (high, low). `method_options` are the other options of methods, by their names on the
+    command line (has_grid_size, ...). `keep_classifier` takes the classifier of the pretrained weights too, where the
+    classes are ImageNet's own 1000.
 
     Raises:
-        InputError: an unknown architecture or method, weights that cannot be had or do not fit.
+        InputError: an unknown architecture, method or option, a value out of range, an architecture that does not offer
+            what the method needs, weights that cannot be had or do not fit.
     """
     if wsol_method not in registry.METHODS:
         raise InputError(f"--wsol_method {wsol_method}: expected one of {', '.join(registry.METHODS)}")
-    options = (large_feature_map, pretrained, pretrained_path)
+    pairs = zip("123", spg_thresholds, strict=True)
+    named = {f"spg_threshold_{i}{kind}": value for i, pair in pairs for kind, value in zip("hl", pair, strict=True)}
+    named |= {"acol_threshold": acol_threshold, "adl_drop_rate": adl_drop_rate, "adl_threshold": adl_threshold}
+    known = {option.name: option.default for method in registry.methods().values() for option in method.options}
+    if unknown := [name for name in method_options if name not in known]:
+        raise InputError(f"--{unknown[0]}: no method has this option; known: {', '.join(known)}")
+    method = registry.load(registry.METHODS[wsol_method])
+    values = {**known, **named, **method_options}
+    method.check_options(values)
+
+    options = (method.trunk, large_feature_map, pretrained, pretrained_path)
     if architecture.startswith(registry.TIMM_PREFIX):
         backbone = registry.load(registry.TIMM)(architecture.removeprefix(registry.TIMM_PREFIX), *options)
     elif architecture in registry.ARCHITECTURES:
         backbone = registry.load(registry.ARCHITECTURES[architecture])(*options)
     else:
-        known = ", ".join(registry.ARCHITECTURES)
-        raise InputError(f"--architecture {architecture}: expected one of {known}, or timm:NAME")
-    return registry.load(registry.METHODS[wsol_method])(backbone, num_classes)
+        networks = ", ".join(registry.ARCHITECTURES)
+        raise InputError(f"--architecture {architecture}: expected one of {networks}, or timm:NAME")
+    model = method(backbone, num_classes, **{option.name: values[option.name] for option in method.options})
+    if keep_classifier:
+        _keep_classifier(model, f"{architecture} with {wsol_method}")
+    return model
+
+
+def _keep_classifier(model: "Method", what: str) -> None:
+    """Fill the model's classifier with that of the pretrained weights."""
+    given = model.backbone.offer.pretrained_classifier
+    own = dict(getattr(model, "classifier", model).named_parameters(recurse=False))
+    if given is None or {name: value.shape for name, value in own.items()} != {n: v.shape for n, v in given.items()}:
+        raise InputError(
+            f"--keep_classifier TRUE: {what} and {model.num_classes} classes cannot take a classifier over; expected "
+            "pretrained weights with one, a ResNet with one linear classifier, and as many classes as the weights have"
+        )
+    model.classifier.load_state_dict(given)
+
+
+def build_from_config(config: Mapping, num_classes: int, **options: object) -> "Method":
+    """Return the model that a configuration describes, random weights unless `options` (as of `build_model`) say so.
+
+    An option that the configuration of an older run lacks has its default.
+    """
+    method = registry.load(registry.METHODS[config["wsol_method"]])
+    given = {option.name: config[option.name] for option in method.options if option.name in config}
+    return build_model(
+        config["architecture"],
+        config["wsol_method"],
+        num_classes,
+        large_feature_map=config["large_feature_map"],
+        **given,
+        **options,
+    )
+
+
+def load_wsolevaluation_state_dict(model: "Method", state_dict: "Mapping[str, torch.Tensor]") -> None:
+    """Fill a model from a checkpoint of wsolevaluation: its state dict, or the dict that holds it.
+
+    Raises:
+        InputError: entries are missing, of another shape, or unknown to this architecture and method.
+    """
+    from wsol.wsolevaluation import load  # imports torch, which naming the package alone should not
+
+    load(model, state_dict)

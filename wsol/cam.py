@@ -1,47 +1,30 @@
 """CAM: class activation mapping (Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016).
 
-Global average pooling and one linear layer on the last features; the raw map of a class is its weights times the
-features, averaged over channels, without the bias.
+One classifier on the mean of the last features; a class's raw map comes from its weights.
 """
 
 import torch
-from torch import nn
-from torch.nn import functional
 
+from wsol.backbone import Backbone
 from wsol.initialize import initialize
+from wsol.method import ConvolutionalClassifier, LinearClassifier, Method, Outputs
 
 
-class CAM(nn.Module):
+class CAM(Method):
     """A backbone with features (B, C, h, w), pooled and classified."""
 
-    def __init__(self, backbone: nn.Module, num_classes: int):
-        super().__init__()
-        self.backbone = backbone
-        self.classifier = nn.Linear(backbone.num_features, num_classes)
-        initialize(self.classifier)
+    def __init__(self, backbone: Backbone, num_classes: int):
+        super().__init__(backbone, num_classes)
+        offer = backbone.offer
+        kind = ConvolutionalClassifier if offer.convolutional_classifier else LinearClassifier
+        self.classifier = kind(offer.num_features, num_classes)
+        initialize(self.classifier, offer.convolution_init)
 
-    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> dict[str, torch.Tensor]:
+    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
         """Return logits (B, num_classes) and the features they come from; CAM has no use for labels here."""
         features = self.backbone(images)
-        return {"logits": self.classifier(features.mean(dim=(2, 3))), "features": features}
+        return {"logits": self.classifier(features), "features": features}
 
-    def loss(self, outputs: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-        """Return the mean cross-entropy."""
-        return functional.cross_entropy(outputs["logits"], labels)
-
-    def raw_maps(self, outputs: dict[str, torch.Tensor], labels: torch.Tensor) -> torch.Tensor:
-        """Return float32 (B, h, w): the maps of the given labels, from one forward pass's outputs."""
-        features = outputs["features"].detach().float()
-        weights = self.classifier.weight.detach().float()[labels]
-        return torch.einsum("bchw,bc->bhw", features, weights) / features.shape[1]
-
-    def score_maps(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return float32 (B, h, w): the raw maps of the given labels."""
-        return self.raw_maps(self(images, labels), labels)
-
-    def parameter_groups(self, lr: float, lr_classifier_ratio: float) -> list[dict]:
-        """Return SGD groups: the classifier and the backbone's fast stages at lr * ratio, all else at lr."""
-        prefixes = ("classifier.", *(f"backbone.{stage}." for stage in self.backbone.fast_stages))
-        fast = [p for name, p in self.named_parameters() if name.startswith(prefixes)]
-        slow = [p for name, p in self.named_parameters() if not name.startswith(prefixes)]
-        return [{"params": slow, "lr": lr}, {"params": fast, "lr": lr * lr_classifier_ratio}]
+    def mean_maps(self, outputs: Outputs, class_weights: torch.Tensor) -> torch.Tensor:
+        """Return the classifier's maps."""
+        return self.classifier.maps(outputs["features"], class_weights)

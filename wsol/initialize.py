@@ -3,11 +3,15 @@
 from torch import nn
 
 
-def initialize(module: nn.Module) -> None:
-    """Xavier-uniform convolutions, linear layers normal(0, 0.01), zero biases; norm layers one and zero."""
+def initialize(module: nn.Module, convolutions: str = "xavier") -> None:
+    """Convolutions Xavier-uniform ("xavier") or Kaiming-normal with fan-out ("kaiming"), linear layers normal(0, 0.01),
+    zero biases; norm layers one and zero."""
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
-            nn.init.xavier_uniform_(layer.weight)
+            if convolutions == "kaiming":
+                nn.init.kaiming_normal_(layer.weight, mode="fan_out", nonlinearity="relu")
+            else:
+                nn.init.xavier_uniform_(layer.weight)
         elif isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, 0, 0.01)
         elif isinstance(layer, nn.BatchNorm2d):

@@ -224,6 +224,31 @@ def load_level(
     return result
 
 
+def class_ancestors(metadata_root: str | os.PathLike, dataset_name: str, level: str, coarser: str) -> dict[int, int]:
+    """Return each class of `level` mapped to its class of a coarser level, both as labels in the files; a class without one
+    is absent.
+
+    Raises:
+        InputError: an unknown level, or one that is finer.
+        MetadataError: the levels are inconsistent.
+    """
+    folder = Path(metadata_root) / dataset_name
+    levels = read_levels(folder)
+    allowed = levels[levels.index(level) :] if level in levels else levels
+    if coarser not in allowed:
+        raise InputError(f"--cam_agg_level {coarser}: expected one of {', '.join(allowed)}, {level} or coarser")
+    splits = [split for split in SPLITS if _level_file(folder / split, "class_labels", level, levels[0]).exists()]
+    tables = {split: {name: _labels(folder, split, name, optional=True) for name in (level, coarser)} for split in splits}
+    if coarser != level:
+        _check_consistent(folder, level, coarser, tables)
+    return {
+        label: table[coarser][image_id]
+        for table in tables.values()
+        for image_id, label in table[level].items()
+        if image_id in table[coarser]
+    }
+
+
 def _draw_per_class(ids: list[str], labels: Mapping[str, int], count: int, seed: int, split: str) -> list[str]:
     """Return up to `count` ids of every class, drawn uniformly without replacement, in their given order."""
     rng = np.random.default_rng([seed, SPLITS.index(split)])

@@ -8,18 +8,9 @@ from collections import OrderedDict
 import torchvision
 from torch import nn
 
+from wsol.backbone import BRANCHED, Backbone, Offer
 from wsol.initialize import initialize
-from wsol.weights import download_into, load_file_into
-
-
-class ResNet(nn.Sequential):
-    """Stages by torchvision's names; images (B, 3, H, W) to features (B, num_features, h, w)."""
-
-    fast_stages = ("layer4",)  # learns at the classifier's rate
-
-    def __init__(self, stages: OrderedDict[str, nn.Module], num_features: int):
-        super().__init__(stages)
-        self.num_features = num_features
+from wsol.weights import load_pretrained
 
 
 def _stride_one(stage: nn.Sequential) -> None:
@@ -29,26 +20,35 @@ def _stride_one(stage: nn.Sequential) -> None:
         layer.stride = (1, 1)
 
 
-def _resnet(name: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None) -> ResNet:
+def _resnet(name: str, trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None) -> Backbone:
     network = torchvision.models.get_model(name, weights=None)
-    if pretrained_path:
-        load_file_into(network, pretrained_path, head="fc.")
-    elif pretrained:
-        weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
-        download_into(network, lambda: weights.get_state_dict(check_hash=True), name, weights.url)
-    else:
-        initialize(network)
+    convolution_init = "kaiming" if trunk == BRANCHED else "xavier"
+    if not pretrained and not pretrained_path:
+        initialize(network, convolution_init)
+    filled = load_pretrained(network, name, pretrained, pretrained_path, ignored=("fc.",))
     for stage in ("layer3", "layer4") if large_feature_map else ("layer4",):
         _stride_one(getattr(network, stage))
-    children = OrderedDict((key, child) for key, child in network.named_children() if key not in ("avgpool", "fc"))
-    return ResNet(children, network.fc.in_features)
+    stages = OrderedDict((key, child) for key, child in network.named_children() if key not in ("avgpool", "fc"))
+    num_features = network.fc.in_features
+    channels = num_features // 2  # of layer3
+    offer = Offer(
+        num_features=num_features,
+        convolution_init=convolution_init,
+        fast_stages=("layer4",),
+        fast_convolutions=False,
+        attention_points=("layer3.0", "layer4.0", f"layer4.{len(network.layer4) - 1}"),
+        side_points=(("layer3.0", channels), ("layer3", channels)),
+        side_width=channels,
+        pretrained_classifier=network.fc.state_dict() if "fc.weight" in filled else None,
+    )
+    return Backbone(stages, offer)
 
 
-def resnet18(large_feature_map: bool, pretrained: bool, pretrained_path: str | None) -> ResNet:
+def resnet18(trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None) -> Backbone:
     """ResNet-18: 512 features, small and quick."""
-    return _resnet("resnet18", large_feature_map, pretrained, pretrained_path)
+    return _resnet("resnet18", trunk, large_feature_map, pretrained, pretrained_path)
 
 
-def resnet50(large_feature_map: bool, pretrained: bool, pretrained_path: str | None) -> ResNet:
+def resnet50(trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None) -> Backbone:
     """ResNet-50: 2048 features, the papers' network."""
-    return _resnet("resnet50", large_feature_map, pretrained, pretrained_path)
+    return _resnet("resnet50", trunk, large_feature_map, pretrained, pretrained_path)

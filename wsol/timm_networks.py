@@ -1,31 +1,93 @@
-"""Any timm network whose last features are a spatial map (B, C, h, w), as `--architecture timm:NAME`."""
+"""Any timm network with a spatial feature map, as `--architecture timm:NAME`.
+
+Convolutional networks (B, C, h, w), those with the channels last (B, h, w, C), and transformers, whose tokens
+(B, prefix + h * w, C) are a grid after some prefix tokens.
+"""
+
+import math
+from collections.abc import Iterable
 
 import timm
 import torch
 from torch import nn
 
+from wsol.backbone import Backbone, Offer
 from wsol.errors import InputError
 from wsol.weights import download_into, load_file_into
 
-PROBE = 224  # input side of the dry run that measures the feature map
+PROBE = 224  # input side of the dry run that measures feature maps
+FEATURES = "features"  # what the last features are called among a network's layouts
 
 
-class TimmFeatures(nn.Module):
+class Layout:
+    """How a module's output holds a map: "NCHW", "NHWC" or "tokens", of which the first `prefix` are no positions."""
+
+    def __init__(self, kind: str, channels: int, prefix: int = 0):
+        self.kind, self.channels, self.prefix = kind, channels, prefix
+
+    @classmethod
+    def of(cls, output: object, prefixes: Iterable[int], channels_last: bool) -> "Layout | None":
+        """Return the layout of one image's output, or None where it has no map of 2 x 2 or more."""
+        if not isinstance(output, torch.Tensor):
+            return None
+        if output.ndim == 4:
+            sides, channels = (output.shape[1:3], output.shape[3]) if channels_last else (output.shape[2:], output.shape[1])
+            return cls("NHWC" if channels_last else "NCHW", channels) if min(sides) >= 2 else None
+        if output.ndim == 3:
+            for prefix in prefixes:
+                positions = output.shape[1] - prefix
+                if positions >= 4 and math.isqrt(positions) ** 2 == positions:
+                    return cls("tokens", output.shape[2], prefix)
+        return None
+
+    def to_map(self, output: torch.Tensor) -> torch.Tensor:
+        """Return an output as (B, C, h, w)."""
+        if self.kind == "NHWC":
+            return output.permute(0, 3, 1, 2)
+        if self.kind == "tokens":
+            grid = output[:, self.prefix :].transpose(1, 2)
+            return grid.unflatten(2, (math.isqrt(grid.shape[2]), -1))
+        return output
+
+    def from_map(self, feature_map: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """Return a changed map in this layout, with the prefix tokens of `output`."""
+        if self.kind == "NHWC":
+            return feature_map.permute(0, 2, 3, 1)
+        if self.kind == "tokens":
+            return torch.cat([output[:, : self.prefix], feature_map.flatten(2).transpose(1, 2)], dim=1)
+        return feature_map
+
+
+class TimmBackbone(Backbone):
     """A timm network without its head; images (B, 3, H, W) to features (B, num_features, h, w)."""
 
-    fast_stages = ()  # only the classifier learns at its own rate
+    def __init__(self, network: nn.Module, layouts: dict[str, Layout], offer: Offer):
+        super().__init__({"network": network}, offer)
+        self.layouts = layouts
 
-    def __init__(self, network: nn.Module, num_features: int):
-        super().__init__()
-        self.network = network
-        self.num_features = num_features
+    def extract(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the last features as a map."""
+        return self.layouts[FEATURES].to_map(self.network.forward_features(images))
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        return self.network.forward_features(images)
+    def to_map(self, name: str, output: torch.Tensor) -> torch.Tensor:
+        """Return a module's output as (B, C, h, w)."""
+        return self.layouts[name].to_map(output)
+
+    def from_map(self, name: str, feature_map: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """Return a changed map in the layout of the module's output."""
+        return self.layouts[name].from_map(feature_map, output)
 
 
-def _probe(network: nn.Module, name: str) -> torch.Size:
-    """Return the shape of the last features for one image, or refuse the network with the reason."""
+def _probe(network: nn.Module, name: str) -> dict[str, object]:
+    """Return what the last features, and the network's own list of stages, are for one image; or refuse the network."""
+    outputs: dict[str, object] = {}
+    stages = [stage.get("module") for stage in getattr(network, "feature_info", None) or ()]
+    modules = dict(network.named_modules())
+    handles = [
+        modules[stage].register_forward_hook(lambda _m, _i, output, stage=stage: outputs.update({stage: output}))
+        for stage in stages
+        if stage in modules
+    ]
     training = network.training
     network.eval()
     try:
@@ -35,19 +97,35 @@ def _probe(network: nn.Module, name: str) -> torch.Size:
         raise InputError(
             f"--architecture timm:{name}: fails on a {PROBE} x {PROBE} image ({type(error).__name__}: {error})"
         ) from None
+    finally:
+        for handle in handles:
+            handle.remove()
     network.train(training)
-    if not isinstance(features, torch.Tensor) or features.ndim != 4 or min(features.shape[2:]) < 2:
-        shape = tuple(features.shape) if isinstance(features, torch.Tensor) else type(features).__name__
-        raise InputError(
-            f"--architecture timm:{name}: its last features are {shape}; expected a spatial map (1, channels, h, w) "
-            "with h and w of 2 or more"
-        )
-    if features.shape[1] < max(features.shape[2:]):
-        raise InputError(
-            f"--architecture timm:{name}: its last features {tuple(features.shape)} have the channels last; expected "
-            "(1, channels, h, w)"
-        )
-    return features.shape
+    return {**outputs, FEATURES: features}  # the stages in order of execution, the features last
+
+
+def _layouts(network: nn.Module, name: str) -> dict[str, Layout]:
+    """Return the layouts of the last features (FEATURES) and of the stages that have a map, or refuse the network."""
+    channels_last = getattr(network, "output_fmt", None) == "NHWC"
+    prefixes = dict.fromkeys((getattr(network, "num_prefix_tokens", 0), 0))
+    found = {}
+    for stage, output in _probe(network, name).items():
+        key = FEATURES if stage == FEATURES else f"network.{stage}"
+        if layout := Layout.of(output, prefixes, channels_last):
+            found[key] = layout
+        elif stage == FEATURES:
+            shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
+            raise InputError(
+                f"--architecture timm:{name}: its last features are {shape}; expected a map (1, channels, h, w) with h and "
+                "w of 2 or more, or tokens (1, h * w, channels) on a square grid"
+            )
+    return found
+
+
+def _map_height(network: nn.Module, name: str) -> int:
+    """Return the height of the last features' map."""
+    features = _probe(network, name)[FEATURES]
+    return _layouts(network, name)[FEATURES].to_map(features).shape[2]
 
 
 def _doubles(larger: int, smaller: int) -> bool:
@@ -61,7 +139,7 @@ def _remove_last_stride(network: nn.Module, name: str) -> None:
     The stage is the outermost module that holds the last such stride and itself halves its input: strides of earlier
     stages (of attention's reduced keys, say) stay.
     """
-    height = _probe(network, name)[2]
+    height = _map_height(network, name)
     halving: list[nn.Module] = []  # in order of execution; a container comes after what it holds
 
     def record(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
@@ -86,7 +164,7 @@ def _remove_last_stride(network: nn.Module, name: str) -> None:
             module.kernel_size = 1  # a pool without overlap: at stride 1 nothing is left to pool
             module.padding = 0
     try:
-        finer = _probe(network, name)[2] if inside else 0
+        finer = _map_height(network, name) if inside else 0
     except InputError:
         finer = 0  # parallel paths no longer meet
     if not _doubles(finer, height):
@@ -96,19 +174,30 @@ def _remove_last_stride(network: nn.Module, name: str) -> None:
         )
 
 
-def timm_network(name: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None) -> TimmFeatures:
-    """Return timm's network `name`; the large feature map is twice as fine, by removing the network's last stride."""
+def _create(name: str) -> nn.Module:
+    """Return a network with random weights, for images of any size where it has a choice."""
+    try:
+        return timm.create_model(name, pretrained=False, dynamic_img_size=True)
+    except TypeError:  # most networks have no such choice
+        return timm.create_model(name, pretrained=False)
+
+
+def timm_network(
+    name: str, _trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None
+) -> TimmBackbone:
+    """Return timm's network `name`, the same for every trunk; the large feature map is twice as fine, by removing the
+    network's last stride. Attention and side branches act on its last two stages."""
     if not timm.is_model(name):
         similar = ", ".join(timm.list_models(f"*{name[:12]}*")[:8]) or "see timm.list_models()"
         raise InputError(f"--architecture timm:{name}: timm {timm.__version__} has no such network; similar: {similar}")
     try:
-        network = timm.create_model(name, pretrained=False)
+        network = _create(name)
     except Exception as error:  # an unknown pretrained tag, a network that needs more options
         raise InputError(f"--architecture timm:{name}: timm cannot make it ({error})") from None
-    head = network.pretrained_cfg.get("classifier") or "classifier"
-    head = head if isinstance(head, str) else head[0]
+    heads = network.pretrained_cfg.get("classifier") or "classifier"
+    heads = (heads,) if isinstance(heads, str) else tuple(heads)
     if pretrained_path:
-        load_file_into(network, pretrained_path, head=head)
+        load_file_into(network, pretrained_path, ignored=heads)
     elif pretrained:
         source = network.pretrained_cfg.get("url") or f"the weights of {network.pretrained_cfg.get('hf_hub_id')}"
         download_into(network, lambda: timm.create_model(name, pretrained=True).state_dict(), f"timm:{name}", source)
@@ -118,4 +207,11 @@ def timm_network(name: str, large_feature_map: bool, pretrained: bool, pretraine
         network.reset_classifier(0)
     if large_feature_map:
         _remove_last_stride(network, name)
-    return TimmFeatures(network, _probe(network, name)[1])
+    layouts = _layouts(network, name)
+    late = [stage for stage in layouts if stage != FEATURES][-2:]
+    offer = Offer(
+        num_features=layouts[FEATURES].channels,
+        attention_points=tuple(late),
+        side_points=tuple((stage, layouts[stage].channels) for stage in late),
+    )
+    return TimmBackbone(network, layouts, offer)

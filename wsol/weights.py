@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import torch
+import torchvision
 from torch import nn
 
 from wsol.errors import InputError
@@ -29,6 +30,8 @@ def read_state_dict(path: str) -> dict[str, torch.Tensor]:
             content = content[name]
     if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
         raise InputError(f"{path}: expected a state dict, a mapping of names to tensors")
+    if own := {name: value for name, value in content.items() if name.removeprefix("module.").startswith("backbone.")}:
+        content = own  # a checkpoint of this project: what a method adds to its backbone stays behind
     return {_bare(name): value for name, value in content.items()}
 
 
@@ -39,24 +42,29 @@ def _bare(name: str) -> str:
     return name
 
 
-def load_file_into(network: nn.Module, path: str, head: str) -> None:
-    """Fill a whole network from a file; layers of its own classifier (names starting with `head`) may be missing or
-    of another size. The names have to agree, or, for a file of another library, all shapes in order."""
+def load_file_into(network: nn.Module, path: str, ignored: tuple[str, ...]) -> set[str]:
+    """Fill a network from a file and return the names of the entries filled.
+
+    Layers whose names start with one of `ignored` (its own classifier) may be missing or of another size. The names have
+    to agree, or, for a file of another library, all shapes in order.
+    """
     given = {name: value for name, value in read_state_dict(path).items() if not name.endswith("num_batches_tracked")}
     own = {name: v for name, v in network.state_dict().items() if not name.endswith("num_batches_tracked")}
-    body = [name for name in own if not name.startswith(head)]
+    body = [name for name in own if not name.startswith(ignored)]
     if not any(name in given for name in own) and len(given) == len(own):
         shapes = [tuple(value.shape) for value in given.values()]
         if shapes == [tuple(value.shape) for value in own.values()]:
             given = dict(zip(own, given.values(), strict=True))
-    wrong = [name for name in body if name not in given or given[name].shape != own[name].shape]
-    extra = [name for name in given if name not in own and not name.startswith((head, "classifier", "fc."))]
+    fitting = [name for name in own if name in given and given[name].shape == own[name].shape]
+    wrong = sorted(set(body) - set(fitting), key=body.index)
+    extra = [name for name in given if name not in own and not name.startswith((*ignored, "classifier", "fc."))]
     if wrong or extra:
         raise InputError(
             f"{path}: does not fit the architecture; {len(wrong)} of its {len(body)} entries are missing or of another "
             f"shape (first: {(wrong or ['none'])[0]}), {len(extra)} are unknown to it (first: {(extra or ['none'])[0]})"
         )
-    network.load_state_dict({name: given[name] for name in body}, strict=False)
+    network.load_state_dict({name: given[name] for name in fitting}, strict=False)
+    return set(fitting)
 
 
 def download_into(network: nn.Module, download: Callable[[], dict[str, torch.Tensor]], name: str, source: str) -> None:
@@ -70,3 +78,17 @@ def download_into(network: nn.Module, download: Callable[[], dict[str, torch.Ten
             "weights with --pretrained FALSE"
         ) from error
     network.load_state_dict(state_dict)
+
+
+def load_pretrained(
+    network: nn.Module, name: str, pretrained: bool, pretrained_path: str | None, ignored: tuple[str, ...]
+) -> set[str]:
+    """Fill torchvision's network `name` from a file, or with IMAGENET1K_V1 (the weights of the papers) where `pretrained`;
+    return the names of the entries filled. `ignored` as in `load_file_into`."""
+    if pretrained_path:
+        return load_file_into(network, pretrained_path, ignored)
+    if not pretrained:
+        return set()
+    weights = torchvision.models.get_model_weights(name)["IMAGENET1K_V1"]
+    download_into(network, lambda: weights.get_state_dict(check_hash=True), name, weights.url)
+    return set(network.state_dict())

