@@ -17,8 +17,12 @@ from munch import Munch
 from wsol import registry
 from wsol.errors import InputError
 from wsol.files import write_text
+from wsol.score_maps import FORMATS
 
 LOG_ROOT = "train_log"
+MIN_INTERVAL = 1e-5  # a map has 256 levels; the original's finest is 0.001
+MAX_RESAMPLES = 10_000  # each holds sums over all score-map and IoU thresholds: 24 kB at 1,000 and 3
+MAX_CENTER_SIZE = 10_000
 AMP = ("off", "bf16", "fp16")
 CAM_AGG = "CAM-Agg: map at this level, coarser than that trained at, with the mean map of all classes of an ancestor"
 OWN_MAPS = "method"
@@ -94,6 +98,19 @@ def _add_metric_options(group: _Group, interval: float, multi: bool) -> None:
     group.add("iou_threshold_list", [30, 50, 70], "IoU thresholds in percent", type=int, nargs="+", metavar="IOU")
 
 
+def _add_scoremap_format(group: _Group) -> None:
+    group.add(
+        "scoremap_format",
+        "npy",
+        "kind of file of the maps: npy or npz (compressed), float64; png16 or png8, far smaller, boxes still exact",
+        choices=tuple(FORMATS),
+    )
+
+
+def _add_bootstrap(group: _Group) -> None:
+    group.add("bootstrap", 1000, "resamples of the images for 95 percent intervals of every figure; 0: none", type=int)
+
+
 def _add_machine_options(group: _Group) -> None:
     group.add("device", "auto", "auto (a GPU where there is one), cpu, cuda or cuda:N", type=_device)
     group.add("amp", "off", "mixed precision: off, bf16 or fp16 (a GPU is needed for fp16)", choices=AMP)
@@ -158,9 +175,9 @@ def training_parser(description: str) -> argparse.ArgumentParser:
         "eval_checkpoint_type", "last", "checkpoint for the final evaluation: last, or best on val", choices=("last", "best")
     )
     metric.add("eval_test", True, "evaluate on the test split, once, at the end")
-    metric.add(
-        "save_scoremaps", "both", "splits whose final maps are saved (float64: 0.4 MB each at 224)", choices=SAVE_SCOREMAPS
-    )
+    metric.add("save_scoremaps", "both", "splits whose final maps are saved", choices=SAVE_SCOREMAPS)
+    _add_scoremap_format(metric)
+    _add_bootstrap(metric)
     return parser
 
 
@@ -168,17 +185,41 @@ def evaluation_parser(description: str) -> argparse.ArgumentParser:
     """Return the parser of evaluation.py; parse with `parse_options`."""
     parser = _new_parser(description)
     group = _Group(parser, "what to score")
-    group.add("scoremap_root", "train_log/scoremaps/", "folder of the maps: <scoremap_root>/<image id>.npy")
+    group.add("scoremap_root", "train_log/scoremaps/", "folder of the maps: <scoremap_root>/<image id>.npy, .npz or .png")
     group.add("dataset_name", "Toy", "a data set of <metadata_root>")
     group.add("split", "val", "val or test; any split that has boxes or masks")
     group.add("metadata_root", "metadata/", "folder of the metadata: <metadata_root>/<dataset_name>/<split>/")
     group.add("mask_root", "dataset/", "folder of the true masks: <mask_root>/<dataset_name>/<mask path>")
     group.add("image_list", None, "score only these images (a file of ids, one a line)", metavar="FILE")
+    group.add("on_missing", "stop", "missing maps are an error, or are left out and counted", choices=("stop", "skip"))
     group.add("center", False, "score the Center baseline, a Gaussian in the middle, instead of saved maps")
     group.add("center_size", 224, "side of the Center baseline's map in pixels", type=int)
+    group.add("boxes", None, "score a detector's boxes instead: COCO results, the best box of every image", metavar="FILE")
+    group.add("coco_images", None, "COCO annotation file that names the numeric image ids of --boxes", metavar="FILE")
+    group.add("workers", 0, "processes that read and score maps; 0: the main process alone", type=int)
     metric = _Group(parser, "metric")
     _add_metric_options(metric, 0.01, False)
-    _Group(parser, "output").add("json", None, "also write the results to this file", metavar="FILE")
+    metric.add(
+        "thresholds_from",
+        None,
+        "also the accuracy at the score-map thresholds that val chose: a run's checkpoint or results.json, or --json of val",
+        metavar="FILE",
+    )
+    metric.add("class_ranks", None, "a run's <split>_class_ranks.csv, for Top-1 and Top-5 Loc", metavar="FILE")
+    _add_bootstrap(metric)
+    metric.add("seed", 0, "of the resamples", type=int)
+    metric.add(
+        "compare",
+        None,
+        "paired test against other maps (a folder), the word center, or with --boxes another file",
+        metavar="OTHER",
+    )
+    output = _Group(parser, "output", "tables are .csv or .parquet")
+    output.add("json", None, "also write the results to this file", metavar="FILE")
+    output.add("curve", None, "accuracy, or precision and recall, at every score-map threshold", metavar="FILE")
+    output.add("per_class", None, "accuracy of every class of every label level", metavar="FILE")
+    output.add("per_image", None, "every image's box at val's threshold, its IoU, the best IoU", metavar="FILE")
+    output.add("analysis", False, "box area, activation and fragments of the maps (Cole et al., appendix 0.F.1)")
     return parser
 
 
@@ -189,6 +230,7 @@ def inference_parser(description: str) -> argparse.ArgumentParser:
     group.add("checkpoint", None, "a run's best_ or last_checkpoint.pth.tar", metavar="FILE", required=True)
     group.add("split", "val", "train, val or test")
     group.add("scoremap_root", None, "folder for the maps; it must not hold any yet", metavar="FOLDER", required=True)
+    _add_scoremap_format(group)
     for name in ("dataset_name", "data_root", "metadata_root"):
         group.add(name, None, "as in training where not given")
     group.add("image_list", None, "map only these images of the split (a file of ids, one a line)", metavar="FILE")
@@ -273,10 +315,36 @@ def check_metric_options(config: Mapping) -> None:
     """Refuse thresholds that make no metric; for main.py and evaluation.py."""
     interval, ious = config["cam_curve_interval"], config["iou_threshold_list"]
     _require(0 < interval <= 1, "cam_curve_interval", interval, "more than 0, at most 1")
+    _require(interval >= MIN_INTERVAL, "cam_curve_interval", interval, f"{MIN_INTERVAL:g} or more")
     valid = all(0 < iou <= 100 for iou in ious) and len(set(ious)) == len(ious)
     _require(valid, "iou_threshold_list", ious, "percentages from 1 to 100, each once")
     if not config["multi_iou_eval"]:
         _require(50 in ious, "iou_threshold_list", ious, "50 among them, which is reported without --multi_iou_eval")
+
+
+def _require_alone(config: Mapping, name: str, others: Iterable[str]) -> None:
+    for other in others:
+        _require(not (config[name] and config[other]), other, config[other], f"not together with --{name}")
+
+
+def check_evaluation_options(config: Mapping) -> None:
+    """Refuse values out of range and options that exclude each other; for evaluation.py."""
+    check_metric_options(config)
+    for name, low in {"center_size": 1, "workers": 0, "bootstrap": 0, "seed": 0}.items():
+        _require(config[name] >= low, name, config[name], f"{low} or more")
+    for name, high in {"center_size": MAX_CENTER_SIZE, "bootstrap": MAX_RESAMPLES}.items():
+        _require(config[name] <= high, name, config[name], f"{high} or less")
+    _require_alone(config, "center", ("boxes", "coco_images"))
+    _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis"))
+    if config["coco_images"]:
+        _require(bool(config["boxes"]), "coco_images", config["coco_images"], "--boxes FILE with it")
+    if config["compare"]:
+        unlike = config["boxes"] and config["compare"] == "center"
+        _require(not unlike, "compare", config["compare"], "another file of boxes, with --boxes")
+        _require(config["bootstrap"] > 0, "bootstrap", config["bootstrap"], "1 or more with --compare")
+    if config["analysis"] or config["per_image"]:
+        ious = config["iou_threshold_list"]
+        _require(50 in ious, "iou_threshold_list", ious, "50 among them, for --analysis and --per_image")
 
 
 def check_machine_options(config: Mapping) -> None:
@@ -298,9 +366,10 @@ def check_config(config: Munch) -> None:
     """Refuse values out of range, impossible combinations and missing files, before any work starts."""
     check_metric_options(config)
     check_machine_options(config)
+    _require(config.bootstrap <= MAX_RESAMPLES, "bootstrap", config.bootstrap, f"{MAX_RESAMPLES} or less")
     _require(0 <= config.seed < 2**63, "seed", config.seed, "0 or more, less than 2**63")
     at_least = {"epochs": 0, "lr_decay_frequency": 1, "crop_size": 1}
-    at_least |= {"num_val_sample_per_class": 0, "num_train_sample_per_class": 0, "weight_decay": 0}
+    at_least |= {"bootstrap": 0, "num_val_sample_per_class": 0, "num_train_sample_per_class": 0, "weight_decay": 0}
     for name, low in at_least.items():
         _require(config[name] >= low, name, config[name], f"{low} or more")
     for name in ("lr", "lr_classifier_ratio"):

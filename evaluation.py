@@ -3,47 +3,36 @@
     python evaluation.py --scoremap_root train_log/my_run/scoremaps --dataset_name OxfordPet --split val \\
         --multi_contour_eval --multi_iou_eval
     python evaluation.py --center --dataset_name CUB --split test --multi_contour_eval --multi_iou_eval
+    python evaluation.py --boxes detections.json --dataset_name CUB --split test --multi_iou_eval
 
-In: score maps, float in [0, 1], and a split's metadata. Out: percentages, and the counts they come from. The exact
-semantics are those of wsolevaluation (Choe et al., CVPR 2020; docs/evaluation.md).
+In: score maps, float in [0, 1], or a detector's boxes, and a split's metadata. Out: percentages, the counts they come from,
+and how sure they are. The exact semantics are those of wsolevaluation (Choe et al., CVPR 2020; docs/evaluation.md).
 """
 
 import os
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import cv2
-import numpy as np
+from munch import Munch
 
-from config import check_metric_options, evaluation_parser, parse_options
-from wsol.boxes import (
-    Candidates,
-    best_ious,
-    calculate_multiple_iou,
-    candidate_boxes,
-    compute_bboxes_from_scoremaps,
-    map_ious,
-    resize_bbox,
-)
-from wsol.center import center_map
-from wsol.errors import InputError, MetadataError, NoPositiveError, command
-from wsol.files import missing_files, write_json
-from wsol.histogram import count_scores
-from wsol.metadata import (
-    check_boxes_fit,
-    configure_metadata,
-    first_names,
-    get_bounding_boxes,
-    get_image_ids,
-    get_image_sizes,
-    get_mask_paths,
-    has_boxes,
-    has_masks,
-    read_id_list,
-)
-from wsol.progress import progress
-from wsol.score_maps import check_score_map, read_score_maps
+from config import check_evaluation_options, check_metric_options, evaluation_parser, parse_options
+from wsol.boxes import calculate_multiple_iou, compute_bboxes_from_scoremaps, resize_bbox
+from wsol.confidence import Resampled, compare, intervals
+from wsol.detections import read_coco_names, read_detections
+from wsol.errors import InputError, command
+from wsol.evaluators import BoxEvaluator, MaskEvaluator
+from wsol.files import check_writable, write_json
+from wsol.levels import SPLITS
+from wsol.map_details import summarize
+from wsol.masks import get_mask
+from wsol.metadata import first_names, read_id_list
+from wsol.score_maps import find_score_maps, sort_others
+from wsol.scoring import Center, Describe, Detections, SavedMaps, Source
+from wsol.split_evaluator import LOC_IOU, TOP, SplitEvaluator, headline, read_known_ids
+from wsol.tables import check_table_path, class_rows, curve_rows, read_class_ranks, read_classes, write_table
+from wsol.val_thresholds import read_val_thresholds
 
 __all__ = [
     "BoxEvaluator",
@@ -55,309 +44,8 @@ __all__ = [
     "resize_bbox",
 ]
 
-VIEW = (224, 224)  # the size of the original's maps, in which gt_bboxes and get_mask show the truth
-
-
-class BoxEvaluator:
-    """Counts, per IoU threshold and score-map threshold, the images whose best box reaches a true box.
-
-    Args:
-        metadata: paths of the split's files, as `configure_metadata` returns them.
-        cam_threshold_list: score-map thresholds in [0, 1).
-        iou_threshold_list: IoU thresholds in percent.
-        mask_root: not used; boxes are in the metadata.
-        multi_contour_eval: boxes of all contours (MaxBoxAccV2) instead of the largest one's (MaxBoxAcc).
-
-    Attributes: `cnt` images so far; `num_correct`, IoU threshold to int array over score-map thresholds;
-    `original_bboxes` and `image_sizes` by image id; `correct`, per image its packed bits of correctness.
-    """
-
-    def __init__(
-        self,
-        metadata: Mapping,
-        dataset_name: str,
-        split: str,
-        cam_threshold_list: Sequence[float],
-        iou_threshold_list: Sequence[int] = (50,),
-        mask_root: str | None = None,
-        multi_contour_eval: bool = False,
-    ):
-        self.dataset_name, self.split = dataset_name, split
-        self.cam_threshold_list = list(cam_threshold_list)
-        self.iou_threshold_list = list(iou_threshold_list)
-        self.multi_contour_eval = multi_contour_eval
-        self.original_bboxes = get_bounding_boxes(metadata)
-        self.image_sizes = get_image_sizes(metadata)
-        check_boxes_fit(metadata, self.original_bboxes, self.image_sizes)
-        self.cnt = 0
-        self.num_correct = {iou: np.zeros(len(self.cam_threshold_list), dtype=np.int64) for iou in iou_threshold_list}
-        self.correct: list[tuple[str, np.ndarray]] = []
-
-    @property
-    def gt_bboxes(self) -> dict[str, list[tuple[int, ...]]]:
-        """Image id to its true boxes in a 224 x 224 view of the image."""
-        return {image_id: self._true_boxes(image_id, VIEW) for image_id in self.original_bboxes}
-
-    def _true_boxes(self, image_id: str, size: tuple[int, int]) -> list[tuple[int, ...]]:
-        if image_id not in self.original_bboxes:
-            raise MetadataError(f"{self.dataset_name} {self.split}: {image_id!r} has no true box in localization.txt")
-        return [resize_bbox(box, self.image_sizes[image_id], size) for box in self.original_bboxes[image_id]]
-
-    def accumulate(self, scoremap: np.ndarray, image_id: str) -> None:
-        """Score one map, float (H, W) in [0, 1] of any size, against the image's true boxes."""
-        check_score_map(scoremap, image_id)
-        true_boxes = np.array(self._true_boxes(image_id, scoremap.shape[::-1]))
-        self._count(map_ious(scoremap, self.cam_threshold_list, true_boxes, self.multi_contour_eval), image_id)
-
-    def accumulate_candidates(self, candidates: Candidates, shape: tuple[int, int], image_id: str) -> None:
-        """Score the boxes of a map of the given (height, width)."""
-        self._count(best_ious(candidates, np.array(self._true_boxes(image_id, shape[::-1]))), image_id)
-
-    def _count(self, ious: np.ndarray, image_id: str) -> None:
-        """Count one image from its best IoU at every score-map threshold."""
-        correct = np.array([ious >= iou / 100 for iou in self.iou_threshold_list])
-        for iou, row in zip(self.iou_threshold_list, correct, strict=True):
-            self.num_correct[iou] += row
-        self.cnt += 1
-        self.correct.append((image_id, np.packbits(correct, axis=1)))
-
-    def compute(self) -> list[float]:
-        """Return MaxBoxAcc in percent, one per IoU threshold: the maximum over score-map thresholds."""
-        return [float((self.num_correct[iou] * 100.0 / self.cnt).max()) for iou in self.iou_threshold_list]
-
-    def merge(self, other: "BoxEvaluator") -> None:
-        """Add the counts of an evaluator of other images: the sum is exactly that of one pass over both."""
-        if (self.cam_threshold_list, self.iou_threshold_list, self.multi_contour_eval) != (
-            other.cam_threshold_list,
-            other.iou_threshold_list,
-            other.multi_contour_eval,
-        ):
-            raise ValueError("evaluators with different thresholds or contour rules cannot be merged")
-        for iou in self.iou_threshold_list:
-            self.num_correct[iou] += other.num_correct[iou]
-        self.cnt += other.cnt
-        self.correct.extend(other.correct)
-
-    def best_index(self, iou: int) -> int:
-        """Return the position of the (first) score-map threshold that attains MaxBoxAcc at an IoU threshold."""
-        return int(self.num_correct[iou].argmax())
-
-    def correct_at(self, iou: int, index: int) -> dict[str, bool]:
-        """Return image id to whether it is right at one IoU threshold and one score-map threshold's position."""
-        row = self.iou_threshold_list.index(iou)
-        return {image_id: bool(bits[row, index >> 3] >> (7 - (index & 7)) & 1) for image_id, bits in self.correct}
-
-
-def _read_mask(path: Path, size: tuple[int, int]) -> np.ndarray:
-    """Return a mask file as bool (h, w), resized by nearest neighbour to `size` (w, h): any non-zero grey is true."""
-    mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE) if path.is_file() else None
-    if mask is None:
-        raise InputError(f"{path}: {'not a readable image' if path.is_file() else 'no such mask'}")
-    return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_NEAREST) > 0.5
-
-
-def get_mask(
-    mask_root: str | os.PathLike, mask_paths: Iterable[str], ignore_path: str, size: tuple[int, int] = VIEW
-) -> np.ndarray:
-    """Return uint8 (h, w) of size (w, h): 1 in the union of the instance masks, 255 in the rest of the ignore mask."""
-    foreground = np.zeros(size[::-1], dtype=bool)
-    for mask_path in mask_paths:
-        foreground |= _read_mask(Path(mask_root) / mask_path, size)
-    mask = foreground.astype(np.uint8)
-    if ignore_path:
-        mask[_read_mask(Path(mask_root) / ignore_path, size) & ~foreground] = 255
-    return mask
-
-
-class MaskEvaluator:
-    """Histograms of the scores of foreground and background pixels, for PxAP.
-
-    Arguments as for BoxEvaluator; `mask_root` is the data set's own mask folder. Attributes:
-    `gt_true_score_hist` and `gt_false_score_hist`, float64 (thresholds + 2,); `cnt` images so far.
-    """
-
-    def __init__(
-        self,
-        metadata: Mapping,
-        dataset_name: str,
-        split: str,
-        cam_threshold_list: Sequence[float],
-        iou_threshold_list: Sequence[int] = (50,),
-        mask_root: str | os.PathLike = "",
-        multi_contour_eval: bool = False,
-    ):
-        self.dataset_name, self.split = dataset_name, split
-        self.mask_root = Path(mask_root)
-        self.cam_threshold_list = list(cam_threshold_list)
-        self.mask_paths, self.ignore_paths = get_mask_paths(metadata)
-        self.edges = np.append(self.cam_threshold_list, [1.0, 2.0, 3.0])
-        if (np.diff(self.edges) < 0).any():
-            raise InputError("cam_threshold_list: expected thresholds in ascending order, none above 1")
-        self.gt_true_score_hist = np.zeros(len(self.edges) - 1, dtype=np.float64)
-        self.gt_false_score_hist = np.zeros(len(self.edges) - 1, dtype=np.float64)
-        self.cnt = 0
-
-    def accumulate(self, scoremap: np.ndarray, image_id: str) -> None:
-        """Add one map's pixels, float (H, W) in [0, 1] of any size; ignored pixels count nowhere."""
-        check_score_map(scoremap, image_id)
-        if image_id not in self.mask_paths:
-            raise MetadataError(f"{self.dataset_name} {self.split}: {image_id!r} has no true mask")
-        size = scoremap.shape[::-1]
-        mask = get_mask(self.mask_root, self.mask_paths[image_id], self.ignore_paths[image_id], size)
-        counts = np.zeros((2, len(self.edges) - 1), dtype=np.int64)
-        count_scores(np.ascontiguousarray(scoremap, dtype=np.float64), mask, self.edges, counts)
-        self.gt_false_score_hist += counts[0]
-        self.gt_true_score_hist += counts[1]
-        self.cnt += 1
-
-    def compute(self) -> float:
-        """Return PxAP in percent: precision times the increase of recall, summed from the highest bin down.
-
-        Raises:
-            RuntimeError: no foreground pixel in the evaluation set.
-        """
-        true, false = self.gt_true_score_hist[::-1].cumsum(), self.gt_false_score_hist[::-1].cumsum()
-        if not true[-1]:
-            raise NoPositiveError(f"{self.dataset_name} {self.split}: no foreground pixel in any mask; PxAP needs one")
-        predicted, recall_gain = (true + false)[1:], np.diff(true / true[-1])
-        kept = predicted > 0
-        return float((true[1:][kept] / predicted[kept] * recall_gain[kept]).sum() * 100)
-
-    def merge(self, other: "MaskEvaluator") -> None:
-        """Add the histograms of an evaluator of other images."""
-        if self.cam_threshold_list != other.cam_threshold_list:
-            raise ValueError("evaluators with different thresholds cannot be merged")
-        self.gt_true_score_hist += other.gt_true_score_hist
-        self.gt_false_score_hist += other.gt_false_score_hist
-        self.cnt += other.cnt
-
-
-class SplitEvaluator:
-    """The evaluators that a split's metadata calls for, `boxes` and `masks` (None where it has none), as one."""
-
-    def __init__(
-        self,
-        metadata_root: str | os.PathLike,
-        mask_root: str | os.PathLike,
-        dataset_name: str,
-        split: str,
-        cam_curve_interval: float,
-        iou_threshold_list: Sequence[int],
-        multi_contour_eval: bool,
-        image_ids: Sequence[str] | None = None,
-    ):
-        folder = Path(metadata_root) / dataset_name / split
-        if not folder.is_dir():
-            raise InputError(f"{folder}: no metadata of the split {split!r} of {dataset_name!r}")
-        metadata = configure_metadata(folder)
-        self.image_ids = list(get_image_ids(metadata) if image_ids is None else image_ids)
-        if not self.image_ids:
-            raise InputError(f"{dataset_name} {split}: no image to evaluate")
-        options = {
-            "metadata": metadata,
-            "dataset_name": dataset_name,
-            "split": split,
-            "cam_threshold_list": np.arange(0, 1, cam_curve_interval).tolist(),
-            "iou_threshold_list": list(iou_threshold_list),
-            "mask_root": Path(mask_root) / dataset_name,
-            "multi_contour_eval": multi_contour_eval,
-        }
-        self.scored_ids: list[str] = []
-        self.boxes = BoxEvaluator(**options) if has_boxes(metadata) else None
-        self.masks = MaskEvaluator(**options) if has_masks(metadata) else None
-        if not (self.boxes or self.masks):
-            raise MetadataError(f"{metadata.localization}: no box and no mask; expected one for every image of {split}")
-        for kind, truth in (
-            ("box", self.boxes and self.boxes.original_bboxes),
-            ("mask", self.masks and self.masks.mask_paths),
-        ):
-            missing = [image_id for image_id in self.image_ids if truth is not None and image_id not in truth]
-            if missing:
-                raise MetadataError(f"{folder}: {len(missing)} images have no true {kind}:" + first_names(missing))
-        if masks := self.masks:
-            paths = [path for image_id in self.image_ids for path in masks.mask_paths[image_id]]
-            paths += [masks.ignore_paths[image_id] for image_id in self.image_ids if masks.ignore_paths[image_id]]
-            if missing := missing_files(masks.mask_root, paths):
-                raise InputError(
-                    f"{masks.mask_root}: {len(missing)} of {len(paths)} masks are missing:" + first_names(missing)
-                )
-
-    @classmethod
-    def of(cls, config: Mapping, split: str, image_ids: Sequence[str] | None = None) -> "SplitEvaluator":
-        """Return the evaluator of a split as a command's options say, of some of its images or of all."""
-        names = (
-            "metadata_root",
-            "mask_root",
-            "dataset_name",
-            "cam_curve_interval",
-            "iou_threshold_list",
-            "multi_contour_eval",
-        )
-        return cls(split=split, image_ids=image_ids, **{name: config[name] for name in names})
-
-    def accumulate(self, score_map: np.ndarray, image_id: str) -> None:
-        """Score one map."""
-        for evaluator in filter(None, (self.boxes, self.masks)):
-            evaluator.accumulate(score_map, image_id)
-        self.scored_ids.append(image_id)
-
-    def accumulate_center(self, side: int) -> None:
-        """Score the Center baseline: one map of side x side pixels, the same for every image."""
-        score_map = center_map(side, side)
-        if self.boxes:
-            thresholds, multi_contour = self.boxes.cam_threshold_list, self.boxes.multi_contour_eval
-            candidates = candidate_boxes(score_map, thresholds, multi_contour)
-            for image_id in self.image_ids:
-                self.boxes.accumulate_candidates(candidates, score_map.shape, image_id)
-        if self.masks:
-            for image_id in progress(self.image_ids, "Center"):
-                self.masks.accumulate(score_map, image_id)
-
-    def results(self) -> dict:
-        """Return the metrics in percent, the best score-map thresholds, and the counts they come from."""
-        results: dict = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None}
-        counts: dict = {"images": (self.boxes or self.masks).cnt}
-        if boxes := self.boxes:
-            names = {iou: f"{iou:g}" for iou in boxes.iou_threshold_list}
-            accuracies = dict(zip(names.values(), boxes.compute(), strict=True))
-            best = {iou: boxes.best_index(iou) for iou in names}
-            results["MaxBoxAcc"] = accuracies
-            if boxes.multi_contour_eval:
-                results["MaxBoxAccV2"] = float(np.mean(list(accuracies.values())))
-            results["box_rule"] = "multi_contour" if boxes.multi_contour_eval else "largest_contour"
-            results["best_threshold"] = {names[iou]: boxes.cam_threshold_list[best[iou]] for iou in names}
-            counts["correct"] = {names[iou]: int(boxes.num_correct[iou][best[iou]]) for iou in names}
-        if masks := self.masks:
-            results["PxAP"] = masks.compute()
-            counts["foreground_pixels"] = int(masks.gt_true_score_hist.sum())
-            counts["background_pixels"] = int(masks.gt_false_score_hist.sum())
-        return {**results, "counts": counts}
-
-
-def headline(results: Mapping, multi_iou_eval: bool) -> float:
-    """Return the one figure of a split's results: the mean over IoU thresholds or IoU 50's; PxAP without boxes."""
-    if results["MaxBoxAcc"] is None:
-        return results["PxAP"]
-    return float(np.mean(list(results["MaxBoxAcc"].values()))) if multi_iou_eval else results["MaxBoxAcc"]["50"]
-
-
-def format_results(results: Mapping, multi_iou_eval: bool) -> str:
-    """Return a split's metrics as a few lines for a person: all IoU thresholds and their mean, or IoU 50 alone."""
-    lines = []
-    if results["MaxBoxAcc"] is not None:
-        accuracies = results["MaxBoxAcc"]
-        if multi_iou_eval:
-            name = "MaxBoxAccV2" if results["MaxBoxAccV2"] is not None else "mean MaxBoxAcc"
-            lines.append(f"{name}  {headline(results, True):.2f}")
-        else:
-            accuracies = {"50": accuracies["50"]}
-        rule = results["box_rule"].replace("_", " ")
-        for iou, accuracy in accuracies.items():
-            threshold = results["best_threshold"][iou]
-            lines.append(f"MaxBoxAcc at IoU {iou}  {accuracy:.2f}  (score-map threshold {threshold:.3f}, {rule})")
-    if results["PxAP"] is not None:
-        lines.append(f"PxAP  {results['PxAP']:.2f}")
-    return "\n".join(lines)
+CENTER = "center"  # what --compare takes beside a folder or file
+OUTPUTS = ("per_image", "per_class", "curve", "json")
 
 
 def evaluate_wsol(
@@ -378,47 +66,259 @@ def evaluate_wsol(
     evaluator = SplitEvaluator(
         metadata_root, mask_root, dataset_name, split, cam_curve_interval, iou_threshold_list, multi_contour_eval
     )
-    for image_id, score_map in read_score_maps(scoremap_root, evaluator.image_ids):
-        evaluator.accumulate(score_map, image_id)
+    files = find_score_maps(scoremap_root, evaluator.image_ids)
+    files.require_all()
+    SavedMaps(files).score(evaluator)
     return headline(evaluator.results(), multi_iou_eval)
 
 
-def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: str, image_list: str | None) -> str:
-    """Return the command line that scores a run's saved maps with the run's own options."""
+def _line(name: str, value: float, interval: Sequence[float] | None, note: str = "") -> str:
+    sure = f"  [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
+    return f"{name}  {value:.2f}{sure}{note}"
+
+
+def _box_lines(results: Mapping, found: Mapping, multi_iou_eval: bool, suffix: str, title: str) -> list[str]:
+    """Return the lines of box accuracies, at the best score-map thresholds or (`suffix`) at those that val chose."""
+    accuracies = results[f"MaxBoxAcc{suffix}"]
+    rule = results["box_rule"].replace("_", " ")
+    lines = []
+    if multi_iou_eval:
+        name = "mean_MaxBoxAcc" if results["MaxBoxAccV2"] is None else "MaxBoxAccV2"
+        mean = sum(accuracies.values()) / len(accuracies)
+        lines.append(_line(f"{name.replace('_', ' ')}{title}", mean, found.get(name + suffix)))
+    thresholds = results["val_threshold" if suffix else "best_threshold"]
+    for iou, accuracy in accuracies.items():
+        if multi_iou_eval or iou == str(LOC_IOU):
+            where = f"score-map threshold {thresholds[iou]:.3f}, {rule}" if thresholds else rule
+            interval = (found.get(f"MaxBoxAcc{suffix}") or {}).get(iou)
+            lines.append(_line(f"MaxBoxAcc at IoU {iou}{title}", accuracy, interval, f"  ({where})"))
+    return lines
+
+
+def format_results(results: Mapping, multi_iou_eval: bool) -> str:
+    """Return a split's metrics as lines for a person: all IoU thresholds and their mean, or IoU 50 alone."""
+    found = results.get("intervals") or {}
+    titles = {"": "", "_at_val_threshold": " at val's threshold"}
+    lines = []
+    for suffix, title in titles.items():
+        if results.get(f"MaxBoxAcc{suffix}"):
+            lines += _box_lines(results, found, multi_iou_eval, suffix, title)
+    names = {"PxAP": "PxAP"}
+    if "top1_cls" in results:
+        names |= {"gt_known_loc": "GT-known Loc", "top1_loc": "Top-1 Loc", "top5_loc": "Top-5 Loc"}
+        names |= {f"top{k}_loc_at_val_threshold": f"Top-{k} Loc at val's threshold" for k in TOP}
+        names |= {"top1_cls": "Top-1 Cls", "top5_cls": "Top-5 Cls"}
+    lines += [_line(name, results[key], found.get(key)) for key, name in names.items() if results.get(key) is not None]
+    if found:
+        lines.append(f"[low, high]: {found['percent']} % bootstrap intervals, {found['resamples']} resamples of the images")
+    return "\n".join(lines)
+
+
+def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: str, files: Mapping[str, object]) -> str:
+    """Return the command line that scores a run's saved maps with the run's own options; `files` are options too."""
     copied = ("metadata_root", "mask_root", "dataset_name", "cam_curve_interval", "multi_contour_eval", "multi_iou_eval")
-    options = {"scoremap_root": scoremap_root, "split": split, **{name: config[name] for name in copied}}
-    if image_list:
-        options["image_list"] = image_list
+    copied += ("bootstrap", "seed")
+    options = {"scoremap_root": scoremap_root, "split": split, **{name: config[name] for name in copied}, **files}
     words = ["python", "evaluation.py"]
     for name, value in options.items():
         words += [f"--{name}", str(value)]
     return shlex.join([*words, "--iou_threshold_list", *map(str, config["iou_threshold_list"])])
 
 
-@command
-def main() -> None:
-    """Score saved maps, or the Center baseline."""
-    options = parse_options(evaluation_parser(__doc__))
-    check_metric_options(options)
-    if options.center_size < 1:
-        raise InputError(f"--center_size {options.center_size}: expected 1 or more")
-    if options.json and os.path.isdir(options.json):
-        raise InputError(f"--json {options.json}: a folder; expected a file")
+# The command, in its order of work: check the outputs, find what is to be scored, count it, look at each map, write.
+
+
+def warn(message: str) -> None:
+    """Say on standard error what a user should not overlook."""
+    print(f"WARNING: {message}", file=sys.stderr)
+
+
+def check_outputs(options: Munch) -> None:
+    """Refuse outputs that could not be written, or that would overwrite each other."""
+    outputs = {name: options[name] for name in OUTPUTS if options[name]}
+    for name, path in outputs.items():
+        check_writable(path)
+        if name != "json":
+            check_table_path(name, path)
+        if same := [
+            other for other in outputs if other != name and os.path.realpath(outputs[other]) == os.path.realpath(path)
+        ]:
+            raise InputError(f"--{name} {path}: expected another file than --{same[0]}'s")
+
+
+def make_evaluator(options: Munch) -> SplitEvaluator:
+    """Return the evaluator of the command's split."""
     image_ids = read_id_list(options.image_list) if options.image_list else None
-    evaluator = SplitEvaluator.of(options, options.split, image_ids)
-    if options.center:
-        evaluator.accumulate_center(options.center_size)
-    else:
-        maps = read_score_maps(options.scoremap_root, evaluator.image_ids)
-        for image_id, score_map in progress(maps, "scoring", len(evaluator.image_ids)):
-            evaluator.accumulate(score_map, image_id)
-    results = evaluator.results()
-    what = "the Center baseline" if options.center else options.scoremap_root
-    print(f"{options.dataset_name} {options.split}, {results['counts']['images']} images, {what}")
-    print(format_results(results, options.multi_iou_eval))
+    evaluator = SplitEvaluator.of(options, options.split, image_ids, detections=bool(options.boxes))
+    wanted = [name for name in ("per_class", "per_image", "analysis") if options[name]]
+    if wanted and evaluator.boxes is None:
+        raise InputError(f"--{wanted[0]}: {options.dataset_name} {options.split} has no true boxes, which it needs")
+    return evaluator
+
+
+def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps:
+    """Return a folder's maps, told or refused what is missing; the evaluator is left with the images that have one."""
+    files = find_score_maps(root, evaluator.image_ids, evaluator.split_ids)
+    splits = {*SPLITS, options.split}
+    of_splits, unknown = sort_others(files.others, read_known_ids(options.metadata_root, options.dataset_name, splits))
+    if unknown:
+        warn(f"{root}: {len(unknown)} maps are of no image of {options.dataset_name}, left out:" + first_names(unknown))
+    elsewhere = [f"{count} maps of {split} images" for split, count in of_splits.items() if split != options.split]
+    if elsewhere and not files.paths:
+        raise InputError(
+            f"{root}: no map of an image of {options.split}, but {', '.join(elsewhere)}; expected their --split"
+        )
+    if options.on_missing == "stop" or not files.paths:
+        files.require_all()
+    if files.missing:
+        total = len(evaluator.image_ids)
+        warn(
+            f"{root}: {len(files.missing)} of {total} score maps are missing; only {len(files.paths)} images "
+            f"({100 * len(files.paths) / total:.1f} %) are scored:" + first_names(files.missing)
+        )
+    evaluator.image_ids = list(files.paths)
+    evaluator.counts |= {"missing_maps": len(files.missing), "unknown_maps": len(unknown)}
+    return SavedMaps(files, options.workers)
+
+
+def open_detections(path: str, options: Munch, evaluator: SplitEvaluator) -> Detections:
+    """Return a file's boxes, told or refused what is missing."""
+    names = read_coco_names(options.coco_images) if options.coco_images else None
+    boxes, unknown = read_detections(path, {i: evaluator.boxes.image_sizes[i] for i in evaluator.image_ids}, names)
+    if unknown:
+        warn(f"{path}: boxes of {len(unknown)} images that are not scored, left out:" + first_names(unknown))
+    without = [image_id for image_id in evaluator.image_ids if image_id not in boxes]
+    if not boxes:
+        raise InputError(f"{path}: no box for any of the {len(without)} images of {options.split}")
+    if without:
+        warn(f"{path}: {len(without)} of {len(evaluator.image_ids)} images have no box and count as wrong")
+    evaluator.counts |= {"images_without_box": len(without), "unknown_images": len(unknown)}
+    return Detections(boxes)
+
+
+def open_source(options: Munch, evaluator: SplitEvaluator, compared: bool = False) -> Source:
+    """Return what is to be scored, or what it is to be compared with."""
+    if options.compare == CENTER if compared else options.center:
+        return Center(options.center_size)
+    if options.boxes:
+        return open_detections(options.compare if compared else options.boxes, options, evaluator)
+    return open_maps(options.compare if compared else options.scoremap_root, options, evaluator)
+
+
+def read_ranks(options: Munch, evaluator: SplitEvaluator) -> dict[str, int]:
+    """Return the class ranks of the images to be scored; empty without --class_ranks."""
+    if not options.class_ranks:
+        return {}
+    ranks = read_class_ranks(options.class_ranks)
+    if missing := [image_id for image_id in evaluator.image_ids if image_id not in ranks]:
+        raise InputError(f"{options.class_ranks}: no rank of {len(missing)} images:" + first_names(missing))
+    return {image_id: ranks[image_id] for image_id in evaluator.image_ids}
+
+
+def describe(
+    options: Munch, evaluator: SplitEvaluator, source: Source, own: float, thresholds: Mapping | None
+) -> tuple[list[dict], dict]:
+    """Look at each map once more, at known thresholds: return the rows of the per-image table, and the analysis.
+
+    `own`: the score-map threshold that the scored split chose for IoU 50.
+    """
+    if options.per_image and thresholds is None and options.split != "val":
+        warn(
+            f"--per_image: the boxes are at the score-map threshold that {options.split} itself chose, {own:.3f}; "
+            "--thresholds_from a file of val's gives what one could deploy"
+        )
+    describe_one = Describe(evaluator.boxes, thresholds[str(LOC_IOU)] if thresholds else own, own)
+    details = list(source.details(evaluator, describe_one))
+    return [describe_one.row(one) for one in details], summarize(details, own)
+
+
+def format_analysis(analysis: Mapping) -> str:
+    """Return the analysis of appendix 0.F.1 as lines for a person."""
+    titles = {
+        "area_ratio": "predicted / true box area",
+        "activation_ratio": "activation inside / outside the true box",
+        "num_components": "connected components",
+    }
+    threshold = f"score-map threshold {analysis['score_map_threshold']:.3f}"
+    lines = [f"at {threshold}, the best for IoU {LOC_IOU}, with the largest contour's box:"]
+    for name, title in titles.items():
+        mean, median = (analysis[name][kind] for kind in ("mean", "median"))
+        lines.append(f"  {title}  none" if mean is None else f"  {title}  mean {mean:.3f}, median {median:.3f}")
+    lines.append(f"  images without activation outside, left out above  {analysis['images_without_activation_outside']}")
+    return "\n".join(lines)
+
+
+def format_comparison(what: str, other: str, comparison: Mapping) -> str:
+    """Return a comparison as lines for a person."""
+    lines = [f"{what} less {other}, on the same images:"]
+    for name, test in comparison.items():
+        sure = "[{:.2f}, {:.2f}]".format(*test["interval"]) if test["interval"] else "[none]"
+        lines.append(f"  {name}  {test['difference']:+.2f}  {sure}  p {test['p_value']:.3g}")
+    return "\n".join(lines)
+
+
+def write_outputs(options: Munch, tables: Mapping[str, list[dict]], results: dict) -> None:
+    """Write every table asked for, then the results."""
+    for name, rows in tables.items():
+        write_table(options[name], rows)
     if options.json:
         write_json(options.json, results)
-        print(f"written: {options.json}")
+    if written := [options[name] for name in OUTPUTS if options[name]]:
+        print(f"written: {', '.join(written)}")
+
+
+@command
+def main() -> None:
+    """Score saved maps, the Center baseline or a detector's boxes."""
+    options = parse_options(evaluation_parser(__doc__))
+    check_evaluation_options(options)
+    check_outputs(options)
+
+    evaluator = make_evaluator(options)
+    classes = read_classes(Path(options.metadata_root) / options.dataset_name, options.split) if options.per_class else []
+    thresholds = None
+    if options.thresholds_from:
+        thresholds = read_val_thresholds(options.thresholds_from, options.dataset_name, evaluator)
+    source = open_source(options, evaluator)
+    evaluators, sources = [evaluator], [source]
+    if options.compare:
+        evaluators.append(make_evaluator(options))
+        sources.append(open_source(options, evaluators[1], compared=True))
+        both = set(evaluators[1].image_ids) & set(evaluator.image_ids)
+        if not both:
+            raise InputError(f"--compare {options.compare}: no image that both have a map of")
+        for one in evaluators:
+            one.image_ids = [image_id for image_id in one.image_ids if image_id in both]
+    evaluator.ranks = read_ranks(options, evaluator)
+
+    kinds = ("bootstrap", "swap") if options.compare else ("bootstrap",)
+    for one, its_source in zip(evaluators, sources, strict=True):
+        one.resample(kinds, options.bootstrap, options.seed)
+        its_source.score(one)
+    title = "the Center baseline" if options.center else options.boxes or options.scoremap_root
+    results = {"dataset_name": options.dataset_name, "split": options.split, "scored": title}
+    results |= evaluator.results(thresholds)
+    resampled = [Resampled(one) for one in evaluators]
+    results["intervals"] = intervals(resampled[0], results)
+    print(f"{options.dataset_name} {options.split}, {results['counts']['images']} images, {title}")
+    print(format_results(results, options.multi_iou_eval))
+    if options.compare:
+        comparison = compare(*resampled)
+        results["compare"] = {"other": options.compare, **comparison}
+        print(format_comparison(title, options.compare, comparison))
+
+    tables = {"curve": curve_rows(evaluator)} if options.curve else {}
+    if options.per_class:
+        tables["per_class"] = class_rows(evaluator, classes, thresholds)
+    if options.per_image and isinstance(source, Detections):
+        tables["per_image"] = source.rows(evaluator)
+    elif options.per_image or options.analysis:
+        rows, analysis = describe(options, evaluator, source, results["best_threshold"][str(LOC_IOU)], thresholds)
+        tables |= {"per_image": rows} if options.per_image else {}
+        if options.analysis:
+            results["analysis"] = analysis
+            print(format_analysis(analysis))
+    write_outputs(options, tables, results)
 
 
 if __name__ == "__main__":

@@ -23,8 +23,10 @@ from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint
 from wsol.errors import InputError, command
 from wsol.metadata import first_names, read_id_list
+from wsol.parallel import map_beside
 from wsol.progress import progress
-from wsol.score_maps import save_score_map
+from wsol.score_maps import holds_score_maps, save_score_map
+from wsol.tables import write_class_ranks
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -67,11 +69,17 @@ def normalize_raw_map(raw_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
 
 @dataclass
 class Prediction:
-    """What one image gave: its score map, float64 (crop, crop), and its true class's rank among the logits (0: top)."""
+    """What one image gave: its raw map, any float (h, w), the input size (w, h), and its true class's rank among the logits
+    (0: top)."""
 
     image_id: str
-    score_map: np.ndarray
+    raw_map: np.ndarray
+    size: tuple[int, int]
     rank: int
+
+    def score_map(self) -> np.ndarray:
+        """Return the score map, float64 in [0, 1], of the input size."""
+        return normalize_raw_map(self.raw_map, self.size)
 
 
 def predict(
@@ -99,7 +107,7 @@ def predict(
             ranks = ahead.sum(dim=1).cpu().tolist()
             size = (images.shape[3], images.shape[2])
             for image_id, raw_map, rank in zip(batch.image_ids, raw_maps, ranks, strict=True):
-                yield Prediction(image_id, normalize_raw_map(raw_map, size), rank)
+                yield Prediction(image_id, raw_map, size, rank)
 
 
 @command
@@ -112,7 +120,7 @@ def main() -> None:
     given = {name: options[name] for name in ("dataset_name", "data_root", "metadata_root", "batch_size")}
     config = Munch({**checkpoint["config"], **{name: value for name, value in given.items() if value is not None}})
     scoremap_root = Path(options.scoremap_root)
-    if scoremap_root.exists() and any(scoremap_root.rglob("*.npy")):
+    if holds_score_maps(scoremap_root):
         raise InputError(f"--scoremap_root {scoremap_root}: holds score maps already; expected a folder without any")
     data = load_level(config.metadata_root, config.dataset_name, checkpoint["label_level"], (options.split,))
     # Classes are told by their label in the files and their name: names alone may repeat.
@@ -151,19 +159,23 @@ def main() -> None:
     loader = make_loader(LabeledImages(image_root, split, config.crop_size), config.batch_size, options.workers, device)
     bad_images: list[str] = []
     maps = predict(mapper, loader, device, options.amp, bad_images)
-    top1 = saved = 0
-    for prediction in progress(maps, "mapping", len(split.image_ids)):
-        save_score_map(scoremap_root, prediction.image_id, prediction.score_map)
-        saved += 1
-        top1 += prediction.rank == 0
+
+    def save(prediction: Prediction) -> None:
+        save_score_map(scoremap_root, prediction.image_id, prediction.score_map(), options.scoremap_format)
+
+    ranks: dict[str, int] = {}
+    for prediction, _ in progress(map_beside(save, maps), "mapping", len(split.image_ids)):
+        ranks[prediction.image_id] = prediction.rank
         if bad_images and options.on_bad_image == "stop":
             break
     if bad_images and options.on_bad_image == "stop":
         raise InputError(f"{bad_images[0]} (--on_bad_image skip leaves such images out)")
     for message in bad_images:
         print(f"skipped: {message}")
-    print(f"{saved} score maps of {config.dataset_name} {options.split} in {scoremap_root}, {len(bad_images)} skipped")
-    print(f"top-1 classification {100 * top1 / max(saved, 1):.2f} at level {data.level!r}")
+    write_class_ranks(scoremap_root / f"{options.split}_class_ranks.csv", ranks)
+    print(f"{len(ranks)} score maps of {config.dataset_name} {options.split} in {scoremap_root}, {len(bad_images)} skipped")
+    top1 = sum(rank == 0 for rank in ranks.values())
+    print(f"top-1 classification {100 * top1 / max(len(ranks), 1):.2f} at level {data.level!r}")
 
 
 if __name__ == "__main__":

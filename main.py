@@ -20,7 +20,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import numpy as np
 import torch
 from munch import Munch
 from torch import nn
@@ -28,20 +27,23 @@ from torch import nn
 from config import LOG_ROOT, get_config, write_config
 from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, require_images
 from dataset import toy
-from evaluation import SplitEvaluator, format_results, headline, rescoring_command
-from inference import autocast, predict, resolve_device, to_device
+from evaluation import format_results, rescoring_command
+from inference import Prediction, autocast, predict, resolve_device, to_device
 from wsol import build_from_config, wsolevaluation
 from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, write_checkpoint
+from wsol.confidence import Resampled, intervals
 from wsol.errors import InputError, command
 from wsol.files import temporary_sibling, write_json, write_text
 from wsol.levels import LevelData
 from wsol.method import draws_of_epoch
+from wsol.parallel import map_beside
 from wsol.progress import progress
 from wsol.score_maps import save_score_map
+from wsol.split_evaluator import Scored, SplitEvaluator, headline
+from wsol.tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
 
 logger = logging.getLogger("wsol")
-LOC_IOU = 50  # the IoU threshold, in percent, of Top-1 and Top-5 Loc
 
 
 @dataclass
@@ -250,33 +252,28 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
 
 
 def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, SplitEvaluator]:
-    """Return a split's metrics in percent, and its evaluator; one forward pass gives both accuracy and maps."""
+    """Return a split's metrics in percent, and its evaluator; one forward pass gives both accuracy and maps, which threads
+    score beside it."""
     evaluator = SplitEvaluator.of(run.config, split, run.data.splits[split].image_ids)
-    bad: list[str] = []
-    ranks: dict[str, int] = {}
-    predictions = predict(run.mapper, run.loaders[split], run.device, run.config.amp, bad)
-    for prediction in progress(predictions, split, len(evaluator.image_ids)):
-        handle_bad_images(run, bad)
-        evaluator.accumulate(prediction.score_map, prediction.image_id)
-        ranks[prediction.image_id] = prediction.rank
+    evaluator.resample(("bootstrap",), run.config.bootstrap, run.config.seed)
+
+    def score(prediction: Prediction) -> Scored:
+        score_map = prediction.score_map()
         if save:
-            save_score_map(run.folder / "scoremaps", prediction.image_id, prediction.score_map)
+            save_score_map(run.folder / "scoremaps", prediction.image_id, score_map, run.config.scoremap_format)
+        return evaluator.score(score_map, prediction.image_id)
+
+    bad: list[str] = []
+    predictions = predict(run.mapper, run.loaders[split], run.device, run.config.amp, bad)
+    for prediction, scored in progress(map_beside(score, predictions), split, len(evaluator.image_ids)):
+        handle_bad_images(run, bad)
+        evaluator.add(scored)
+        evaluator.ranks[prediction.image_id] = prediction.rank
     handle_bad_images(run, bad)
-    if not ranks:
+    if not evaluator.scored_ids:
         raise InputError(f"no image of the {split} split could be read")
-    results = evaluator.results()
-    rank = np.array(list(ranks.values()))
-    localized = np.zeros(len(rank), dtype=bool)
-    if has_loc := evaluator.boxes is not None and LOC_IOU in evaluator.boxes.iou_threshold_list:
-        right = evaluator.boxes.correct_at(LOC_IOU, evaluator.boxes.best_index(LOC_IOU))
-        localized = np.array([right[image_id] for image_id in ranks])
-    for k in (1, 5):
-        results["counts"][f"top{k}_cls"] = int((rank < k).sum())
-        results["counts"][f"top{k}_loc"] = int(((rank < k) & localized).sum()) if has_loc else None
-        results[f"top{k}_cls"] = 100 * results["counts"][f"top{k}_cls"] / len(rank)
-        results[f"top{k}_loc"] = 100 * results["counts"][f"top{k}_loc"] / len(rank) if has_loc else None
-    results["counts"]["skipped_images"] = len(bad)
-    return results, evaluator
+    evaluator.counts["skipped_images"] = len(bad)
+    return evaluator.results(), evaluator
 
 
 def record(run: Experiment, epoch: int, split: str, results: Mapping) -> None:
@@ -328,18 +325,6 @@ def train(run: Experiment) -> dict[str, tuple[dict, SplitEvaluator]]:
     return validation
 
 
-def results_at_val_thresholds(val: SplitEvaluator, other: SplitEvaluator) -> dict:
-    """Return box accuracies of a split at the score-map thresholds that val chose, one per IoU threshold."""
-    if val.boxes is None or other.boxes is None:
-        return {"MaxBoxAccV2_at_val_threshold": None, "MaxBoxAcc_at_val_threshold": None}
-    accuracies = {
-        f"{iou:g}": 100.0 * int(other.boxes.num_correct[iou][val.boxes.best_index(iou)]) / other.boxes.cnt
-        for iou in val.boxes.iou_threshold_list
-    }
-    mean = float(np.mean(list(accuracies.values()))) if val.boxes.multi_contour_eval else None
-    return {"MaxBoxAccV2_at_val_threshold": mean, "MaxBoxAcc_at_val_threshold": accuracies}
-
-
 def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, SplitEvaluator]]) -> dict:
     """Evaluate the chosen checkpoint, on test once; return what results.json holds.
 
@@ -355,25 +340,40 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
         "num_classes": len(run.data.class_names),
         "checkpoint": {"type": kind, "epoch": checkpoint["epoch"]},
     }
-    evaluators = {}
+    val_thresholds = None
     for split in (name for name in run.data.splits if name != "train"):
         save = run.config.save_scoremaps in (split, "both")
         again = split != "val" or (save and kind == "best")
-        split_results, evaluators[split] = evaluate(run, split, save) if again else validation[kind]
-        if split != "val":
+        split_results, evaluator = evaluate(run, split, save) if again else validation[kind]
+        if split == "val":
+            val_thresholds = split_results.get("best_threshold")
+        else:
             record(run, checkpoint["epoch"], split, split_results)
-        results[split] = split_results | results_at_val_thresholds(evaluators["val"], evaluators[split])
+        results[split] = evaluator.results(val_thresholds)
+        results[split]["intervals"] = intervals(Resampled(evaluator), results[split])
         logger.info("%s, %s checkpoint (epoch %d):", split, kind, checkpoint["epoch"])
-        accuracy = f"top-1 classification  {split_results['top1_cls']:.2f}"
-        for line in [*format_results(split_results, run.config.multi_iou_eval).split("\n"), accuracy]:
+        for line in format_results(results[split], run.config.multi_iou_eval).split("\n"):
             logger.info("  %s", line)
-        id_list = run.folder / f"{split}_image_ids.txt"
-        write_text(id_list, "\n".join(evaluators[split].scored_ids) + "\n")
+        files = write_tables(run, split, evaluator, val_thresholds)
         if save:
-            whole = not (run.data.splits[split].subset or split_results["counts"]["skipped_images"])
-            again = rescoring_command(run.config, run.folder / "scoremaps", split, None if whole else id_list)
-            logger.info("  score again: %s", again)
+            logger.info("  score again: %s", rescoring_command(run.config, run.folder / "scoremaps", split, files))
     return results
+
+
+def write_tables(run: Experiment, split: str, evaluator: SplitEvaluator, val_thresholds: Mapping | None) -> dict[str, Path]:
+    """Write a split's tables into the run's folder; return the options of evaluation.py that take files of the run."""
+    files = {"class_ranks": run.folder / f"{split}_class_ranks.csv"}
+    write_class_ranks(files["class_ranks"], evaluator.ranks)
+    write_table(run.folder / f"{split}_curve.csv", curve_rows(evaluator))
+    if evaluator.boxes:
+        classes = read_classes(Path(run.config.metadata_root) / run.config.dataset_name, split)
+        write_table(run.folder / f"{split}_per_class.csv", class_rows(evaluator, classes, val_thresholds))
+        files["thresholds_from"] = run.folder / "results.json"
+    id_list = run.folder / f"{split}_image_ids.txt"
+    write_text(id_list, "\n".join(evaluator.scored_ids) + "\n")
+    if run.data.splits[split].subset or evaluator.counts["skipped_images"]:
+        files["image_list"] = id_list
+    return files
 
 
 @command

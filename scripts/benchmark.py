@@ -3,7 +3,7 @@
     python scripts/benchmark.py evaluation
     python scripts/benchmark.py methods
 
-Prints a Markdown table of medians over repeats; docs/benchmarks.md has one. Times are of one core.
+Prints a Markdown table of medians over maps; docs/benchmarks.md has one. Times are of one core.
 """
 
 import argparse
@@ -11,7 +11,8 @@ import os
 import statistics
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -22,6 +23,7 @@ import numpy as np
 from scripts.benchmark_methods import methods
 from wsol.boxes import Candidates, best_ious, boxes_above, map_ious
 from wsol.histogram import count_scores
+from wsol.score_maps import check_score_map
 
 SIDE = 224
 THRESHOLDS = np.arange(0, 1, 0.001)
@@ -53,61 +55,73 @@ def every_threshold(score_map: np.ndarray, multi_contour: bool) -> np.ndarray:
     return best_ious(Candidates(np.concatenate(boxes), starts, np.arange(len(THRESHOLDS))), TRUTH)
 
 
-def milliseconds(repeats: int, function: Callable[..., object], *arguments: object) -> float:
-    """Return the median time of a call."""
-    times = []
-    for _ in range(repeats):
+def each_once(function: Callable[[np.ndarray], object], maps: Sequence[np.ndarray]) -> tuple[list, float]:
+    """Return what a function gives for each map, and the median of its milliseconds.
+
+    No map is timed twice in a row: a processor remembers the branches of the last one, of no use in a run over a data set.
+    """
+    results, times = [], []
+    for score_map in maps:
+        check_score_map(score_map, "map")  # as an evaluator does: the map is in the processor's cache then
         start = time.perf_counter()
-        function(*arguments)
+        results.append(function(score_map))
         times.append((time.perf_counter() - start) * 1000)
-    return statistics.median(times)
+    return results, statistics.median(times)
 
 
-def evaluation(repeats: int) -> None:
+def compare(what: str, kind: str, maps: Sequence[np.ndarray], plain: Callable, fast: Callable) -> None:
+    """Print a row of the table, after a check that both versions give the same; two maps of noise do for the plain one."""
+    fast(maps[0])  # compiles, or loads what was compiled
+    expected, slow_time = each_once(plain, maps[:2] if kind == "noise" else maps)
+    got, fast_time = each_once(fast, maps)
+    if not all(np.array_equal(a, b) for a, b in zip(expected, got, strict=False)):
+        raise RuntimeError(f"{what}, {kind}: the fast version differs from the plain one")
+    print(f"| {what} | {kind} | {slow_time:.1f} | {fast_time:.2f} | {slow_time / fast_time:.0f} |", flush=True)
+
+
+def evaluation(num_maps: int) -> None:
     """Time boxes by kind of map, and PxAP."""
     rng = np.random.default_rng(0)
     kinds = {
-        "CAM-like, 14 x 14 upsampled": [cam_like(rng, 14) for _ in range(5)],
-        "CAM-like, 28 x 28 upsampled": [cam_like(rng, 28) for _ in range(5)],
-        "independent values, 28 x 28 upsampled": [rough(rng, 28) for _ in range(3)],
-        "noise": [rng.random((SIDE, SIDE))],
+        "CAM-like, 14 x 14 upsampled": [cam_like(rng, 14) for _ in range(num_maps)],
+        "CAM-like, 28 x 28 upsampled": [cam_like(rng, 28) for _ in range(num_maps)],
+        "independent values, 28 x 28 upsampled": [rough(rng, 28) for _ in range(num_maps)],
+        "noise": [rng.random((SIDE, SIDE)) for _ in range(num_maps)],
     }
-    map_ious(kinds["noise"][0], THRESHOLDS, TRUTH, True)  # compiles, or loads what was compiled
     print(f"maps of {SIDE} x {SIDE}, {len(THRESHOLDS)} thresholds, one core of {os.cpu_count()}, milliseconds a map\n")
     print("| what | map | plain | fast | ratio |\n| --- | --- | --- | --- | --- |")
     for multi_contour, name in ((True, "all contours (MaxBoxAccV2)"), (False, "largest contour (MaxBoxAcc)")):
+        plain = partial(every_threshold, multi_contour=multi_contour)
+        fast = partial(map_ious, thresholds=THRESHOLDS, true_boxes=TRUTH, multi_contour=multi_contour)
         for kind, maps in kinds.items():
-            slow_repeats = 1 if kind == "noise" else max(1, repeats // 5)
-            for score_map in maps:
-                fast_ious = map_ious(score_map, THRESHOLDS, TRUTH, multi_contour)
-                if not np.array_equal(every_threshold(score_map, multi_contour), fast_ious):
-                    raise RuntimeError(f"{name}, {kind}: the fast version differs from the plain one")
-            plain = statistics.median(milliseconds(slow_repeats, every_threshold, m, multi_contour) for m in maps)
-            options = (THRESHOLDS, TRUTH, multi_contour)
-            fast = statistics.median(milliseconds(repeats, map_ious, m, *options) for m in maps)
-            print(f"| {name} | {kind} | {plain:.1f} | {fast:.2f} | {plain / fast:.0f} |", flush=True)
-    score_map, mask = kinds["CAM-like, 28 x 28 upsampled"][0], (rng.random((SIDE, SIDE)) > 0.7).astype(np.uint8)
+            compare(name, kind, maps, plain, fast)
+    mask = (rng.random((SIDE, SIDE)) > 0.7).astype(np.uint8)
     edges = np.append(THRESHOLDS, [1.0, 2.0, 3.0])
-    counts = np.zeros((2, len(edges) - 1), dtype=np.int64)
 
-    def two_histograms() -> None:
-        for kind in (0, 1):
-            np.histogram(score_map[mask == kind], bins=edges)
+    def two_histograms(score_map: np.ndarray) -> np.ndarray:
+        return np.stack([np.histogram(score_map[mask == kind], bins=edges)[0] for kind in (0, 1)])
 
-    count_scores(score_map, mask, edges, counts)
-    plain = milliseconds(repeats, two_histograms)
-    fast = milliseconds(repeats, count_scores, score_map, mask, edges, counts)
-    print(f"| scores of pixels (PxAP) | CAM-like, 28 x 28 upsampled | {plain:.1f} | {fast:.2f} | {plain / fast:.0f} |")
+    def one_pass(score_map: np.ndarray) -> np.ndarray:
+        counts = np.zeros((2, len(edges) - 1), dtype=np.int64)
+        count_scores(score_map, mask, edges, counts)
+        return counts
+
+    kind = "CAM-like, 28 x 28 upsampled"
+    compare("scores of pixels (PxAP)", kind, kinds[kind], two_histograms, one_pass)
 
 
 def main() -> None:
     """Run one benchmark."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("what", choices=["evaluation", "methods"])
-    parser.add_argument("--repeats", type=int, default=15, help="default: 15")
+    parser.add_argument("--maps", type=int, default=30, help="evaluation: maps of each kind, each timed once; default: 30")
+    parser.add_argument("--repeats", type=int, default=15, help="methods: default 15")
     options = parser.parse_args()
     cv2.setNumThreads(1)
-    {"evaluation": evaluation, "methods": methods}[options.what](options.repeats)
+    if options.what == "evaluation":
+        evaluation(options.maps)
+    else:
+        methods(options.repeats)
 
 
 if __name__ == "__main__":

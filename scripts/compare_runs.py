@@ -20,6 +20,7 @@ from munch import Munch
 from scripts.examples import draw_examples, spread
 from wsol.errors import InputError, command
 from wsol.metadata import read_id_list
+from wsol.score_maps import find_score_maps
 
 # Student's t at 97.5 %, by the number of seeds.
 T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10: 2.26}
@@ -70,7 +71,7 @@ def main() -> None:
         folder = next(iter(first.values()))
         config = Munch(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
         image_ids = spread(read_id_list(folder / f"{options.split}_image_ids.txt"), options.images)
-        if missing := [run for run in first.values() if not (run / "scoremaps" / f"{image_ids[0]}.npy").is_file()]:
+        if missing := [run for run in first.values() if find_score_maps(run / "scoremaps", image_ids).missing]:
             raise InputError(f"{missing[0]}: its score maps of {options.split} were not saved (--save_scoremaps)")
         draw_examples(config, options.split, image_ids, first, options.page)
         print(f"\nwritten: {options.page}")

@@ -4,12 +4,11 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-import numpy as np
-
 from data_loaders import load_image
-from evaluation import SplitEvaluator
 from wsol.boxes import candidate_boxes, resize_bbox
 from wsol.files import whole_file
+from wsol.score_maps import find_score_maps, read_score_map
+from wsol.split_evaluator import SplitEvaluator
 
 
 def val_threshold(run: Path) -> float | None:
@@ -36,6 +35,7 @@ def draw_examples(config: Mapping, split: str, image_ids: Sequence[str], runs: M
     figure = Figure(figsize=(2 * (len(runs) + 1), 2 * len(image_ids) + 0.6), layout="constrained")
     grid = figure.subplots(len(image_ids), len(runs) + 1, squeeze=False)
     thresholds = {name: val_threshold(run) for name, run in runs.items()}
+    maps = {name: find_score_maps(run / "scoremaps", image_ids) for name, run in runs.items()}
     for line, image_id in zip(grid, image_ids, strict=True):
         image = load_image(Path(config["data_root"]) / config["dataset_name"] / image_id).resize((side, side))
         true_boxes = []
@@ -47,7 +47,7 @@ def draw_examples(config: Mapping, split: str, image_ids: Sequence[str], runs: M
             axes.set(xticks=[], yticks=[])
             boxes = [(box, "lime") for box in true_boxes]
             if name:
-                score_map = np.load(runs[name] / "scoremaps" / f"{image_id}.npy", allow_pickle=False)
+                score_map, _ = read_score_map(maps[name].paths[image_id])
                 axes.imshow(score_map, cmap="jet", alpha=0.5, vmin=0, vmax=1)
                 if thresholds[name] is not None:
                     boxes.append((candidate_boxes(score_map, [thresholds[name]], False).boxes[0], "red"))

@@ -7,8 +7,6 @@ In: main.py's options, whose --experiment_name names the sweep. Out: train_log/<
 examples.png.
 """
 
-import csv
-import io
 import json
 import sys
 from collections.abc import Sequence
@@ -22,12 +20,14 @@ from munch import Munch
 
 from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
-from evaluation import SplitEvaluator
 from scripts.examples import draw_examples, spread
 from wsol.errors import InputError, command
 from wsol.files import whole_file, write_text
 from wsol.levels import LevelData, load_level
 from wsol.metadata import read_id_list
+from wsol.scoring import Center
+from wsol.split_evaluator import SplitEvaluator
+from wsol.tables import write_table
 
 # Options that change how a run is done, not what it gives.
 NOT_COMPARED = ("experiment_name", "label_level", "override_cache", "workers", "device")
@@ -88,7 +88,7 @@ def plan(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
 def center_results(config: Munch, split: str, image_ids: list[str]) -> dict:
     """Return the Center baseline's metrics on the same images and map size."""
     evaluator = SplitEvaluator.of(config, split, image_ids)
-    evaluator.accumulate_center(config.crop_size)
+    Center(config.crop_size).score(evaluator)
     return evaluator.results()
 
 
@@ -105,7 +105,7 @@ def table_rows(
     def row(name: str, num_classes: int | None, figures: dict) -> dict:
         accuracies = {f"MaxBoxAcc{iou}": value for iou, value in (figures["MaxBoxAcc"] or {}).items()}
         both = {"MaxBoxAccV2": figures["MaxBoxAccV2"], **accuracies, "PxAP": figures["PxAP"]}
-        return {"level": name, "classes": num_classes, **both, "top1_cls": figures.get("top1_cls")}
+        return {"level": name, "classes": num_classes, **both, **{k: figures.get(k) for k in ("top1_loc", "top1_cls")}}
 
     rows = [row(level, len(data.class_names), results[level][split]) for level, data in levels.items()]
     image_sets: dict[tuple[str, ...], list[str]] = {}
@@ -140,7 +140,7 @@ def plot(rows: list[dict], title: str, path: Path) -> None:
     center = rows[len(levels)]
     for name in (name for name in rows[0] if name not in ("level", "classes") and rows[0][name] is not None):
         color = f"C{len(axes.lines) // 2}"
-        style = ":" if name == "top1_cls" else "-"
+        style = ":" if name.startswith("top1") else "-"
         axes.plot(
             [row["level"] for row in levels], [row[name] for row in levels], style, marker="o", color=color, label=name
         )
@@ -166,11 +166,7 @@ def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     text = format_table(rows)
     print(f"\n{title}\n\n{text}\n")
     write_text(folder / "granularity.md", f"{title}\n\n{text}\n")
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(folder / "granularity.csv", buffer.getvalue())
+    write_table(folder / "granularity.csv", rows)
     plot(rows, title, folder / "granularity.png")
     written = ["granularity.md", "granularity.csv", "granularity.png"]
     if config.save_scoremaps in (split, "both"):

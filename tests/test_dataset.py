@@ -15,10 +15,10 @@ from conftest import run
 from dataset import toy
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import Official, extract, fetch
-from evaluation import SplitEvaluator
 from wsol.errors import InputError
 from wsol.levels import load_level
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths
+from wsol.split_evaluator import SplitEvaluator
 
 
 def test_toy_is_the_same_arrays_everywhere():

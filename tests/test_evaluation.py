@@ -1,24 +1,25 @@
+import copy
+import csv
 import json
+import sys
 
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
+import evaluation
 from conftest import run
-from evaluation import (
-    BoxEvaluator,
-    MaskEvaluator,
-    SplitEvaluator,
-    evaluate_wsol,
-    get_mask,
-    headline,
-)
+from evaluation import BoxEvaluator, MaskEvaluator, evaluate_wsol
 from wsol.center import center_map
-from wsol.errors import InputError, MetadataError, ScoreMapError
+from wsol.confidence import Resampled, intervals
+from wsol.errors import MetadataError
 from wsol.files import write_text
 from wsol.histogram import count_scores
 from wsol.metadata import configure_metadata
-from wsol.score_maps import check_score_map, read_score_maps
+from wsol.score_maps import FORMATS, save_score_map
+from wsol.split_evaluator import SplitEvaluator, headline
 
 THRESHOLDS = np.arange(0, 1, 0.1).tolist()
 
@@ -127,48 +128,65 @@ def test_counts_by_hand(two_images):
     assert evaluator.gt_bboxes["a.jpg"] == [(0, 0, 100, 89)]
 
 
-def test_merge_of_any_partition_equals_one_pass(toy_root):
+@pytest.fixture(scope="module")
+def scored_maps(toy_root):
+    """A fresh evaluator of Toy's val split (boxes and masks, resampling on), and what 24 random maps give."""
     rng = np.random.default_rng(0)
-    options = (toy_root / "metadata", toy_root / "dataset", "Toy", "val", 0.01, [30, 50], True)
-    whole = SplitEvaluator(*options)
-    shards = [SplitEvaluator(*options) for _ in range(3)]
-    for image_id in whole.image_ids[:30]:
-        score_map = cv2.resize(rng.random((4, 4)), (32, 32), interpolation=cv2.INTER_LINEAR)
-        whole.accumulate(score_map, image_id)
-        shards[rng.integers(3)].accumulate(score_map, image_id)
-    first, *others = [shards[i] for i in rng.permutation(3)]
+    fresh = SplitEvaluator(toy_root / "metadata", toy_root / "dataset", "Toy", "val", 0.01, [30, 50], True)
+    fresh.resample(("bootstrap", "swap"), 20, 0)
+    maps = [cv2.resize(rng.random((4, 4)), (32, 32), interpolation=cv2.INTER_LINEAR) for _ in range(24)]
+    return fresh, [fresh.score(score_map, fresh.image_ids[i]) for i, score_map in enumerate(maps)]
+
+
+@settings(deadline=None, max_examples=40)
+@given(shards=st.lists(st.integers(0, 3), min_size=24, max_size=24), order=st.permutations(range(4)))
+def test_merge_of_any_partition_in_any_order_equals_one_pass(scored_maps, shards, order):
+    fresh, scored = scored_maps
+    whole, *parts = (copy.deepcopy(fresh) for _ in range(5))
+    for one, shard in zip(scored, shards, strict=True):
+        whole.add(one)
+        parts[shard].add(one)
+    first, *others = (parts[i] for i in order)
     for other in others:
-        first.boxes.merge(other.boxes)
-        first.masks.merge(other.masks)
+        first.merge(other)
     assert first.results() == whole.results()
-    assert dict(first.boxes.correct).keys() == dict(whole.boxes.correct).keys()
+    assert intervals(Resampled(first), first.results()) == intervals(Resampled(whole), whole.results())
+    assert sorted(first.scored_ids) == sorted(whole.scored_ids)
+    assert {name: bits.tolist() for name, bits in first.boxes.correct} == {
+        name: bits.tolist() for name, bits in whole.boxes.correct
+    }
 
 
 def test_merge_refuses_other_thresholds(two_images):
-    with pytest.raises(ValueError, match="cannot be merged"):
+    with pytest.raises(ValueError, match="a different iou_threshold_list cannot be merged"):
         evaluator_of(two_images, iou_threshold_list=[50]).merge(evaluator_of(two_images, iou_threshold_list=[30]))
+    first, second = evaluator_of(two_images), evaluator_of(two_images)
+    for one in (first, second):
+        one.accumulate(np.eye(4), "a.jpg")
+    with pytest.raises(ValueError, match=r"both have counted 'a\.jpg' \(1 images\)"):
+        first.merge(second)
+    second.split = "test"
+    with pytest.raises(ValueError, match="a different split cannot be merged"):
+        first.merge(second)
+    with pytest.raises(ValueError, match="expected each once"):
+        evaluator_of(two_images, iou_threshold_list=[50, 50])
 
 
-def test_masks_union_ignore_and_nearest_resize(tmp_path):
-    grey = {"m0": np.zeros((4, 4), np.uint8), "m1": np.zeros((4, 4), np.uint8), "ig": np.zeros((4, 4), np.uint8)}
-    grey["m0"][0, 0] = 1  # any non-zero grey is foreground
-    grey["m1"][3, 3] = 255
-    grey["ig"][:, 3] = 255  # overlaps m1, where the foreground wins
-    for name, mask in grey.items():
-        cv2.imwrite(str(tmp_path / f"{name}.png"), mask)
-    mask = get_mask(tmp_path, ["m0.png", "m1.png"], "ig.png", (8, 8))
-    expected = np.zeros((8, 8), np.uint8)
-    expected[:2, :2], expected[6:, 6:], expected[:6, 6:] = 1, 1, 255
-    np.testing.assert_array_equal(mask, expected)
-    assert get_mask(tmp_path, ["m0.png"], "").shape == (224, 224)
-    with pytest.raises(InputError, match=r"nope\.png: no such mask"):
-        get_mask(tmp_path, ["nope.png"], "")
-
-
-@pytest.mark.parametrize("edges", [np.append(np.arange(0, 1, 0.001), [1, 2, 3]), np.array([0.0, 0.01, 0.5, 0.7, 1, 2, 3])])
+@pytest.mark.parametrize(
+    "edges",
+    [
+        np.append(np.arange(0, 1, 0.001), [1, 2, 3]),
+        [0.0, 0.01, 0.5, 0.7, 1, 2, 3],
+        [0.2, 0.2, 0.5, 0.5, 1, 2, 3],  # twice the same, and scores below the first
+        [0.3, 0.3001, 0.3002, 0.9, 1, 2, 3],  # close together
+        [0, 0.5, 1.0],  # the last bin holds its end
+    ],
+)
 def test_counting_scores_equals_two_histograms(edges):
+    edges = np.array(edges, dtype=np.float64)
     rng = np.random.default_rng(0)
-    scores = rng.choice([0.0, 1.0, *edges[:-2], *np.nextafter(edges[1:-2], 0), *rng.random(50)], (64, 48))
+    inside = edges[edges <= 1]
+    scores = rng.choice([0.0, 1.0, *inside, *np.nextafter(inside[1:], 0), *rng.random(50)], (64, 48))
     mask = rng.choice([0, 1, 255], (64, 48)).astype(np.uint8)
     counts = np.zeros((2, len(edges) - 1), dtype=np.int64)
     count_scores(scores, mask, edges, counts)
@@ -216,51 +234,14 @@ def test_bad_score_maps(score_map, error, two_images):
         evaluator_of(two_images).accumulate(score_map, "a.jpg")
 
 
-@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
-def test_any_float_map_is_accepted(dtype):
-    check_score_map(np.linspace(0, 1, 6, dtype=dtype).reshape(2, 3), "map")
-
-
-def save(path, array):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    np.save(path, array)
-
-
-def test_saved_maps_by_full_id_or_without_extension(tmp_path):
-    save(tmp_path / "v/a.jpg.npy", np.zeros((2, 2)))
-    save(tmp_path / "v/b.npy", np.ones((2, 2)))
-    maps = dict(read_score_maps(tmp_path, ["v/a.jpg", "v/b.jpg"]))
-    assert maps["v/b.jpg"].all() and not maps["v/a.jpg"].any()
-    with pytest.raises(ScoreMapError, match="2 image ids share this name"):
-        list(read_score_maps(tmp_path, ["v/b.jpg", "v/b.png"]))
-
-
-def test_missing_maps_are_counted_and_the_first_ten_named(tmp_path):
-    ids = [f"{i}.jpg" for i in range(12)]
-    save(tmp_path / "3.jpg.npy", np.zeros((2, 2)))
-    with pytest.raises(ScoreMapError, match=r"11 of 12 score maps are missing") as caught:
-        list(read_score_maps(tmp_path, ids))
-    assert "10.jpg" in str(caught.value) and "11.jpg" not in str(caught.value) and "1 more" in str(caught.value)
-
-
-def test_pickled_truncated_and_empty_files_are_named(tmp_path):
-    np.save(tmp_path / "p.jpg.npy", np.array([{}], dtype=object), allow_pickle=True)
-    save(tmp_path / "t.jpg.npy", np.zeros((20, 20)))
-    (tmp_path / "t.jpg.npy").write_bytes((tmp_path / "t.jpg.npy").read_bytes()[:200])
-    (tmp_path / "e.jpg.npy").touch()
-    for name in "pte":
-        with pytest.raises(ScoreMapError, match=rf"{name}\.jpg\.npy: not a readable"):
-            list(read_score_maps(tmp_path, [f"{name}.jpg"]))
-
-
 def test_evaluate_wsol_headlines(two_images, tmp_path):
     rng = np.random.default_rng(1)
     for image_id in ("a.jpg", "x, y/b.jpg"):
-        save(tmp_path / "maps" / f"{image_id}.npy", rng.random((16, 16)))
+        save_score_map(tmp_path / "maps", image_id, rng.random((16, 16)))
     where = (tmp_path / "maps", tmp_path / "metadata", tmp_path, "D", "val")
     evaluator = evaluator_of(two_images, iou_threshold_list=[30, 50])
-    for image_id, score_map in read_score_maps(tmp_path / "maps", ["a.jpg", "x, y/b.jpg"]):
-        evaluator.accumulate(score_map, image_id)
+    for image_id in ("a.jpg", "x, y/b.jpg"):
+        evaluator.accumulate(np.load(tmp_path / "maps" / f"{image_id}.npy"), image_id)
     at_30, at_50 = evaluator.compute()
     assert evaluate_wsol(*where, False, True, [30, 50], 0.1) == pytest.approx((at_30 + at_50) / 2)
     assert evaluate_wsol(*where, False, False, [30, 50], 0.1) == at_50
@@ -283,12 +264,52 @@ def test_an_image_without_truth_is_refused_before_scoring(tmp_path):
         SplitEvaluator(tmp_path, tmp_path, "D", "val", 0.1, [50], True)
 
 
-def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp_path):
-    for image_id in ("a.jpg", "x, y/b.jpg"):
-        save(tmp_path / "maps" / f"{image_id}.npy", np.random.default_rng(2).random((16, 16)))
-    output = run("evaluation.py", "--scoremap_root", "maps", "--dataset_name", "D", "--json", "r.json", cwd=tmp_path)
+# The command, in this process: a process of its own, as `run` starts, takes seconds.
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Call the command with words in tmp_path; return what it printed, its exit code checked."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words, code=0):
+        monkeypatch.setattr(sys, "argv", ["evaluation.py", *map(str, words)])
+        try:
+            evaluation.main()
+            found = 0
+        except SystemExit as stop:
+            found = stop.code
+        printed = capsys.readouterr()
+        assert found == code, printed
+        return printed.out + printed.err
+
+    return call
+
+
+BOTH = ("a.jpg", "x, y/b.jpg")
+
+
+def save_maps(root, ids=BOTH, seed=2, kind="npy"):
+    rng = np.random.default_rng(seed)
+    for image_id in ids:
+        score_map = cv2.resize(rng.random((4, 4)), (16, 16), interpolation=cv2.INTER_CUBIC)
+        save_score_map(root, image_id, (score_map - score_map.min()) / (score_map.max() - score_map.min()), kind)
+
+
+def read_csv(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def of_json(path):
+    return json.loads(path.read_text())
+
+
+def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp_path, command):
+    save_maps(tmp_path / "maps")
+    output = command("--scoremap_root", "maps", "--dataset_name", "D", "--json", "r.json")
     assert "MaxBoxAcc at IoU 50" in output and "largest contour" in output and "IoU 30" not in output
-    assert list(json.loads((tmp_path / "r.json").read_text())["MaxBoxAcc"]) == ["30", "50", "70"]
+    assert list(of_json(tmp_path / "r.json")["MaxBoxAcc"]) == ["30", "50", "70"]
 
 
 @pytest.mark.parametrize(
@@ -296,12 +317,379 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
     [
         (("--dataset_name", "Nope"), "no metadata of the split 'val' of 'Nope'"),
         (("--cam_curve_interval", "0"), "--cam_curve_interval 0.0: expected more than 0"),
+        (("--cam_curve_interval", "1.5"), "--cam_curve_interval 1.5: expected more than 0, at most 1"),
+        (("--cam_curve_interval", "-0.1"), "--cam_curve_interval -0.1: expected more than 0"),
+        (("--cam_curve_interval", "1e-20"), "--cam_curve_interval 1e-20: expected 1e-05 or more"),
+        (("--center", "--center_size", "1000000"), "--center_size 1000000: expected 10000 or less"),
+        (("--center", "--bootstrap", "1000000000"), "--bootstrap 1000000000: expected 10000 or less"),
+        (("--center", "--json", "metadata/D/val/image_ids.txt/x.json"), "image_ids.txt is no folder that can be written in"),
+        (("--center", "--json", "/dev/null"), "/dev/null: a folder or device; expected a file"),
+        (("--center", "--curve", "x.csv", "--per_image", "./x.csv"), "expected another file than --"),
+        (("--scoremap_root", "metadata/D/val/image_ids.txt"), "a file; expected a folder of score maps"),
+        (("--center", "--image_list", "other.txt"), "val/image_ids.txt: lacks 1 images that are to be scored:\n  z.jpg"),
+        (("--cam_curve_interval", "nan"), "--cam_curve_interval nan: expected more than 0"),
         (("--iou_threshold_list", "30", "70"), "expected 50 among them"),
+        (("--iou_threshold_list", "30", "--multi_iou_eval", "--analysis"), "50 among them, for --analysis"),
         (("--center", "--center_size", "0"), "--center_size 0: expected 1 or more"),
+        (("--workers", "-1"), "--workers -1: expected 0 or more"),
+        (("--bootstrap", "-1"), "--bootstrap -1: expected 0 or more"),
+        (("--compare", "maps", "--bootstrap", "0"), "--bootstrap 0: expected 1 or more with --compare"),
         (("--scoremap_root", "nowhere"), "2 of 2 score maps are missing"),
-        (("--center", "--json", "metadata"), "--json metadata: a folder; expected a file"),
+        (("--scoremap_root", "nowhere", "--on_missing", "skip"), "2 of 2 score maps are missing"),
+        (("--center", "--json", "metadata"), "metadata: a folder or device; expected a file"),
+        (("--center", "--curve", "curve.txt"), "--curve curve.txt: expected a file name that ends in .csv or .parquet"),
         (("--image_list", "metadata/D/val/empty.txt"), "D val: no image to evaluate"),
+        (("--boxes", "b.json", "--center"), "expected not together with --center"),
+        (("--boxes", "b.json", "--analysis"), "expected not together with --boxes"),
+        (("--boxes", "b.json", "--compare", "center"), "--compare center: expected another file of boxes"),
+        (("--coco_images", "b.json"), "expected --boxes FILE with it"),
+        (("--boxes", "nowhere.json"), "nowhere.json: not a readable JSON file"),
+        (("--center", "--thresholds_from", "nowhere.json"), "nowhere.json: neither a checkpoint (.pth.tar) nor a readable"),
+        (("--center", "--thresholds_from", "nowhere.pth.tar"), "no such checkpoint"),
+        (("--center", "--class_ranks", "nowhere.csv"), "nowhere.csv: not a readable CSV file"),
     ],
 )
-def test_command_refuses_with_exit_code_2(two_images, tmp_path, arguments, message):
-    assert message in run("evaluation.py", "--dataset_name", "D", *arguments, cwd=tmp_path, code=2)
+def test_command_refuses_with_exit_code_2(two_images, tmp_path, command, arguments, message):
+    write_text(tmp_path / "other.txt", "z.jpg\n")
+    assert message in command("--dataset_name", "D", *arguments, code=2)
+
+
+def test_the_command_exits_with_2_as_a_process(two_images, tmp_path):
+    output = run("evaluation.py", "--dataset_name", "D", "--scoremap_root", "none", cwd=tmp_path, code=2)
+    assert output.startswith("error: none: 2 of 2 score maps are missing")
+
+
+@pytest.mark.parametrize("name", ["CUB_val", "ILSVRC_val"])
+def test_golden_boxes_through_the_command(shared, tmp_path, command, name):
+    expected = json.loads((shared / "golden/box/box_expected.json").read_text())[name]
+    with np.load(shared / f"golden/box/{name}_scoremaps.npz") as archive:
+        for image_id, score_map in zip(expected["image_ids"], archive["scoremaps"], strict=True):
+            save_score_map(tmp_path / "maps", image_id, score_map)  # float16
+    write_text(tmp_path / "ids.txt", "\n".join(expected["image_ids"]))
+    where = ["--metadata_root", shared / "data/metadata", "--dataset_name", expected["dataset"], "--image_list", "ids.txt"]
+    for case in expected["cases"]:
+        how = ["--multi_contour_eval", case["multi_contour_eval"], "--cam_curve_interval", case["cam_curve_interval"]]
+        files = ["--curve", "curve.csv", "--json", "r.json", "--bootstrap", "0", "--multi_iou_eval"]
+        command(*where, *how, *files, "--split", expected["split"], "--scoremap_root", "maps")
+        curve = read_csv(tmp_path / "curve.csv")
+        for iou in ("30", "50", "70"):
+            counts = [float(row[f"MaxBoxAcc{iou}"]) * len(expected["image_ids"]) / 100 for row in curve]
+            np.testing.assert_allclose(counts, case["num_correct"][iou], rtol=0, atol=1e-9)
+        assert of_json(tmp_path / "r.json")["MaxBoxAcc"] == case["max_box_acc"]
+
+
+def test_golden_masks_through_the_command(shared, tmp_path, command):
+    folder = shared / "golden/mask"
+    expected = json.loads((folder / "mask_expected.json").read_text())
+    (tmp_path / "metadata/OpenImages").mkdir(parents=True)
+    (tmp_path / "metadata/OpenImages/val").symlink_to(folder / "metadata")
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset/OpenImages").symlink_to(folder / "masks")
+    with np.load(folder / "scoremaps.npz") as archive:
+        for image_id, score_map in zip(expected["image_ids"], archive["scoremaps"], strict=True):
+            save_score_map(tmp_path / "maps", image_id, score_map)
+    for case in expected["cases"]:
+        how = ["--cam_curve_interval", case["cam_curve_interval"], "--workers", "2"]
+        output = command("--dataset_name", "OpenImages", "--scoremap_root", "maps", "--json", "r.json", *how)
+        results = of_json(tmp_path / "r.json")
+        assert results["PxAP"] == pytest.approx(case["pxap"], rel=1e-13)
+        assert results["counts"]["foreground_pixels"] == sum(case["gt_true_score_hist"])
+        low, high = results["intervals"]["PxAP"]
+        assert low < results["PxAP"] < high
+        assert f"PxAP  {case['pxap']:.2f}" in output
+    assert "has no true boxes, which it needs" in command(
+        "--dataset_name", "OpenImages", "--scoremap_root", "maps", "--per_class", "c.csv", code=2
+    )
+
+
+def test_workers_and_order_do_not_change_a_digit(toy_root, tmp_path, command):
+    ids = (toy_root / "metadata/Toy/val/image_ids.txt").read_text().split()
+    save_maps(tmp_path / "maps", ids)
+    where = ["--metadata_root", toy_root / "metadata", "--mask_root", toy_root / "dataset", "--scoremap_root", "maps"]
+    command(*where, "--multi_contour_eval", "--multi_iou_eval", "--json", "one.json", "--per_image", "one.csv")
+    again = ["--workers", "3", "--json", "three.json", "--per_image", "three.csv"]
+    write_text(tmp_path / "reversed.txt", "\n".join(reversed(ids)))
+    command(*where, "--multi_contour_eval", "--multi_iou_eval", *again, "--image_list", "reversed.txt")
+    assert (tmp_path / "one.json").read_text() == (tmp_path / "three.json").read_text()
+    assert read_csv(tmp_path / "one.csv") == read_csv(tmp_path / "three.csv")[::-1]
+
+
+@pytest.mark.parametrize("kind", FORMATS)
+def test_every_format_gives_the_same_boxes(two_images, tmp_path, command, kind):
+    save_maps(tmp_path / "maps")
+    save_maps(tmp_path / kind, kind=kind)
+    for root in ("maps", kind):
+        command("--dataset_name", "D", "--scoremap_root", root, "--multi_contour_eval", "--json", f"{root}.json")
+    first, second = of_json(tmp_path / "maps.json"), of_json(tmp_path / f"{kind}.json")
+    assert first.pop("scored") == "maps" and second.pop("scored") == kind
+    assert first == second
+
+
+def test_a_mixture_of_png_depths_is_refused(two_images, tmp_path, command):
+    save_maps(tmp_path / "maps", ids=["a.jpg"], kind="png8")
+    save_maps(tmp_path / "maps", ids=["x, y/b.jpg"], kind="png16")
+    output = command("--dataset_name", "D", "--scoremap_root", "maps", code=2)
+    assert "a mixture of kinds: maps/a.jpg.png is png8, maps/x, y/b.jpg.png is png16" in output
+
+
+def test_missing_maps_are_skipped_loudly_when_asked(two_images, tmp_path, command):
+    save_maps(tmp_path / "maps", ids=["a.jpg"])
+    where = ["--dataset_name", "D", "--scoremap_root", "maps", "--json", "r.json"]
+    assert "1 of 2 score maps are missing" in command(*where, code=2)
+    assert not (tmp_path / "r.json").exists()
+    output = command(*where, "--on_missing", "skip")
+    assert "WARNING: maps: 1 of 2 score maps are missing; only 1 images (50.0 %) are scored:\n  x, y/b.jpg" in output
+    counts = of_json(tmp_path / "r.json")["counts"]
+    assert (counts["images"], counts["missing_maps"], counts["unknown_maps"]) == (1, 1, 0)
+
+
+def test_maps_of_no_image_are_warned_of_and_counted(two_images, tmp_path, command):
+    save_maps(tmp_path / "maps", ids=[*BOTH, "stray.jpg"])
+    output = command("--dataset_name", "D", "--scoremap_root", "maps", "--json", "r.json")
+    assert "WARNING: maps: 1 maps are of no image of D, left out:\n  stray.jpg.npy" in output
+    assert of_json(tmp_path / "r.json")["counts"]["unknown_maps"] == 1
+
+
+def test_maps_of_another_split_are_told_so(two_images, tmp_path, command):
+    write_split(tmp_path / "metadata/D/test", image_ids=["t.jpg"], image_sizes=["t.jpg,9,9"], localization=["t.jpg,0,0,3,3"])
+    save_maps(tmp_path / "maps", ids=["t.jpg"])
+    output = command("--dataset_name", "D", "--scoremap_root", "maps", code=2)
+    assert "no map of an image of val, but 1 maps of test images; expected their --split" in output
+
+
+def test_metadata_of_another_split_is_refused(two_images, tmp_path, command):
+    write_text(tmp_path / "metadata/D/val/localization.txt", "t.jpg,0,0,3,3\n")
+    write_text(tmp_path / "metadata/D/val/image_sizes.txt", "t.jpg,9,9\n")
+    output = command("--dataset_name", "D", "--center", code=2)
+    assert "metadata/D/val: 2 images have no true box:\n  a.jpg" in output
+
+
+def test_masks_missing_and_of_the_wrong_shape_are_refused(tmp_path, command):
+    write_split(tmp_path / "metadata/M/val", image_ids=["a.jpg"], image_sizes=["a.jpg,40,30"], localization=["a.jpg,m.png,"])
+    save_maps(tmp_path / "maps", ids=["a.jpg"])
+    where = ["--dataset_name", "M", "--scoremap_root", "maps"]
+    assert "dataset/M: 1 of 1 masks are missing:\n  m.png" in command(*where, code=2)
+    (tmp_path / "dataset/M").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "dataset/M/m.png"), np.ones((30, 30), np.uint8))
+    assert "dataset/M/m.png: 30 x 30 pixels; expected the proportions of its image" in command(*where, code=2)
+    cv2.imwrite(str(tmp_path / "dataset/M/m.png"), np.zeros((30, 40), np.uint8))
+    assert "no foreground pixel in any mask" in command(*where, code=2)
+
+
+def test_val_chooses_the_threshold_of_test(two_images, tmp_path, command):
+    lines = {"image_ids": ["t.jpg"], "image_sizes": ["t.jpg,16,16"], "localization": ["t.jpg,0,0,6,9"]}
+    write_split(tmp_path / "metadata/D/test", **lines)
+    save_maps(tmp_path / "maps", ids=[*BOTH, "t.jpg"])
+    where = ["--dataset_name", "D", "--scoremap_root", "maps", "--multi_contour_eval", "--multi_iou_eval"]
+    command(*where, "--json", "val.json")
+    chosen = of_json(tmp_path / "val.json")["best_threshold"]
+    test = [*where, "--split", "test", "--json", "test.json", "--per_image", "i.csv", "--curve", "c.csv"]
+    output = command(*test, "--thresholds_from", "val.json")
+    results, curve = of_json(tmp_path / "test.json"), read_csv(tmp_path / "c.csv")
+    assert results["val_threshold"] == chosen
+    for iou in ("30", "50", "70"):
+        at = next(row for row in curve if float(row["threshold"]) == chosen[iou])
+        assert results["MaxBoxAcc_at_val_threshold"][iou] == float(at[f"MaxBoxAcc{iou}"]) <= results["MaxBoxAcc"][iou]
+    assert "MaxBoxAccV2 at val's threshold" in output and "WARNING" not in output
+    assert float(read_csv(tmp_path / "i.csv")[0]["threshold"]) == chosen["50"]
+    assert "the boxes are at the score-map threshold that test itself chose" in command(*test)
+    assert "results of the split 'test'" in command(*test, "--thresholds_from", "test.json", code=2)
+    other = command(*test, "--multi_contour_eval", "F", "--thresholds_from", "val.json", code=2)
+    assert "thresholds for box_rule multi_contour; expected largest_contour" in other
+    other = command(*test, "--iou_threshold_list", "50", "90", "--thresholds_from", "val.json", code=2)
+    assert "--iou_threshold_list 90: val chose score-map thresholds for IoU 30, 50, 70 only" in other
+    write_text(tmp_path / "val.json", json.dumps({**of_json(tmp_path / "val.json"), "best_threshold": {"50": 0.1234}}))
+    one = ["--iou_threshold_list", "50", "--thresholds_from", "val.json"]
+    assert "val.json: val's score-map threshold 0.1234 for IoU 50 is none of those of --cam_curve_interval 0.01" in command(
+        *test, *one, code=2
+    )
+
+
+def test_class_ranks_give_top_1_and_top_5_loc(two_images, tmp_path, command):
+    save_score_map(tmp_path / "maps", "a.jpg", np.pad(np.ones((4, 9)), ((0, 6), (0, 11))))  # its true box
+    save_score_map(tmp_path / "maps", "x, y/b.jpg", np.pad(np.ones((3, 3)), ((0, 5), (0, 5))))
+    where = ["--dataset_name", "D", "--scoremap_root", "maps", "--json", "r.json", "--class_ranks", "ranks.csv"]
+    write_text(tmp_path / "ranks.csv", 'image_id,rank\na.jpg,3\n"x, y/b.jpg",0\n')
+    assert "GT-known Loc  100.00" in command(*where)
+    results = of_json(tmp_path / "r.json")
+    assert [results[name] for name in ("gt_known_loc", "top1_loc", "top5_loc", "top1_cls")] == [100, 50, 100, 50]
+    for lines, message in (
+        ("image_id,rank\na.jpg,3\n", "ranks.csv: no rank of 1 images:\n  x, y/b.jpg"),
+        ("image_id,rank\na.jpg,first\n", "ranks.csv:2: 'a.jpg,first'; expected a header and lines"),
+        ("image_id,rank\na.jpg,1\na.jpg,1\n", "ranks.csv:3: 'a.jpg' appears a second time"),
+    ):
+        write_text(tmp_path / "ranks.csv", lines)
+        assert message in command(*where, code=2)
+
+
+def test_per_class_at_every_level(two_images, tmp_path, command):
+    folder = tmp_path / "metadata/D"
+    write_text(folder / "levels.txt", "species\norder\n")
+    write_text(folder / "class_names.txt", "cat,0\ndog,1\n")
+    write_text(folder / "val/class_labels_order.txt", "a.jpg,0\nx, y/b.jpg,0\n")
+    save_score_map(tmp_path / "maps", "a.jpg", np.pad(np.ones((4, 9)), ((0, 6), (0, 11))))
+    save_score_map(tmp_path / "maps", "x, y/b.jpg", np.eye(8))
+    where = ["--dataset_name", "D", "--scoremap_root", "maps", "--iou_threshold_list", "50"]
+    command(*where, "--per_class", "c.csv")
+    rows = [(row["level"], row["class"], row["images"], row["MaxBoxAcc50"]) for row in read_csv(tmp_path / "c.csv")]
+    assert rows == [
+        ("species", "cat", "1", "100.0"),
+        ("species", "dog", "1", "0.0"),
+        ("species", "(mean)", "2", "50.0"),
+        ("order", "0", "2", "50.0"),
+        ("order", "(mean)", "2", "50.0"),
+    ]
+
+
+def test_per_image_as_csv_and_parquet_in_the_images_own_pixels(two_images, tmp_path, command):
+    from pyarrow import parquet
+
+    save_score_map(tmp_path / "maps", "a.jpg", np.pad(np.ones((8, 18)), ((0, 12), (0, 22))))  # twice the image's size
+    save_score_map(tmp_path / "maps", "x, y/b.jpg", np.zeros((8, 8)))
+    where = ["--dataset_name", "D", "--scoremap_root", "maps", "--analysis"]
+    output = command(*where, "--per_image", "i.csv", "--json", "r.json")
+    assert "predicted / true box area  mean" in output
+    command(*where, "--per_image", "i.parquet")
+    first, second = read_csv(tmp_path / "i.csv")
+    assert [float(first[edge]) for edge in ("x0", "y0", "x1", "y1")] == [0, 0, 9, 4]
+    assert float(first["iou"]) == 1 and second["activation_ratio"] == ""
+    rows = parquet.read_table(tmp_path / "i.parquet").to_pylist()
+    assert [row["image_id"] for row in rows] == list(BOTH)
+    assert rows[0]["iou"] == 1 and rows[1]["activation_ratio"] is None
+    analysis = of_json(tmp_path / "r.json")["analysis"]
+    assert (analysis["images"], analysis["images_without_activation_outside"]) == (2, 2)
+
+
+def test_a_detectors_boxes_are_scored_in_the_images_own_pixels(two_images, tmp_path, command):
+    boxes = [
+        {"image_id": "a.jpg", "category_id": 1, "bbox": [0, 0, 9, 4], "score": 0.3},
+        {"image_id": "a.jpg", "category_id": 1, "bbox": [9, 5, 9, 4], "score": 0.2},
+        {"image_id": "else.jpg", "category_id": 1, "bbox": [9, 5, 9, 4], "score": 0.2},
+    ]
+    write_text(tmp_path / "b.json", json.dumps(boxes))
+    where = ["--dataset_name", "D", "--boxes", "b.json", "--multi_iou_eval"]
+    output = command(*where, "--json", "r.json", "--per_image", "i.csv", "--per_class", "c.csv")
+    assert "boxes of 1 images that are not scored" in output
+    assert "1 of 2 images have no box and count as wrong" in output
+    results = of_json(tmp_path / "r.json")
+    assert results["MaxBoxAcc"] == {"30": 50, "50": 50, "70": 50}
+    assert (results["box_rule"], results["best_threshold"], results["MaxBoxAccV2"]) == ("detections", None, 50)
+    first, second = read_csv(tmp_path / "i.csv")
+    assert (float(first["iou"]), second["x0"], float(second["iou"])) == (1, "", 0)
+    assert "no box for any of the 2 images" in command(*where[:2], "--boxes", write_json_file(tmp_path, []), code=2)
+
+
+def write_json_file(folder, content):
+    write_text(folder / "other.json", json.dumps(content))
+    return "other.json"
+
+
+def test_compare_finds_no_difference_of_equals_and_a_large_one(toy_root, tmp_path, command):
+    ids = (toy_root / "metadata/Toy/val/image_ids.txt").read_text().split()
+    save_maps(tmp_path / "maps", ids)
+    where = ["--metadata_root", toy_root / "metadata", "--mask_root", toy_root / "dataset", "--scoremap_root", "maps"]
+    how = ["--multi_contour_eval", "--multi_iou_eval", "--json", "r.json", "--bootstrap", "200"]
+    command(*where, *how, "--compare", "maps")
+    same = of_json(tmp_path / "r.json")["compare"]
+    for name in ("MaxBoxAccV2", "MaxBoxAcc50", "PxAP"):
+        assert same[name] == {"difference": 0, "interval": [0, 0], "p_value": 1}
+    good = SplitEvaluator(toy_root / "metadata", toy_root / "dataset", "Toy", "val", 0.1, [50], True)
+    for image_id in ids:
+        score_map = np.zeros((96, 96))
+        for x0, y0, x1, y1 in good.boxes.true_boxes(image_id, score_map.shape):
+            score_map[y0:y1, x0:x1] = 1
+        save_score_map(tmp_path / "good", image_id, score_map)
+    output = command(*where[:-1], "good", *how, "--compare", "maps")
+    better = of_json(tmp_path / "r.json")
+    test = better["compare"]["MaxBoxAccV2"]
+    assert test["difference"] > 20 and test["interval"][0] > 0 and test["p_value"] == pytest.approx(1 / 201)
+    assert "good less maps, on the same images:" in output
+    own = better["MaxBoxAccV2"]
+    command(*where, *how)
+    assert test["difference"] == pytest.approx(own - of_json(tmp_path / "r.json")["MaxBoxAccV2"])
+    assert "less center, on the same images" in command(*where, *how, "--compare", "center")
+
+
+def test_compare_takes_the_images_that_both_have(two_images, tmp_path, command):
+    save_maps(tmp_path / "maps")
+    save_maps(tmp_path / "fewer", ids=["a.jpg"])
+    where = ["--dataset_name", "D", "--scoremap_root", "maps", "--compare", "fewer"]
+    assert "fewer: 1 of 2 score maps are missing" in command(*where, code=2)
+    assert "D val, 1 images, maps" in command(*where, "--on_missing", "skip")
+
+
+def test_a_folder_named_center_is_a_folder(two_images, tmp_path, command):
+    save_maps(tmp_path / "center")
+    command("--dataset_name", "D", "--scoremap_root", "center", "--json", "r.json")
+    first = of_json(tmp_path / "r.json")
+    command("--dataset_name", "D", "--scoremap_root", "./center", "--json", "r.json")
+    assert first["MaxBoxAcc"] == of_json(tmp_path / "r.json")["MaxBoxAcc"]
+    assert first["scored"] == "center"
+
+
+def test_nothing_is_written_where_something_is_wrong(two_images, tmp_path, command):
+    save_maps(tmp_path / "maps")
+    outputs = {name: tmp_path / f"{name}.csv" for name in ("curve", "per_image", "per_class")}
+    for path in outputs.values():
+        write_text(path, "old")
+    write_text(tmp_path / "metadata/D/val/class_labels.txt", "nonsense\n")
+    words = [word for name, path in outputs.items() for word in (f"--{name}", path)]
+    output = command("--dataset_name", "D", "--scoremap_root", "maps", *words, code=2)
+    assert "class_labels.txt:1: 'nonsense'; expected path,label" in output
+    (tmp_path / "metadata/D/val/class_labels.txt").unlink()
+    assert "val/class_labels.txt: no labels" in command("--dataset_name", "D", "--center", *words, code=2)
+    assert {path.read_text() for path in outputs.values()} == {"old"}
+
+
+def test_linked_folders_of_maps_are_found(two_images, tmp_path, command):
+    save_maps(tmp_path / "disk")
+    (tmp_path / "maps").mkdir()
+    (tmp_path / "maps/x, y").symlink_to(tmp_path / "disk/x, y")
+    (tmp_path / "maps/a.jpg.npy").symlink_to(tmp_path / "disk/a.jpg.npy")
+    assert "2 images" in command("--dataset_name", "D", "--scoremap_root", "maps")
+
+
+def test_an_output_that_is_a_link_is_written_through(two_images, tmp_path, command):
+    write_text(tmp_path / "real.json", "old")
+    (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
+    command("--dataset_name", "D", "--center", "--json", "link.json")
+    assert (tmp_path / "link.json").is_symlink()
+    assert of_json(tmp_path / "real.json")["split"] == "val"
+
+
+def test_a_detectors_boxes_need_no_mask(tmp_path, command):
+    lines = {
+        "image_ids": ["a.jpg"],
+        "image_sizes": ["a.jpg,9,9"],
+        "localization": ["a.jpg,0,0,3,3"],
+        "masks": ["a.jpg,m.png,"],
+    }
+    write_split(tmp_path / "metadata/D/val", **lines)
+    write_json_file(tmp_path, [{"image_id": "a.jpg", "bbox": [0, 0, 3, 3], "score": 1}])
+    assert "masks are missing" in command("--dataset_name", "D", "--center", code=2)
+    assert "100.00" in command("--dataset_name", "D", "--boxes", "other.json")
+
+
+@pytest.mark.parametrize("value", [float("nan"), True, "0.5", -0.1, 1.0])
+def test_thresholds_of_val_that_are_none_are_refused(two_images, tmp_path, command, value):
+    write_json_file(tmp_path, {"dataset_name": "D", "box_rule": "largest_contour", "best_threshold": {"50": value}})
+    words = ["--dataset_name", "D", "--center", "--iou_threshold_list", "50", "--thresholds_from", "other.json"]
+    assert "other.json: no best_threshold of val" in command(*words, code=2)
+
+
+def test_one_image_and_one_resample_give_no_interval_but_figures(tmp_path, command):
+    write_split(tmp_path / "metadata/D/val", image_ids=["a.jpg"], image_sizes=["a.jpg,9,9"], localization=["a.jpg,0,0,3,3"])
+    for seed in range(4):
+        output = command("--dataset_name", "D", "--center", "--bootstrap", "1", "--seed", seed, "--compare", "center")
+        assert "MaxBoxAcc at IoU 50" in output and "p 1" in output
+
+
+def test_classification_has_intervals_where_there_are_masks_only(tmp_path, command):
+    write_split(tmp_path / "metadata/M/val", image_ids=["a.jpg", "b.jpg"], localization=["a.jpg,m.png,", "b.jpg,m.png,"])
+    (tmp_path / "dataset/M").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "dataset/M/m.png"), np.eye(8, dtype=np.uint8))
+    write_text(tmp_path / "ranks.csv", "image_id,rank\na.jpg,0\nb.jpg,1\n")
+    command("--dataset_name", "M", "--center", "--class_ranks", "ranks.csv", "--json", "r.json")
+    results = of_json(tmp_path / "r.json")
+    assert (results["top1_cls"], results["top1_loc"]) == (50, None)
+    assert results["intervals"]["top1_cls"] == [0, 100]

@@ -1,7 +1,7 @@
-import numpy as np
 import pytest
 
-from wsol.files import save_npy, whole_file, write_json, write_text
+from wsol.errors import InputError
+from wsol.files import check_writable, whole_file, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -20,7 +20,15 @@ def test_nan_is_no_json_and_writes_nothing(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_npy_keeps_its_name_and_makes_folders(tmp_path):
-    save_npy(tmp_path / "a" / "b.jpg.npy", np.eye(3))
-    assert [p.name for p in (tmp_path / "a").iterdir()] == ["b.jpg.npy"]
-    np.testing.assert_array_equal(np.load(tmp_path / "a" / "b.jpg.npy"), np.eye(3))
+def test_what_is_no_plain_file_is_refused_and_a_link_is_written_through(tmp_path):
+    (tmp_path / "folder").mkdir()
+    (tmp_path / "file").touch()
+    for path in (tmp_path / "folder", tmp_path / "file" / "x", "/dev/null"):
+        with pytest.raises(InputError, match=r"expected a file|no folder that can be written in"):
+            check_writable(path)
+        with pytest.raises(InputError, match=r"expected a file|no folder that can be written in"):
+            write_text(path, "x")
+    (tmp_path / "link").symlink_to(tmp_path / "new" / "target")
+    write_text(tmp_path / "link", "x")
+    assert (tmp_path / "link").is_symlink()
+    assert (tmp_path / "new" / "target").read_text() == "x"

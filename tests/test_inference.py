@@ -51,7 +51,7 @@ def test_ranks_are_those_of_a_stable_sort_and_nan_is_never_right():
     found = list(predict(_Fixed(logits), [batch], torch.device("cpu"), "off", []))
     assert [p.rank for p in found] == [1, 0, 2, 3, 1]
     assert [p.image_id for p in found] == list("abcde")
-    assert found[0].score_map.shape == (8, 8)
+    assert found[0].score_map().shape == (8, 8)
 
 
 def test_images_that_could_not_be_read_are_passed_on():

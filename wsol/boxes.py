@@ -28,6 +28,11 @@ class Candidates(NamedTuple):
     level_of: np.ndarray
 
 
+def quantize(score_map: np.ndarray) -> np.ndarray:
+    """Return uint8 (H, W): a score map, any float in [0, 1], in 256 levels, truncated."""
+    return (np.asarray(score_map, dtype=np.float64) * 255).astype(np.uint8)
+
+
 def boxes_above(quantized: np.ndarray, level: int, multi_contour: bool) -> np.ndarray:
     """Return int64 (k, 4): the boxes of the pixels above a level of a uint8 map, in OpenCV's order of contours."""
     foreground = (quantized > level).astype(np.uint8)
@@ -48,7 +53,7 @@ def candidate_boxes(score_map: np.ndarray, thresholds: Sequence[float], multi_co
     the same pixels (at most 255 distinct levels below 1) share their boxes. `multi_contour`: a box of every outer and hole
     contour (MaxBoxAccV2), else of the contour of the largest area, the first on ties (MaxBoxAcc).
     """
-    quantized = (np.asarray(score_map, dtype=np.float64) * 255).astype(np.uint8)
+    quantized = quantize(score_map)
     levels = (np.asarray(thresholds, dtype=np.float64) * int(quantized.max())).astype(np.int64)
     distinct, level_of = np.unique(levels, return_inverse=True)
     if not len(distinct):
@@ -83,8 +88,9 @@ def _check_boxes(boxes: np.ndarray) -> None:
     """Refuse what is no (n, 4) table of boxes (x0, y0, x1, y1)."""
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise BoxError(f"boxes have the shape {boxes.shape}; expected (n, 4)")
-    if (boxes < 0).any():
-        raise BoxError(f"a box has a negative edge: {boxes[(boxes < 0).any(axis=1)][0].tolist()}")
+    invalid = ~(boxes >= 0).all(axis=1)
+    if invalid.any():
+        raise BoxError(f"a box has an edge that is negative or no number: {boxes[invalid][0].tolist()}")
     inverted = (boxes[:, 0] > boxes[:, 2]) | (boxes[:, 1] > boxes[:, 3])
     if inverted.any():
         raise BoxError(f"a box is inverted: {boxes[inverted][0].tolist()}; expected x0 <= x1 and y0 <= y1")

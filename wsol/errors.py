@@ -1,6 +1,7 @@
 """What goes wrong because of what the user gave; a command shows it as one message and exits with code 2."""
 
 import functools
+import io
 import sys
 from collections.abc import Callable
 
@@ -34,6 +35,9 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
 
     @functools.wraps(main)
     def run() -> None:
+        for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows its code, and the work goes on
+            if isinstance(stream, io.TextIOWrapper):
+                stream.reconfigure(errors="backslashreplace")
         try:
             main()
         except InputError as error:

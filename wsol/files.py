@@ -3,11 +3,11 @@
 import json
 import os
 from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-import numpy as np
+from wsol.errors import InputError
 
 
 def temporary_sibling(path: Path) -> Path:
@@ -31,17 +31,41 @@ def missing_files(root: str | os.PathLike, names: Iterable[str]) -> list[str]:
     return missing
 
 
+def check_writable(path: str | os.PathLike) -> None:
+    """Refuse a path that is not, or could not become, a plain file: for outputs, before there is anything to write.
+
+    Raises:
+        InputError: it is a folder or a device, or is below something that is no folder to write in.
+    """
+    path = Path(os.path.realpath(path))
+    if os.path.lexists(path) and not path.is_file():
+        raise InputError(f"{path}: a folder or device; expected a file")
+    above = next(parent for parent in path.parents if os.path.lexists(parent))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"{path}: {above} is no folder that can be written in")
+
+
 @contextmanager
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
-    """Yield a temporary path; on success it is renamed to `path`, on any error it is removed."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Yield a temporary path; on success it is renamed to `path`, on any error it is removed.
+
+    Where `path` is a link, its target is written.
+
+    Raises:
+        InputError: `path` is something other than a plain file, or cannot be written.
+    """
+    path = Path(os.path.realpath(path))
     temporary = temporary_sibling(path)
     try:
+        check_writable(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
         os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
@@ -53,9 +77,3 @@ def write_text(path: str | os.PathLike, text: str) -> None:
 def write_json(path: str | os.PathLike, value: Any) -> None:
     """Write JSON, two spaces of indent; NaN and infinity are refused (ValueError) because JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
-
-
-def save_npy(path: str | os.PathLike, array: np.ndarray) -> None:
-    """Write one array as `.npy` (never pickled)."""
-    with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.save(file, array, allow_pickle=False)

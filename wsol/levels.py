@@ -68,6 +68,12 @@ def _labels(folder: Path, split: str, level: str, optional: bool = False) -> dic
     return {} if optional and not path.exists() else get_class_labels({"class_labels": path})
 
 
+def labels_by_level(folder: Path, split: str) -> dict[str, dict[str, int]]:
+    """Return level to image id to label of one split, finest first; levels that the split has no labels for are left out."""
+    tables = {level: _labels(folder, split, level, optional=True) for level in read_levels(folder)}
+    return {level: labels for level, labels in tables.items() if labels}
+
+
 @dataclass
 class LevelSplit:
     """The images of one split at one label level; `labels` is int64, one an id, numbered from 0."""

@@ -1,15 +1,27 @@
-"""Score maps on disk: `<root>/<image id>.npy`, 2-D floats in [0, 1] of any size, checked when they are read."""
+"""Score maps on disk: `<root>/<image id>` with one of four kinds of file, 2-D, in [0, 1], of any size; checked when read.
+
+In: score maps, or a folder of them. Out: files written whole; maps as NumPy arrays of floats.
+"""
 
 import os
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from PIL import Image
 
 from wsol.errors import ScoreMapError, ScoreMapTypeError
-from wsol.files import save_npy
+from wsol.files import whole_file
 from wsol.metadata import first_names
+
+# What `--scoremap_format` takes. The PNG kinds truncate, as the boxes' own quantisation does, so that boxes stay exact.
+FORMATS = {"npy": ".npy", "npz": ".npz", "png8": ".png", "png16": ".png"}
+EXTENSIONS = tuple(dict.fromkeys(FORMATS.values()))
+PNG_DTYPES = {"png8": np.uint8, "png16": np.uint16}
+PNG_MODES = {"L": "png8", "I;16": "png16"}  # Pillow's
 
 
 def check_score_map(score_map: np.ndarray, source: str) -> None:
@@ -30,39 +42,139 @@ def check_score_map(score_map: np.ndarray, source: str) -> None:
         raise ScoreMapError(f"{source}: values from {low} to {high}; expected all in [0, 1], no NaN")
 
 
-def save_score_map(scoremap_root: str | os.PathLike, image_id: str, score_map: np.ndarray) -> None:
-    """Save a score map as `<scoremap_root>/<image_id>.npy`."""
-    save_npy(Path(scoremap_root) / f"{image_id}.npy", score_map)
+def save_score_map(scoremap_root: str | os.PathLike, image_id: str, score_map: np.ndarray, kind: str = "npy") -> None:
+    """Save a score map, float (H, W) in [0, 1], as `<scoremap_root>/<image_id>.<npy|npz|png>`."""
+    with whole_file(Path(scoremap_root) / f"{image_id}{FORMATS[kind]}") as temporary, temporary.open("wb") as file:
+        if kind == "npy":
+            np.save(file, score_map, allow_pickle=False)
+        elif kind == "npz":
+            np.savez_compressed(file, score_map=score_map)
+        else:
+            dtype = PNG_DTYPES[kind]
+            levels = (score_map.astype(np.float64) * np.iinfo(dtype).max).astype(dtype)
+            Image.fromarray(levels).save(file, format="PNG")
 
 
-def read_score_maps(scoremap_root: str | os.PathLike, image_ids: Sequence[str]) -> Iterator[tuple[str, np.ndarray]]:
-    """Yield (image id, score map) from `<root>/<id>.npy`, or `<root>/<id without its extension>.npy`.
+def _load(path: Path) -> tuple[np.ndarray, str]:
+    """Return what a file holds and its kind; whatever a damaged file raises comes through."""
+    if path.suffix == ".npy":
+        return np.load(path, allow_pickle=False), "npy"
+    if path.suffix == ".npz":
+        with np.load(path, allow_pickle=False) as archive:
+            if len(archive.files) != 1:
+                raise ValueError(f"{len(archive.files)} arrays in it, expected one")
+            return archive[archive.files[0]], "npz"
+    with Image.open(path) as image:
+        if image.format != "PNG" or image.mode not in PNG_MODES:
+            raise ValueError(f"{image.format} of mode {image.mode}; expected PNG of one grey channel of 8 or 16 bits")
+        kind, levels = PNG_MODES[image.mode], np.array(image)
+    return levels / np.iinfo(PNG_DTYPES[kind]).max, kind
+
+
+def read_score_map(path: Path) -> tuple[np.ndarray, str]:
+    """Return a file's score map, float (H, W) in [0, 1], and its kind, one of FORMATS.
 
     Raises:
-        ScoreMapError: maps are missing (all are looked for before the first is read), or one cannot be read.
+        ScoreMapError, ScoreMapTypeError: the file is damaged, or holds no score map; the message names it.
+    """
+    try:
+        score_map, kind = _load(path)
+    except Exception as error:  # a damaged file makes NumPy, zipfile and Pillow raise a dozen kinds
+        reason = "damaged, or pickled objects" if "pickle" in str(error) else error  # no advice to load it all the same
+        raise ScoreMapError(f"{path}: not a readable {path.suffix} score map ({reason})") from None
+    check_score_map(score_map, str(path))
+    return score_map, kind
+
+
+@dataclass
+class ScoreMapFiles:
+    """Where a split's maps are: image id to file; the ids without one; map files that belong to no id."""
+
+    root: Path
+    paths: dict[str, Path]
+    missing: list[str]
+    others: list[str]
+
+    def require_all(self) -> None:
+        """Refuse a folder that lacks maps."""
+        if self.missing:
+            count = len(self.paths) + len(self.missing)
+            raise ScoreMapError(
+                f"{self.root}: {len(self.missing)} of {count} score maps are missing; expected <image id>.npy (or "
+                f".npz, .png) for:{first_names(self.missing)}"
+            )
+
+
+def find_score_maps(
+    scoremap_root: str | os.PathLike, image_ids: Sequence[str], split_ids: Iterable[str] | None = None
+) -> ScoreMapFiles:
+    """Return the files `<root>/<id><extension>`, or `<root>/<id without its extension><extension>`, of some ids.
+
+    `split_ids`: all ids of the split, where `image_ids` are only some.
+
+    Raises:
+        ScoreMapError: no such folder, maps of more than one kind of file, or one file that two ids could mean.
     """
     root = Path(scoremap_root)
-    without_extension = Counter(os.path.splitext(image_id)[0] for image_id in image_ids)
-    paths, missing = {}, []
+    if root.exists() and not root.is_dir():
+        raise ScoreMapError(f"{root}: a file; expected a folder of score maps")
+    names = _list_folders(root, image_ids)
+    without_extension = Counter(os.path.splitext(image_id)[0] for image_id in (split_ids or image_ids))
+    paths: dict[str, Path] = {}
+    missing, kinds = [], Counter()
     for image_id in image_ids:
         stem = os.path.splitext(image_id)[0]
-        if os.path.exists(path := root / f"{image_id}.npy"):
-            paths[image_id] = path
-        elif os.path.exists(path := root / f"{stem}.npy"):
-            if without_extension[stem] > 1:
-                raise ScoreMapError(f"{path}: {without_extension[stem]} image ids share this name; name it by full id")
-            paths[image_id] = path
+        full = [name for extension in EXTENSIONS if (name := image_id + extension) in names]
+        short = [name for extension in EXTENSIONS if (name := stem + extension) in names and name != image_id]
+        if not full and short and without_extension[stem] > 1:
+            raise ScoreMapError(
+                f"{root / short[0]}: {without_extension[stem]} image ids share this name; name it by full id"
+            )
+        if own := full + short:
+            paths[image_id] = root / own[0]
+            kinds.update({os.path.splitext(name)[1] for name in (own if without_extension[stem] == 1 else full)})
         else:
             missing.append(image_id)
-    if missing:
-        raise ScoreMapError(
-            f"{root}: {len(missing)} of {len(image_ids)} score maps are missing; expected <image id>.npy for:"
-            + first_names(missing)
-        )
-    for image_id, path in paths.items():
-        try:
-            score_map = np.load(path, allow_pickle=False)
-        except Exception as error:  # NumPy raises ValueError, OSError or EOFError; a damaged header many more
-            raise ScoreMapError(f"{path}: not a readable .npy file of numbers ({error})") from None
-        check_score_map(score_map, str(path))
-        yield image_id, score_map
+    if len(kinds) > 1:
+        counts = ", ".join(f"{count} {extension}" for extension, count in sorted(kinds.items()))
+        raise ScoreMapError(f"{root}: a mixture of {counts}; expected maps of one kind")
+    claimed = {name for i in image_ids for stem in (i, os.path.splitext(i)[0]) for name in map(stem.__add__, EXTENSIONS)}
+    return ScoreMapFiles(root, paths, missing, sorted(set(_list_maps(root)) - claimed))
+
+
+def _list_folders(root: Path, image_ids: Iterable[str]) -> set[str]:
+    """Return the names, relative to the root, of all that is in the folders of the ids; each is listed once, for speed."""
+    names: set[str] = set()
+    for folder in {image_id.rpartition("/")[0] for image_id in image_ids}:
+        with suppress(OSError):  # no such folder
+            names.update(f"{folder}/{name}" if folder else name for name in os.listdir(root / folder))
+    return names
+
+
+def _list_maps(root: Path) -> Iterable[str]:
+    """Yield every map file below a folder, as a relative name with forward slashes."""
+    for folder, _, files in os.walk(root):
+        relative = os.path.relpath(folder, root)
+        prefix = "" if relative == "." else relative.replace(os.sep, "/") + "/"
+        for file in files:
+            if file.endswith(EXTENSIONS) and not file.startswith("."):  # a killed writer leaves hidden names
+                yield prefix + file
+
+
+def holds_score_maps(scoremap_root: str | os.PathLike) -> bool:
+    """Tell whether there is any map file below a folder."""
+    return any(True for _ in _list_maps(Path(scoremap_root)))
+
+
+def sort_others(others: Iterable[str], ids_by_split: Mapping[str, Iterable[str]]) -> tuple[dict[str, int], list[str]]:
+    """Return (split to how many of the maps are of its images, maps that are of no known image)."""
+    split_of = {name: split for split, ids in ids_by_split.items() for i in ids for name in (i, os.path.splitext(i)[0])}
+    counts: Counter[str] = Counter()
+    unknown = []
+    for name in others:
+        split = split_of.get(os.path.splitext(name)[0])
+        if split is None:
+            unknown.append(name)
+        else:
+            counts[split] += 1
+    return dict(counts), unknown

@@ -1,0 +1,101 @@
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from wsol.evaluators import MaskEvaluator
+from wsol.resampling import (
+    WeightedSums,
+    average_precision,
+    image_weights,
+    interval,
+    max_accuracies,
+    paired_test,
+)
+
+
+def test_weights_depend_on_image_kind_and_seed_alone():
+    first = image_weights("a.jpg", "bootstrap", 50, 0)
+    np.testing.assert_array_equal(first, image_weights("a.jpg", "bootstrap", 50, 0))
+    for other in (("b.jpg", "bootstrap", 50, 0), ("a.jpg", "swap", 50, 0), ("a.jpg", "bootstrap", 50, 1)):
+        assert (first != image_weights(*other)).any()
+
+
+def test_weights_are_poisson_and_coin_tosses():
+    weights = np.concatenate([image_weights(str(i), "bootstrap", 1000, 0) for i in range(50)])
+    assert weights.mean() == pytest.approx(1, abs=0.02)
+    assert weights.var() == pytest.approx(1, abs=0.05)
+    assert (weights == 0).mean() == pytest.approx(np.exp(-1), abs=0.01)
+    swaps = np.concatenate([image_weights(str(i), "swap", 1000, 0) for i in range(50)])
+    assert set(swaps.tolist()) == {0, 1}
+    assert swaps.mean() == pytest.approx(0.5, abs=0.01)
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 600), st.integers(0, 600), st.booleans())
+def test_weighted_sums_are_exact_and_merge(count, cut, boolean):
+    rng = np.random.default_rng(count)
+    counts = rng.integers(0, 2 if boolean else 60_000, (count, 3, 2))
+    counts = counts.astype(bool) if boolean else counts
+    whole, left, right = (WeightedSums("bootstrap", 20, 3, (3, 2)) for _ in range(3))
+    for i in range(count):
+        whole.add(f"{i}", counts[i])
+        (left if i < cut else right).add(f"{i}", counts[i])
+    weights = np.array([image_weights(f"{i}", "bootstrap", 20, 3) for i in range(count)])
+    expected = np.einsum("ir,iab->rab", weights, counts.astype(np.int64))
+    np.testing.assert_array_equal(whole.total, expected)
+    right.merge(left)
+    np.testing.assert_array_equal(right.total, expected)
+
+
+def test_interval_of_an_accuracy_is_that_of_the_binomial():
+    rng = np.random.default_rng(0)
+    right = rng.random(2000) < 0.3
+    sums = WeightedSums("bootstrap", 2000, 0, (2,))
+    for i, one in enumerate(right):
+        sums.add(str(i), np.array([one, True]))
+    low, high = interval(100 * sums.total[:, 0] / sums.total[:, 1])
+    p = right.mean()
+    half = 196 * np.sqrt(p * (1 - p) / 2000)
+    assert low == pytest.approx(100 * p - half, abs=0.2)
+    assert high == pytest.approx(100 * p + half, abs=0.2)
+
+
+def test_the_threshold_is_chosen_anew_in_every_resample():
+    sums = np.array([[[3, 5]], [[6, 2]], [[0, 0]]], dtype=float)
+    best, position = max_accuracies(sums, np.array([10.0, 10.0, 0.0]))
+    assert best[:2, 0].tolist() == [50, 60]
+    assert position[:2, 0].tolist() == [1, 0]
+    assert np.isnan(best[2, 0])
+    assert interval(best[:, 0]) == pytest.approx([50.25, 59.75])
+    assert interval(best[2]) is None
+
+
+def test_average_precision_of_many_histograms_is_that_of_each():
+    rng = np.random.default_rng(0)
+    hist = rng.integers(0, 9, (5, 2, 13)).astype(float)
+    hist[:, :, -1] = 0
+    for i, both in enumerate(hist):
+        evaluator = MaskEvaluator.__new__(MaskEvaluator)
+        evaluator.gt_false_score_hist, evaluator.gt_true_score_hist = both
+        assert average_precision(hist[:, 1], hist[:, 0])[i] == pytest.approx(evaluator.compute(), rel=1e-14)
+    assert np.isnan(average_precision(np.zeros(4), np.ones(4)))
+
+
+def test_paired_test_by_hand():
+    test = paired_test(2.0, np.array([1.0, 2.0, 3.0]), np.array([0.0, -2.0, 1.0, 5.0]))
+    assert test == {"difference": 2.0, "interval": [1.05, 2.95], "p_value": 3 / 5}
+
+
+def test_p_values_of_equal_runs_are_spread_evenly():
+    """Two runs whose images differ at random by nothing but chance: a small p-value comes as often as it says."""
+    rng = np.random.default_rng(0)
+    p_values = []
+    for trial in range(60):
+        a, b = rng.random((2, 150)) < 0.5
+        difference = (a.astype(float) - b).sum()
+        swaps = np.array([image_weights(f"{trial}/{i}", "swap", 400, 0) for i in range(150)])
+        swapped = difference - 2 * (swaps * (a.astype(float) - b)[:, None]).sum(axis=0)
+        p_values.append(paired_test(difference, swapped, swapped)["p_value"])
+    assert 0.35 < np.mean(p_values) < 0.65
+    assert np.mean(np.array(p_values) < 0.2) < 0.35

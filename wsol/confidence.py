@@ -1,0 +1,169 @@
+"""Intervals of a split's figures, and the comparison of two runs, from resampled counts (wsol/resampling.py)."""
+
+from functools import cached_property
+
+import numpy as np
+
+from wsol.resampling import LEVEL, WeightedSums, average_precision, interval, max_accuracies, paired_test
+from wsol.split_evaluator import LOC_IOU, TOP, SplitEvaluator
+
+
+def _percent(sums: np.ndarray, images: np.ndarray) -> np.ndarray:
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return 100 * sums / images
+
+
+class Resampled:
+    """A scored evaluator's figures in every resample, of which an interval and a test are made.
+
+    The evaluator has had `resample` of the kind bootstrap, and for a comparison of swap.
+    """
+
+    def __init__(self, evaluator: SplitEvaluator):
+        self.evaluator = evaluator
+
+    def _right(self, kind: str) -> np.ndarray:
+        """Return (R, IoU thresholds, score-map thresholds): how many images are right, weighted."""
+        boxes = self.evaluator.boxes
+        shape = (len(boxes.iou_threshold_list), len(boxes.cam_threshold_list))
+        sums = WeightedSums(kind, *self.evaluator.resampling, shape)
+        for image_id, correct in boxes.images():
+            sums.add(image_id, correct)
+        return sums.total
+
+    @cached_property
+    def right(self) -> np.ndarray:
+        """(R, IoU thresholds, score-map thresholds): the right images of every bootstrap resample."""
+        return self._right("bootstrap")
+
+    @cached_property
+    def _classified(self) -> np.ndarray:
+        """(R, 1 + len(TOP)): the images of every resample, and those whose class is among the top k."""
+        ranks = self.evaluator.ranks
+        sums = WeightedSums("bootstrap", *self.evaluator.resampling, (1 + len(TOP),))
+        for image_id in self.evaluator.scored_ids:
+            in_top = [image_id in ranks and ranks[image_id] < k for k in TOP]
+            sums.add(image_id, np.array([True, *in_top]))
+        return sums.total
+
+    @property
+    def images(self) -> np.ndarray:
+        """(R,): how many images there are in every resample."""
+        return self._classified[:, 0]
+
+    def classification(self) -> dict[str, np.ndarray]:
+        """Return top-k classification (R,) in percent."""
+        return {f"top{k}_cls": _percent(self._classified[:, 1 + i], self.images) for i, k in enumerate(TOP)}
+
+    @cached_property
+    def _right_in_top(self) -> dict[int, np.ndarray]:
+        """k to (R, score-map thresholds): right at IoU 50 with the class among the top k."""
+        boxes, ranks = self.evaluator.boxes, self.evaluator.ranks
+        row = boxes.iou_threshold_list.index(LOC_IOU)
+        sums = WeightedSums("bootstrap", *self.evaluator.resampling, (len(TOP), len(boxes.cam_threshold_list)))
+        for image_id, correct in boxes.images():
+            sums.add(image_id, np.array([correct[row] & (ranks[image_id] < k) for k in TOP]))
+        return {k: sums.total[:, i] for i, k in enumerate(TOP)}
+
+    def localization(self, positions: np.ndarray) -> dict[str, np.ndarray]:
+        """Return Top-k Loc (R,) in percent, each resample at its score-map threshold's position (R,)."""
+        every = np.arange(len(positions))
+        return {f"top{k}_loc": _percent(sums[every, positions], self.images) for k, sums in self._right_in_top.items()}
+
+    def accuracies(self) -> tuple[np.ndarray, np.ndarray]:
+        """Return MaxBoxAcc (R, IoU thresholds) in percent, the best over score-map thresholds, and their positions."""
+        return max_accuracies(self.right, self.images)
+
+    def swapped(self, other: "Resampled") -> np.ndarray:
+        """Return what the counts of right images gain if the images of a swap take the other's results."""
+        return other._right("swap") - self._right("swap")
+
+
+def _box_intervals(resampled: Resampled, results: dict) -> dict:
+    evaluator = resampled.evaluator
+    ious = evaluator.boxes.iou_threshold_list
+    accuracies, best = resampled.accuracies()
+    choices = {"": (accuracies, best)}
+    if "val_threshold" in results:
+        places = evaluator.positions(results["val_threshold"])
+        fixed = np.tile([places[iou] for iou in ious], (len(best), 1))
+        right = np.take_along_axis(resampled.right, fixed[..., None], axis=2)[..., 0]
+        choices["_at_val_threshold"] = (_percent(right, resampled.images[:, None]), fixed)
+    found: dict = {}
+    for suffix, (values, positions) in choices.items():
+        found[f"MaxBoxAcc{suffix}"] = {f"{iou:g}": interval(values[:, i]) for i, iou in enumerate(ious)}
+        mean = "mean_MaxBoxAcc" if results["MaxBoxAccV2"] is None else "MaxBoxAccV2"
+        found[mean + suffix] = interval(values.mean(axis=1))
+        if LOC_IOU in ious and evaluator.ranks:
+            top = resampled.localization(positions[:, ious.index(LOC_IOU)])
+            found |= {name + suffix: interval(figures) for name, figures in top.items()}
+    if LOC_IOU in ious:
+        found["gt_known_loc"] = found["MaxBoxAcc"][str(LOC_IOU)]
+    return found
+
+
+def intervals(resampled: Resampled, results: dict) -> dict:
+    """Return figure to [low, high], its 95 % bootstrap interval over images, for every figure of `results` in percent.
+
+    The score-map threshold is chosen anew in every resample, except where val chose it. Empty without `resample`.
+    """
+    evaluator = resampled.evaluator
+    if evaluator.resampling is None:
+        return {}
+    resamples, seed = evaluator.resampling
+    found: dict = {"percent": LEVEL, "resamples": resamples, "seed": seed}
+    if evaluator.boxes:
+        found |= _box_intervals(resampled, results)
+    if evaluator.masks:
+        hist = evaluator.masks.resampled[0].total
+        found["PxAP"] = interval(average_precision(hist[:, 1], hist[:, 0]))
+    if evaluator.ranks:
+        found |= {name: interval(figures) for name, figures in resampled.classification().items()}
+    return found
+
+
+def _box_figures(evaluator: SplitEvaluator, accuracies: np.ndarray) -> dict[str, np.ndarray]:
+    """Return accuracies (R, IoU thresholds) by name, and their mean."""
+    names = [f"MaxBoxAcc{iou:g}" for iou in evaluator.boxes.iou_threshold_list]
+    mean = "mean MaxBoxAcc" if evaluator.box_rule == "largest_contour" else "MaxBoxAccV2"
+    return {mean: accuracies.mean(axis=1), **dict(zip(names, accuracies.T, strict=True))}
+
+
+def _compare_boxes(first: Resampled, second: Resampled) -> dict[str, dict]:
+    count = np.array([first.evaluator.boxes.cnt])
+    own = [np.array([list(one.evaluator.boxes.num_correct.values())]) for one in (first, second)]
+    exchange = first.swapped(second)
+    pairs = {
+        "observed": [max_accuracies(right, count)[0] for right in own],
+        "bootstrap": [one.accuracies()[0] for one in (first, second)],
+        "swap": [max_accuracies(right, count)[0] for right in (own[0] + exchange, own[1] - exchange)],
+    }
+    differences = {kind: _box_figures(first.evaluator, a - b) for kind, (a, b) in pairs.items()}  # of means: means
+    return {
+        name: paired_test(float(value[0]), differences["bootstrap"][name], differences["swap"][name])
+        for name, value in differences["observed"].items()
+    }
+
+
+def _compare_masks(first: SplitEvaluator, second: SplitEvaluator) -> dict:
+    own = [np.array([[one.masks.gt_false_score_hist, one.masks.gt_true_score_hist]]) for one in (first, second)]
+    bootstrap, swap = ([one.masks.resampled[i].total for one in (first, second)] for i in (0, 1))
+    exchange = swap[1] - swap[0]
+    observed, resampled, swapped = (
+        average_precision(a[:, 1], a[:, 0]) - average_precision(b[:, 1], b[:, 0])
+        for a, b in (own, bootstrap, (own[0] + exchange, own[1] - exchange))
+    )
+    return paired_test(float(observed[0]), resampled, swapped)
+
+
+def compare(first: Resampled, second: Resampled) -> dict[str, dict]:
+    """Return figure to `paired_test` of two runs on the same images, the first's figures less the second's.
+
+    Both evaluators have had `resample` of the kinds bootstrap and swap.
+    """
+    found: dict[str, dict] = {}
+    if first.evaluator.boxes:
+        found |= _compare_boxes(first, second)
+    if first.evaluator.masks:
+        found["PxAP"] = _compare_masks(first.evaluator, second.evaluator)
+    return found

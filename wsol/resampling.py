@@ -1,0 +1,121 @@
+"""How sure a figure is: bootstrap intervals over images, and a paired test of two runs on the same images.
+
+Every image has a weight in each resample, drawn from its id and the seed alone, so that neither the order of the images
+nor the number of processes plays a part, and two runs are resampled alike. Sums of counts times weights are all that a
+resample needs: the score-map threshold is chosen anew from each resample's own sums.
+"""
+
+import hashlib
+
+import numpy as np
+
+BLOCK = 256  # images whose counts are multiplied at a time
+LEVEL = 95  # percent of the resamples that an interval holds
+
+
+def image_weights(image_id: str, kind: str, resamples: int, seed: int) -> np.ndarray:
+    """Return int64 (resamples,): how often an image counts in each resample.
+
+    `bootstrap`: Poisson of mean 1, the bootstrap of independent images (Chamandy et al., 2012; Hanley & MacGibbon, 2006).
+    `swap`: 0 or 1, whether a paired randomization test exchanges the two runs' results of this image.
+    """
+    digest = hashlib.blake2b(f"{seed}/{kind}/{image_id}".encode(), digest_size=16).digest()
+    rng = np.random.default_rng(int.from_bytes(digest, "little"))
+    return rng.poisson(1.0, resamples) if kind == "bootstrap" else rng.integers(0, 2, resamples)
+
+
+class WeightedSums:
+    """Sums over images of weight times counts, for every resample: `total` is float64 (resamples, *shape of counts).
+
+    Holds one block of images at a time, whatever the number of images; exact while a sum stays below 2 ** 53.
+    """
+
+    def __init__(self, kind: str, resamples: int, seed: int, shape: tuple[int, ...]):
+        self.kind, self.resamples, self.seed, self.shape = kind, resamples, seed, shape
+        self._total: np.ndarray | None = None  # made when needed, so that an evaluator is sent to a process without it
+        self._ids: list[str] = []
+        self._counts: list[np.ndarray] = []
+
+    @property
+    def settings(self) -> tuple:
+        """What two sums must have in common to be merged."""
+        return self.kind, self.resamples, self.seed, self.shape
+
+    def add(self, image_id: str, counts: np.ndarray) -> None:
+        """Add one image's counts."""
+        self._ids.append(image_id)
+        self._counts.append(counts.ravel())
+        if len(self._ids) == BLOCK:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._ids:
+            # float32 holds a block's sum of zeros and ones exactly, and multiplies twice as fast.
+            dtype = np.float32 if self._counts[0].dtype == bool else np.float64
+            weights = [image_weights(image_id, self.kind, self.resamples, self.seed) for image_id in self._ids]
+            self._add(np.array(weights, dtype=dtype).T @ np.array(self._counts, dtype=dtype))
+            self._ids, self._counts = [], []
+
+    def _add(self, sums: np.ndarray) -> None:
+        if self._total is None:
+            self._total = np.zeros((self.resamples, int(np.prod(self.shape))))
+        self._total += sums
+
+    def merge(self, other: "WeightedSums") -> None:
+        """Add the sums over other images."""
+        self._add(other.total.reshape(self.resamples, -1))
+
+    @property
+    def total(self) -> np.ndarray:
+        """The sums over all images added so far."""
+        self._flush()
+        if self._total is None:
+            return np.zeros((self.resamples, *self.shape))
+        return self._total.reshape(self.resamples, *self.shape)
+
+
+def interval(figures: np.ndarray) -> list[float] | None:
+    """Return [low, high], the middle 95 % of a figure's values (resamples,); NaN, of an empty resample, is left out."""
+    figures = figures[np.isfinite(figures)]
+    if not len(figures):
+        return None
+    return [float(value) for value in np.percentile(figures, [(100 - LEVEL) / 2, (100 + LEVEL) / 2])]
+
+
+def paired_test(difference: float, resampled: np.ndarray, swapped: np.ndarray) -> dict:
+    """Return the difference of two runs' figures, its interval, and the two-sided p-value of a randomization test.
+
+    `resampled` and `swapped` (resamples,): the difference in bootstrap resamples, and where each image's results are
+    exchanged between the runs by the toss of a coin, which changes nothing on average if the runs are equally good.
+    """
+    resampled = np.round(resampled, 9) + 0.0  # figures differ in their last bits where nothing else differs
+    at_least = int((np.abs(swapped) >= abs(difference) - 1e-9).sum())
+    return {
+        "difference": difference,
+        "interval": interval(resampled),
+        "p_value": (1 + at_least) / (1 + len(swapped)),
+    }
+
+
+def max_accuracies(sums: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return (percent (R, n), position (R, n)): the best accuracy over score-map thresholds, in every resample.
+
+    `sums` (R, n, thresholds): weighted numbers of right images for n IoU thresholds; `total` (R,): of all images.
+    """
+    position = sums.argmax(axis=2)
+    best = np.take_along_axis(sums, position[..., None], axis=2)[..., 0]
+    with np.errstate(invalid="ignore", divide="ignore"):
+        return best * 100 / total[:, None], position
+
+
+def average_precision(foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
+    """Return PxAP in percent (...,) of score histograms (..., bins); NaN where there is no foreground pixel.
+
+    Precision times the increase of recall, summed from the highest bin down; that bin itself gives no increase.
+    """
+    true, false = (hist[..., ::-1].cumsum(axis=-1) for hist in (foreground, background))
+    predicted = (true + false)[..., 1:]
+    precision = np.divide(true[..., 1:], predicted, out=np.zeros_like(predicted), where=predicted > 0)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        recall_gain = np.diff(true / true[..., -1:], axis=-1)
+    return (precision * recall_gain).sum(axis=-1) * 100

@@ -1,0 +1,147 @@
+"""What an evaluation scores: saved maps, the Center baseline, or a detector's boxes. Each counts itself into an evaluator,
+and describes its maps one by one."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wsol.boxes import candidate_boxes
+from wsol.center import center_map
+from wsol.detections import Detection
+from wsol.errors import ScoreMapError
+from wsol.evaluators import BoxEvaluator
+from wsol.map_details import MapDetails, describe_map
+from wsol.parallel import map_chunks
+from wsol.progress import progress
+from wsol.score_maps import ScoreMapFiles, read_score_map
+from wsol.split_evaluator import Scored, SplitEvaluator
+
+
+@dataclass
+class _ReadAnd:
+    """What a process does with some images: read their maps and apply `function` (map, id) to each."""
+
+    paths: dict[str, Path]
+    function: Callable
+
+    def __call__(self, image_ids: Sequence[str]) -> list[tuple]:
+        results = []
+        for image_id in image_ids:
+            score_map, kind = read_score_map(self.paths[image_id])
+            results.append((self.function(score_map, image_id), kind))
+        return results
+
+
+@dataclass
+class SavedMaps:
+    """Score maps of a folder, read by `workers` processes (0: this one)."""
+
+    files: ScoreMapFiles
+    workers: int = 0
+
+    def _apply(self, function: Callable, image_ids: Sequence[str], what: str) -> Iterator:
+        """Yield function(score map, image id) in order; maps of two kinds are refused."""
+        first: tuple[str, str] | None = None
+        results = map_chunks(_ReadAnd(self.files.paths, function), image_ids, self.workers)
+        for image_id, (result, kind) in zip(image_ids, progress(results, what, len(image_ids)), strict=True):
+            first = first or (image_id, kind)
+            if kind != first[1]:
+                one, other = self.files.paths[first[0]], self.files.paths[image_id]
+                raise ScoreMapError(f"a mixture of kinds: {one} is {first[1]}, {other} is {kind}; expected one kind")
+            yield result
+
+    def score(self, evaluator: SplitEvaluator) -> None:
+        """Count every map."""
+        for scored in self._apply(evaluator.score, evaluator.image_ids, "scoring"):
+            evaluator.add(scored)
+
+    def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
+        """Yield the details of every map."""
+        return self._apply(describe, evaluator.scored_ids, "describing")
+
+
+@dataclass
+class Center:
+    """The Center baseline: one map of side x side pixels, the same for every image."""
+
+    side: int
+
+    def score(self, evaluator: SplitEvaluator) -> None:
+        """Count it for every image."""
+        score_map = center_map(self.side, self.side)
+        boxes, masks = evaluator.boxes, evaluator.masks
+        if boxes:  # found once
+            candidates = candidate_boxes(score_map, boxes.cam_threshold_list, boxes.multi_contour_eval)
+        for image_id in progress(evaluator.image_ids, "Center"):
+            bits = boxes and boxes.score_candidates(candidates, score_map.shape, image_id)
+            evaluator.add(Scored(image_id, bits, masks and masks.score(score_map, image_id)))
+
+    def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
+        """Yield its details for every image."""
+        score_map = center_map(self.side, self.side)
+        return (describe(score_map, image_id) for image_id in progress(evaluator.scored_ids, "describing"))
+
+
+@dataclass
+class Detections:
+    """A detector's boxes; an image without one counts as wrong."""
+
+    boxes: dict[str, Detection]
+
+    def score(self, evaluator: SplitEvaluator) -> None:
+        """Count the box of every image."""
+        for image_id in evaluator.image_ids:
+            evaluator.add(Scored(image_id, evaluator.boxes.score_box(self.boxes.get(image_id), image_id), None))
+
+    def rows(self, evaluator: SplitEvaluator) -> list[dict]:
+        """Return one row an image: its box in pixels and its IoU."""
+        rows = []
+        for image_id in evaluator.scored_ids:
+            box = self.boxes.get(image_id)
+            edges = dict(zip(("x0", "y0", "x1", "y1"), box or [None] * 4, strict=True))
+            rows.append({"image_id": image_id, **edges, "iou": evaluator.boxes.box_iou(box, image_id) if box else 0.0})
+        return rows
+
+
+Source = SavedMaps | Center | Detections
+
+
+@dataclass
+class Describe:
+    """`describe_map` with an evaluator's truth and rule, at a threshold for the box and one for the analysis."""
+
+    boxes: BoxEvaluator
+    threshold: float
+    analysis_threshold: float
+
+    def __call__(self, score_map: np.ndarray, image_id: str) -> MapDetails:
+        return describe_map(
+            image_id,
+            score_map,
+            self.boxes.true_boxes(image_id, score_map.shape),
+            self.boxes.cam_threshold_list,
+            self.threshold,
+            self.analysis_threshold,
+            self.boxes.multi_contour_eval,
+        )
+
+    def row(self, details: MapDetails) -> dict:
+        """Return the details as a row of a table, the box in the image's own pixels."""
+        width, height = self.boxes.image_sizes[details.image_id]
+        scale = (width / details.map_size[0], height / details.map_size[1]) * 2
+        edges = {
+            name: round(edge * factor, 2)
+            for name, edge, factor in zip(("x0", "y0", "x1", "y1"), details.box, scale, strict=True)
+        }
+        return {
+            "image_id": details.image_id,
+            "threshold": details.threshold,
+            **edges,
+            "iou": details.iou,
+            "best_iou": details.best_iou,
+            "area_ratio": details.area_ratio,
+            "activation_ratio": details.activation_ratio,
+            "num_components": details.num_components,
+        }
