@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from conftest import run
-from wsol.files import save_npy, write_text
+from wsol.files import write_text
+from wsol.score_maps import save_score_map
 
 RUN = """{data_root: dataset/, metadata_root: metadata/, mask_root: dataset/, dataset_name: Toy, crop_size: 64,
 cam_curve_interval: 0.1, multi_contour_eval: true, multi_iou_eval: true, iou_threshold_list: [30, 50, 70]}"""
@@ -23,7 +24,7 @@ def runs(workspace):
         write_text(folder / "test_image_ids.txt", "\n".join(ids) + "\n")
         if number != 1:
             for image_id in ids:
-                save_npy(folder / "scoremaps" / f"{image_id}.npy", np.random.default_rng(number).random((64, 64)))
+                save_score_map(folder / "scoremaps", image_id, np.random.default_rng(number).random((64, 64)))
     return workspace
 
 
