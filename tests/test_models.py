@@ -86,6 +86,7 @@ def test_of_inception_v3_all_after_mixed_6e_and_side_branches_learn_fast(method)
 
 def test_of_a_timm_network_the_classifier_learns_fast():
     assert fast_names("timm:tf_efficientnet_lite0", "cam")[0] == {"classifier.weight", "classifier.bias"}
+    assert fast_names("timm:tf_efficientnet_lite0", "spg")[0] == set()  # as of ResNets, only a linear one
 
 
 def is_xavier(weight):

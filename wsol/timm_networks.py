@@ -211,6 +211,7 @@ def timm_network(
     late = [stage for stage in layouts if stage != FEATURES][-2:]
     offer = Offer(
         num_features=layouts[FEATURES].channels,
+        fast_convolutions=False,  # as of ResNets: at ten times the rate, SPG's branches diverged on EfficientNet-Lite0
         attention_points=tuple(late),
         side_points=tuple((stage, layouts[stage].channels) for stage in late),
     )
