@@ -13,8 +13,9 @@ from PIL import Image
 
 from conftest import run
 from dataset import toy
+from dataset.addresses import Official
 from dataset.layout import Entry, split_by_name, write_metadata
-from dataset.sources import Official, extract, fetch
+from dataset.sources import extract, fetch
 from evaluation import SplitEvaluator
 from wsol.errors import InputError
 from wsol.levels import load_level
