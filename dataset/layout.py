@@ -91,6 +91,17 @@ def _check(split: str, entries: Sequence[Entry]) -> None:
                 raise InputError(f"{entry.image_id}: box {x0},{y0},{x1},{y1}; expected it inside the {size} image")
 
 
+def check_consistent(levels: Sequence[str], rows: Iterable[Sequence[str]], where: str) -> None:
+    """Refuse rows (a class's name at every level, finest first) in which a class lies in two classes of the next level."""
+    parents: list[dict[str, str]] = [{} for _ in levels]
+    for row in rows:
+        for i in range(len(levels) - 1):
+            if (parent := parents[i].setdefault(row[i], row[i + 1])) != row[i + 1]:
+                raise InputError(
+                    f"{where}: the {levels[i]} {row[i]!r} lies in {parent!r} and in {row[i + 1]!r}; expected one {levels[i + 1]}"
+                )
+
+
 def write_metadata(
     folder: Path, levels: Sequence[str], hierarchy: Sequence[Sequence[str]], splits: dict[str, list[Entry]]
 ) -> None:
@@ -98,6 +109,7 @@ def write_metadata(
 
     `hierarchy` has one row a finest class, its name at every level; classes are numbered in the order of the rows.
     """
+    check_consistent(levels, hierarchy, folder.name)
     class_names = {level: list(dict.fromkeys(row[i] for row in hierarchy)) for i, level in enumerate(levels)}
     for split, entries in splits.items():
         _check(split, entries)

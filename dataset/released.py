@@ -27,6 +27,7 @@ from wsol.metadata import (
     get_mask_paths,
     has_boxes,
     has_masks,
+    read_lines,
 )
 from wsol.progress import progress
 
@@ -113,18 +114,25 @@ def real_sizes(
     return sizes
 
 
-def _write_split(released: Path, metadata: Path, folder: Path, notes: list[str]) -> None:
-    """Write one split's metadata: the released lines, with the images' own sizes where the release has sizes."""
+def _split_sizes(released: Path, folder: Path, notes: list[str]) -> dict[str, tuple[int, int]]:
+    """Return the images' own sizes where the release has sizes (OpenImages30k has none); every box must fit them."""
     paths = configure_metadata(released)
+    if not (said := get_image_sizes(paths)):
+        return {}
+    sizes = real_sizes(folder, get_image_ids(paths), said, notes)
+    if has_boxes(paths):
+        check_boxes_fit(paths, get_bounding_boxes(paths), sizes)
+    return sizes
+
+
+def _write_split(released: Path, metadata: Path, sizes: dict[str, tuple[int, int]]) -> None:
+    """Write one split's metadata: the released lines, with the given sizes, if any."""
     new = temporary_sibling(metadata)
     shutil.rmtree(new, ignore_errors=True)
     for path in sorted(released.glob("*.txt")):
-        write_text(new / path.name, path.read_text(encoding="utf-8").rstrip("\n") + "\n" if path.stat().st_size else "")
-    if said := get_image_sizes(paths):
-        sizes = real_sizes(folder, get_image_ids(paths), said, notes)
-        if has_boxes(paths):
-            check_boxes_fit(paths, get_bounding_boxes(paths), sizes)
-        write_lines(new / "image_sizes.txt", [f"{name},{size[0]},{size[1]}" for name, size in sizes.items()])
+        write_lines(new / path.name, read_lines(path))
+    if sizes:
+        write_lines(new / "image_sizes.txt", [f"{name},{width},{height}" for name, (width, height) in sizes.items()])
     replace_folder(new, metadata)
 
 
@@ -167,8 +175,9 @@ class Released:
                 wanted += [name for names in masks.values() for name in names] + [name for name in ignores.values() if name]
         lay_out(archives, folder, wanted, self.locate)
         notes: list[str] = []
+        sizes = {split: _split_sizes(released / split, folder, notes) for split in splits}
         for split in splits:
-            _write_split(released / split, metadata / split, folder, notes)
+            _write_split(released / split, metadata / split, sizes[split])
         for path in sorted(path for path in released.iterdir() if path.is_file()):
             write_text(metadata / path.name, path.read_text(encoding="utf-8"))
         shutil.rmtree(released)
