@@ -7,7 +7,7 @@ import os
 import shutil
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
@@ -81,10 +81,17 @@ def _file_name(stem: str, levels: Sequence[str], level: str) -> str:
 
 
 def _check(split: str, entries: Sequence[Entry]) -> None:
-    """Refuse to write an empty split, or a box that is inverted or leaves its image."""
+    """Refuse to write an empty split, an id that readers would refuse, or a box that is inverted or leaves its image."""
     if not entries:
         raise InputError(f"no image is left for the split {split}; nothing was written")
     for entry in entries:
+        path = PurePosixPath(entry.image_id)
+        if (
+            path.is_absolute()
+            or ".." in path.parts
+            or any(len(name.splitlines()) != 1 for name in (*entry.classes, str(path)))
+        ):
+            raise InputError(f"{entry.image_id!r}: expected a path relative to the data set's folder, names on one line")
         for x0, y0, x1, y1 in entry.boxes:
             if not (0 <= x0 <= x1 <= entry.size[0] and 0 <= y0 <= y1 <= entry.size[1]):
                 size = f"{entry.size[0]} x {entry.size[1]}"
@@ -97,9 +104,8 @@ def check_consistent(levels: Sequence[str], rows: Iterable[Sequence[str]], where
     for row in rows:
         for i in range(len(levels) - 1):
             if (parent := parents[i].setdefault(row[i], row[i + 1])) != row[i + 1]:
-                raise InputError(
-                    f"{where}: the {levels[i]} {row[i]!r} lies in {parent!r} and in {row[i + 1]!r}; expected one {levels[i + 1]}"
-                )
+                both = f"{parent!r} and in {row[i + 1]!r}"
+                raise InputError(f"{where}: the {levels[i]} {row[i]!r} lies in {both}; expected one {levels[i + 1]}")
 
 
 def write_metadata(
