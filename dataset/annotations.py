@@ -29,7 +29,12 @@ class Names:
     def __init__(self, names: Iterable[str], stems: bool = False) -> None:
         """`stems`: compare names without their extension, as for masks and XML files."""
         self.stems = stems
-        self.by_path = {self._key(name): name for name in names}
+        self.by_path: dict[str, str] = {}
+        for name in names:
+            if (other := self.by_path.setdefault(self._key(name), name)) != name:
+                raise InputError(
+                    f"{other!r} and {name!r} differ in their extension alone; expected names that tell them apart"
+                )
         self.by_file: dict[str, list[str]] = {}
         for name in self.by_path.values():
             self.by_file.setdefault(PurePosixPath(self._key(name)).name, []).append(name)
@@ -157,7 +162,7 @@ def read_taxonomy(path: Path) -> tuple[list[str], dict[str, list[str]]]:
     levels: list[str] = []
     for where, row in read_table(path, ()):
         levels, names = list(row), list(row.values())
-        if not all(names) or not all(levels) or names[0] in rows:
+        if not all(names) or not all(levels) or any("/" in level for level in levels) or names[0] in rows:
             raise InputError(f"{where}: {','.join(names)!r}; expected each leaf once, then its ancestors, none empty")
         rows[names[0]] = names
     if not rows:
