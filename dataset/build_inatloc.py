@@ -237,11 +237,12 @@ def entries_of(splits: dict[str, list[Photo]], rows: dict[str, Sequence[str]]) -
     return entries
 
 
-def taxonomy(path: Path, categories: dict[str, dict]) -> tuple[tuple[str, ...], dict[str, Sequence[str]]]:
+def taxonomy(path: Path, categories: Sequence[dict]) -> tuple[tuple[str, ...], dict[str, Sequence[str]]]:
     """Return the levels and each species' names at them; species alone where the categories have no ranks."""
     rows: dict[str, Sequence[str]] = {}
-    ranks = RANKS if all(all(record.get(rank) for rank in RANKS) for record in categories.values()) else ()
-    for name, record in categories.items():
+    ranks = RANKS if all(all(record.get(rank) for rank in RANKS) for record in categories) else ()
+    for record in categories:
+        name = record["name"]
         if species_key(name) in rows:
             raise InputError(f"{path}: two categories are named {name!r}; expected every species once")
         rows[species_key(name)] = (" ".join(name.split()), *(record[rank] for rank in ranks))

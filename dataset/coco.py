@@ -58,8 +58,8 @@ def _is_box(box: Any) -> bool:
     return numbers and all(0 <= value < float("inf") for value in box)
 
 
-def read_coco(path: Path) -> tuple[dict[str, CocoImage], dict[str, dict]]:
-    """Return file name to image, and category name to the category's record; crowd boxes are left out.
+def read_coco(path: Path) -> tuple[dict[str, CocoImage], list[dict]]:
+    """Return file name to image, and the categories' records; crowd boxes are left out.
 
     Raises:
         InputError: not JSON, or a record lacks a field, names no image or category, or appears twice.
@@ -79,9 +79,8 @@ def read_coco(path: Path) -> tuple[dict[str, CocoImage], dict[str, dict]]:
         images[key] = CocoImage(
             record["file_name"], _size(path, i, record), None if observation is None else str(observation)
         )
-    records = _records(path, data, "categories", {"id": number, "name": str})
-    by_name = _unique(path, "categories", records, "name")
-    names = {key: record["name"] for key, record in _unique(path, "categories", records, "id").items()}
+    categories = _records(path, data, "categories", {"id": number, "name": str})
+    names = {key: record["name"] for key, record in _unique(path, "categories", categories, "id").items()}
     for i, record in enumerate(_records(path, data, "annotations", {"image_id": number, "category_id": number})):
         if record["image_id"] not in images or record["category_id"] not in names:
             raise InputError(f"{path}: annotations[{i}]: {json.dumps(record)[:200]}; expected a listed image and category")
@@ -91,7 +90,7 @@ def read_coco(path: Path) -> tuple[dict[str, CocoImage], dict[str, dict]]:
             if not _is_box(record["bbox"]):
                 raise InputError(f"{path}: annotations[{i}]: bbox {record['bbox']!r}; expected [x, y, width, height] from 0")
             image.boxes.append(tuple(record["bbox"]))
-    return {image.file: image for image in images.values()}, by_name
+    return {image.file: image for image in images.values()}, categories
 
 
 def corners(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:

@@ -88,7 +88,7 @@ def _val_entries(archives: list[Path], folder: Path, names: list[str], notes: li
         if image_id not in boxes or not 0 <= labels.get(image_id, -1) < len(names):
             raise InputError(f"{paths.image_ids}: {image_id!r} has no box, or no label of 0 to {len(names) - 1}")
     lay_out(archives, folder, ids)
-    sizes = real_sizes(folder, ids, get_image_sizes(paths), notes)
+    sizes = real_sizes(folder, ids, get_image_sizes(paths), True, notes)
     shutil.rmtree(released)
     return [Entry(image_id, (names[labels[image_id]],), sizes[image_id], boxes[image_id]) for image_id in ids]
 

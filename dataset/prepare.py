@@ -67,10 +67,10 @@ def main() -> None:
     """Prepare one data set."""
     names = [toy.NAME, *DATASETS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=[*names, *ALIASES], metavar="NAME", help=", ".join(names))
+    parser.add_argument("name", metavar="NAME", help=", ".join(names))
     parser.add_argument("--archive", nargs="+", type=Path, metavar="PATH", help="official archives, or folders of theirs")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS), help="default: all")
-    parser.add_argument("--check", action="store_true", help="only verify what was prepared")
+    parser.add_argument("--check", action="store_true", help="only verify what was prepared, of any data set")
     parser.add_argument(
         "--proxy", action="store_true", help="also write the proxy training list, 10 %% of every class, unless released"
     )
@@ -81,6 +81,8 @@ def main() -> None:
     name = ALIASES.get(options.name, options.name)
     metadata, images = options.metadata_root / name, options.data_root / name
     splits = [split for split in SPLITS if split in options.splits]
+    if name not in names and not options.check:
+        parser.error(f"{name!r}: expected one of {', '.join(names)}; dataset/import_dataset.py takes images of your own")
     if options.proxy and "train" not in splits:
         parser.error("--proxy is a list of training images; expected train among --splits")
     if options.check:

@@ -89,28 +89,33 @@ def lay_out(archives: Sequence[Path], folder: Path, wanted: Iterable[str], locat
 
 
 def real_sizes(
-    folder: Path, ids: Iterable[str], released: dict[str, tuple[int, int]], notes: list[str]
+    folder: Path, ids: Iterable[str], released: dict[str, tuple[int, int]], boxed: bool, notes: list[str]
 ) -> dict[str, tuple[int, int]]:
-    """Return the images' own (width, height); a note says which order of columns the released sizes have.
+    """Return the images' own (width, height); notes say which order of columns the released sizes have.
 
     Raises:
-        InputError: an image's size is the released one in neither order, so it is not the image that was annotated.
+        InputError: the images are `boxed` and one's size is the released one in neither order: it is not the image
+            that was annotated. Without boxes this is noted.
     """
-    sizes, swapped = {}, []
+    sizes, swapped, others = {}, [], []
     for image_id in progress(ids, "image sizes"):
         size = sizes[image_id] = image_size(folder / image_id)
         said = released.get(image_id, size)
-        if size not in (said, said[::-1]):
+        if size == said[::-1] != said:
+            swapped.append(image_id)
+        elif size != said and boxed:
             raise InputError(
                 f"{folder / image_id}: is {size[0]} x {size[1]}; expected the annotated image, {said[0]} x {said[1]}"
             )
-        if size != said:
-            swapped.append(image_id)
+        elif size != said:
+            others.append(image_id)
     if swapped:
         notes.append(
             f"image_sizes.txt: {len(swapped)} of {len(sizes)} released lines are path,height,width (the first: "
             f"{swapped[0]!r}); the images' own path,width,height is written"
         )
+    if others:
+        notes.append(f"image_sizes.txt: {len(others)} images have another size than released:" + first_names(others))
     return sizes
 
 
@@ -119,7 +124,7 @@ def _split_sizes(released: Path, folder: Path, notes: list[str]) -> dict[str, tu
     paths = configure_metadata(released)
     if not (said := get_image_sizes(paths)):
         return {}
-    sizes = real_sizes(folder, get_image_ids(paths), said, notes)
+    sizes = real_sizes(folder, get_image_ids(paths), said, has_boxes(paths), notes)
     if has_boxes(paths):
         check_boxes_fit(paths, get_bounding_boxes(paths), sizes)
     return sizes

@@ -1,16 +1,14 @@
 """prepare.py against archives of the official layouts, by path and from a local server that misbehaves."""
 
-import http.server
 import os
 import shutil
 import sys
 import tarfile
-import threading
 import types
 from pathlib import Path
 
 import pytest
-from official import BIRDS, OFFICIAL_LAYOUTS, FileServer, inatloc, jpeg, write_archive
+from official import BIRDS, OFFICIAL_LAYOUTS, inatloc, jpeg, write_archive
 from PIL import Image
 
 from dataset import addresses, prepare
@@ -54,17 +52,6 @@ def command(tmp_path, monkeypatch, capsys):
         return printed
 
     return call
-
-
-@pytest.fixture
-def server(tmp_path):
-    class Handler(FileServer):
-        folder, breaks, wrong, pages, requests = tmp_path / "served", {}, set(), set(), []
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as opened:
-        threading.Thread(target=opened.serve_forever, daemon=True).start()
-        yield Handler, f"http://127.0.0.1:{opened.server_port}"
-        opened.shutdown()
 
 
 def archives(folder):
@@ -223,7 +210,7 @@ def test_the_check_finds_missing_images_other_images_and_boxes_that_leave_them(c
     boxes = tmp_path / "metadata/CUB/val/localization.txt"
     boxes.write_text(boxes.read_text().replace("1,2,30,40", "1,2,61,40", 1))
     assert "localization.txt:1: box 1,2,61,40" in command("CUB", "--check", code=2)
-    assert "split" not in command("CUB", "--splits", "test", "--check")
+    command("CUB", "--splits", "test", "--check")
     boxes.write_bytes(before["CUB/val/localization.txt"])
     assert written(tmp_path / "metadata") == before
     shutil.rmtree(tmp_path / "metadata/CUB/val")
@@ -287,6 +274,20 @@ def test_images_of_another_size_than_the_annotated_ones_are_refused(command, tmp
     message = command("iNatLoc500", "--archive", *archives(tmp_path / "a"), code=2)
     assert "is 81 x 60; expected the annotated image, 60 x 80" in message
     assert not (tmp_path / "metadata").exists()
+    inatloc(tmp_path / "b", size=(80, 60), said=("81,60", "80,60"))
+    assert "expected the annotated image" in command("iNatLoc500", "--archive", *archives(tmp_path / "b"), code=2)
+    # Training images have no boxes, so that their sizes matter less: it is said, and the images' own are written.
+    printed = command("iNatLoc500", "--splits", "train", "--archive", *archives(tmp_path / "b"))
+    assert "2 images have another size than released" in printed
+
+
+def test_a_name_of_no_data_set_is_refused_but_checked_if_it_is_there(command, toy_root, tmp_path):
+    assert "'Birds': expected one of Toy, CUB" in command("Birds", code=2)
+    for root in ("dataset", "metadata"):
+        shutil.copytree(toy_root / root / "Toy", tmp_path / root / "Birds")
+    assert "val: 128 images, 128 boxes, all inside their images, 128 masks" in command("Birds", "--check")
+    next((tmp_path / "dataset/Birds").rglob("*_mask.png")).unlink()
+    assert "masks are missing" in command("Birds", "--check", code=2)
 
 
 def test_aircraft_has_its_three_levels_and_boxes_counted_from_0(command, tmp_path):
