@@ -233,8 +233,8 @@ def main() -> None:
     argv = sys.argv[2:]
     if "-h" in argv or "--help" in argv:
         raise InputError("a sweep takes the options of main.py, except --label_level; see python main.py --help")
-    if any(word.split("=")[0] == "--label_level" for word in argv):
-        raise InputError("--label_level: a sweep runs every level; use main.py for one")
+    if given := {word.split("=")[0] for word in argv} & {"--label_level", "--coarsening"}:
+        raise InputError(f"{given.pop()}: a sweep runs every level; use main.py for one")
     config, _ = get_config(argv)
     splits = ("train", "val", "test") if config.eval_test else ("train", "val")
     actions[sys.argv[1]](config, sweep_folder(config), trainable_levels(config, splits))
