@@ -1,13 +1,15 @@
 """TinyImageNet: 200 ImageNet classes at 64 x 64 with boxes (Stanford CS231n; images under ImageNet's terms).
 
 Training boxes are not used. The official validation images, whose boxes are public, are split evenly per class into
-val and test; the official test images have no public labels.
+val and test; the official test images have no public labels. Above the synsets stand levels c0, c1, ... of WordNet.
 """
 
 import re
 from pathlib import Path
 
 from data_loaders import load_image
+from dataset import wordnet
+from dataset.label_levels import read_splits
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import Official, extract, require_members
 from wsol.errors import InputError
@@ -104,4 +106,5 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
                 box = annotations[file][1]
                 entries[split].append(Entry(f"val/images/{file}", (names[synset],), size, [box]))
     write_metadata(metadata, LEVELS, [(name,) for name in names.values()], entries)
+    wordnet.write_levels(metadata, "tiny_imagenet_tree.csv", list(names), list(names.values()), read_splits(metadata))
     return left_out

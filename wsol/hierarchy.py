@@ -124,6 +124,12 @@ class Hierarchy:
                 leaf: self.parents[node] if self.depths[node] == deepest > 0 else node for leaf, node in labels.items()
             }
 
+    def restricted(self, leaves: Iterable[str]) -> "Hierarchy":
+        """Return the tree of some of the leaves, in the order given, and the nodes above them."""
+        leaves = list(leaves)
+        kept = {node for leaf in leaves for node in (leaf, *self.ancestors(leaf))}
+        return Hierarchy({child: parent for child, parent in self.parents.items() if child in kept}, leaves)
+
     def tree_text(self, notice: Iterable[str] = ()) -> str:
         """Return tree.csv: lines of `# notice`, the header, child,parent in the order of `parents`."""
         return "".join(f"# {line}".rstrip() + "\n" for line in notice) + csv_text([TREE_HEADER, *self.parents.items()])
