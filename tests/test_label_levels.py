@@ -1,11 +1,13 @@
+import shutil
+
 import pytest
 
 from conftest import CHECKOUT, run
-from dataset import wordnet
+from dataset import cub_levels, wordnet
 from dataset.label_levels import read_splits, write_levels
 from wsol.errors import InputError
 from wsol.files import write_text
-from wsol.hierarchy import read_tree
+from wsol.hierarchy import read_rows, read_tree
 from wsol.levels import load_level, read_hierarchy, read_levels
 
 TREES = CHECKOUT / "metadata/hierarchies"
@@ -105,3 +107,50 @@ def test_some_synsets_have_the_tree_above_them_alone(tmp_path):
     assert names["synset"] == classes and names["c0"] == classes[:2]
     assert names[levels[-1]] == ["chordate (n01466257)", "invertebrate (n01905661)"]
     assert wordnet.write_levels(folder, "tiny_imagenet_tree.csv", synsets[2:], classes[2:], {}) == ["synset"]
+
+
+def released(shared, tmp_path, name):
+    shutil.copytree(shared / "data/metadata" / name, tmp_path / name)
+    for path in (tmp_path / name).rglob("*"):
+        path.chmod(0o755)
+    return tmp_path / name
+
+
+CUB_SIZES = {"category": 200, "species": 188, "genus": 114, "family": 36, "order": 12}
+
+
+def test_the_levels_of_cub(shared, tmp_path):
+    folder = released(shared, tmp_path, "CUB")
+    printed = run("dataset/add_levels.py", "CUB", "--metadata_root", tmp_path, cwd=tmp_path)
+    assert printed == "CUB: levels category, species, genus, family, order; 188 leaves\n"
+    assert {level: len(load_level(tmp_path, "CUB", level).class_names) for level in CUB_SIZES} == CUB_SIZES
+    official = [line.split()[1] for line in (shared / "data/CUB_200_2011/classes.txt").read_text().splitlines()]
+    assert load_level(tmp_path, "CUB").class_names == official
+    order = load_level(tmp_path, "CUB", "order")
+    assert len(order.splits["test"].image_ids) == len(order.splits["test"].labels) < 5794
+    assert len((folder / "val/class_labels_order.txt").read_text().splitlines()) == len(order.splits["val"].image_ids)
+
+
+def test_cubs_table_agrees_with_the_published_mapping_and_with_inatloc500(shared):
+    lines = (shared / "data/cub_inat_mapping.txt").read_text().splitlines()[1:]
+    published = {line.split(",")[0]: line.split(",")[1] for line in lines}
+    _, rows = read_rows(cub_levels.TABLE)
+    table = {row[0]: row[1:] for _, row in rows}
+    assert {name: row[0] or "Unknown" for name, row in table.items()} == published
+    birds = read_hierarchy(shared / "data/metadata/iNatLoc500")
+    known = {}
+    for leaf in birds.leaves:
+        genus, family, order, _ = list(birds.ancestors(leaf))[:4]
+        known[genus] = (family, order)
+    both = {row[1]: tuple(row[2:]) for row in table.values() if row[1] in known}
+    assert len(both) == 14 and both == {genus: known[genus] for genus in both}
+    assert all(row[0].split()[0] == row[1] for row in table.values() if row[0])
+
+
+def test_the_released_metadata_of_ilsvrc(shared, tmp_path):
+    released(shared, tmp_path, "ILSVRC")
+    printed = run("dataset/add_levels.py", "ILSVRC", "--metadata_root", tmp_path, cwd=tmp_path)
+    assert "synset, c0, c1" in printed and "927 leaves" in printed
+    val = load_level(tmp_path, "ILSVRC", "c17", ["val"])
+    assert (len(val.class_names), len(val.splits["val"].image_ids)) == (2, 9270)
+    assert "no split with class_labels.txt" in run("dataset/add_levels.py", "CUB", cwd=tmp_path, code=2)
