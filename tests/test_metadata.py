@@ -9,6 +9,7 @@ from wsol.metadata import (
     configure_metadata,
     get_bounding_boxes,
     get_class_labels,
+    get_fitting_sizes,
     get_image_ids,
     get_image_sizes,
     get_mask_paths,
@@ -294,3 +295,36 @@ def test_the_released_hierarchy_of_inatloc500(shared):
     sizes = [len(set(labels.values())) for labels in hierarchy.deepest_steps()]
     assert sizes == [500, 317, 184, 61, 18, 5, 1]
     assert hierarchy.root == "Animalia"
+
+
+@pytest.mark.parametrize("name", ["iNatLoc500", "CUB"])
+def test_sizes_in_the_other_column_order_are_recognised_by_the_boxes_and_said(shared, tmp_path, name):
+    split = configure_metadata(shared / "data/metadata" / name / "test")
+    boxes, sizes = get_bounding_boxes(split), get_image_sizes(split)
+    assert get_fitting_sizes(split, boxes) == sizes
+    write_text(tmp_path / "image_sizes.txt", "".join(f"{i},{height},{width}\n" for i, (width, height) in sizes.items()))
+    split.image_sizes = str(tmp_path / "image_sizes.txt")
+    outside = {"iNatLoc500": "5850 of 12500", "CUB": "3462 of 5794"}[name]
+    with pytest.warns(UserWarning, match=rf"image_sizes.txt: read as path,height,width.*: {outside} boxes leave"):
+        assert get_fitting_sizes(split, boxes) == sizes
+
+
+def test_few_boxes_are_too_few_to_tell_the_column_order(tmp_path):
+    for count, error in ((9, BoxError), (10, None)):
+        ids = [f"{i}.jpg" for i in range(count)]
+        sizes = "".join(f"{i},20,30\n" for i in ids)
+        metadata = write(tmp_path, image_sizes=sizes, localization="".join(f"{i},0,0,25,20\n" for i in ids))
+        boxes = get_bounding_boxes(metadata)
+        if error:
+            with pytest.raises(error, match="expected it inside the 20 x 30 image"):
+                get_fitting_sizes(metadata, boxes)
+        else:
+            with pytest.warns(UserWarning, match="10 of 10 boxes"):
+                assert get_fitting_sizes(metadata, boxes)["3.jpg"] == (30, 20)
+    metadata = write(tmp_path, image_sizes=sizes + "x.jpg,9,5\n", localization=f"{boxes_text(boxes)}x.jpg,0,0,9,5\n")
+    with pytest.raises(BoxError):
+        get_fitting_sizes(metadata, get_bounding_boxes(metadata))
+
+
+def boxes_text(boxes):
+    return "".join(f"{i},{','.join(map(str, box))}\n" for i, image_boxes in boxes.items() for box in image_boxes)
