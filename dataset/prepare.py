@@ -13,13 +13,13 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dataset import oxford_pet, tiny_imagenet, toy
+from dataset import oxford_pet, tiny_animals, tiny_imagenet, toy
 from dataset.sources import fetch
 from wsol.errors import command
 from wsol.levels import SPLITS, load_level, read_levels
 from wsol.metadata import configure_metadata, get_image_ids
 
-DATASETS = {module.NAME: module for module in (oxford_pet, tiny_imagenet)}
+DATASETS = {module.NAME: module for module in (oxford_pet, tiny_imagenet, tiny_animals)}
 
 
 def _report(metadata: Path, splits: list[str]) -> None:
