@@ -133,3 +133,4 @@ SOURCES = {
         "Stanford CS231n, Tiny ImageNet Visual Recognition Challenge; Russakovsky et al., IJCV 2015",
     ),
 }
+SOURCES["TinyAnimals"] = SOURCES["TinyImageNet"]  # the same archive

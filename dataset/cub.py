@@ -9,6 +9,7 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset import cub_levels
 from dataset.layout import Entry, image_size, write_metadata
 from dataset.released import lay_out, real_sizes, take_text
 from dataset.sources import extract
@@ -95,7 +96,6 @@ def _val_entries(archives: list[Path], folder: Path, names: list[str], notes: li
 
 def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
     """Lay out images below `folder` and write `metadata`, with its levels; return what to say about them."""
-    from dataset.cub_levels import write_levels
 
     def annotation(name: str) -> str | None:
         match = re.search(rf"(?:^|/)CUB_200_2011/({'|'.join(map(re.escape, TEXTS))})$", name)
@@ -118,5 +118,7 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
             entries[split].append(Entry(each.image_id, (names[each.label],), size, [released_box(each.box, size)]))
     write_metadata(metadata, ("category",), [(name,) for name in names], entries)
     number = {name: label for label, name in enumerate(names)}
-    write_levels(metadata, {split: {e.image_id: number[e.classes[0]] for e in part} for split, part in entries.items()})
+    cub_levels.write_levels(
+        metadata, {split: {e.image_id: number[e.classes[0]] for e in part} for split, part in entries.items()}
+    )
     return notes

@@ -1,8 +1,6 @@
 """What every data set's preparation shares: image sizes, splits drawn from names, and metadata written in one format."""
 
-import csv
 import hashlib
-import io
 import os
 import shutil
 from collections.abc import Iterable, Sequence
@@ -13,6 +11,7 @@ from PIL import Image
 
 from wsol.errors import InputError
 from wsol.files import temporary_sibling, write_text
+from wsol.hierarchy import csv_text
 from wsol.metadata import configure_metadata, get_class_labels, get_image_ids
 
 
@@ -71,9 +70,7 @@ def write_lines(path: Path, lines: Iterable[str]) -> None:
 
 def write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file; a field that holds a comma is quoted."""
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    write_text(path, text.getvalue())
+    write_text(path, csv_text(rows))
 
 
 def _file_name(stem: str, levels: Sequence[str], level: str) -> str:

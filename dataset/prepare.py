@@ -15,7 +15,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dataset import aircraft, cub, oxford_pet, released, tiny_imagenet, toy
+from dataset import aircraft, cub, oxford_pet, released, tiny_animals, tiny_imagenet, toy
 from dataset.addresses import SOURCES, Official
 from dataset.layout import write_proxy
 from dataset.sources import fetch_all, mismatch
@@ -33,6 +33,7 @@ DATASETS = {
         aircraft,
         oxford_pet,
         tiny_imagenet,
+        tiny_animals,
     )
 }
 ALIASES = {"OpenImages30k": "OpenImages"}

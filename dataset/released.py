@@ -11,8 +11,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataset.label_levels import Splits
 from dataset.layout import image_size, replace_folder, write_lines, write_rows
 from dataset.sources import by_suffix, extract
+from dataset.wordnet import write_ilsvrc_levels
 from wsol.errors import InputError
 from wsol.files import missing_files, temporary_sibling, write_text
 from wsol.levels import labels_by_level, read_class_names
@@ -155,12 +157,16 @@ def _hierarchy(released: Path, levels: Sequence[str], splits: Iterable[str]) -> 
 
 @dataclass(frozen=True)
 class Released:
-    """A data set that is released whole as text; `levels` (finest first) where the release does not name them."""
+    """A data set that is released whole as text; `levels` (finest first) where the release does not name them.
+
+    `write_levels` adds levels of ours to metadata whose splits' finest labels it is given.
+    """
 
     NAME: str
     prefix: str
     locate: Locate | None = None
     levels: tuple[str, ...] = ()
+    write_levels: Callable[[Path, Splits], object] | None = None
 
     def prepare(self, archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
         """Lay out images and masks below `folder` and write `metadata`; return what to say about them."""
@@ -185,6 +191,8 @@ class Released:
             _write_split(released / split, metadata / split, sizes[split])
         for path in sorted(path for path in released.iterdir() if path.is_file()):
             write_text(metadata / path.name, path.read_text(encoding="utf-8"))
+        if self.write_levels:
+            self.write_levels(metadata, {split: get_class_labels(configure_metadata(metadata / split)) for split in splits})
         shutil.rmtree(released)
         return notes
 
@@ -200,6 +208,6 @@ def locate_ilsvrc(name: str) -> str | None:
     return None
 
 
-ILSVRC = Released("ILSVRC", "ILSVRC/", locate_ilsvrc)
+ILSVRC = Released("ILSVRC", "ILSVRC/", locate_ilsvrc, write_levels=write_ilsvrc_levels)
 OPENIMAGES = Released("OpenImages", "OpenImages/")
 INATLOC500 = Released("iNatLoc500", "", levels=("species", "genus", "family", "order", "class", "phylum", "kingdom"))

@@ -7,17 +7,18 @@ import zipfile
 
 import numpy as np
 import pytest
-from official import jpeg, write_archive
 from PIL import Image
 
-from conftest import run
-from dataset import toy
+from conftest import CHECKOUT, run
+from dataset import tiny_animals, toy
 from dataset.addresses import Official
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, fetch
 from evaluation import SplitEvaluator
+from official import jpeg, write_archive
 from wsol.errors import InputError
-from wsol.levels import load_level
+from wsol.hierarchy import read_tree
+from wsol.levels import load_level, read_hierarchy
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths
 
 
@@ -212,7 +213,8 @@ def test_the_real_pets(shared, tmp_path):
 def test_the_real_tiny_imagenet(shared, tmp_path):
     archive = shared / "data/tiny-imagenet-200-mini.zip"
     printed = run("dataset/prepare.py", "TinyImageNet", "--archive", archive, cwd=tmp_path)
-    assert "level synset: 200 classes\ntrain: 15000 images\nval: 5000 images\ntest: 5000 images" in printed
+    assert "level synset: 200 classes\nlevel c0: 192 classes" in printed
+    assert "level c15: 2 classes\ntrain: 15000 images\nval: 5000 images\ntest: 5000 images" in printed
 
 
 def write_tar(path, *infos):
@@ -296,3 +298,40 @@ def test_wrong_bytes_are_removed_and_a_dead_address_names_the_file(server, conte
     assert not list((tmp_path / "downloads").iterdir())
     with pytest.raises(InputError, match=r"put it at .*b\.zip"):
         fetch(Official("b.zip", "http://127.0.0.1:9/b.zip", None), tmp_path)
+
+
+def write_tiny_archive(path, synsets):
+    """Write an archive of TinyImageNet's layout with two images of every synset in train, and in val/."""
+    image = jpeg(16, 16)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("tiny-imagenet-200/wnids.txt", "\n".join(synsets))
+        archive.writestr("tiny-imagenet-200/words.txt", "".join(f"{synset}\tname\n" for synset in synsets))
+        lines = []
+        for i, synset in enumerate(2 * synsets):
+            lines.append(f"val_{i}.JPEG\t{synset}\t0\t0\t9\t9\n")
+            archive.writestr(f"tiny-imagenet-200/val/images/val_{i}.JPEG", image)
+            archive.writestr(f"tiny-imagenet-200/train/{synset}/images/{synset}_{i}.JPEG", image)
+        archive.writestr("tiny-imagenet-200/val/val_annotations.txt", "".join(lines))
+
+
+def test_tiny_animals_takes_the_animals_alone(tmp_path):
+    animals = list(tiny_animals.taxonomy())
+    write_tiny_archive(tmp_path / "tiny.zip", [*animals, "n00000001"])
+    printed = run("dataset/prepare.py", "TinyAnimals", "--archive", "tiny.zip", cwd=tmp_path)
+    for line in ("category: 59", "order: 35", "class: 14", "phylum: 5", "train: 118", "val: 59", "test: 59"):
+        assert line in printed
+    assert not list((tmp_path / "dataset/TinyAnimals").rglob("*n00000001*"))
+    assert len(list((tmp_path / "dataset/TinyAnimals").rglob("*.JPEG"))) == 4 * 59
+    hierarchy = read_hierarchy(tmp_path / "metadata/TinyAnimals")
+    assert (len(hierarchy.leaves), hierarchy.ancestor("lesser panda", 2)) == (59, "Mammalia")
+    write_tiny_archive(tmp_path / "less.zip", animals[1:])
+    refused = run("dataset/prepare.py", "TinyAnimals", "--archive", "less.zip", cwd=tmp_path, code=2)
+    assert "1 synsets are not in wnids.txt:\n  n01443537" in refused
+
+
+def test_the_animals_are_those_of_wordnet():
+    tree = read_tree(CHECKOUT / "metadata/hierarchies/tiny_imagenet_tree.csv")
+    animals = {leaf for leaf in tree.leaves if "animal (n00015388)" in tree.ancestors(leaf)}
+    table = {f"{row[0]} ({synset})" for synset, row in tiny_animals.taxonomy().items()}
+    # The greedy rule leaves the cougar out of TinyImageNet's tree.
+    assert table == animals | {"cougar (n02125311)"} and len(table) == 59

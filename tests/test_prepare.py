@@ -4,18 +4,19 @@ import os
 import shutil
 import sys
 import tarfile
-import types
 from pathlib import Path
 
 import pytest
-from official import BIRDS, OFFICIAL_LAYOUTS, inatloc, jpeg, write_archive
 from PIL import Image
 
-from dataset import addresses, prepare
+from dataset import addresses, cub_levels, prepare
 from dataset.addresses import SOURCES, Official
 from dataset.layout import write_lines
+from official import BIRDS, OFFICIAL_LAYOUTS, inatloc, jpeg, write_archive
 from wsol.levels import SPLITS, load_level
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_image_sizes, get_mask_paths
+
+WRITE_CUB_LEVELS = cub_levels.write_levels
 
 
 def write_levels(folder, splits):
@@ -29,7 +30,7 @@ def write_levels(folder, splits):
 @pytest.fixture(autouse=True)
 def no_published_checksums(monkeypatch):
     """The archives here are not the real ones; a checksum is published where a test says so."""
-    monkeypatch.setitem(sys.modules, "dataset.cub_levels", types.SimpleNamespace(write_levels=write_levels))
+    monkeypatch.setattr(cub_levels, "write_levels", write_levels)
     for name, source in SOURCES.items():
         files = tuple(Official(f.file, f.address, None, None, f.splits, f.page) for f in source.files)
         monkeypatch.setitem(SOURCES, name, addresses.Source(files, source.licence, source.citation))
@@ -317,7 +318,8 @@ def _sized_jpeg(width, height):
 
 
 @pytest.mark.slow
-def test_cub_from_its_own_annotation_files_equals_the_released_metadata_line_for_line(shared, command, tmp_path):
+def test_cub_from_its_own_files_equals_the_released_metadata_line_for_line(shared, command, tmp_path, monkeypatch):
+    monkeypatch.setattr(cub_levels, "write_levels", WRITE_CUB_LEVELS)
     released = shared / "data/metadata/CUB"
     unpacked = Path(shutil.copytree(shared / "data/CUB_200_2011", tmp_path / "u/CUB_200_2011"))
     for split in SPLITS:
@@ -327,8 +329,12 @@ def test_cub_from_its_own_annotation_files_equals_the_released_metadata_line_for
             path.write_bytes(_sized_jpeg(*size))
     assert Image.open(path).size == size
     printed = command("CUB", "--archive", unpacked, released)
+    assert "level category: 200 classes\nlevel species: 188 classes" in printed
     assert "train: 5994 images" in printed and "val: 1000 images" in printed and "test: 5794 images" in printed
     for split in SPLITS:
         for name in ("image_ids", "class_labels", "image_sizes", "localization"):
             ours = (tmp_path / "metadata/CUB" / split / f"{name}.txt").read_text().splitlines()
             assert ours == (released / split / f"{name}.txt").read_text().splitlines(), (split, name)
+    before = written(tmp_path / "metadata")
+    command("CUB", "--splits", "val", "--archive", unpacked, released)  # one split again: the classes are the same
+    assert written(tmp_path / "metadata") == before
