@@ -10,9 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from official import FileServer
 
 from dataset import toy
+from official import FileServer
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 # What a test's training shares: two classes' worth of work, a few seconds.

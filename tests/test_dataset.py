@@ -7,7 +7,6 @@ import zipfile
 
 import numpy as np
 import pytest
-from official import jpeg, write_archive
 from PIL import Image
 
 from conftest import run
@@ -16,6 +15,7 @@ from dataset.addresses import Official
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, fetch
 from evaluation import SplitEvaluator
+from official import jpeg, write_archive
 from wsol.errors import InputError
 from wsol.levels import load_level
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths

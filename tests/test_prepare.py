@@ -8,12 +8,12 @@ import types
 from pathlib import Path
 
 import pytest
-from official import BIRDS, OFFICIAL_LAYOUTS, inatloc, jpeg, write_archive
 from PIL import Image
 
 from dataset import addresses, prepare
 from dataset.addresses import SOURCES, Official
 from dataset.layout import write_lines
+from official import BIRDS, OFFICIAL_LAYOUTS, inatloc, jpeg, write_archive
 from wsol.levels import SPLITS, load_level
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_image_sizes, get_mask_paths
 
@@ -130,6 +130,7 @@ def test_interrupted_at_any_file_and_called_again_it_finishes(name, command, tmp
         left = step
         if "interrupted" not in command(*arguments, code=None):
             break
+        assert not list(tmp_path.rglob("*.tmp"))
         left = 0
         command(*arguments)
         assert (written(tmp_path / "metadata"), written(tmp_path / "dataset")) == whole
