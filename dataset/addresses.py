@@ -4,8 +4,10 @@ A file without an address is fetched by hand from `page`. `tried` tells whether 
 code; an MD5 is one that the official place, or a library that downloads from it, publishes.
 """
 
+import re
 from dataclasses import dataclass
 
+from wsol.errors import InputError
 from wsol.levels import SPLITS
 
 
@@ -134,3 +136,9 @@ SOURCES = {
     ),
 }
 SOURCES["TinyAnimals"] = SOURCES["TinyImageNet"]  # the same archive
+
+
+def check_own_name(name: str) -> None:
+    """Refuse a name for a data set of one's own that is no plain folder name, or that prepare.py uses."""
+    if not re.fullmatch(r"\w[\w.-]*", name) or name in ("Toy", *SOURCES):
+        raise InputError(f"{name!r}: expected a name of your own, of letters, digits, '.', '-' and '_'")

@@ -16,11 +16,13 @@ from wsol.metadata import read_lines
 
 
 class FoundBox(NamedTuple):
-    """One box: the image's name as its file gives it, (x0, y0, x1, y1) in pixels, and the file and line it stands in."""
+    """One box: the image's name as its file gives it, (x0, y0, x1, y1) in pixels, the file and line it stands in, and the
+    (width, height) that the file says the image has, if it does."""
 
     image: str
     box: tuple[int, int, int, int]
     where: str
+    size: tuple[int, int] | None = None
 
 
 class Names:
@@ -79,7 +81,7 @@ def _numbers(where: str, texts: Iterable[str | None]) -> tuple[int, ...]:
     try:
         return tuple(int(float(text or "")) for text in texts)
     except (ValueError, OverflowError):
-        raise InputError(f"{where}: {texts}; expected four numbers x0, y0, x1, y1") from None
+        raise InputError(f"{where}: {texts}; expected numbers") from None
 
 
 def _read_csv(path: Path) -> list[FoundBox]:
@@ -90,7 +92,7 @@ def _read_csv(path: Path) -> list[FoundBox]:
 
 def _read_coco(path: Path) -> list[FoundBox]:
     return [
-        FoundBox(image.file, corners(box, image.size or (0, 0)), f"{path}: {image.file}")
+        FoundBox(image.file, corners(box, image.size), f"{path}: {image.file}", image.size)
         for image in read_coco(path)[0].values()
         for box in image.boxes
     ]
@@ -120,12 +122,14 @@ def _read_voc(folder: Path) -> list[FoundBox]:
     found = []
     for path in sorted(folder.rglob("*.xml")):
         name = path.relative_to(folder).as_posix()
-        for i, each in enumerate(parse_xml(path).iter("object"), 1):
+        root = parse_xml(path)
+        size = _numbers(f"{path}: size", [root.findtext(f"size/{side}") or "0" for side in ("width", "height")])
+        for i, each in enumerate(root.iter("object"), 1):
             where = f"{path}: object {i}"
             edges = [each.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
             # Many tools count from 0 and write a 0 here; it stays at the edge.
             box = tuple(max(edge - 1, 0) for edge in _numbers(where, edges))
-            found.append(FoundBox(name, box, where))
+            found.append(FoundBox(name, box, where, size if all(size) else None))  # some tools write 0 x 0
     return found
 
 

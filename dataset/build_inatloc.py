@@ -19,6 +19,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 
+from dataset.addresses import check_own_name
 from dataset.coco import CocoImage, corners, read_coco
 from dataset.layout import Entry, write_lines, write_metadata, write_rows
 from wsol.errors import InputError, command
@@ -302,6 +303,7 @@ def main() -> None:
     parser.add_argument("--seed", type=int, default=0, help="of the draw of val and test (default: 0)")
     parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
     options = parser.parse_args()
+    check_own_name(options.name)
     if options.per_split < 1:
         parser.error(f"--per_split {options.per_split}: expected 1 or more")
     build(options)

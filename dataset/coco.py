@@ -93,11 +93,14 @@ def read_coco(path: Path) -> tuple[dict[str, CocoImage], list[dict]]:
     return {image.file: image for image in images.values()}, categories
 
 
-def corners(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
+def corners(box: tuple[float, float, float, float], size: tuple[int, int] | None) -> tuple[int, int, int, int]:
     """Return a box (x, y, width, height) as (x0, y0, x1, y1) in whole pixels, truncated, cut at most a pixel at the edge.
 
-    As in iNatLoc500's metadata an edge may equal the image's width or height. What leaves the image stays, to be refused.
+    Without the image's size nothing is cut. As in iNatLoc500's metadata an edge may equal the image's width or height. What
+    leaves the image stays, to be refused.
     """
     x, y, width, height = box
     edges = [int(x + width), int(y + height)]
-    return int(x), int(y), *(limit if edge == limit + 1 else edge for edge, limit in zip(edges, size, strict=True))
+    if size:
+        edges = [limit if edge == limit + 1 else edge for edge, limit in zip(edges, size, strict=True)]
+    return int(x), int(y), *edges

@@ -12,7 +12,6 @@ Images go to <data_root>/<NAME>/images (as hard links where possible), masks to 
 import argparse
 import hashlib
 import os
-import re
 import shutil
 import sys
 from collections import Counter
@@ -25,8 +24,7 @@ import numpy as np
 from PIL import Image
 
 from data_loaders import load_image
-from dataset import toy
-from dataset.addresses import SOURCES
+from dataset.addresses import check_own_name
 from dataset.annotations import FoundBox, Names, read_boxes, read_table, read_taxonomy
 from dataset.grouped_splits import draw_splits
 from dataset.layout import Entry, check_consistent, write_metadata
@@ -197,7 +195,12 @@ def check_boxes(boxes: dict[str, list[FoundBox]], sizes: dict[str, tuple[int, in
     """Refuse a box that is inverted or leaves its image."""
     for image, found in boxes.items():
         width, height = sizes.get(image, (0, 0))
-        for _, (x0, y0, x1, y1), where in found if image in sizes else ():
+        for _, (x0, y0, x1, y1), where, size in found if image in sizes else ():
+            if size not in (None, (width, height)):
+                raise InputError(
+                    f"{where}: drawn on an image of {size[0]} x {size[1]}, but {image} is {width} x {height}; expected "
+                    "boxes in the file's own pixels (not turned by its EXIF orientation, not resized)"
+                )
             if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
                 raise InputError(f"{where}: box {x0},{y0},{x1},{y1}; expected it inside the {width} x {height} image")
 
@@ -314,8 +317,7 @@ def main() -> None:
     parser.add_argument("--data_root", type=Path, default=Path("dataset"), help="default: dataset/")
     parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
     options = parser.parse_args()
-    if not re.fullmatch(r"\w[\w.-]*", options.name) or options.name in (toy.NAME, *SOURCES):
-        parser.error(f"{options.name!r}: expected a name of your own, of letters, digits, '.', '-' and '_'")
+    check_own_name(options.name)
     if min(options.shares) < 0 or abs(sum(options.shares) - 1) > 1e-6 or not sum(options.shares[1:]):
         parser.error(f"--shares {options.shares}: expected three shares that sum to 1, not all of it train")
     if options.group and not options.labels:

@@ -3,7 +3,8 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
@@ -60,6 +61,18 @@ def replace_folder(new: Path, old: Path) -> None:
     except OSError:
         if not old.is_dir():
             raise
+        shutil.rmtree(new, ignore_errors=True)
+
+
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder's path; on success it takes the place of `path`, on any error it is removed."""
+    new = temporary_sibling(path)
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        yield new
+        replace_folder(new, path)
+    finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
@@ -126,20 +139,18 @@ def write_metadata(
                 "all splits to be prepared together"
             )
     for split, entries in splits.items():
-        new = temporary_sibling(folder / split)
-        shutil.rmtree(new, ignore_errors=True)
-        write_lines(new / "image_ids.txt", [entry.image_id for entry in entries])
-        for i, level in enumerate(levels):
-            number = {name: label for label, name in enumerate(class_names[level])}
-            lines = [f"{entry.image_id},{number[entry.classes[i]]}" for entry in entries]
-            write_lines(new / _file_name("class_labels", levels, level), lines)
-        write_lines(new / "image_sizes.txt", [f"{e.image_id},{e.size[0]},{e.size[1]}" for e in entries])
-        boxes = [f"{e.image_id},{','.join(map(str, box))}" for e in entries for box in e.boxes]
-        write_lines(new / "localization.txt", boxes)
-        masks = [f"{e.image_id},{mask},{'' if i else e.ignore}" for e in entries for i, mask in enumerate(e.masks)]
-        if masks:
-            write_lines(new / "masks.txt", masks)
-        replace_folder(new, folder / split)
+        with whole_folder(folder / split) as new:
+            write_lines(new / "image_ids.txt", [entry.image_id for entry in entries])
+            for i, level in enumerate(levels):
+                number = {name: label for label, name in enumerate(class_names[level])}
+                lines = [f"{entry.image_id},{number[entry.classes[i]]}" for entry in entries]
+                write_lines(new / _file_name("class_labels", levels, level), lines)
+            write_lines(new / "image_sizes.txt", [f"{e.image_id},{e.size[0]},{e.size[1]}" for e in entries])
+            boxes = [f"{e.image_id},{','.join(map(str, box))}" for e in entries for box in e.boxes]
+            write_lines(new / "localization.txt", boxes)
+            masks = [f"{e.image_id},{mask},{'' if i else e.ignore}" for e in entries for i, mask in enumerate(e.masks)]
+            if masks:
+                write_lines(new / "masks.txt", masks)
     for level in levels:
         names = [f"{name},{label}" for label, name in enumerate(class_names[level])]
         write_lines(folder / _file_name("class_names", levels, level), names)

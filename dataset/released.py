@@ -12,11 +12,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from dataset.label_levels import Splits
-from dataset.layout import image_size, replace_folder, write_lines, write_rows
+from dataset.layout import image_size, whole_folder, write_lines, write_rows
 from dataset.sources import by_suffix, extract
 from dataset.wordnet import write_ilsvrc_levels
 from wsol.errors import InputError
-from wsol.files import missing_files, temporary_sibling, write_text
+from wsol.files import missing_files, write_text
 from wsol.levels import labels_by_level, read_class_names
 from wsol.metadata import (
     check_boxes_fit,
@@ -134,13 +134,11 @@ def _split_sizes(released: Path, folder: Path, notes: list[str]) -> dict[str, tu
 
 def _write_split(released: Path, metadata: Path, sizes: dict[str, tuple[int, int]]) -> None:
     """Write one split's metadata: the released lines, with the given sizes, if any."""
-    new = temporary_sibling(metadata)
-    shutil.rmtree(new, ignore_errors=True)
-    for path in sorted(released.glob("*.txt")):
-        write_lines(new / path.name, read_lines(path))
-    if sizes:
-        write_lines(new / "image_sizes.txt", [f"{name},{width},{height}" for name, (width, height) in sizes.items()])
-    replace_folder(new, metadata)
+    with whole_folder(metadata) as new:
+        for path in sorted(released.glob("*.txt")):
+            write_lines(new / path.name, read_lines(path))
+        if sizes:
+            write_lines(new / "image_sizes.txt", [f"{name},{width},{height}" for name, (width, height) in sizes.items()])
 
 
 def _hierarchy(released: Path, levels: Sequence[str], splits: Iterable[str]) -> list[list[str]]:

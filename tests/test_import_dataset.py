@@ -211,10 +211,21 @@ def test_a_part_with_boxes_is_shared_between_val_and_test(photos, command, tmp_p
             "boxes.csv:2: box 1,2,41,4; expected it inside the 40 x 30",
         ),
         ("boxes.csv", "image,x0,y0,x1,y1\ncat/a/0.png,9,2,4,4\n", "boxes.csv:2: box 9,2,4,4; expected it inside"),
-        ("boxes.csv", "image,x0,y0,x1,y1\ncat/a/0.png,1,two,4,4\n", "boxes.csv:2: ['1', 'two', '4', '4']; expected four"),
+        ("boxes.csv", "image,x0,y0,x1,y1\ncat/a/0.png,1,two,4,4\n", "boxes.csv:2: ['1', 'two', '4', '4']; expected numbers"),
         ("boxes.csv", "image,x0,y0,x1,y1\ncat/a/0.png,1,nan,4,4\n", "boxes.csv:2: "),
         ("boxes.csv", "image,x0,y0,x1,y1\ngone.png,1,2,4,4\n", "no labelled image has a box or mask"),
         ("boxes.json", "{}", "boxes.json: no list 'images'"),
+        (
+            "boxes.json",
+            json.dumps(
+                {
+                    "images": [{"id": 1, "file_name": "0.png", "width": 30, "height": 40}],
+                    "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}],
+                    "categories": [{"id": 1, "name": "x"}],
+                }
+            ),
+            "boxes.json: 0.png: drawn on an image of 30 x 40, but cat/a/0.png is 40 x 30; expected boxes in the file's own",
+        ),
         ("boxes.txt", "", "boxes.txt: expected COCO .json, .csv with image,x0,y0,x1,y1, or a folder"),
     ],
 )
@@ -222,6 +233,25 @@ def test_refusals_name_file_and_line_and_nothing_is_written(photos, command, tmp
     (tmp_path / file).write_text(text)
     assert message in command(f"--{file.split('.')[0]}", file, code=2)
     assert not (tmp_path / "metadata").exists() and not (tmp_path / "dataset").exists()
+
+
+def test_groups_for_a_folder_per_class_names_with_commas_and_images_that_are_in_place(photos, command, tmp_path):
+    folder = tmp_path / "dataset/Mine/images"
+    folder.parent.mkdir(parents=True)
+    (tmp_path / "photos").rename(folder)
+    (folder / "dog").rename(folder / "dog, wild é")
+    names = [name.replace("dog", "dog, wild é") for name in photos]
+    (tmp_path / "t.csv").write_text(
+        "image,camera\r\n" + "".join(f'"{n}",{i % 4}\r\n' for i, n in enumerate(names)), "utf-8-sig"
+    )
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\n" + "".join(f'"{name}",0,0,9,9\n' for name in names))
+    before = {path: path.read_bytes() for path in folder.rglob("*.png")}
+    command("--images", folder, "--labels", "t.csv", "--group", "camera", "--boxes", "boxes.csv")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert load_level(tmp_path / "metadata", "Mine").class_names == ["cat", "dog, wild é"]
+    cameras = {f"images/{name}": i % 4 for i, name in enumerate(names)}
+    of_split = [{cameras[name] for name in ids(tmp_path, split)} for split in ("train", "val", "test")]
+    assert sum(map(len, of_split)) == 4
 
 
 def test_options_are_checked(photos, command):

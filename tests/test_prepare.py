@@ -131,6 +131,7 @@ def test_interrupted_at_any_file_and_called_again_it_finishes(name, command, tmp
         left = step
         if "interrupted" not in command(*arguments, code=None):
             break
+        assert not list(tmp_path.rglob("*.tmp"))
         left = 0
         command(*arguments)
         assert (written(tmp_path / "metadata"), written(tmp_path / "dataset")) == whole
