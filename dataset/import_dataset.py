@@ -198,8 +198,8 @@ def check_boxes(boxes: dict[str, list[FoundBox]], sizes: dict[str, tuple[int, in
         for _, (x0, y0, x1, y1), where, size in found if image in sizes else ():
             if size not in (None, (width, height)):
                 raise InputError(
-                    f"{where}: drawn on an image of {size[0]} x {size[1]}, but {image} is {width} x {height}; expected boxes "
-                    "in the file's own pixels (not turned by its EXIF orientation, not resized)"
+                    f"{where}: drawn on an image of {size[0]} x {size[1]}, but {image} is {width} x {height}; expected "
+                    "boxes in the file's own pixels (not turned by its EXIF orientation, not resized)"
                 )
             if not (0 <= x0 <= x1 <= width and 0 <= y0 <= y1 <= height):
                 raise InputError(f"{where}: box {x0},{y0},{x1},{y1}; expected it inside the {width} x {height} image")
