@@ -138,6 +138,7 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     data.add("dataset_name", "Toy", "a data set of <metadata_root>; Toy is made on the spot")
     _add_roots(data)
     data.add("label_level", None, "label level to train and map at, such as species or family (default: the finest)")
+    data.add("coarsening", None, "CSV file class,k: every finest class moves k edges up the hierarchy", metavar="FILE")
     data.add("proxy_training_set", False, "train on the smaller list train/image_ids_proxy.txt")
     data.add("num_val_sample_per_class", 0, "validation images per class of the finest level; 0 takes all", type=int)
     data.add("num_train_sample_per_class", 0, "training images per class of the level trained on; 0 takes all", type=int)
@@ -377,6 +378,9 @@ def check_config(config: Munch) -> None:
     _require(0 <= config.momentum < 1, "momentum", config.momentum, "0 or more, less than 1")
     bigger = f"at least --crop_size {config.crop_size}"
     _require(config.resize_size >= config.crop_size, "resize_size", config.resize_size, bigger)
+    if config.coarsening:
+        _require(not config.label_level, "label_level", config.label_level, "not together with --coarsening")
+        _require(os.path.isfile(config.coarsening), "coarsening", config.coarsening, "a file")
     if config.pretrained_path:
         _require(config.pretrained, "pretrained", config.pretrained, "TRUE with --pretrained_path")
         _require(os.path.isfile(config.pretrained_path), "pretrained_path", config.pretrained_path, "a file")

@@ -122,7 +122,9 @@ def main() -> None:
     scoremap_root = Path(options.scoremap_root)
     if holds_score_maps(scoremap_root):
         raise InputError(f"--scoremap_root {scoremap_root}: holds score maps already; expected a folder without any")
-    data = load_level(config.metadata_root, config.dataset_name, checkpoint["label_level"], (options.split,))
+    coarsening = config.get("coarsening")
+    level = None if coarsening else checkpoint["label_level"]
+    data = load_level(config.metadata_root, config.dataset_name, level, (options.split,), coarsening=coarsening)
     # Classes are told by their label in the files and their name: names alone may repeat.
     trained = list(zip(checkpoint["file_labels"], checkpoint["class_names"], strict=True))
     classes = list(zip(data.file_labels, data.class_names, strict=True))

@@ -129,8 +129,9 @@ def build(config: Munch) -> Experiment:
         config.num_val_sample_per_class,
         config.num_train_sample_per_class,
         config.seed,
+        config.coarsening,
     )
-    config.label_level = data.level
+    config.label_level = None if config.coarsening else data.level
     if len(data.class_names) < 2:
         raise InputError(
             f"--label_level {data.level}: {config.dataset_name} has one class at this level; expected two or more"

@@ -1,14 +1,19 @@
-"""What every data set's preparation shares: splits drawn from names, and metadata written in one format."""
+"""What every data set's preparation shares: image sizes, splits drawn from names, and metadata written in one format."""
 
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
-from pathlib import Path
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
 
 from wsol.errors import InputError
 from wsol.files import temporary_sibling, write_text
+from wsol.hierarchy import csv_text
+from wsol.metadata import configure_metadata, get_class_labels, get_image_ids
 
 
 @dataclass
@@ -38,6 +43,15 @@ def split_by_name(names: Iterable[str], shares: dict[str, float]) -> dict[str, l
     return splits
 
 
+def image_size(path: Path) -> tuple[int, int]:
+    """Return an image file's (width, height), from its header alone: no pixel is decoded."""
+    try:
+        with Image.open(path) as image:
+            return image.size
+    except Exception as error:  # Pillow's decoders raise many kinds, SyntaxError and struct.error among them
+        raise InputError(f"{path}: not a readable image ({type(error).__name__}: {error})") from None
+
+
 def replace_folder(new: Path, old: Path) -> None:
     """Put a finished folder in the place of an older one; of two processes that do so at once, one wins."""
     shutil.rmtree(old, ignore_errors=True)
@@ -50,8 +64,26 @@ def replace_folder(new: Path, old: Path) -> None:
         shutil.rmtree(new, ignore_errors=True)
 
 
-def _write_lines(path: Path, lines: Iterable[str]) -> None:
+@contextmanager
+def whole_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder's path; on success it takes the place of `path`, on any error it is removed."""
+    new = temporary_sibling(path)
+    shutil.rmtree(new, ignore_errors=True)
+    try:
+        yield new
+        replace_folder(new, path)
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+
+
+def write_lines(path: Path, lines: Iterable[str]) -> None:
+    """Write a text file, one line each."""
     write_text(path, "".join(f"{line}\n" for line in lines))
+
+
+def write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
+    """Write a CSV file; a field that holds a comma is quoted."""
+    write_text(path, csv_text(rows))
 
 
 def _file_name(stem: str, levels: Sequence[str], level: str) -> str:
@@ -59,14 +91,31 @@ def _file_name(stem: str, levels: Sequence[str], level: str) -> str:
 
 
 def _check(split: str, entries: Sequence[Entry]) -> None:
-    """Refuse to write an empty split, or a box that is inverted or leaves its image."""
+    """Refuse to write an empty split, an id that readers would refuse, or a box that is inverted or leaves its image."""
     if not entries:
         raise InputError(f"no image is left for the split {split}; nothing was written")
     for entry in entries:
+        path = PurePosixPath(entry.image_id)
+        if (
+            path.is_absolute()
+            or ".." in path.parts
+            or any(len(name.splitlines()) != 1 for name in (*entry.classes, str(path)))
+        ):
+            raise InputError(f"{entry.image_id!r}: expected a path relative to the data set's folder, names on one line")
         for x0, y0, x1, y1 in entry.boxes:
             if not (0 <= x0 <= x1 <= entry.size[0] and 0 <= y0 <= y1 <= entry.size[1]):
                 size = f"{entry.size[0]} x {entry.size[1]}"
                 raise InputError(f"{entry.image_id}: box {x0},{y0},{x1},{y1}; expected it inside the {size} image")
+
+
+def check_consistent(levels: Sequence[str], rows: Iterable[Sequence[str]], where: str) -> None:
+    """Refuse rows (a class's name at every level, finest first) in which a class lies in two classes of the next level."""
+    parents: list[dict[str, str]] = [{} for _ in levels]
+    for row in rows:
+        for i in range(len(levels) - 1):
+            if (parent := parents[i].setdefault(row[i], row[i + 1])) != row[i + 1]:
+                both = f"{parent!r} and in {row[i + 1]!r}"
+                raise InputError(f"{where}: the {levels[i]} {row[i]!r} lies in {both}; expected one {levels[i + 1]}")
 
 
 def write_metadata(
@@ -76,6 +125,7 @@ def write_metadata(
 
     `hierarchy` has one row a finest class, its name at every level; classes are numbered in the order of the rows.
     """
+    check_consistent(levels, hierarchy, folder.name)
     class_names = {level: list(dict.fromkeys(row[i] for row in hierarchy)) for i, level in enumerate(levels)}
     for split, entries in splits.items():
         _check(split, entries)
@@ -89,23 +139,38 @@ def write_metadata(
                 "all splits to be prepared together"
             )
     for split, entries in splits.items():
-        new = temporary_sibling(folder / split)
-        shutil.rmtree(new, ignore_errors=True)
-        _write_lines(new / "image_ids.txt", [entry.image_id for entry in entries])
-        for i, level in enumerate(levels):
-            number = {name: label for label, name in enumerate(class_names[level])}
-            lines = [f"{entry.image_id},{number[entry.classes[i]]}" for entry in entries]
-            _write_lines(new / _file_name("class_labels", levels, level), lines)
-        _write_lines(new / "image_sizes.txt", [f"{e.image_id},{e.size[0]},{e.size[1]}" for e in entries])
-        boxes = [f"{e.image_id},{','.join(map(str, box))}" for e in entries for box in e.boxes]
-        _write_lines(new / "localization.txt", boxes)
-        masks = [f"{e.image_id},{mask},{'' if i else e.ignore}" for e in entries for i, mask in enumerate(e.masks)]
-        if masks:
-            _write_lines(new / "masks.txt", masks)
-        replace_folder(new, folder / split)
+        with whole_folder(folder / split) as new:
+            write_lines(new / "image_ids.txt", [entry.image_id for entry in entries])
+            for i, level in enumerate(levels):
+                number = {name: label for label, name in enumerate(class_names[level])}
+                lines = [f"{entry.image_id},{number[entry.classes[i]]}" for entry in entries]
+                write_lines(new / _file_name("class_labels", levels, level), lines)
+            write_lines(new / "image_sizes.txt", [f"{e.image_id},{e.size[0]},{e.size[1]}" for e in entries])
+            boxes = [f"{e.image_id},{','.join(map(str, box))}" for e in entries for box in e.boxes]
+            write_lines(new / "localization.txt", boxes)
+            masks = [f"{e.image_id},{mask},{'' if i else e.ignore}" for e in entries for i, mask in enumerate(e.masks)]
+            if masks:
+                write_lines(new / "masks.txt", masks)
     for level in levels:
         names = [f"{name},{label}" for label, name in enumerate(class_names[level])]
-        _write_lines(folder / _file_name("class_names", levels, level), names)
+        write_lines(folder / _file_name("class_names", levels, level), names)
     if len(levels) > 1:
-        _write_lines(folder / "hierarchy.csv", [",".join(row) for row in (levels, *hierarchy)])
-    _write_lines(folder / "levels.txt", levels)
+        write_rows(folder / "hierarchy.csv", (levels, *hierarchy))
+    write_lines(folder / "levels.txt", levels)
+
+
+def write_proxy(train: Path, share: float = 0.1) -> None:
+    """Write image_ids_proxy.txt of a training split: `share` of every finest class, at least one image.
+
+    A class's images are chosen by the SHA-256 of their id, so that the list is the same everywhere.
+    """
+    metadata = configure_metadata(train)
+    labels, ids = get_class_labels(metadata), get_image_ids(metadata)
+    by_class: dict[int, list[str]] = {}
+    for image_id in ids:
+        by_class.setdefault(labels[image_id], []).append(image_id)
+    chosen: set[str] = set()
+    for names in by_class.values():
+        part = max(share, 1 / len(names))
+        chosen.update(split_by_name(names, {"proxy": part, "rest": 1 - part})["proxy"])
+    write_lines(train / "image_ids_proxy.txt", [image_id for image_id in ids if image_id in chosen])

@@ -1,61 +1,108 @@
 """Lay out a data set's images and write its metadata, from the official archives:
 
-    python dataset/prepare.py OxfordPet                               # downloads them
+    python dataset/prepare.py CUB                                     # downloads them
     python dataset/prepare.py OxfordPet --archive images.tar.gz annotations.tar.gz
-    python dataset/prepare.py TinyImageNet --archive tiny-imagenet-200.zip --splits val test
+    python dataset/prepare.py iNatLoc500 --splits val test
+    python dataset/prepare.py CUB --check                             # only verifies what is there
 
 Images go to <data_root>/<NAME>/, metadata to <metadata_root>/<NAME>/. Interrupted and called again, it finishes.
 """
 
 import argparse
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-from dataset import oxford_pet, tiny_imagenet, toy
-from dataset.sources import fetch
-from wsol.errors import command
+from dataset import aircraft, cub, oxford_pet, released, tiny_animals, tiny_imagenet, toy
+from dataset.addresses import SOURCES, Official
+from dataset.layout import write_proxy
+from dataset.sources import fetch_all, mismatch
+from dataset.verify import verify_split
+from wsol.errors import InputError, command
 from wsol.levels import SPLITS, load_level, read_levels
-from wsol.metadata import configure_metadata, get_image_ids
 
-DATASETS = {module.NAME: module for module in (oxford_pet, tiny_imagenet)}
+DATASETS = {
+    module.NAME: module
+    for module in (
+        cub,
+        released.ILSVRC,
+        released.OPENIMAGES,
+        released.INATLOC500,
+        aircraft,
+        oxford_pet,
+        tiny_imagenet,
+        tiny_animals,
+    )
+}
+ALIASES = {"OpenImages30k": "OpenImages"}
 
 
-def _report(metadata: Path, splits: list[str]) -> None:
-    """Print what is there now, read back through the readers that training uses."""
+def _archives(given: list[Path] | None, officials: list[Official], downloads: Path, mirror: str | None) -> list[Path]:
+    """Return the archives given, or the official ones, downloaded where they are not there yet."""
+    if not given:
+        if mirror:
+            officials = [replace(each, address=f"{mirror.rstrip('/')}/{each.file}") for each in officials]
+        return fetch_all(officials, downloads)
+    by_file = {official.file: official for official in officials}
+    for path in given:
+        if path.is_file() and path.name in by_file and (wrong := mismatch(by_file[path.name], path)):
+            print(f"note: {path}: {wrong}; it is used as given")
+    return given
+
+
+def _report(metadata: Path, images: Path, splits: list[str]) -> None:
+    """Check what is there now, read through the readers that training uses, and print what was found."""
+    if missing := [split for split in splits if not (metadata / split / "image_ids.txt").is_file()]:
+        raise InputError(f"{metadata}: no {missing[0]}/image_ids.txt; expected the split to be prepared, or other --splits")
     for level in read_levels(metadata):
         data = load_level(metadata.parent, metadata.name, level, splits)
         print(f"level {level}: {len(data.class_names)} classes")
     for split in splits:
-        print(f"{split}: {len(get_image_ids(configure_metadata(metadata / split)))} images")
+        print(verify_split(metadata, images, split))
 
 
 @command
 def main() -> None:
     """Prepare one data set."""
+    names = [toy.NAME, *DATASETS]
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", choices=[toy.NAME, *DATASETS], metavar="NAME", help=f"{toy.NAME}, {', '.join(DATASETS)}")
+    parser.add_argument("name", metavar="NAME", help=", ".join(names))
     parser.add_argument("--archive", nargs="+", type=Path, metavar="PATH", help="official archives, or folders of theirs")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS), help="default: all")
+    parser.add_argument("--check", action="store_true", help="only verify what was prepared, of any data set")
+    parser.add_argument(
+        "--proxy", action="store_true", help="also write the proxy training list, 10 %% of every class, unless released"
+    )
+    parser.add_argument("--mirror", metavar="URL", help="download the same files from below this address instead")
     parser.add_argument("--data_root", type=Path, default=Path("dataset"), help="default: dataset/")
     parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
     options = parser.parse_args()
-    metadata = options.metadata_root / options.name
+    name = ALIASES.get(options.name, options.name)
+    metadata, images = options.metadata_root / name, options.data_root / name
     splits = [split for split in SPLITS if split in options.splits]
-    if options.name == toy.NAME:
+    if name not in names and not options.check:
+        parser.error(f"{name!r}: expected one of {', '.join(names)}; dataset/import_dataset.py takes images of your own")
+    if options.proxy and "train" not in splits:
+        parser.error("--proxy is a list of training images; expected train among --splits")
+    if options.check:
+        _report(metadata, images, splits)
+        return
+    if name == toy.NAME:
         if options.archive or splits != list(SPLITS):
             parser.error(f"{toy.NAME} is made by code, whole; it takes neither --archive nor --splits")
         toy.prepare(options.data_root, options.metadata_root, anew=True)
-        _report(metadata, splits)
-        return
-    module = DATASETS[options.name]
-    downloads = options.data_root / "downloads" / options.name
-    archives = options.archive or [fetch(official, downloads) for official in module.OFFICIAL]
-    left_out = module.prepare(archives, options.data_root / options.name, metadata, splits)
-    for line in left_out:
-        print(f"left out: {line}")
-    _report(metadata, splits)
+    else:
+        source = SOURCES[name]
+        print(f"{name}. Terms: {source.licence}. Cite: {source.citation}")
+        officials = [official for official in source.files if set(splits) & set(official.splits)]
+        archives = _archives(options.archive, officials, options.data_root / "downloads" / name, options.mirror)
+        for line in DATASETS[name].prepare(archives, images, metadata, splits):
+            print(line)
+    if options.proxy and not (metadata / "train/image_ids_proxy.txt").exists():
+        write_proxy(metadata / "train")
+    _report(metadata, images, splits)
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Archives: where data sets are officially found, fetching them, and taking files out of them safely.
+"""Archives: fetching the official ones, and taking files out of them safely.
 
-`Official` says where; `fetch` downloads with a progress bar, resumes a broken download and verifies the checksum;
-`extract` copies chosen members of a folder, .zip or .tar archive to names of our own.
+`fetch` downloads with a progress bar, resumes a broken download and verifies size and checksum; `extract` copies chosen
+members of a folder, .zip or .tar archive (also of .tar files in it) to names of our own.
 """
 
 import hashlib
@@ -15,14 +15,14 @@ import urllib.error
 import urllib.request
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import BinaryIO
 
 from tqdm import tqdm
 
+from dataset.addresses import Official
 from wsol.errors import InputError
 from wsol.files import whole_file
 from wsol.metadata import first_names
@@ -30,15 +30,6 @@ from wsol.progress import progress
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
-
-
-@dataclass(frozen=True)
-class Official:
-    """One archive of a data set: its file name, address and MD5 (None: none is published)."""
-
-    file: str
-    address: str
-    md5: str | None
 
 
 def _md5(path: Path) -> str:
@@ -57,6 +48,8 @@ def _download(address: str, part: Path) -> None:
             return
         raise
     with response:
+        if response.headers.get_content_type() == "text/html":
+            raise ValueError("the server sent a web page, not the file")
         resumed = response.status == 206
         total = int(response.headers.get("Content-Length") or 0) + (have if resumed else 0)
         bar = tqdm(total=total or None, initial=have if resumed else 0, unit="B", unit_scale=True, disable=None)
@@ -68,28 +61,54 @@ def _download(address: str, part: Path) -> None:
         raise ConnectionError(f"broke off after {part.stat().st_size} of {total} bytes")
 
 
+def mismatch(official: Official, path: Path) -> str | None:
+    """Return in what a file differs from the published size or checksum; None: in nothing that is published."""
+    if official.size is not None and path.stat().st_size != official.size:
+        return f"the size is {path.stat().st_size} bytes, not {official.size}"
+    if official.md5 and _md5(path) != official.md5:
+        return f"the MD5 is not {official.md5}"
+    return None
+
+
 def fetch(official: Official, folder: Path) -> Path:
-    """Return an official archive in `folder`, downloaded unless it is there; a broken download is resumed.
+    """Return an official archive (one with an address) in `folder`, downloaded unless it is there, or resumed.
 
     Raises:
-        InputError: it cannot be had (says which file to put where), or its checksum is wrong.
+        InputError: it cannot be had (says which file to put where), or it has not the published size or checksum.
     """
     target, part = folder / official.file, folder / f"{official.file}.part"
-    if not target.exists():
-        folder.mkdir(parents=True, exist_ok=True)
-        print(f"downloading {official.address}", flush=True)
-        try:
-            _download(official.address, part)
-        except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and ConnectionError are OSErrors
-            raise InputError(
-                f"{official.address}: could not be downloaded ({error}). Call again to resume, or fetch it where there "
-                f"is a network and put it at {target}, or name it with --archive"
-            ) from None
-        if official.md5 and _md5(part) != official.md5:
-            part.unlink()
-            raise InputError(f"{official.address}: the MD5 is not {official.md5}; the download was removed")
-        os.replace(part, target)
+    by_hand = f"fetch it where there is a network{f' ({official.page})' if official.page else ''} and put it at {target}, "
+    by_hand += "or name all archives with --archive"
+    if target.exists():
+        if wrong := mismatch(official, target):
+            raise InputError(f"{target}: {wrong}; remove it to download it again, or {by_hand}")
+        return target
+    folder.mkdir(parents=True, exist_ok=True)
+    print(f"downloading {official.address}", flush=True)
+    try:
+        _download(official.address, part)
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and ConnectionError are OSErrors
+        raise InputError(
+            f"{official.address}: could not be downloaded ({error}). Call again to resume, or {by_hand}"
+        ) from None
+    if wrong := mismatch(official, part):
+        part.unlink()
+        raise InputError(f"{official.address}: {wrong}; the download was removed. Call again, or {by_hand}")
+    os.replace(part, target)
     return target
+
+
+def fetch_all(officials: Iterable[Official], folder: Path) -> list[Path]:
+    """Return the official archives in `folder`; those that only a person can fetch are asked for first, all at once."""
+    officials = list(officials)
+    missing = [official for official in officials if official.address is None and not (folder / official.file).exists()]
+    if missing:
+        names = [f"{official.file} ({official.page})" for official in missing]
+        raise InputError(
+            f"{len(missing)} of {len(officials)} files are not served without signing in; fetch them by hand and put them "
+            f"into {folder}, or name all archives with --archive:" + first_names(names)
+        )
+    return [fetch(official, folder) for official in officials]
 
 
 def _safe(name: str, archive: Path) -> str:
@@ -99,60 +118,85 @@ def _safe(name: str, archive: Path) -> str:
     return name
 
 
+Member = tuple[str, int, Callable[[], BinaryIO]]  # name, bytes, opener
+
+
+def _of_folder(folder: Path) -> Iterator[Member]:
+    for path in sorted(folder.rglob("*")):
+        if path.is_file():
+            name = f"{folder.resolve().name}/{path.relative_to(folder).as_posix()}"
+            yield name, path.stat().st_size, lambda path=path: path.open("rb")
+
+
+def _of_zip(opened: zipfile.ZipFile, archive: Path) -> Iterator[Member]:
+    for info in opened.infolist():
+        kind = stat.S_IFMT(info.external_attr >> 16)
+        if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
+            raise InputError(f"{archive}: its member {info.filename!r} is a link or device; expected files")
+        if not info.is_dir():
+            yield _safe(info.filename, archive), info.file_size, lambda info=info: opened.open(info)
+
+
+def _of_tar(opened: tarfile.TarFile, archive: Path, inner: bool = False) -> Iterator[Member]:
+    for info in opened:
+        if not (info.isreg() or info.isdir()):
+            raise InputError(f"{archive}: its member {info.name!r} is a link or device; expected files")
+        if info.isreg() and info.name.endswith(".tar") and not inner:  # ILSVRC's training images: a .tar a class
+            with tarfile.open(fileobj=opened.extractfile(info)) as nested:
+                yield from _of_tar(nested, archive / info.name, inner=True)
+        elif info.isreg():
+            yield _safe(info.name, archive), info.size, lambda info=info: opened.extractfile(info)
+
+
 @contextmanager
-def _members(archive: Path) -> Iterator[Iterator[tuple[str, Callable[[], BinaryIO]]]]:
-    """Yield an iterator of (name, opener) of an archive's regular files; links and devices are refused."""
-
-    def of_folder() -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
-        for path in sorted(archive.rglob("*")):
-            if path.is_file():
-                yield f"{archive.resolve().name}/{path.relative_to(archive).as_posix()}", lambda path=path: path.open("rb")
-
-    def of_zip(opened: zipfile.ZipFile) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
-        for info in opened.infolist():
-            kind = stat.S_IFMT(info.external_attr >> 16)
-            if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
-                raise InputError(f"{archive}: its member {info.filename!r} is a link or device; expected files")
-            if not info.is_dir():
-                yield _safe(info.filename, archive), lambda info=info: opened.open(info)
-
-    def of_tar(opened: tarfile.TarFile) -> Iterator[tuple[str, Callable[[], BinaryIO]]]:
-        for info in opened:
-            if not (info.isreg() or info.isdir()):
-                raise InputError(f"{archive}: its member {info.name!r} is a link or device; expected files")
-            if info.isreg():
-                yield _safe(info.name, archive), lambda info=info: opened.extractfile(info)
-
+def _members(archive: Path) -> Iterator[Iterator[Member]]:
+    """Yield an iterator of an archive's regular files; links and devices are refused."""
     if archive.is_dir():
-        yield of_folder()
+        yield _of_folder(archive)
     elif zipfile.is_zipfile(archive):
         with zipfile.ZipFile(archive) as opened:
-            yield of_zip(opened)
+            yield _of_zip(opened, archive)
     elif archive.is_file() and tarfile.is_tarfile(archive):
         with tarfile.open(archive) as opened:
-            yield of_tar(opened)
+            yield _of_tar(opened, archive)
     else:
         raise InputError(f"{archive}: {'not a .zip or .tar archive' if archive.exists() else 'no such archive'}")
 
 
-def extract(archive: Path, folder: Path, rename: Callable[[str], str | None]) -> list[str]:
+def extract(archive: Path, folder: Path, rename: Callable[[str], str | None], resume: bool = False) -> list[str]:
     """Copy the members that `rename` names (member's name to a relative name of ours, None: not wanted) below `folder`.
 
-    Each file is written whole; one that is there is replaced. Returns our names.
+    Each file is written whole; one that is there is replaced, but with `resume` kept if it has the member's size.
+    Returns our names.
     """
     taken = []
     try:
         with _members(archive) as members:
-            for name, opener in progress(members, f"extracting {archive.name}"):
+            for name, size, opener in progress(members, f"extracting {archive.name}"):
                 if name.rsplit("/", 1)[-1].startswith("._") or not (ours := rename(name)):
                     continue
                 target = folder / ours
                 taken.append(ours)
+                if resume and target.is_file() and target.stat().st_size == size:
+                    continue
                 with opener() as source, whole_file(target) as temporary, temporary.open("wb") as file:
                     shutil.copyfileobj(source, file, CHUNK)
     except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, RuntimeError) as error:
         raise InputError(f"{archive}: damaged or unreadable ({error})") from None
     return taken
+
+
+def by_suffix(wanted: Container[str]) -> Callable[[str], str | None]:
+    """Return what finds, for a member's name, the wanted name that it ends with: an archive's outer folders are its own."""
+
+    def ours(name: str) -> str | None:
+        while name not in wanted:
+            _, slash, name = name.partition("/")
+            if not slash:
+                return None
+        return name
+
+    return ours
 
 
 def require_members(archives: list[Path], wanted: Sequence[str], found: set[str]) -> None:

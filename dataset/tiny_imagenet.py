@@ -1,30 +1,27 @@
 """TinyImageNet: 200 ImageNet classes at 64 x 64 with boxes (Stanford CS231n; images under ImageNet's terms).
 
 Training boxes are not used. The official validation images, whose boxes are public, are split evenly per class into
-val and test; the official test images have no public labels.
+val and test; the official test images have no public labels. Above the synsets stand levels c0, c1, ... of WordNet.
 """
 
 import re
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_loaders import load_image
+from dataset import wordnet
+from dataset.label_levels import read_splits
 from dataset.layout import Entry, split_by_name, write_metadata
-from dataset.sources import Official, extract, require_members
+from dataset.sources import extract, require_members
 from wsol.errors import InputError
+from wsol.metadata import Box, first_names
 
 NAME = "TinyImageNet"
 LEVELS = ("synset",)
-OFFICIAL = (
-    Official(
-        "tiny-imagenet-200.zip",
-        "http://cs231n.stanford.edu/tiny-imagenet-200.zip",
-        "90528d7ca1a48142e341f4ef8d21d0de",
-    ),
-)
 TEXTS = ("wnids.txt", "words.txt", "val/val_annotations.txt")
 
 
-def _read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str, tuple[int, int, int, int]]]:
+def _read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str, Box]]:
     """Return file name to (synset, box) of val_annotations.txt, whose synsets are all in `names`."""
     annotations = {}
     for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
@@ -51,57 +48,71 @@ def _names(folder: Path) -> dict[str, str]:
     }
 
 
-def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
-    """Lay out images below `folder` and write `metadata`; return what was left out, and why."""
+def collect(
+    archives: list[Path], folder: Path, splits: list[str], classes: Mapping[str, Sequence[str]] | None = None
+) -> tuple[dict[str, Sequence[str]], dict[str, list[Entry]], list[str]]:
+    """Lay out images below `folder`; return (synset to its class name at every level, entries by split, what was left out).
+
+    `classes`: the synsets to take, with their class names; default: all, each named as in words.txt.
+    """
 
     def text(name: str) -> str | None:
         return next((text for text in TEXTS if re.search(rf"(?:^|/){re.escape(text)}$", name)), None)
 
     def image(name: str) -> str | None:
-        if match := re.search(r"(?:^|/)((train/n\d{8}/|val/)images/[^/]+\.JPEG)$", name):
-            wanted = "train" in splits if match[2] != "val/" else {"val", "test"} & set(splits)
-            return match[1] if wanted else None
+        if match := re.search(r"(?:^|/)((?:train/(n\d{8})/|val/)images/([^/]+\.JPEG))$", name):
+            wanted = "train" in splits if match[2] else {"val", "test"} & set(splits)
+            synset = match[2] or annotations.get(match[3], ("",))[0]
+            return match[1] if wanted and (synset in classes or synset not in names) else None
         return None
 
     taken = {name for archive in archives for name in extract(archive, folder, text)}
+    where = ", ".join(map(str, archives))
     if missing := [name for name in TEXTS if name not in taken]:
-        raise InputError(f"{', '.join(map(str, archives))}: no {missing[0]}; expected the official archive's layout")
+        raise InputError(f"{where}: no {missing[0]}; expected the official archive's layout")
     names = _names(folder)
+    classes = {synset: (name,) for synset, name in names.items()} if classes is None else classes
+    if missing := [synset for synset in classes if synset not in names]:
+        raise InputError(f"{where}: {len(missing)} synsets are not in wnids.txt:" + first_names(missing))
     annotations = _read_annotations(folder / "val/val_annotations.txt", names)
     images = sorted(name for archive in archives for name in extract(archive, folder, image))
     if {"val", "test"} & set(splits):
-        require_members(archives, [f"val/images/{file}" for file in annotations], set(images))
+        wanted = [f"val/images/{file}" for file, (synset, _) in annotations.items() if synset in classes]
+        require_members(archives, wanted, set(images))
 
     entries: dict[str, list[Entry]] = {split: [] for split in splits}
     left_out: list[str] = []
-    if "train" in splits:
-        for name in (name for name in images if name.startswith("train/")):
-            synset = name.split("/")[1]
-            if synset not in names:
-                left_out.append(f"{name}: its synset is not in wnids.txt")
-                continue
-            try:
-                size = load_image(folder / name).size
-            except InputError as error:
-                left_out.append(str(error))
-                continue
-            entries["train"].append(Entry(name, (names[synset],), size))
+
+    def add(split: str, name: str, synset: str, boxes: Sequence[Box] = ()) -> None:
+        try:
+            entries[split].append(Entry(name, classes[synset], load_image(folder / name).size, boxes))
+        except InputError as error:
+            left_out.append(str(error))
+
     by_synset: dict[str, list[str]] = {}
-    for name in (name for name in images if name.startswith("val/")):
+    for name in images:
         file = name.rsplit("/", 1)[-1]
-        if file in annotations:
+        if name.startswith("train/"):
+            synset = name.split("/")[1]
+            if synset in names:
+                add("train", name, synset)
+            else:
+                left_out.append(f"{name}: its synset is not in wnids.txt")
+        elif file in annotations:
             by_synset.setdefault(annotations[file][0], []).append(file)
         else:
             left_out.append(f"{name}: not in val_annotations.txt")
     for synset, files in sorted(by_synset.items()):
         for split, part in split_by_name(files, {"val": 0.5, "test": 0.5}).items():
             for file in sorted(part) if split in splits else ():
-                try:
-                    size = load_image(folder / "val/images" / file).size
-                except InputError as error:
-                    left_out.append(str(error))
-                    continue
-                box = annotations[file][1]
-                entries[split].append(Entry(f"val/images/{file}", (names[synset],), size, [box]))
-    write_metadata(metadata, LEVELS, [(name,) for name in names.values()], entries)
-    return left_out
+                add(split, f"val/images/{file}", synset, [annotations[file][1]])
+    return dict(classes), entries, left_out
+
+
+def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
+    """Lay out images below `folder` and write `metadata`; return what was left out, and why."""
+    classes, entries, left_out = collect(archives, folder, splits)
+    write_metadata(metadata, LEVELS, list(classes.values()), entries)
+    names = [name for (name,) in classes.values()]
+    wordnet.write_levels(metadata, "tiny_imagenet_tree.csv", list(classes), names, read_splits(metadata))
+    return [f"left out: {line}" for line in left_out]

@@ -27,7 +27,7 @@ from wsol.levels import LevelData, load_level
 from wsol.metadata import read_id_list
 from wsol.scoring import Center
 from wsol.split_evaluator import SplitEvaluator
-from wsol.tables import write_table
+from wsol.tables import markdown_table, write_table
 
 # Options that change how a run is done, not what it gives.
 NOT_COMPARED = ("experiment_name", "label_level", "override_cache", "workers", "device")
@@ -117,19 +117,6 @@ def table_rows(
     return rows
 
 
-def format_table(rows: list[dict]) -> str:
-    """Return rows as a Markdown table, percent with one decimal; columns without any figure are left out."""
-    columns = [name for name in rows[0] if any(row[name] is not None for row in rows)]
-
-    def cell(value: object) -> str:
-        return "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
-
-    cells = [columns, *([cell(row[name]) for name in columns] for row in rows)]
-    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
-    lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in cells]
-    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
-
-
 def plot(rows: list[dict], title: str, path: Path) -> None:
     """Plot the metrics against the level, Center's as dashed lines, top-1 classification on the same percent axis."""
     from matplotlib.figure import Figure
@@ -163,7 +150,7 @@ def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     ids = scored_ids(folder, levels, split)
     rows = table_rows(config, split, levels, results, ids)
     title = f"{config.dataset_name} {split}, {config.architecture} {config.wsol_method}"
-    text = format_table(rows)
+    text = markdown_table(rows)
     print(f"\n{title}\n\n{text}\n")
     write_text(folder / "granularity.md", f"{title}\n\n{text}\n")
     write_table(folder / "granularity.csv", rows)
@@ -187,8 +174,8 @@ def main() -> None:
     argv = sys.argv[2:]
     if "-h" in argv or "--help" in argv:
         raise InputError("a sweep takes the options of main.py, except --label_level; see python main.py --help")
-    if any(word.split("=")[0] == "--label_level" for word in argv):
-        raise InputError("--label_level: a sweep runs every level; use main.py for one")
+    if given := {word.split("=")[0] for word in argv} & {"--label_level", "--coarsening"}:
+        raise InputError(f"{given.pop()}: a sweep runs every level; use main.py for one")
     config, _ = get_config(argv)
     splits = ("train", "val", "test") if config.eval_test else ("train", "val")
     actions[sys.argv[1]](config, sweep_folder(config), trainable_levels(config, splits))

@@ -1,13 +1,18 @@
-"""Fixtures: the folder of reference data (skipped where absent), Toy made once, commands run as a user runs them."""
+"""Fixtures: the folder of reference data (skipped where absent), Toy made once, a local file server, commands run as a
+user runs them."""
 
+import http.server
 import os
 import subprocess
 import sys
+import threading
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from dataset import toy
+from official import FileServer
 
 CHECKOUT = Path(__file__).resolve().parent.parent
 # What a test's training shares: two classes' worth of work, a few seconds.
@@ -37,6 +42,19 @@ def workspace(toy_root: Path, tmp_path: Path) -> Path:
     for name in ("dataset", "metadata"):
         (tmp_path / name).symlink_to(toy_root / name)
     return tmp_path
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[tuple[type[FileServer], str]]:
+    """A server of the files in tmp_path/served, and its address; what it does wrong is set on the class."""
+
+    class Handler(FileServer):
+        folder, breaks, wrong, pages, requests = tmp_path / "served", {}, set(), set(), []
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as opened:
+        threading.Thread(target=opened.serve_forever, daemon=True).start()
+        yield Handler, f"http://127.0.0.1:{opened.server_port}"
+        opened.shutdown()
 
 
 def run(script: str, *arguments: str, cwd: Path, code: int = 0) -> str:

@@ -1,22 +1,23 @@
 import gzip
 import hashlib
-import http.server
 import io
 import shutil
 import tarfile
-import threading
 import zipfile
 
 import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import run
-from dataset import toy
+from conftest import CHECKOUT, run
+from dataset import tiny_animals, toy
+from dataset.addresses import Official
 from dataset.layout import Entry, split_by_name, write_metadata
-from dataset.sources import Official, extract, fetch
+from dataset.sources import extract, fetch
+from official import jpeg, write_archive
 from wsol.errors import InputError
-from wsol.levels import load_level
+from wsol.hierarchy import read_tree
+from wsol.levels import load_level, read_hierarchy
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths
 from wsol.split_evaluator import SplitEvaluator
 
@@ -76,12 +77,6 @@ def png(array):
     return buffer.getvalue()
 
 
-def jpeg(width, height):
-    buffer = io.BytesIO()
-    Image.new("RGB", (width, height), (90, 120, 50)).save(buffer, format="JPEG")
-    return buffer.getvalue()
-
-
 def pet_archives(folder, per_breed=10):
     """Write images.tar.gz and annotations.tar.gz as the official ones are, with three images that cannot be used."""
     trimap = np.full((20, 30), 2, np.uint8)
@@ -99,15 +94,7 @@ def pet_archives(folder, per_breed=10):
     annotations["annotations/trimaps/beagle_1.png"] = png(np.full((20, 30), 2, np.uint8))  # no foreground
     images["images/beagle_2.jpg"] = b"broken"
     annotations["annotations/list.txt"] = "\n".join(lines).encode() + b"\n"
-    paths = []
-    for file, members in (("images.tar.gz", images), ("annotations.tar.gz", annotations)):
-        paths.append(folder / file)
-        with tarfile.open(paths[-1], "w:gz") as archive:
-            for name, content in members.items():
-                info = tarfile.TarInfo(name)
-                info.size = len(content)
-                archive.addfile(info, io.BytesIO(content))
-    return paths
+    return [write_archive(folder / "images.tar.gz", images), write_archive(folder / "annotations.tar.gz", annotations)]
 
 
 def test_oxford_pet_from_archives_of_the_official_layout(tmp_path):
@@ -226,7 +213,8 @@ def test_the_real_pets(shared, tmp_path):
 def test_the_real_tiny_imagenet(shared, tmp_path):
     archive = shared / "data/tiny-imagenet-200-mini.zip"
     printed = run("dataset/prepare.py", "TinyImageNet", "--archive", archive, cwd=tmp_path)
-    assert "level synset: 200 classes\ntrain: 15000 images\nval: 5000 images\ntest: 5000 images" in printed
+    assert "level synset: 200 classes\nlevel c0: 192 classes" in printed
+    assert "level c15: 2 classes\ntrain: 15000 images\nval: 5000 images\ntest: 5000 images" in printed
 
 
 def write_tar(path, *infos):
@@ -280,55 +268,70 @@ def test_malicious_zips_damaged_archives_and_no_archives_are_refused(tmp_path):
             extract(tmp_path / name, tmp_path / "out", lambda name: name)
 
 
-class _Server(http.server.BaseHTTPRequestHandler):
-    """Serves `content`, honours Range, and breaks off after `limit` bytes while `limit` is set."""
-
-    content, limit, ranges = b"", None, []
-
-    def do_GET(self):
-        wanted = self.headers.get("Range")
-        self.ranges.append(wanted)
-        start = int(wanted.split("=")[1].rstrip("-")) if wanted else 0
-        body = self.content[start:]
-        self.send_response(206 if wanted else 200)
-        self.send_header("Content-Length", str(len(body)))
-        self.end_headers()
-        self.wfile.write(body if self.limit is None else body[: self.limit])
-
-    def log_message(self, *arguments):
-        pass
-
-
 @pytest.fixture
-def server():
-    class Handler(_Server):
-        content, limit, ranges = np.random.default_rng(0).bytes(100_000), None, []
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as opened:
-        threading.Thread(target=opened.serve_forever, daemon=True).start()
-        yield Handler, f"http://127.0.0.1:{opened.server_port}/a.zip"
-        opened.shutdown()
+def content(server):
+    """What the server has at /a.zip."""
+    content = np.random.default_rng(0).bytes(60_000)
+    server[0].folder.mkdir()
+    (server[0].folder / "a.zip").write_bytes(content)
+    return content
 
 
-def test_a_broken_download_is_resumed_and_verified(server, tmp_path):
+def test_a_broken_download_is_resumed_and_verified(server, content, tmp_path):
     handler, address = server
-    official = Official("a.zip", address, hashlib.md5(handler.content).hexdigest())
-    handler.limit = 30_000
-    with pytest.raises(InputError, match=rf"could not be downloaded .*put it at {tmp_path}/a\.zip"):
-        fetch(official, tmp_path)
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip.part"]
-    handler.limit = None
-    assert fetch(official, tmp_path).read_bytes() == handler.content
-    assert handler.ranges == [None, "bytes=30000-"]
-    assert [path.name for path in tmp_path.iterdir()] == ["a.zip"]
-    fetch(official, tmp_path)
-    assert len(handler.ranges) == 2  # what is there is not fetched again
+    folder = tmp_path / "downloads"
+    official = Official("a.zip", f"{address}/a.zip", hashlib.md5(content).hexdigest())
+    handler.breaks["a.zip"] = 1
+    with pytest.raises(InputError, match=rf"could not be downloaded .*put it at {folder}/a\.zip"):
+        fetch(official, folder)
+    assert [path.name for path in folder.iterdir()] == ["a.zip.part"]
+    assert fetch(official, folder).read_bytes() == content
+    assert handler.requests == [("a.zip", None), ("a.zip", "bytes=30000-")]
+    assert [path.name for path in folder.iterdir()] == ["a.zip"]
+    fetch(official, folder)
+    assert len(handler.requests) == 2  # what is there is not fetched again
 
 
-def test_wrong_bytes_are_removed_and_a_dead_address_names_the_file(server, tmp_path):
-    _, address = server
+def test_wrong_bytes_are_removed_and_a_dead_address_names_the_file(server, content, tmp_path):
     with pytest.raises(InputError, match="the MD5 is not 00; the download was removed"):
-        fetch(Official("a.zip", address, "00"), tmp_path)
-    assert not list(tmp_path.iterdir())
+        fetch(Official("a.zip", f"{server[1]}/a.zip", "00"), tmp_path / "downloads")
+    assert not list((tmp_path / "downloads").iterdir())
     with pytest.raises(InputError, match=r"put it at .*b\.zip"):
         fetch(Official("b.zip", "http://127.0.0.1:9/b.zip", None), tmp_path)
+
+
+def write_tiny_archive(path, synsets):
+    """Write an archive of TinyImageNet's layout with two images of every synset in train, and in val/."""
+    image = jpeg(16, 16)
+    with zipfile.ZipFile(path, "w") as archive:
+        archive.writestr("tiny-imagenet-200/wnids.txt", "\n".join(synsets))
+        archive.writestr("tiny-imagenet-200/words.txt", "".join(f"{synset}\tname\n" for synset in synsets))
+        lines = []
+        for i, synset in enumerate(2 * synsets):
+            lines.append(f"val_{i}.JPEG\t{synset}\t0\t0\t9\t9\n")
+            archive.writestr(f"tiny-imagenet-200/val/images/val_{i}.JPEG", image)
+            archive.writestr(f"tiny-imagenet-200/train/{synset}/images/{synset}_{i}.JPEG", image)
+        archive.writestr("tiny-imagenet-200/val/val_annotations.txt", "".join(lines))
+
+
+def test_tiny_animals_takes_the_animals_alone(tmp_path):
+    animals = list(tiny_animals.taxonomy())
+    write_tiny_archive(tmp_path / "tiny.zip", [*animals, "n00000001"])
+    printed = run("dataset/prepare.py", "TinyAnimals", "--archive", "tiny.zip", cwd=tmp_path)
+    for line in ("category: 59", "order: 35", "class: 14", "phylum: 5", "train: 118", "val: 59", "test: 59"):
+        assert line in printed
+    assert not list((tmp_path / "dataset/TinyAnimals").rglob("*n00000001*"))
+    assert len(list((tmp_path / "dataset/TinyAnimals").rglob("*.JPEG"))) == 4 * 59
+    hierarchy = read_hierarchy(tmp_path / "metadata/TinyAnimals")
+    assert (len(hierarchy.leaves), hierarchy.ancestor("lesser panda", 2)) == (59, "Mammalia")
+    write_tiny_archive(tmp_path / "less.zip", animals[1:])
+    refused = run("dataset/prepare.py", "TinyAnimals", "--archive", "less.zip", cwd=tmp_path, code=2)
+    assert "1 synsets are not in wnids.txt:\n  n01443537" in refused
+
+
+def test_the_animals_are_those_of_wordnet():
+    tree = read_tree(CHECKOUT / "metadata/hierarchies/tiny_imagenet_tree.csv")
+    animals = {leaf for leaf in tree.leaves if "animal (n00015388)" in tree.ancestors(leaf)}
+    table = {f"{row[0]} ({synset})" for synset, row in tiny_animals.taxonomy().items()}
+    # The greedy rule leaves the cougar out of TinyImageNet's tree.
+    assert table == animals | {"cougar (n02125311)"} and len(table) == 59

@@ -322,3 +322,28 @@ def test_a_level_that_leaves_images_out_trains_and_scores_again(workspace, tmp_p
     script, *arguments = shlex.split(line)
     run(script, *arguments, "--json", "again.json", cwd=tmp_path)
     assert json.loads((tmp_path / "again.json").read_text())["MaxBoxAcc"] == results["test"]["MaxBoxAcc"]
+
+
+def test_a_vector_of_k_is_trained_on_and_mapped_again(workspace):
+    species = (workspace / "metadata/Toy/class_names.txt").read_text().splitlines()
+    names = [line.rpartition(",")[0] for line in species]
+    rows = [f"{name},{3 if name.startswith('round') else 2}" for name in names]
+    (workspace / "vector.csv").write_text("\n".join(["class,k", *rows]) + "\n")
+    options = ("--coarsening", "vector.csv", "--epochs", "0", "--eval_test", "FALSE", *SMALL[2:])
+    printed = run("main.py", *options, "--experiment_name", "vector", cwd=workspace)
+    assert "Toy at level coarsened by vector.csv (of species, genus, family, order): 3 classes" in printed
+    folder = workspace / "train_log/vector"
+    checkpoint = read_checkpoint(folder / "last_checkpoint.pth.tar")
+    assert checkpoint["class_names"] == ["round", "angular-yellow", "angular-grey"]
+    map_again = ("--checkpoint", folder / "last_checkpoint.pth.tar", "--scoremap_root", "maps", "--workers", "0")
+    assert "coarsened by" in run("inference.py", *map_again, cwd=workspace)
+    again = ("--config", folder / "config.yaml", "--experiment_name", "again")
+    run("main.py", *again, cwd=workspace)
+    assert (workspace / "train_log/again/results.json").read_text() == (folder / "results.json").read_text()
+    rows[0] = rows[0][:-1] + "0"
+    (workspace / "vector.csv").write_text("\n".join(["class,k", *rows]) + "\n")
+    refused = run("main.py", *options, "--experiment_name", "refused", cwd=workspace, code=2)
+    assert "is a descendant of the label 'round'" in refused
+    for command, option in (("main.py", "--label_level"), ("scripts/granularity.py", "--coarsening")):
+        words = ("plan",) if command.startswith("scripts") else ("--label_level", "genus")
+        assert option in run(command, *words, "--coarsening", "vector.csv", cwd=workspace, code=2)

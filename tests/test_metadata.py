@@ -3,12 +3,13 @@ import pytest
 
 from wsol.errors import BoxError, InputError, MetadataError
 from wsol.files import write_text
-from wsol.levels import load_level, read_levels
+from wsol.levels import load_level, read_hierarchy, read_levels
 from wsol.metadata import (
     check_boxes_fit,
     configure_metadata,
     get_bounding_boxes,
     get_class_labels,
+    get_fitting_sizes,
     get_image_ids,
     get_image_sizes,
     get_mask_paths,
@@ -234,3 +235,96 @@ def test_the_proxy_list_replaces_the_training_list(tmp_path):
     write_dataset(tmp_path, {"train": {"a.jpg": (0, 0), "b.jpg": (1, 1)}})
     write_text(tmp_path / "D/train/image_ids_proxy.txt", "b.jpg\n")
     assert load_level(tmp_path, "D", None, ["train"], proxy=True).splits["train"].image_ids == ["b.jpg"]
+
+
+def with_names(folder, **rows_of):
+    for level, names in rows_of.items():
+        stem = "class_names" if level == "finest" else f"class_names_{level}"
+        write_text(folder / f"{stem}.txt", "".join(f"{name},{label}\n" for label, name in enumerate(names)))
+
+
+def birds(tmp_path):
+    """Crow, jay, owl and emu, the last outside the tree; one image of each in every split."""
+    rows = {split: {f"{split}{label}.jpg": (label,) for label in range(4)} for split in ("train", "val", "test")}
+    write_dataset(tmp_path, {split: {name: (label[0], 0) for name, label in table.items()} for split, table in rows.items()})
+    with_names(tmp_path / "D", finest=["crow", "jay", "owl", "emu"])
+    write_text(tmp_path / "D/tree.csv", "child,parent\ncrow,corvid\njay,corvid\nowl,bird\ncorvid,bird\n")
+    write_text(tmp_path / "vector.csv", "class,k\njay,1\ncrow,1\nowl,0\n")
+    return tmp_path / "D"
+
+
+def test_a_vector_of_k_relabels_a_data_set(tmp_path):
+    folder = birds(tmp_path)
+    assert read_hierarchy(folder).leaves == ("crow", "jay", "owl")
+    data = load_level(tmp_path, "D", coarsening=str(tmp_path / "vector.csv"))
+    assert data.class_names == ["corvid", "owl"]
+    assert data.splits["val"].image_ids == ["val0.jpg", "val1.jpg", "val2.jpg"]
+    assert data.splits["val"].labels.tolist() == [0, 0, 1]
+    assert data.level.startswith("coarsened by ") and "1 of 4 images have no class" in data.notes[0]
+    with pytest.raises(InputError, match="not together with --coarsening"):
+        load_level(tmp_path, "D", "finest", coarsening=str(tmp_path / "vector.csv"))
+
+
+def test_the_hierarchy_of_a_data_set_from_its_files(tmp_path):
+    folder = birds(tmp_path)
+    write_text(folder / "hierarchy.csv", "finest,coarse\ncrow,corvid\njay,corvid\nowl,other\n")
+    assert read_hierarchy(folder).coarsen(1) == {"crow": "corvid", "jay": "corvid", "owl": "other"}
+    write_text(folder / "hierarchy.csv", "finest,coarse\nrook,corvid\njay,corvid\n")
+    with pytest.raises(MetadataError, match=r"hierarchy.csv: 'rook' is no class of the finest level"):
+        read_hierarchy(folder)
+    write_text(folder / "levels.txt", "finest\n")
+    with pytest.raises(MetadataError, match=r"hierarchy.csv:1: 'finest,coarse'; expected the levels of levels.txt"):
+        read_hierarchy(folder)
+    (folder / "hierarchy.csv").unlink()
+    (folder / "tree.csv").unlink()
+    with pytest.raises(InputError, match=r"no hierarchy.csv, no tree.csv and a single level"):
+        read_hierarchy(folder)
+
+
+def test_the_hierarchy_of_a_data_set_from_its_labels(tmp_path):
+    write_dataset(tmp_path, {"train": {"a.jpg": (0, 0), "b.jpg": (1, 0)}, "test": {"c.jpg": (2, 1), "d.jpg": (0, 0)}})
+    hierarchy = read_hierarchy(tmp_path / "D")
+    assert (len(hierarchy.leaves), len(set(hierarchy.coarsen(1).values()))) == (3, 2)
+    write_dataset(tmp_path, {"train": {"a.jpg": (0, 0), "b.jpg": (0, 1)}, "test": {"c.jpg": (2, 1), "d.jpg": (0, 0)}})
+    with pytest.raises(MetadataError, match="expected one class at every level"):
+        read_hierarchy(tmp_path / "D")
+
+
+def test_the_released_hierarchy_of_inatloc500(shared):
+    hierarchy = read_hierarchy(shared / "data/metadata/iNatLoc500")
+    sizes = [len(set(labels.values())) for labels in hierarchy.deepest_steps()]
+    assert sizes == [500, 317, 184, 61, 18, 5, 1]
+    assert hierarchy.root == "Animalia"
+
+
+@pytest.mark.parametrize("name", ["iNatLoc500", "CUB"])
+def test_sizes_in_the_other_column_order_are_recognised_by_the_boxes_and_said(shared, tmp_path, name):
+    split = configure_metadata(shared / "data/metadata" / name / "test")
+    boxes, sizes = get_bounding_boxes(split), get_image_sizes(split)
+    assert get_fitting_sizes(split, boxes) == sizes
+    write_text(tmp_path / "image_sizes.txt", "".join(f"{i},{height},{width}\n" for i, (width, height) in sizes.items()))
+    split.image_sizes = str(tmp_path / "image_sizes.txt")
+    outside = {"iNatLoc500": "5850 of 12500", "CUB": "3462 of 5794"}[name]
+    with pytest.warns(UserWarning, match=rf"image_sizes.txt: read as path,height,width.*: {outside} boxes leave"):
+        assert get_fitting_sizes(split, boxes) == sizes
+
+
+def test_few_boxes_are_too_few_to_tell_the_column_order(tmp_path):
+    for count, error in ((9, BoxError), (10, None)):
+        ids = [f"{i}.jpg" for i in range(count)]
+        sizes = "".join(f"{i},20,30\n" for i in ids)
+        metadata = write(tmp_path, image_sizes=sizes, localization="".join(f"{i},0,0,25,20\n" for i in ids))
+        boxes = get_bounding_boxes(metadata)
+        if error:
+            with pytest.raises(error, match="expected it inside the 20 x 30 image"):
+                get_fitting_sizes(metadata, boxes)
+        else:
+            with pytest.warns(UserWarning, match="10 of 10 boxes"):
+                assert get_fitting_sizes(metadata, boxes)["3.jpg"] == (30, 20)
+    metadata = write(tmp_path, image_sizes=sizes + "x.jpg,9,5\n", localization=f"{boxes_text(boxes)}x.jpg,0,0,9,5\n")
+    with pytest.raises(BoxError):
+        get_fitting_sizes(metadata, get_bounding_boxes(metadata))
+
+
+def boxes_text(boxes):
+    return "".join(f"{i},{','.join(map(str, box))}\n" for i, image_boxes in boxes.items() for box in image_boxes)

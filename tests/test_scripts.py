@@ -1,4 +1,5 @@
 import csv
+import json
 
 import pytest
 from PIL import Image
@@ -43,3 +44,27 @@ def test_a_sweep_refuses_bad_options_before_training(workspace):
     assert "takes the options of main.py" in sweep("Toy", "--help", cwd=workspace, code=2)
     assert "--lr 0.0: expected more than 0" in sweep("Toy", "--lr", "0", cwd=workspace, code=2)
     assert not (workspace / "train_log").exists()
+
+
+@pytest.mark.slow
+def test_the_study_of_tiny_animals_chooses_rates_on_val_and_makes_its_table(workspace, monkeypatch):
+    for name, value in {"DATASET": "Toy", "LEVELS": "family order", "RATES": "0.01 0.5", "SEEDS": "0 1"}.items():
+        monkeypatch.setenv(name, value)
+    small = ("--architecture", "resnet18", "--pretrained", "FALSE", "--resize_size", "32", "--crop_size", "32", *SMALL)
+    printed = run("scripts/tiny_animals.sh", *small, cwd=workspace)
+    folder = workspace / "train_log/tiny_animals"
+    rates = folder / "rates/family"
+    val = {rate: json.loads((rates / rate / "results.json").read_text())["val"] for rate in ("0.01", "0.5")}
+    assert "test" not in json.loads((rates / "0.5/results.json").read_text())
+    best = max(val, key=lambda rate: val[rate]["MaxBoxAccV2"])
+    assert f"| family | 4       | 2     | {best}" in printed
+    with (folder / "table.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    assert [(row["level"], row["run"]) for row in rows[:3]] == [("family", "0"), ("family", "1"), ("order", "0")]
+    assert (rows[4]["level"], len(rows)) == ("Center", 5)
+    assert min(Image.open(folder / "figure.png").size) > 300
+    again = run("scripts/tiny_animals.sh", *small, cwd=workspace)
+    assert again.count("finished before, skipped") == 8
+    config = folder / "seeds/order/1/config.yaml"
+    config.write_text(config.read_text().replace("crop_size: 32", "crop_size: 48"))
+    assert "another --crop_size" in run("scripts/tiny_animals.sh", *small, cwd=workspace, code=2)

@@ -15,7 +15,7 @@ from wsol.boxes import Candidates, best_ious, calculate_multiple_iou, map_ious, 
 from wsol.errors import InputError, MetadataError, NoPositiveError
 from wsol.histogram import count_scores
 from wsol.masks import VIEW, get_mask
-from wsol.metadata import check_boxes_fit, get_bounding_boxes, get_image_sizes, get_mask_paths
+from wsol.metadata import get_bounding_boxes, get_fitting_sizes, get_image_sizes, get_mask_paths
 from wsol.resampling import WeightedSums, average_precision
 from wsol.score_maps import check_score_map
 
@@ -52,8 +52,7 @@ class BoxEvaluator:
             raise InputError(f"iou_threshold_list {self.iou_threshold_list}: expected each once")
         self.multi_contour_eval = multi_contour_eval
         self.original_bboxes = get_bounding_boxes(metadata)
-        self.image_sizes = get_image_sizes(metadata)
-        check_boxes_fit(metadata, self.original_bboxes, self.image_sizes)
+        self.image_sizes = get_fitting_sizes(metadata, self.original_bboxes)
         self.cnt = 0
         self.num_correct = {iou: np.zeros(len(self.cam_threshold_list), dtype=np.int64) for iou in iou_threshold_list}
         self.correct: list[tuple[str, np.ndarray]] = []

@@ -12,10 +12,12 @@ from pathlib import Path
 import numpy as np
 
 from wsol.errors import InputError, MetadataError
+from wsol.hierarchy import Hierarchy, read_coarsening, read_tiers, read_tree, tier_tree
 from wsol.metadata import configure_metadata, get_class_labels, get_image_ids, read_lines
 
 FINEST = "finest"
 SPLITS = ("train", "val", "test")
+COARSENED = "coarsened by "  # and the file's name: what stands for the level's name in logs and results
 
 
 def _level_file(folder: Path, stem: str, level: str, finest: str) -> Path:
@@ -72,6 +74,55 @@ def labels_by_level(folder: Path, split: str) -> dict[str, dict[str, int]]:
     """Return level to image id to label of one split, finest first; levels that the split has no labels for are left out."""
     tables = {level: _labels(folder, split, level, optional=True) for level in read_levels(folder)}
     return {level: labels for level, labels in tables.items() if labels}
+
+
+def read_hierarchy(folder: Path) -> Hierarchy:
+    """Return a data set's label hierarchy, its leaves the finest classes by name: from hierarchy.csv, tree.csv, or the
+    labels of its levels where it has neither.
+
+    Raises:
+        InputError: one level alone, and no such file.
+        MetadataError: no tree, or one whose leaves are not the data set's finest classes.
+    """
+    levels = read_levels(folder)
+    classes = list(read_class_names(folder, levels[0]).values()) or None
+    if (path := folder / "hierarchy.csv").exists():
+        tiers, hierarchy = read_tiers(path)
+        if _listed_levels(folder) and tiers != levels:
+            raise MetadataError(f"{path}:1: {','.join(tiers)!r}; expected the levels of levels.txt, {','.join(levels)!r}")
+        if classes and (unknown := [name for name in hierarchy.leaves if name not in set(classes)]):
+            raise MetadataError(
+                f"{path}: {unknown[0]!r} is no class of the finest level; expected the leaves to be the classes"
+            )
+        return hierarchy
+    if (path := folder / "tree.csv").exists():
+        return read_tree(path, classes)
+    if len(levels) < 2:
+        raise InputError(f"{folder}: no hierarchy.csv, no tree.csv and a single level; expected one of them for a hierarchy")
+    return tier_tree(levels, _rows_of_labels(folder, levels))
+
+
+def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str]]]:
+    """Return (where, class name at every level) of every finest class, from the images that have both labels."""
+    rows: dict[int, tuple[str, list[str]]] = {}
+    tables = {level: {} for level in levels}
+    for split in SPLITS:
+        for level, labels in labels_by_level(folder, split).items():
+            tables[level] |= {f"{split}/{image_id}": label for image_id, label in labels.items()}
+    names = {level: read_class_names(folder, level) for level in levels}
+    for image_id, label in tables[levels[0]].items():
+        found = [tables[level].get(image_id) for level in levels]
+        row = [
+            "" if value is None else names[level].get(value, str(value)) for level, value in zip(levels, found, strict=True)
+        ]
+        known = rows.setdefault(label, (f"{folder}: {image_id}", row))[1]
+        if known != row:
+            raise MetadataError(
+                f"{folder}: the class {row[0]!r} is {','.join(known[1:])!r} of one image and {','.join(row[1:])!r} of "
+                f"{image_id!r}; expected one class at every level"
+            )
+    order = list(names[levels[0]]) or sorted(rows)
+    return [rows[label] for label in order if label in rows]
 
 
 @dataclass
@@ -169,6 +220,17 @@ def _classes(folder: Path, level: str, tables: Tables) -> dict[int, str]:
     return {label: names.get(label, str(label)) for label in (names or unnamed) if label in present}
 
 
+def _coarsened(folder: Path, path: str, level: str, finest: str, tables: Tables) -> dict[int, str]:
+    """Add to `tables` the labels of the vector of a file (docs/hierarchies.md) as `level`; return label to name."""
+    label_of = read_coarsening(path, read_hierarchy(folder))
+    category = {label: label_of[name] for label, name in _classes(folder, finest, tables).items() if name in label_of}
+    names = list(dict.fromkeys(category.values()))
+    number = {label: names.index(name) for label, name in category.items()}
+    for by_level in tables.values():
+        by_level[level] = {i: number[label] for i, label in by_level[finest].items() if label in number}
+    return dict(enumerate(names))
+
+
 def load_level(
     metadata_root: str | os.PathLike,
     dataset_name: str,
@@ -178,8 +240,11 @@ def load_level(
     num_val_sample_per_class: int = 0,
     num_train_sample_per_class: int = 0,
     seed: int = 0,
+    coarsening: str | None = None,
 ) -> LevelData:
     """Return a data set at one label level (default: the finest), its labels renumbered from 0.
+
+    `coarsening`: in place of a level, a CSV file class,k; every finest class is moved k edges towards the root.
 
     Images that the level leaves out leave every split. Validation images are drawn per class of the finest level (0:
     all), training images per class of `level` (0: all; all of a class that has fewer), both from the seed.
@@ -195,10 +260,17 @@ def load_level(
             f"'python dataset/prepare.py {dataset_name}', or name another --metadata_root"
         )
     levels = read_levels(folder)
+    if coarsening and level:
+        raise InputError(f"--label_level {level}: not together with --coarsening, which starts at the finest level")
     level = level or levels[0]
     if level not in levels:
         raise InputError(f"--label_level {level}: {dataset_name} has the levels {', '.join(levels)}")
     tables, ids = _read_tables(folder, splits, levels[: levels.index(level) + 1], proxy)
+    if coarsening:
+        level = f"{COARSENED}{coarsening}"
+        classes = _coarsened(folder, coarsening, level, levels[0], tables)
+    else:
+        classes = _classes(folder, level, tables)
 
     notes: list[str] = []
     kept = dict(ids)
@@ -213,7 +285,6 @@ def load_level(
     if num_train_sample_per_class and "train" in tables:
         kept["train"] = _draw_train(kept["train"], tables["train"][level], num_train_sample_per_class, seed, notes)
 
-    classes = _classes(folder, level, tables)
     number_of = {label: number for number, label in enumerate(classes)}
     result = LevelData(level, levels, list(classes.values()), list(classes), {}, notes)
     for split in tables:

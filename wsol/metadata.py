@@ -5,6 +5,7 @@ dictionaries by image id. Whatever breaks the format raises MetadataError with f
 """
 
 import os
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -13,6 +14,7 @@ from munch import Munch
 from wsol.errors import BoxError, MetadataError
 
 Box = tuple[int, int, int, int]
+SWAP_EVIDENCE = 10  # boxes that must contradict the documented column order of sizes before the other is considered
 
 
 def configure_metadata(metadata_root: str | os.PathLike) -> Munch:
@@ -160,6 +162,30 @@ def has_boxes(metadata: Mapping) -> bool:
 def has_masks(metadata: Mapping) -> bool:
     """Tell whether a split has true masks."""
     return any(_names_a_mask(line) for line in read_lines(_mask_file(metadata), optional=True)[:1])
+
+
+def get_fitting_sizes(metadata: Mapping, boxes: Mapping[str, list[Box]]) -> dict[str, tuple[int, int]]:
+    """Return image id to (width, height), into which all boxes fit.
+
+    A file of path,height,width is recognised by its boxes and read as such with a warning: ten or more leave their image
+    in the documented order, path,width,height, and none in the other.
+
+    Raises:
+        BoxError: boxes leave their image in both orders, or too few to tell that the columns are swapped.
+    """
+    sizes = get_image_sizes(metadata)
+    pairs = [(sizes[image_id], box) for image_id, image_boxes in boxes.items() if image_id in sizes for box in image_boxes]
+    outside = sum(x1 > width or y1 > height for (width, height), (_, _, x1, y1) in pairs)
+    fits_swapped = not any(x1 > height or y1 > width for (width, height), (_, _, x1, y1) in pairs)
+    if outside >= SWAP_EVIDENCE and fits_swapped:
+        warnings.warn(
+            f"{metadata['image_sizes']}: read as path,height,width, not path,width,height as documented: {outside} of "
+            f"{len(pairs)} boxes leave their image in the documented order, none in this one",
+            stacklevel=2,
+        )
+        sizes = {image_id: (width, height) for image_id, (height, width) in sizes.items()}
+    check_boxes_fit(metadata, boxes, sizes)
+    return sizes
 
 
 def check_boxes_fit(metadata: Mapping, boxes: Mapping[str, list[Box]], sizes: Mapping[str, tuple[int, int]]) -> None:

@@ -43,6 +43,19 @@ def write_table(path: str | os.PathLike, rows: Sequence[Mapping[str, object]]) -
     write_text(path, buffer.getvalue())
 
 
+def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
+    """Return rows as a Markdown table, fractions with one decimal; columns without any figure are left out."""
+    columns = [name for name in rows[0] if any(row[name] is not None for row in rows)]
+
+    def cell(value: object) -> str:
+        return "" if value is None else f"{value:.1f}" if isinstance(value, float) else str(value)
+
+    cells = [columns, *([cell(row[name]) for name in columns] for row in rows)]
+    widths = [max(len(line[i]) for line in cells) for i in range(len(columns))]
+    lines = ["| " + " | ".join(text.ljust(width) for text, width in zip(line, widths, strict=True)) + " |" for line in cells]
+    return "\n".join([lines[0], "|" + "|".join("-" * (width + 2) for width in widths) + "|", *lines[1:]])
+
+
 def write_class_ranks(path: str | os.PathLike, ranks: Mapping[str, int]) -> None:
     """Write image id to the rank of its true class among the logits (0: top) as a CSV that `read_class_ranks` takes."""
     write_table(path, [{"image_id": image_id, "rank": rank} for image_id, rank in ranks.items()])

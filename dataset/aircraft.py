@@ -1,0 +1,79 @@
+"""FGVC-Aircraft (Maji et al., 2013): variants, families and manufacturers, with its own train, val and test.
+
+Every image has one box. The banner at each image's foot that names its owner is part of the image, outside the boxes.
+"""
+
+import re
+from pathlib import Path
+
+from dataset.layout import Entry, image_size, write_metadata
+from dataset.released import lay_out
+from dataset.sources import extract
+from wsol.errors import InputError
+from wsol.levels import SPLITS
+from wsol.metadata import read_lines
+
+NAME = "FGVC-Aircraft"
+LEVELS = ("variant", "family", "manufacturer")
+Box = tuple[int, int, int, int]
+
+
+def _labels(path: Path) -> dict[str, str]:
+    """Return image number to class name of an images_<level>_<split>.txt."""
+    labels = {}
+    for number, line in enumerate(read_lines(path), 1):
+        image, _, name = line.strip().partition(" ")
+        if not (re.fullmatch(r"\d+", image) and name) or image in labels:
+            raise InputError(f"{path}:{number}: {line!r}; expected each image's number once, a space, its class")
+        labels[image] = name
+    return labels
+
+
+def _boxes(path: Path) -> dict[str, Box]:
+    """Return image number to its box in the file's pixels, which count from 1."""
+    boxes = {}
+    for number, line in enumerate(read_lines(path), 1):
+        fields = line.split()
+        if len(fields) != 5 or not all(field.isdecimal() for field in fields) or fields[0] in boxes:
+            raise InputError(f"{path}:{number}: {line!r}; expected each image's number once, x0, y0, x1, y1")
+        boxes[fields[0]] = tuple(map(int, fields[1:]))
+    return boxes
+
+
+def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
+    """Lay out images below `folder` and write `metadata`; return what to say about them."""
+    texts = [f"images_{level}_{split}.txt" for level in LEVELS for split in SPLITS] + ["images_box.txt"]
+
+    def text(name: str) -> str | None:
+        match = re.search(rf"(?:^|/)data/({'|'.join(map(re.escape, texts))})$", name)
+        return match and f"annotations/{match[1]}"
+
+    taken = {name for archive in archives for name in extract(archive, folder, text)}
+    if missing := [name for name in texts if f"annotations/{name}" not in taken]:
+        raise InputError(f"{', '.join(map(str, archives))}: no data/{missing[0]}; expected the official archive")
+    annotations = folder / "annotations"
+    boxes = _boxes(annotations / "images_box.txt")
+    classes: dict[str, dict[str, tuple[str, ...]]] = {}
+    for split in SPLITS:
+        tables = [_labels(annotations / f"images_{level}_{split}.txt") for level in LEVELS]
+        classes[split] = {}
+        for image, variant in tables[0].items():
+            if any(image not in table for table in (*tables, boxes)):
+                raise InputError(
+                    f"{annotations / f'images_variant_{split}.txt'}: image {image} has no family, manufacturer or box"
+                )
+            classes[split][image] = (variant, *(table[image] for table in tables[1:]))
+    lay_out(archives, folder, [f"images/{image}.jpg" for split in splits for image in classes[split]])
+    notes: list[str] = []
+    entries: dict[str, list[Entry]] = {split: [] for split in splits}
+    for split in splits:
+        for image, names in classes[split].items():
+            width, height = size = image_size(folder / f"images/{image}.jpg")
+            x0, y0, x1, y1 = boxes[image]
+            box = (max(x0 - 1, 0), max(y0 - 1, 0), min(x1 - 1, width - 1), min(y1 - 1, height - 1))
+            if box != (x0 - 1, y0 - 1, x1 - 1, y1 - 1):
+                notes.append(f"images/{image}.jpg: box {x0},{y0},{x1},{y1} (from 1) was cut to the {width} x {height} image")
+            entries[split].append(Entry(f"images/{image}.jpg", names, size, [box]))
+    rows = sorted({names for part in classes.values() for names in part.values()})
+    write_metadata(metadata, LEVELS, rows, entries)
+    return notes

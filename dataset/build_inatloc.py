@@ -1,0 +1,313 @@
+"""Build a localization data set from two iNaturalist-style JSON files, as iNatLoc500 was (Cole et al. 2022, appendix B):
+
+    python dataset/build_inatloc.py MyLoc --train_json train2021.json --boxed_json boxes2017.json --review review.csv
+
+The first call writes review.csv: fill its last column, one of keep, missing_instances, inaccurate_box,
+indirect_evidence, close_up (docs/datasets.md says what each means). The second call reads it back and writes
+metadata/MyLoc; an image id is the JSON's file_name. Every step prints its counts, kept in metadata/MyLoc/construction.txt.
+"""
+
+import argparse
+import csv
+import sys
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+
+from dataset.addresses import check_own_name
+from dataset.coco import CocoImage, corners, read_coco
+from dataset.layout import Entry, write_lines, write_metadata, write_rows
+from wsol.errors import InputError, command
+from wsol.metadata import read_lines
+
+RANKS = ("genus", "family", "order", "class", "phylum", "kingdom")
+KEEP = "keep"
+REASONS = ("missing_instances", "inaccurate_box", "indirect_evidence", "close_up")
+COLUMNS = ("file_name", "species", "observation", "x0", "y0", "x1", "y1", "verdict")
+
+
+@dataclass(frozen=True)
+class Photo:
+    """One image: file name, species, observation, (width, height), and boxes (x, y, width, height) in pixels."""
+
+    file: str
+    species: str
+    observation: str
+    size: tuple[int, int]
+    boxes: tuple[tuple[float, float, float, float], ...] = ()
+
+
+class Log:
+    """What each step did, printed at once and kept."""
+
+    def __init__(self) -> None:
+        self.lines: list[str] = []
+
+    def step(self, name: str, train: Sequence[Photo], boxed: Sequence[Photo], note: str = "") -> None:
+        """Note how many images and species are left on both sides after a step."""
+        sides = [
+            f"{len(photos)} {side} images of {len({p.species for p in photos})} species"
+            for side, photos in (("training", train), ("boxed", boxed))
+        ]
+        self.lines.append(f"{name}: {', '.join(sides)}{f' ({note})' if note else ''}")
+        print(self.lines[-1], flush=True)
+
+
+def species_key(name: str) -> str:
+    """Return what two spellings of one species' name share: letters' case and the number of spaces do not count."""
+    return " ".join(name.split()).casefold()
+
+
+def read_observations(path: Path) -> dict[str, str]:
+    """Return file name to observation from a CSV of file_name,observation_id."""
+    observations = {}
+    for number, line in enumerate(read_lines(path), 1):
+        file, _, observation = line.rpartition(",")
+        if not (file and observation) or file in observations:
+            raise InputError(f"{path}:{number}: {line!r}; expected file_name,observation_id with every file once")
+        observations[file] = observation
+    return observations
+
+
+def photos_of(path: Path, images: Iterable[CocoImage], observations: dict[str, str] | None, alone: bool) -> list[Photo]:
+    """Return the labelled images of one file; `alone`: an image without an observation is one of its own."""
+    photos = []
+    for image in images:
+        observation = (observations or {}).get(image.file, image.observation)
+        if observation is None and not alone:
+            raise InputError(
+                f"{path}: {image.file!r} has no observation_id; expected one for every image, or a CSV of "
+                "file_name,observation_id (--train_observations, --boxed_observations), or --no_observations"
+            )
+        if image.size is None or len(image.categories) > 1:
+            raise InputError(f"{path}: {image.file!r}: expected width, height and annotations of one category")
+        if image.categories:
+            observation = f"image {image.file}" if observation is None else observation
+            photos.append(Photo(image.file, species_key(*image.categories), observation, image.size, tuple(image.boxes)))
+    return photos
+
+
+def match_species(train: list[Photo], boxed: list[Photo]) -> tuple[list[Photo], list[Photo]]:
+    """Keep the images of species that occur on both sides."""
+    shared = {p.species for p in train} & {p.species for p in boxed}
+    return [p for p in train if p.species in shared], [p for p in boxed if p.species in shared]
+
+
+def drop_boxless_species(train: list[Photo], boxed: list[Photo]) -> tuple[list[Photo], list[Photo]]:
+    """Keep the images of species that have a box at all (of plants iNat17 has none)."""
+    having = {p.species for p in boxed if p.boxes}
+    return [p for p in train if p.species in having], [p for p in boxed if p.species in having]
+
+
+def drop_shared_observations(train: list[Photo], boxed: list[Photo]) -> list[Photo]:
+    """Keep the training images whose observation has no boxed image: one individual's photos look alike."""
+    seen = {p.observation for p in boxed}
+    return [p for p in train if p.observation not in seen]
+
+
+def single_box(boxed: list[Photo]) -> list[Photo]:
+    """Keep the images with exactly one box."""
+    return [p for p in boxed if len(p.boxes) == 1]
+
+
+def box_size_fits(photo: Photo, smallest: float, largest_share: float) -> bool:
+    """Tell whether the one box has both sides of at least `smallest` pixels and at most that share of the image's."""
+    [(_, _, width, height)] = photo.boxes
+    fits = width <= largest_share * photo.size[0] and height <= largest_share * photo.size[1]
+    return fits and min(width, height) >= smallest
+
+
+def review_rows(boxed: Iterable[Photo]) -> list[tuple]:
+    """Return the review list's rows, by species, with an empty verdict."""
+    ordered = sorted(boxed, key=lambda p: (p.species, p.file))
+    return [(p.file, p.species, p.observation, *corners(p.boxes[0], p.size), "") for p in ordered]
+
+
+def read_verdicts(path: Path, boxed: Iterable[Photo]) -> dict[str, str]:
+    """Return file name to verdict of a filled review list; images without one are left out.
+
+    Raises:
+        InputError: other columns, an image that is not to be reviewed or appears twice, an unknown verdict.
+    """
+    known = {p.file for p in boxed}
+    verdicts: dict[str, str] = {}
+    rows = csv.reader(read_lines(path))
+    if (header := next(rows, None)) != list(COLUMNS):
+        raise InputError(f"{path}:1: {header}; expected the columns {','.join(COLUMNS)}")
+    for row in rows:
+        where = f"{path}:{rows.line_num}"
+        if len(row) != len(COLUMNS) or row[0] not in known or row[0] in verdicts:
+            raise InputError(f"{where}: {','.join(row)!r}; expected {len(COLUMNS)} fields, an image under review, each once")
+        verdicts[row[0]] = row[-1].strip()
+        if verdicts[row[0]] not in ("", KEEP, *REASONS):
+            raise InputError(f"{where}: verdict {row[-1]!r}; expected {', '.join((KEEP, *REASONS))}, or nothing yet")
+    return {file: verdict for file, verdict in verdicts.items() if verdict}
+
+
+def draw_splits(sizes: Sequence[int], count: int, rng: np.random.Generator) -> list[str] | None:
+    """Return "val", "test" or "" for each group of images so that val and test get exactly `count`; None: impossible.
+
+    Groups are taken in a random order, no more of them than needed. Reachable (val, test) sums are searched through, so
+    that a species is given up only when no choice of whole groups fills both.
+    """
+    reached: dict[tuple[int, int], tuple] = {(0, 0): ()}  # sums to the linked list of choices that first reached them
+    for group in rng.permutation(len(sizes)).tolist():
+        if (count, count) in reached:
+            break
+        for (val, test), choices in list(reached.items()):
+            for split, sums in (("val", (val + sizes[group], test)), ("test", (val, test + sizes[group]))):
+                if max(sums) <= count:
+                    reached.setdefault(sums, (choices, group, split))
+    if (count, count) not in reached:
+        return None
+    chosen, link = [""] * len(sizes), reached[count, count]
+    while link:
+        link, group, split = link
+        chosen[group] = split
+    return chosen
+
+
+def split_species(photos: list[Photo], count: int, rng: np.random.Generator) -> dict[str, list[Photo]] | None:
+    """Return `count` val and `count` test images of one species, an observation's images in one split; None: too few."""
+    groups: dict[str, list[Photo]] = {}
+    for photo in sorted(photos, key=lambda p: p.file):
+        groups.setdefault(photo.observation, []).append(photo)
+    chosen = draw_splits([len(group) for group in groups.values()], count, rng)
+    if chosen is None:
+        return None
+    pairs = list(zip(groups.values(), chosen, strict=True))
+    return {split: [p for group, where in pairs if where == split for p in group] for split in ("val", "test")}
+
+
+def filter_photos(
+    train: list[Photo], boxed: list[Photo], smallest: float, largest_share: float, log: Log
+) -> tuple[list[Photo], list[Photo]]:
+    """Apply every automatic step of appendix B, in its order, and log each."""
+    log.step("read, labelled", train, boxed)
+    train, boxed = match_species(train, boxed)
+    log.step("species in both", train, boxed)
+    train, boxed = drop_boxless_species(train, boxed)
+    log.step("species with boxes", train, boxed)
+    train = drop_shared_observations(train, boxed)
+    log.step("no observation in both", train, boxed)
+    number = Counter(min(len(p.boxes), 2) for p in boxed)
+    boxed = single_box(boxed)
+    log.step("one box", train, boxed, f"dropped: {number[0]} without, {number[2]} with several")
+    boxed = [p for p in boxed if box_size_fits(p, smallest, largest_share)]
+    log.step(f"box of {smallest:g} pixels to {largest_share:.0%} of a side", train, boxed)
+    return train, boxed
+
+
+def split_all(train: list[Photo], boxed: list[Photo], count: int, seed: int, log: Log) -> dict[str, list[Photo]]:
+    """Return train, val and test of the species that have training images and enough boxed ones."""
+    by_species: dict[str, list[Photo]] = {}
+    for photo in boxed:
+        by_species.setdefault(photo.species, []).append(photo)
+    trained = {p.species for p in train}
+    splits: dict[str, list[Photo]] = {"val": [], "test": []}
+    kept, dropped = set(), 0
+    for number, species in enumerate(sorted(by_species)):
+        drawn = split_species(by_species[species], count, np.random.default_rng([seed, number]))
+        if drawn is None or species not in trained:
+            dropped += 1
+            continue
+        kept.add(species)
+        for split, photos in drawn.items():
+            splits[split] += photos
+    splits["train"] = [p for p in train if p.species in kept]
+    note = f"{dropped} species with fewer, or without training images, dropped"
+    log.step(f"{count} for val and for test", splits["train"], splits["val"] + splits["test"], note)
+    if not kept:
+        raise InputError(f"no species has {count} boxed images for val and {count} for test; expected more, or --per_split")
+    return splits
+
+
+def entries_of(splits: dict[str, list[Photo]], rows: dict[str, Sequence[str]]) -> dict[str, list[Entry]]:
+    """Return each split's entries, ordered by the species' rows, then by file name."""
+    order = {species: i for i, species in enumerate(rows)}
+    entries = {}
+    for split in ("train", "val", "test"):
+        photos = sorted(splits[split], key=lambda p: (order[p.species], p.file))
+        boxes = {} if split == "train" else {p.file: [corners(p.boxes[0], p.size)] for p in photos}
+        entries[split] = [Entry(p.file, rows[p.species], p.size, boxes.get(p.file, ())) for p in photos]
+    return entries
+
+
+def taxonomy(path: Path, categories: Sequence[dict]) -> tuple[tuple[str, ...], dict[str, Sequence[str]]]:
+    """Return the levels and each species' names at them; species alone where the categories have no ranks."""
+    rows: dict[str, Sequence[str]] = {}
+    ranks = RANKS if all(all(record.get(rank) for rank in RANKS) for record in categories) else ()
+    for record in categories:
+        name = record["name"]
+        if species_key(name) in rows:
+            raise InputError(f"{path}: two categories are named {name!r}; expected every species once")
+        rows[species_key(name)] = (" ".join(name.split()), *(record[rank] for rank in ranks))
+    return ("species", *ranks), dict(sorted(rows.items(), key=lambda item: tuple(reversed(item[1]))))
+
+
+def build(options: argparse.Namespace) -> None:
+    """Run the steps; end after writing the review list where there is none yet."""
+    log = Log()
+    train_images, categories = read_coco(options.train_json)
+    boxed_images, _ = read_coco(options.boxed_json)
+    if both := set(train_images) & set(boxed_images):
+        raise InputError(f"{options.boxed_json}: {min(both)!r} is in {options.train_json} too; expected other file names")
+    levels, rows = taxonomy(options.train_json, categories)
+    sides = []
+    for path, images, table in (
+        (options.train_json, train_images, options.train_observations),
+        (options.boxed_json, boxed_images, options.boxed_observations),
+    ):
+        sides.append(photos_of(path, images.values(), table and read_observations(table), options.no_observations))
+    train, boxed = filter_photos(*sides, options.min_box, options.max_share, log)
+    if options.review and not options.review.exists():
+        write_rows(options.review, [COLUMNS, *review_rows(boxed)])
+        print(f"{options.review}: {len(boxed)} images to review; fill the last column and call again")
+        return
+    if options.review:
+        verdicts = read_verdicts(options.review, boxed)
+        counts = Counter(verdicts.values())
+        boxed = [p for p in boxed if verdicts.get(p.file) == KEEP]
+        said = [f"{reason} {counts[reason]}" for reason in REASONS]
+        log.step("manual review", train, boxed, f"of {counts.total()} reviewed: {', '.join(said)}")
+    splits = split_all(train, boxed, options.per_split, options.seed, log)
+    metadata = options.metadata_root / options.name
+    used = {p.species for p in splits["val"]}
+    rows = {species: row for species, row in rows.items() if species in used}
+    write_metadata(metadata, levels, list(rows.values()), entries_of(splits, rows))
+    write_lines(metadata / "construction.txt", log.lines)
+    print(f"wrote {metadata}: levels {', '.join(levels)}")
+
+
+@command
+def main() -> None:
+    """Build one data set's metadata."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("name", metavar="NAME", help="the new data set's name")
+    parser.add_argument("--train_json", type=Path, required=True, help="training images, with taxonomic ranks if any")
+    parser.add_argument("--boxed_json", type=Path, required=True, help="images with boxes")
+    parser.add_argument(
+        "--train_observations", type=Path, metavar="CSV", help="file_name,observation_id if the JSON has none"
+    )
+    parser.add_argument("--boxed_observations", type=Path, metavar="CSV", help="the same for the boxed images")
+    parser.add_argument("--no_observations", action="store_true", help="take an image without one as its own observation")
+    parser.add_argument("--review", type=Path, metavar="CSV", help="the review list; without it no image is reviewed")
+    parser.add_argument("--per_split", type=int, default=25, help="images per species for val and for test (default: 25)")
+    parser.add_argument("--min_box", type=float, default=32, help="smallest side of a box in pixels (default: 32)")
+    parser.add_argument("--max_share", type=float, default=0.96, help="largest share of an image's side (default: 0.96)")
+    parser.add_argument("--seed", type=int, default=0, help="of the draw of val and test (default: 0)")
+    parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
+    options = parser.parse_args()
+    check_own_name(options.name)
+    if options.per_split < 1:
+        parser.error(f"--per_split {options.per_split}: expected 1 or more")
+    build(options)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,106 @@
+"""COCO-style JSON (images, annotations, categories), as iNaturalist's competitions and labelling tools write it.
+
+In: one JSON file. Out: its images with sizes, the categories of each, and boxes. Only the fields used are looked at.
+"""
+
+import json
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wsol.errors import InputError
+
+
+@dataclass
+class CocoImage:
+    """One image: file name, (width, height) or None, observation or None, names of its annotations' categories, and
+    boxes (x, y, width, height) in pixels."""
+
+    file: str
+    size: tuple[int, int] | None = None
+    observation: str | None = None
+    categories: set[str] = field(default_factory=set)
+    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
+
+
+def _records(path: Path, data: dict, name: str, required: dict[str, type | tuple[type, ...]]) -> list[dict]:
+    """Return a list of the file, each of whose records has the required fields."""
+    records = data.get(name)
+    if not isinstance(records, list):
+        raise InputError(f"{path}: no list {name!r}; expected COCO's images, annotations and categories")
+    for i, record in enumerate(records):
+        for key, kind in required.items():
+            if not isinstance(record, dict) or not isinstance(record.get(key), kind):
+                raise InputError(f"{path}: {name}[{i}]: {json.dumps(record)[:200]}; expected a field {key!r}")
+    return records
+
+
+def _unique(path: Path, name: str, records: list[dict], key: str) -> dict[Any, dict]:
+    table: dict[Any, dict] = {}
+    for i, record in enumerate(records):
+        if record[key] in table:
+            raise InputError(f"{path}: {name}[{i}]: the {key} {record[key]!r} a second time; expected every one once")
+        table[record[key]] = record
+    return table
+
+
+def _size(path: Path, i: int, record: dict) -> tuple[int, int] | None:
+    size = record.get("width"), record.get("height")
+    if size == (None, None):
+        return None
+    if not all(isinstance(value, int) and value > 0 for value in size):
+        raise InputError(f"{path}: images[{i}]: width {size[0]!r}, height {size[1]!r}; expected whole numbers from 1")
+    return size
+
+
+def _is_box(box: Any) -> bool:
+    numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(value, int | float) for value in box)
+    return numbers and all(0 <= value < float("inf") for value in box)
+
+
+def read_coco(path: Path) -> tuple[dict[str, CocoImage], list[dict]]:
+    """Return file name to image, and the categories' records; crowd boxes are left out.
+
+    Raises:
+        InputError: not JSON, or a record lacks a field, names no image or category, or appears twice.
+    """
+    try:
+        data = json.loads(path.read_text(encoding="utf-8-sig"))
+    except (OSError, ValueError, RecursionError) as error:
+        raise InputError(f"{path}: not a readable JSON file ({error})") from None
+    if not isinstance(data, dict):
+        raise InputError(f"{path}: expected an object with COCO's images, annotations and categories")
+    number = (int, str)
+    records = _records(path, data, "images", {"id": number, "file_name": str})
+    _unique(path, "images", records, "file_name")
+    images = {}
+    for i, (key, record) in enumerate(_unique(path, "images", records, "id").items()):
+        observation = record.get("observation_id")
+        images[key] = CocoImage(
+            record["file_name"], _size(path, i, record), None if observation is None else str(observation)
+        )
+    categories = _records(path, data, "categories", {"id": number, "name": str})
+    names = {key: record["name"] for key, record in _unique(path, "categories", categories, "id").items()}
+    for i, record in enumerate(_records(path, data, "annotations", {"image_id": number, "category_id": number})):
+        if record["image_id"] not in images or record["category_id"] not in names:
+            raise InputError(f"{path}: annotations[{i}]: {json.dumps(record)[:200]}; expected a listed image and category")
+        image = images[record["image_id"]]
+        image.categories.add(names[record["category_id"]])
+        if "bbox" in record and not record.get("iscrowd"):
+            if not _is_box(record["bbox"]):
+                raise InputError(f"{path}: annotations[{i}]: bbox {record['bbox']!r}; expected [x, y, width, height] from 0")
+            image.boxes.append(tuple(record["bbox"]))
+    return {image.file: image for image in images.values()}, categories
+
+
+def corners(box: tuple[float, float, float, float], size: tuple[int, int] | None) -> tuple[int, int, int, int]:
+    """Return a box (x, y, width, height) as (x0, y0, x1, y1) in whole pixels, truncated, cut at most a pixel at the edge.
+
+    Without the image's size nothing is cut. As in iNatLoc500's metadata an edge may equal the image's width or height. What
+    leaves the image stays, to be refused.
+    """
+    x, y, width, height = box
+    edges = [int(x + width), int(y + height)]
+    if size:
+        edges = [limit if edge == limit + 1 else edge for edge, limit in zip(edges, size, strict=True)]
+    return int(x), int(y), *edges

@@ -1,0 +1,58 @@
+"""Random splits of labelled images in which only images with a box or mask are validated and tested on.
+
+In: labels, which images are localized, groups that must not be torn apart. Out: the ids of train, val and test.
+"""
+
+from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
+
+import numpy as np
+
+
+def _targets(
+    labels: Mapping[str, str], localized: Collection[str], shares: Sequence[float]
+) -> tuple[Counter[str], Counter[str]]:
+    """Return class to number of val and of test images: their shares of all, cut in proportion where boxes are fewer."""
+    total, have = Counter(labels.values()), Counter(labels[name] for name in localized)
+    _, val_share, test_share = shares
+    val, test = Counter(), Counter()
+    for name, count in total.items():
+        val[name], test[name] = round(count * val_share), round(count * test_share)
+        if val[name] + test[name] > have[name]:
+            val[name] = round(have[name] * val_share / (val_share + test_share))
+            test[name] = have[name] - val[name]
+    return val, test
+
+
+def draw_splits(
+    labels: Mapping[str, str],
+    localized: Collection[str],
+    groups: Mapping[str, str],
+    shares: Sequence[float],
+    rng: np.random.Generator,
+) -> tuple[dict[str, list[str]], list[str]]:
+    """Return split to image ids, sorted, and the ids left out: unlocalized ones of groups that val or test took.
+
+    `labels`: id to class; `groups`: id to group, an id without one is alone; `shares`: of train, val and test, sum 1.
+    Groups come in random order, each to the split that still wants most of its localized images, or to train where
+    neither wants more than half of them. Without groups every class gets its share exactly.
+    """
+    members: dict[tuple[bool, str], list[str]] = {}
+    for name in sorted(labels):
+        members.setdefault((True, groups[name]) if name in groups else (False, name), []).append(name)
+    wanted = dict(zip(("val", "test"), _targets(labels, localized, shares), strict=True))
+    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    left_out: list[str] = []
+    every = list(members.values())
+    for index in rng.permutation(len(every)).tolist():
+        boxed = [name for name in every[index] if name in localized]
+        counts = Counter(labels[name] for name in boxed)
+        useful = {split: sum((counts & want).values()) for split, want in wanted.items()}
+        best = max(useful, key=useful.get)
+        if 2 * useful[best] <= len(boxed):
+            splits["train"] += every[index]
+            continue
+        wanted[best] = wanted[best] - counts
+        splits[best] += boxed
+        left_out += [name for name in every[index] if name not in localized]
+    return {split: sorted(names) for split, names in splits.items()}, sorted(left_out)

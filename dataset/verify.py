@@ -1,0 +1,58 @@
+"""The last check of a prepared data set: every id has its image, every box fits it, every mask is there."""
+
+from pathlib import Path
+
+from dataset.layout import image_size
+from wsol.errors import InputError
+from wsol.files import missing_files
+from wsol.metadata import (
+    check_boxes_fit,
+    configure_metadata,
+    first_names,
+    get_bounding_boxes,
+    get_image_ids,
+    get_image_sizes,
+    get_mask_paths,
+    has_boxes,
+    has_masks,
+)
+from wsol.progress import progress
+
+
+def _require(folder: Path, what: str, names: list[str]) -> None:
+    if missing := missing_files(folder, names):
+        raise InputError(f"{folder}: {len(missing)} of {len(names)} {what} are missing:" + first_names(missing))
+
+
+def verify_split(metadata: Path, images: Path, split: str) -> str:
+    """Check one split's files against `images`, the data set's folder, and return what was found, in a line.
+
+    Raises:
+        InputError: an image or mask is missing or unreadable, or has another size than image_sizes.txt says.
+        MetadataError: a metadata file breaks the format; a box leaves its image.
+    """
+    paths = configure_metadata(metadata / split)
+    ids = get_image_ids(paths)
+    _require(images, "images", ids)
+    found = [f"{len(ids)} images"]
+    if has_boxes(paths):
+        boxes, sizes = get_bounding_boxes(paths), get_image_sizes(paths)
+        check_boxes_fit(paths, boxes, sizes)
+        for image_id in progress(boxes, f"checking {split}"):
+            if (size := image_size(images / image_id)) != sizes[image_id]:
+                raise InputError(
+                    f"{paths.image_sizes}: {image_id!r} is {size[0]} x {size[1]}; the file says "
+                    f"{sizes[image_id][0]} x {sizes[image_id][1]}"
+                )
+        found.append(f"{sum(map(len, boxes.values()))} boxes, all inside their images")
+    if has_masks(paths):
+        masks, ignores = get_mask_paths(paths)
+        names = [name for image_masks in masks.values() for name in image_masks]
+        _require(images, "masks", names + [name for name in ignores.values() if name])
+        found.append(f"{len(names)} masks")
+    if (metadata / split / "image_ids_proxy.txt").exists():
+        proxy = get_image_ids(paths, proxy=True)
+        if unknown := set(proxy) - set(ids):
+            raise InputError(f"{paths.image_ids_proxy}: {min(unknown)!r} is not in image_ids.txt")
+        found.append(f"{len(proxy)} in the proxy list")
+    return f"{split}: {', '.join(found)}"

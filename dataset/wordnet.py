@@ -1,0 +1,131 @@
+"""WordNet's noun hypernyms of a list of synsets as a tree: the hierarchies of ILSVRC and TinyImageNet.
+
+    python dataset/wordnet.py SYNSETS OUT.csv --wordnet /usr/share/wordnet
+
+writes OUT.csv (child,parent) for a file of synset ids such as n01440764, one a line, with WordNet 3.0's own file data.noun
+(Debian's package wordnet-base has it). That is how metadata/hierarchies/{imagenet,tiny_imagenet}_tree.csv were made: with
+the synsets of timm's imagenet_synsets.txt, and those of TinyImageNet's wnids.txt. What follows needs no WordNet.
+"""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+from dataset.label_levels import Splits, write_tree_levels
+from wsol.errors import InputError, command
+from wsol.files import write_text
+from wsol.hierarchy import Hierarchy, greedy_parents, read_tree
+from wsol.metadata import read_lines
+
+HIERARCHIES = Path(__file__).resolve().parent.parent / "metadata" / "hierarchies"
+
+
+def node_name(word: str, synset: str) -> str:
+    """Return a node's name: words repeat among synsets, so the synset is part of it."""
+    return f"{word} ({synset})"
+
+
+def synset_of(node: str) -> str:
+    """Return the synset of a node's name."""
+    return node[-10:-1]
+
+
+def read_nouns(path: Path) -> tuple[dict[str, str], dict[str, list[str]], list[str]]:
+    """Return (synset to its first word, synset to its hypernyms, the notice) of WordNet's data.noun.
+
+    A line is: offset, file, type, number of words (hexadecimal), word and id each, number of pointers, then symbol, offset,
+    part of speech, source/target each. Hypernyms are the pointers `@` and, of instances, `@i` (wndb(5WN)).
+    """
+    words: dict[str, str] = {}
+    hypernyms: dict[str, list[str]] = {}
+    notice: list[str] = []
+    for number, line in enumerate(read_lines(path), 1):
+        if line.startswith("  "):
+            notice.append(line.strip().partition(" ")[2])
+            continue
+        fields = line.partition(" | ")[0].split(" ")
+        try:
+            first = 4 + 2 * int(fields[3], 16)
+            pointers = [fields[first + 1 + 4 * i : first + 5 + 4 * i] for i in range(int(fields[first]))]
+            synset = f"n{fields[0]}"
+            words[synset] = fields[4].replace("_", " ")
+            hypernyms[synset] = [f"n{offset}" for symbol, offset, _, _ in pointers if symbol in ("@", "@i")]
+        except (ValueError, IndexError):
+            raise InputError(f"{path}:{number}: not a line of WordNet's data.noun") from None
+    return words, hypernyms, notice
+
+
+def hypernym_graph(hypernyms: dict[str, list[str]], synsets: Sequence[str]) -> dict[str, list[str]]:
+    """Return every synset given and all above it, to their hypernyms."""
+    graph: dict[str, list[str]] = {}
+    waiting = list(synsets)
+    while waiting:
+        synset = waiting.pop()
+        if synset not in hypernyms:
+            raise InputError(f"{synset}: no noun of this WordNet; expected WordNet 3.0's synset numbers")
+        if synset not in graph:
+            graph[synset] = hypernyms[synset]
+            waiting.extend(hypernyms[synset])
+    return graph
+
+
+def write_levels(folder: Path, tree: str, synsets: Sequence[str], classes: Sequence[str], splits: Splits) -> list[str]:
+    """Write c0, c1, ... of an ImageNet-like data set whose finest level, synset, is labelled; return the levels' names.
+
+    `tree`: a file of metadata/hierarchies. `synsets` and `classes`: synset and class name of every finest label. Synsets
+    outside the tree have no c level; with fewer than two inside there are no c levels.
+    """
+    path = HIERARCHIES / tree
+    known = read_tree(path)
+    leaf_of = {synset_of(leaf): leaf for leaf in known.leaves}
+    inside = {leaf_of[synset]: name for synset, name in zip(synsets, classes, strict=True) if synset in leaf_of}
+    if len(inside) < 2:
+        return ["synset"]
+    part = known.restricted(inside)
+    hierarchy = Hierarchy({inside.get(child, child): parent for child, parent in part.parents.items()}, inside.values())
+    notice = [line[1:].strip() for line in read_lines(path) if line.startswith("#")]
+    return write_tree_levels(folder, "synset", classes, hierarchy, splits, notice)
+
+
+def write_ilsvrc_levels(folder: Path, splits: Splits) -> list[str]:
+    """Write the levels of ILSVRC, whose label 0..999 is a synset's place in ascending order; return the levels' names."""
+    from timm.data import ImageNetInfo
+
+    info = ImageNetInfo("imagenet-1k")
+    synsets = info.label_names()
+    words = {synset_of(leaf): leaf for leaf in read_tree(HIERARCHIES / "imagenet_tree.csv").leaves}
+    lemmas = {synset: info.label_name_to_description(synset).partition(",")[0] for synset in synsets}
+    classes = [words.get(synset, node_name(lemmas[synset], synset)) for synset in synsets]
+    return write_levels(folder, "imagenet_tree.csv", synsets, classes, splits)
+
+
+@command
+def main() -> None:
+    """Make a tree from WordNet's file."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("synsets", type=Path, help="file of synset ids, one a line")
+    parser.add_argument("out", type=Path, help="tree.csv to write")
+    parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder of data.noun")
+    options = parser.parse_args()
+    words, hypernyms, notice = read_nouns(options.wordnet / "data.noun")
+    synsets = read_lines(options.synsets)
+    graph = hypernym_graph(hypernyms, synsets)
+    parents = greedy_parents(graph, synsets)
+    names = {synset: node_name(words[synset], synset) for synset in graph}
+    tree = Hierarchy({names[child]: names[parents[child]] for child in sorted(parents)})
+    several = sum(len(above) > 1 for above in graph.values())
+    print(
+        f"{len(synsets)} synsets; {len(graph)} nodes, {several} with several parents;"
+        f" after the greedy rule {len(tree.depths)} nodes, {len(tree.leaves)} leaves, depth {max(tree.depths.values())}"
+    )
+    lost = [names[synset] for synset in synsets if names[synset] not in tree.depths]
+    print("left out:", ", ".join(lost) or "none")
+    source = f"Hypernyms of {len(synsets)} synsets, one parent each by the rule of Cole et al. (dataset/wordnet.py), from:"
+    write_text(options.out, tree.tree_text([source, "", *notice]))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,42 @@
+#!/usr/bin/env bash
+# The granularity study on TinyAnimals: CAM at all four levels, three seeds, the learning rate chosen on val from three.
+#
+#   python dataset/prepare.py TinyAnimals --archive tiny-imagenet-200.zip
+#   WEIGHTS=efficientnet-lite0.pth bash scripts/tiny_animals.sh [main.py options]
+#
+# Runs go to train_log/tiny_animals/; finished ones are skipped when called again. First seed 0 with every learning rate,
+# without the test split; then seeds 0, 1, 2 with each level's best by val MaxBoxAccV2. The end is table.md, table.csv and
+# figure.png there. PYTHON names the interpreter; WEIGHTS, LEVELS, RATES, SEEDS, DATASET and STUDY replace what stands below.
+set -euo pipefail
+here=$(dirname "$0")
+python=${PYTHON:-python}
+dataset=${DATASET:-TinyAnimals}
+levels=${LEVELS:-category order class phylum}
+rates=${RATES:-0.01 0.001 0.0001}
+seeds=${SEEDS:-0 1 2}
+study=${STUDY:-tiny_animals}
+options=(--dataset_name "$dataset" --architecture timm:tf_efficientnet_lite0 --large_feature_map TRUE
+  --resize_size 144 --crop_size 128 --batch_size 32 --epochs 4 --lr_decay_frequency 4 --save_scoremaps none)
+[ -z "${WEIGHTS:-}" ] || options+=(--pretrained_path "$WEIGHTS")
+
+# run EXPERIMENT OPTION...: one main.py run of the study, unless it is finished; the options given last win.
+run() {
+  local experiment=$study/$1
+  shift
+  if [ -f "train_log/$experiment/results.json" ]; then
+    echo "$experiment: finished before, skipped"
+  else
+    "$python" "$here/../main.py" "${options[@]}" --experiment_name "$experiment" --override_cache "$@" < /dev/null
+  fi
+}
+
+for level in $levels; do
+  for rate in $rates; do
+    run "rates/$level/$rate" --label_level "$level" --lr "$rate" --seed 0 --eval_test FALSE "$@"
+  done
+  best=$("$python" "$here/tiny_animals.py" choose "train_log/$study/rates/$level" $rates)
+  for seed in $seeds; do
+    run "seeds/$level/$seed" --label_level "$level" --lr "$best" --seed "$seed" "$@"
+  done
+done
+"$python" "$here/tiny_animals.py" report "train_log/$study" $levels

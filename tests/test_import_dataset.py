@@ -1,0 +1,339 @@
+"""import_dataset.py: every kind of labels, boxes and masks, what it reports, and what it refuses."""
+
+import io
+import json
+import shlex
+import subprocess
+import sys
+from collections import Counter
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from conftest import CHECKOUT, SMALL, run
+from dataset import import_dataset
+from dataset.annotations import Names, parse_xml, read_boxes
+from dataset.grouped_splits import draw_splits
+from wsol.errors import InputError
+from wsol.levels import load_level
+from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths
+
+SIZE = (40, 30)
+
+
+def picture(shade):
+    buffer = io.BytesIO()
+    Image.new("RGB", SIZE, (shade % 256, shade // 256, 50)).save(buffer, format="PNG")
+    return buffer.getvalue()
+
+
+@pytest.fixture
+def photos(tmp_path):
+    """A folder per class: 10 cats in two sub-folders and 10 dogs, every image another."""
+    names = [f"cat/{'ab'[i % 2]}/{i}.png" for i in range(10)] + [f"dog/{i + 10}.png" for i in range(10)]
+    for i, name in enumerate(names):
+        path = tmp_path / "photos" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(picture(i))
+    return names
+
+
+@pytest.fixture
+def command(tmp_path, monkeypatch, capsys):
+    """Run import_dataset.py in `tmp_path`, in this process, and return what it printed."""
+
+    def call(*arguments, code=0):
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", ["import_dataset.py", "Mine", "--images", "photos", *map(str, arguments)])
+        try:
+            import_dataset.main()
+            ended = 0
+        except SystemExit as end:
+            ended = end.code
+        printed = "".join(capsys.readouterr())
+        assert ended == code, printed
+        return printed
+
+    return call
+
+
+def coco(path, names, box=(1, 2, 30, 20)):
+    images = [{"id": i, "file_name": name, "width": SIZE[0], "height": SIZE[1]} for i, name in enumerate(names)]
+    annotations = [{"image_id": i, "category_id": 1, "bbox": list(box)} for i in range(len(names))]
+    path.write_text(json.dumps({"images": images, "annotations": annotations, "categories": [{"id": 1, "name": "x"}]}))
+
+
+def voc(path, *boxes, head=""):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    edges = ("xmin", "ymin", "xmax", "ymax")
+    corners = ["".join(f"<{e}>{v}</{e}>" for e, v in zip(edges, box, strict=True)) for box in boxes]
+    objects = [f"<object><name>x</name><bndbox>{each}</bndbox></object>" for each in corners]
+    path.write_text(f"{head}<annotation><filename>other.jpg</filename>{''.join(objects)}</annotation>")
+
+
+def ids(tmp_path, split):
+    return get_image_ids(configure_metadata(tmp_path / "metadata/Mine" / split))
+
+
+def test_a_folder_per_class_with_coco_boxes(photos, command, tmp_path):
+    coco(tmp_path / "boxes.json", photos)
+    printed = command("--boxes", "boxes.json")
+    assert "20 image files, 20 used\nlevel class: 2 classes of 10 to 10 images\ntrain: 10 images" in printed
+    assert "val: 4 images, 4 boxes" in printed and "test: 6 images, 6 boxes" in printed
+    data = load_level(tmp_path / "metadata", "Mine")
+    assert (data.level, data.class_names) == ("class", ["cat", "dog"])
+    assert [np.bincount(data.splits[split].labels).tolist() for split in ("train", "val", "test")] == [
+        [5, 5],
+        [2, 2],
+        [3, 3],
+    ]
+    boxes = get_bounding_boxes(configure_metadata(tmp_path / "metadata/Mine/val"))
+    assert all(found == [(1, 2, 31, 22)] for found in boxes.values())
+    first = {path: path.read_bytes() for path in (tmp_path / "metadata").rglob("*.txt")}
+    command("--boxes", "boxes.json")
+    assert {path: path.read_bytes() for path in (tmp_path / "metadata").rglob("*.txt")} == first
+    val = ids(tmp_path, "val")
+    command("--boxes", "boxes.json", "--seed", "1")
+    assert ids(tmp_path, "val") != val
+
+
+def test_a_table_a_taxonomy_voc_boxes_and_groups(photos, command, tmp_path):
+    rows = [
+        f"{name.split('/')[-1]},{'tabby' if i < 5 else 'manx' if i < 10 else 'pug'},cam{i // 2},x"
+        for i, name in enumerate(photos)
+    ]
+    (tmp_path / "labels.csv").write_text("image,label,camera,note\n" + "\n".join(rows))
+    (tmp_path / "taxonomy.csv").write_text('breed,species\nunused,cat\npug,"dog, tame"\nmanx,cat\ntabby,cat\n')
+    for name in photos:
+        voc(tmp_path / "xml" / name.replace(".png", ".xml"), (1, 1, 40, 30), (0, 2, 5.9, 6))
+    arguments = ("--labels", "labels.csv", "--taxonomy", "taxonomy.csv", "--boxes", "xml", "--group", "camera")
+    printed = command(*arguments)
+    assert "level breed: 3 classes of 5 to 10 images\nlevel species: 2 classes of 10 to 10 images" in printed
+    data = load_level(tmp_path / "metadata", "Mine", "species")
+    assert data.levels == ["breed", "species"] and data.class_names == ["dog, tame", "cat"]
+    hierarchy = (tmp_path / "metadata/Mine/hierarchy.csv").read_text().splitlines()
+    assert hierarchy == ["breed,species", 'pug,"dog, tame"', "manx,cat", "tabby,cat"]
+    boxes = get_bounding_boxes(configure_metadata(tmp_path / "metadata/Mine/val"))
+    assert all(found == [(0, 0, 39, 29), (0, 1, 4, 5)] for found in boxes.values())  # VOC counts from 1
+    cameras = {f"images/{name}": i // 2 for i, name in enumerate(photos)}
+    of_split = [{cameras[name] for name in ids(tmp_path, split)} for split in ("train", "val", "test")]
+    assert sum(map(len, of_split)) == len(set.union(*of_split)) == 10
+
+
+def test_masks_with_values_for_object_and_border(photos, command, tmp_path):
+    for i, name in enumerate(photos):
+        mask = np.full(SIZE[::-1], 2, np.uint8)
+        mask[5:15, 10:20], mask[5, 10:20] = 1, 3
+        path = tmp_path / "masks" / name.split("/")[-1]
+        path.parent.mkdir(exist_ok=True)
+        if i == 0:
+            mask[:] = 2
+        image = Image.fromarray(mask if i != 1 else mask[:-1])
+        if i % 2:
+            image = image.convert("P")  # a palette image's indices count, not its colours
+            image.putdata(mask.ravel().tolist() if i != 1 else mask[:-1].ravel().tolist())
+        image.save(path)
+    printed = command("--masks", "masks", "--foreground", "1", "--ignore", "3", "--shares", "0", "0.4", "0.6")
+    assert "masks that cannot be used: 2\n  masks/0.png: no foreground\n  masks/1.png: 29 x 40 (rows x columns)" in printed
+    assert sorted(ids(tmp_path, "train")) == ["images/cat/a/0.png", "images/cat/b/1.png"]
+    paths = configure_metadata(tmp_path / "metadata/Mine/test")
+    masks, ignores = get_mask_paths(paths)
+    assert set(masks) == set(ids(tmp_path, "test")) and set(ignores.values()) != {""}
+    for name, [path] in masks.items():
+        with Image.open(tmp_path / "dataset/Mine" / path) as image:
+            assert (np.array(image) > 0).sum() == 90 and image.size == SIZE
+        with Image.open(tmp_path / "dataset/Mine" / ignores[name]) as image:
+            assert (np.array(image) > 0).sum() == 10
+    assert {box for found in get_bounding_boxes(paths).values() for box in found} == {(10, 6, 19, 14)}
+
+
+def test_what_it_found_is_reported(photos, command, tmp_path):
+    folder = tmp_path / "photos"
+    (folder / "loose.png").write_bytes(picture(500))  # no class folder
+    (folder / "dog/copy.png").write_bytes(picture(12))
+    (folder / "dog/a_cat.png").write_bytes(picture(3))  # another label on the same picture
+    (folder / "dog/broken.jpg").write_bytes(b"no image")
+    (folder / "dog/notes.txt").write_text("x")
+    coco(tmp_path / "boxes.json", [*photos, "gone.png"])
+    printed = command("--boxes", "boxes.json")
+    for part in (
+        "images without a label, left out: 1\n  loose.png",
+        "copies of another image, left out: 1\n  dog/copy.png = dog/12.png",
+        "equal files with different labels, all left out: 1\n  cat/b/3.png = dog/a_cat.png",
+        "unreadable images, left out: 1\n  photos/dog/broken.jpg: not a readable image",
+        "boxes whose image is not there: 1\n  boxes.json: gone.png",
+        "24 image files, 19 used",
+    ):
+        assert part in printed
+    used = {name for split in ("train", "val", "test") for name in ids(tmp_path, split)}
+    assert used == {f"images/{name}" for name in photos} - {"images/cat/b/3.png"}
+    (tmp_path / "labels.csv").write_text("image,label\ncat/a/0.png,cat\ngone.png,cat\ndog/10.png,\n")
+    printed = command("--labels", "labels.csv")
+    assert "lines of --labels whose image is not there: 1\n  labels.csv:3: gone.png" in printed
+    assert "images without a label, left out: 23\n" in printed and "... and 18 more" in printed
+    assert "no boxes or masks were given: all images are in train" in printed
+    assert [path.name for path in (tmp_path / "metadata/Mine").iterdir() if path.is_dir()] == ["train"]
+
+
+def test_a_part_with_boxes_is_shared_between_val_and_test(photos, command, tmp_path):
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\n" + "".join(f"{name},0,0,40,30\n" for name in photos[:5]))
+    printed = command("--boxes", "boxes.csv")
+    assert [len(ids(tmp_path, split)) for split in ("train", "val", "test")] == [15, 2, 3]
+    assert "classes without an image in val: 1\n  dog" in printed
+
+
+@pytest.mark.parametrize(
+    ("file", "text", "message"),
+    [
+        ("labels.csv", "file,label\na,b\n", "labels.csv:1: no column 'image'; expected a header with image"),
+        ("labels.csv", "image,label\ncat/a/0.png\n", "labels.csv:2: 'cat/a/0.png'; expected 2 fields"),
+        (
+            "labels.csv",
+            "image,label\ncat/a/0.png,x\n0.png,x\n",
+            "labels.csv:3: 'cat/a/0.png' stands at labels.csv:2 already",
+        ),
+        ("labels.csv", "image,label\ngone.png,x\n", "no image has a label"),
+        ("taxonomy.csv", "breed,species\ncat,animal\n", "taxonomy.csv: no row for 1 classes:\n  dog"),
+        ("taxonomy.csv", "breed,species\ncat,\n", "taxonomy.csv:2: 'cat,'; expected each leaf once, then its ancestors"),
+        ("taxonomy.csv", "breed,species\ncat,a\ncat,a\n", "taxonomy.csv:3: "),
+        ("taxonomy.csv", "breed,species\n", "taxonomy.csv: no rows"),
+        (
+            "taxonomy.csv",
+            "breed,species,class\ncat,animal,big\ndog,animal,small\n",
+            "taxonomy.csv: the species 'animal' lies in 'big' and in 'small'; expected one class",
+        ),
+        (
+            "boxes.csv",
+            "image,x0,y0,x1,y1\ncat/a/0.png,1,2,41,4\n",
+            "boxes.csv:2: box 1,2,41,4; expected it inside the 40 x 30",
+        ),
+        ("boxes.csv", "image,x0,y0,x1,y1\ncat/a/0.png,9,2,4,4\n", "boxes.csv:2: box 9,2,4,4; expected it inside"),
+        ("boxes.csv", "image,x0,y0,x1,y1\ncat/a/0.png,1,two,4,4\n", "boxes.csv:2: ['1', 'two', '4', '4']; expected numbers"),
+        ("boxes.csv", "image,x0,y0,x1,y1\ncat/a/0.png,1,nan,4,4\n", "boxes.csv:2: "),
+        ("boxes.csv", "image,x0,y0,x1,y1\ngone.png,1,2,4,4\n", "no labelled image has a box or mask"),
+        ("boxes.json", "{}", "boxes.json: no list 'images'"),
+        (
+            "boxes.json",
+            json.dumps(
+                {
+                    "images": [{"id": 1, "file_name": "0.png", "width": 30, "height": 40}],
+                    "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}],
+                    "categories": [{"id": 1, "name": "x"}],
+                }
+            ),
+            "boxes.json: 0.png: drawn on an image of 30 x 40, but cat/a/0.png is 40 x 30; expected boxes in the file's own",
+        ),
+        ("boxes.txt", "", "boxes.txt: expected COCO .json, .csv with image,x0,y0,x1,y1, or a folder"),
+    ],
+)
+def test_refusals_name_file_and_line_and_nothing_is_written(photos, command, tmp_path, file, text, message):
+    (tmp_path / file).write_text(text)
+    assert message in command(f"--{file.split('.')[0]}", file, code=2)
+    assert not (tmp_path / "metadata").exists() and not (tmp_path / "dataset").exists()
+
+
+def test_groups_for_a_folder_per_class_names_with_commas_and_images_that_are_in_place(photos, command, tmp_path):
+    folder = tmp_path / "dataset/Mine/images"
+    folder.parent.mkdir(parents=True)
+    (tmp_path / "photos").rename(folder)
+    (folder / "dog").rename(folder / "dog, wild é")
+    names = [name.replace("dog", "dog, wild é") for name in photos]
+    (tmp_path / "t.csv").write_text(
+        "image,camera\r\n" + "".join(f'"{n}",{i % 4}\r\n' for i, n in enumerate(names)), "utf-8-sig"
+    )
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\n" + "".join(f'"{name}",0,0,9,9\n' for name in names))
+    before = {path: path.read_bytes() for path in folder.rglob("*.png")}
+    command("--images", folder, "--labels", "t.csv", "--group", "camera", "--boxes", "boxes.csv")
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before
+    assert load_level(tmp_path / "metadata", "Mine").class_names == ["cat", "dog, wild é"]
+    cameras = {f"images/{name}": i % 4 for i, name in enumerate(names)}
+    of_split = [{cameras[name] for name in ids(tmp_path, split)} for split in ("train", "val", "test")]
+    assert sum(map(len, of_split)) == 4
+
+
+def test_options_are_checked(photos, command):
+    assert "expected three shares that sum to 1" in command("--shares", "1", "1", "1", code=2)
+    assert "expected both" in command("--group", "camera", code=2)
+    assert "--images none: no such folder" in command("--images", "none", code=2)
+    assert "expected a name of your own" in run(
+        "dataset/import_dataset.py", "CUB", "--images", "photos", cwd=CHECKOUT, code=2
+    )
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
+def test_xml_with_a_doctype_is_refused_unexpanded(tmp_path, encoding):
+    laughs = "".join(f'<!ENTITY l{i + 1} "{f"&l{i};" * 10}">' for i in range(9))
+    text = f'<?xml version="1.0"?><!DOCTYPE a [<!ENTITY l0 "ha">{laughs}]><annotation>&l9;</annotation>'
+    (tmp_path / "a.xml").write_bytes(text.encode(encoding))
+    with pytest.raises(InputError, match=r"a\.xml: has a DOCTYPE"):
+        parse_xml(tmp_path / "a.xml")
+    external = '<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>'
+    (tmp_path / "a.xml").write_text(external)
+    with pytest.raises(InputError, match="has a DOCTYPE"):
+        read_boxes(tmp_path, ["a.png"])
+    for text in ("<annotation>", "", "&x;"):
+        (tmp_path / "a.xml").write_text(text)
+        with pytest.raises(InputError, match=r"a\.xml: not a readable XML file"):
+            parse_xml(tmp_path / "a.xml")
+
+
+def test_names_are_found_by_path_or_file_and_never_guessed():
+    names = Names(["a/1.jpg", "b/1.jpg", "b/2.jpg"])
+    assert names.find("a/1.jpg", "x") == "a/1.jpg" and names.find("photos\\2.jpg", "x") == "b/2.jpg"
+    assert names.find("3.jpg", "x") is None
+    with pytest.raises(InputError, match=r"t\.csv:4: '1\.jpg' may be 'a/1\.jpg' or 'b/1\.jpg'"):
+        names.find("1.jpg", "t.csv:4")
+    assert Names(["a/1.v2.jpg"], stems=True).find("1.v2.xml", "x") == "a/1.v2.jpg"
+    with pytest.raises(InputError, match="differ in their extension alone"):
+        Names(["a/1.jpg", "a/1.png"], stems=True)
+
+
+@settings(max_examples=200, deadline=None)
+@given(
+    st.lists(st.tuples(st.sampled_from("abc"), st.booleans(), st.integers(0, 5)), min_size=1, max_size=40),
+    st.booleans(),
+    st.integers(0, 9),
+)
+def test_splits_are_disjoint_groups_whole_and_shares_exact_without_groups(images, grouped, seed):
+    labels = {f"{i:02d}": label for i, (label, _, _) in enumerate(images)}
+    localized = {f"{i:02d}" for i, (_, boxed, _) in enumerate(images) if boxed}
+    groups = {f"{i:02d}": f"g{group}" for i, (_, _, group) in enumerate(images) if grouped and group}
+    splits, left_out = draw_splits(labels, localized, groups, (0.5, 0.2, 0.3), np.random.default_rng(seed))
+    assert sorted([name for names in splits.values() for name in names] + left_out) == sorted(labels)
+    assert set(splits["val"] + splits["test"]) <= localized and not set(left_out) & localized
+    where = {name: split for split, names in splits.items() for name in names}
+    for group in set(groups.values()):
+        assert len({where[name] for name in where if groups.get(name) == group}) <= 1
+    if not grouped:
+        assert not left_out
+        for label in set(labels.values()):
+            total, boxed = Counter(labels.values())[label], sum(labels[name] == label for name in localized)
+            counts = [sum(labels[name] == label for name in splits[split]) for split in ("val", "test")]
+            wanted = [round(total * 0.2), round(total * 0.3)]
+            assert counts == wanted if sum(wanted) <= boxed else sum(counts) == boxed
+
+
+@pytest.mark.slow
+def test_the_tutorial_on_the_real_pets(shared, tmp_path):
+    """The commands of docs/your_own_data.md from the labels on, as they stand there, on three breeds."""
+    (tmp_path / "pets").symlink_to(shared / "data/oxford-iiit-pet-mini")
+    text = (CHECKOUT / "docs/your_own_data.md").read_text().split("## Inputs")[0]
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
+    scripts = [line.split()[1] for line in lines if line.startswith("python ")]
+    assert scripts == ["dataset/import_dataset.py", "main.py", "evaluation.py"]
+    for line in lines:
+        if line.startswith("awk "):
+            subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True)
+        elif line.startswith("python "):
+            _, script, *arguments = shlex.split(line)
+            small = ("--pretrained", "FALSE", *SMALL[2:]) if script == "main.py" else ()
+            printed = run(script, *arguments, *small, cwd=tmp_path)
+            if script == "dataset/import_dataset.py":
+                assert (
+                    "level breed: 3 classes of 118 to 120 images\nlevel species: 2 classes of 120 to 238 images" in printed
+                )
+                assert "train: 179 images" in printed and "test: 107 images, 107 boxes" in printed
+    assert "MaxBoxAccV2" in printed and "center" in printed.lower()

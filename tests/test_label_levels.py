@@ -1,0 +1,156 @@
+import shutil
+
+import pytest
+
+from conftest import CHECKOUT, run
+from dataset import cub_levels, wordnet
+from dataset.label_levels import read_splits, write_levels
+from wsol.errors import InputError
+from wsol.files import write_text
+from wsol.hierarchy import read_rows, read_tree
+from wsol.levels import load_level, read_hierarchy, read_levels
+
+TREES = CHECKOUT / "metadata/hierarchies"
+
+
+def labelled(folder, **labels):
+    """Write the finest labels of splits, images named by split and label."""
+    for split, values in labels.items():
+        names = [f"{split}{i}.jpg" for i in range(len(values))]
+        write_text(folder / split / "image_ids.txt", "".join(f"{name}\n" for name in names))
+        lines = [f"{name},{value}\n" for name, value in zip(names, values, strict=True)]
+        write_text(folder / split / "class_labels.txt", "".join(lines))
+    return folder
+
+
+def test_levels_from_a_table(tmp_path):
+    folder = labelled(tmp_path / "D", train=[0, 1, 2], val=[2, 0], test=[1, 2])
+    rows = [("a, b", "g"), ("c", ""), ("d", "h")]
+    write_levels(folder, ("species", "genus"), rows, read_splits(folder))
+    assert (folder / "train/class_labels_genus.txt").read_text() == "train0.jpg,0\ntrain2.jpg,1\n"
+    assert (folder / "class_names.txt").read_text() == "a, b,0\nc,1\nd,2\n"
+    assert (folder / "hierarchy.csv").read_text() == 'species,genus\n"a, b",g\nc,\nd,h\n'
+    data = load_level(tmp_path, "D", "genus")
+    assert (data.class_names, data.splits["test"].image_ids) == (["g", "h"], ["test1.jpg"])
+    assert read_hierarchy(folder).coarsen(1) == {"a, b": "g", "d": "h"}
+
+
+def test_a_label_without_a_row_is_refused_before_anything_is_written(tmp_path):
+    folder = labelled(tmp_path / "D", train=[0, 7])
+    with pytest.raises(InputError, match=r"class_labels.txt: 'train1.jpg,7'; expected labels from 0 to 1"):
+        write_levels(folder, ("a", "b"), [("x", "y"), ("z", "y")], read_splits(folder))
+    assert not (folder / "levels.txt").exists()
+
+
+NOUNS = """  1 A notice.
+00000001 03 n 01 entity 0 001 ~ 00000002 n 0000 | all
+00000002 03 n 01 animal 0 002 @ 00000001 n 0000 ~ 00000003 n 0000 | alive
+00000003 05 n 02 house_dog 0 dog 1 002 @ 00000002 n 0000 @ 00000004 n 0000 | barks
+00000004 05 n 01 pet 0 001 @i 00000002 n 0000 | at home
+00000005 05 n 0a fox 0 b 0 c 0 d 0 e 0 f 0 g 0 h 0 i 0 j 0 002 + 00000009 v 0101 @ 00000002 n 0000 | red
+"""
+
+
+def test_a_tree_from_wordnets_own_file(tmp_path):
+    write_text(tmp_path / "data.noun", NOUNS)
+    write_text(tmp_path / "synsets.txt", "n00000003\nn00000005\n")
+    printed = run("dataset/wordnet.py", "synsets.txt", "tree.csv", "--wordnet", ".", cwd=tmp_path)
+    assert "2 synsets; 5 nodes, 1 with several parents; after the greedy rule 4 nodes, 2 leaves, depth 2" in printed
+    assert (tmp_path / "tree.csv").read_text().splitlines()[1:] == [
+        "#",
+        "# A notice.",
+        "child,parent",
+        "animal (n00000002),entity (n00000001)",
+        "house dog (n00000003),animal (n00000002)",
+        "fox (n00000005),animal (n00000002)",
+    ]
+    write_text(tmp_path / "synsets.txt", "n00000077\n")
+    assert "n00000077: no noun of this WordNet" in run(
+        "dataset/wordnet.py", "synsets.txt", "x.csv", "--wordnet", ".", cwd=tmp_path, code=2
+    )
+    write_text(tmp_path / "data.noun", NOUNS + "nonsense\n")
+    assert "data.noun:7: not a line" in run(
+        "dataset/wordnet.py", "synsets.txt", "x.csv", "--wordnet", ".", cwd=tmp_path, code=2
+    )
+
+
+IMAGENET_SIZES = [927, 926, 904, 845, 804, 747, 680, 625, 553, 477, 345, 208, 71, 27, 13, 8, 4, 2]
+TINY_SIZES = [192, 192, 192, 188, 188, 186, 178, 163, 145, 114, 76, 36, 15, 7, 4, 2]
+
+
+@pytest.mark.parametrize(("name", "sizes"), [("imagenet_tree.csv", IMAGENET_SIZES), ("tiny_imagenet_tree.csv", TINY_SIZES)])
+def test_the_committed_trees(name, sizes):
+    tree = read_tree(TREES / name)
+    assert tree.root == "entity (n00001740)"
+    found = [len(set(labels.values())) for labels in tree.deepest_steps()]
+    assert [size for size in found if size > 1] == sizes
+    assert "WordNet 3.0 Copyright 2006 by Princeton University" in (TREES / name).read_text()
+
+
+def test_the_levels_of_ilsvrc(tmp_path):
+    folder = labelled(tmp_path / "ILSVRC", train=range(1000), val=range(1000), test=range(1000))
+    levels = wordnet.write_ilsvrc_levels(folder, read_splits(folder))
+    assert levels == read_levels(folder) == ["synset", *(f"c{k}" for k in range(18))]
+    sizes = [len(load_level(tmp_path, "ILSVRC", level).class_names) for level in levels]
+    assert sizes == [1000, *IMAGENET_SIZES]
+    finest = load_level(tmp_path, "ILSVRC").class_names
+    assert (finest[0], finest[402]) == ("tench (n01440764)", "acoustic guitar (n02676566)")
+    assert "train: 73 of 1000 images have no class at level 'c0', left out" in load_level(tmp_path, "ILSVRC", "c0").notes
+    assert len(read_hierarchy(folder).leaves) == 927
+
+
+def test_some_synsets_have_the_tree_above_them_alone(tmp_path):
+    folder = labelled(tmp_path / "Some", train=[0, 1, 2], val=[0, 1, 2], test=[0, 1, 2])
+    synsets, classes = ["n01443537", "n02165456", "n12345678"], ["goldfish", "ladybug", "made up"]
+    levels = wordnet.write_levels(folder, "tiny_imagenet_tree.csv", synsets, classes, read_splits(folder))
+    names = {level: load_level(tmp_path, "Some", level).class_names for level in levels}
+    assert names["synset"] == classes and names["c0"] == classes[:2]
+    assert names[levels[-1]] == ["chordate (n01466257)", "invertebrate (n01905661)"]
+    assert wordnet.write_levels(folder, "tiny_imagenet_tree.csv", synsets[2:], classes[2:], {}) == ["synset"]
+
+
+def released(shared, tmp_path, name):
+    shutil.copytree(shared / "data/metadata" / name, tmp_path / name)
+    for path in (tmp_path / name).rglob("*"):
+        path.chmod(0o755)
+    return tmp_path / name
+
+
+CUB_SIZES = {"category": 200, "species": 188, "genus": 114, "family": 36, "order": 12}
+
+
+def test_the_levels_of_cub(shared, tmp_path):
+    folder = released(shared, tmp_path, "CUB")
+    printed = run("dataset/add_levels.py", "CUB", "--metadata_root", tmp_path, cwd=tmp_path)
+    assert printed == "CUB: levels category, species, genus, family, order; 188 leaves\n"
+    assert {level: len(load_level(tmp_path, "CUB", level).class_names) for level in CUB_SIZES} == CUB_SIZES
+    official = [line.split()[1] for line in (shared / "data/CUB_200_2011/classes.txt").read_text().splitlines()]
+    assert load_level(tmp_path, "CUB").class_names == official
+    order = load_level(tmp_path, "CUB", "order")
+    assert len(order.splits["test"].image_ids) == len(order.splits["test"].labels) < 5794
+    assert len((folder / "val/class_labels_order.txt").read_text().splitlines()) == len(order.splits["val"].image_ids)
+
+
+def test_cubs_table_agrees_with_the_published_mapping_and_with_inatloc500(shared):
+    lines = (shared / "data/cub_inat_mapping.txt").read_text().splitlines()[1:]
+    published = {line.split(",")[0]: line.split(",")[1] for line in lines}
+    _, rows = read_rows(cub_levels.TABLE)
+    table = {row[0]: row[1:] for _, row in rows}
+    assert {name: row[0] or "Unknown" for name, row in table.items()} == published
+    birds = read_hierarchy(shared / "data/metadata/iNatLoc500")
+    known = {}
+    for leaf in birds.leaves:
+        genus, family, order, _ = list(birds.ancestors(leaf))[:4]
+        known[genus] = (family, order)
+    both = {row[1]: tuple(row[2:]) for row in table.values() if row[1] in known}
+    assert len(both) == 14 and both == {genus: known[genus] for genus in both}
+    assert all(row[0].split()[0] == row[1] for row in table.values() if row[0])
+
+
+def test_the_released_metadata_of_ilsvrc(shared, tmp_path):
+    released(shared, tmp_path, "ILSVRC")
+    printed = run("dataset/add_levels.py", "ILSVRC", "--metadata_root", tmp_path, cwd=tmp_path)
+    assert "synset, c0, c1" in printed and "927 leaves" in printed
+    val = load_level(tmp_path, "ILSVRC", "c17", ["val"])
+    assert (len(val.class_names), len(val.splits["val"].image_ids)) == (2, 9270)
+    assert "no split with class_labels.txt" in run("dataset/add_levels.py", "CUB", cwd=tmp_path, code=2)
