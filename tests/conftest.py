@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -71,3 +71,23 @@ def run(script: str, *arguments: str, cwd: Path, code: int = 0) -> str:
     assert done.returncode == code, output
     assert "Traceback" not in output, output
     return output
+
+
+@pytest.fixture
+def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., str]:
+    """Call a command's `main` in this process (one of its own takes seconds), in `tmp_path`; check its exit code (None:
+    any) and return what it printed."""
+
+    def call(main: Callable[[], None], *words: object, code: int | None = 0) -> str:
+        monkeypatch.chdir(tmp_path)
+        monkeypatch.setattr(sys, "argv", [main.__module__, *map(str, words)])
+        try:
+            main()
+            ended = 0
+        except SystemExit as stop:
+            ended = stop.code
+        printed = "".join(capsys.readouterr())
+        assert code in (ended, None), printed
+        return printed
+
+    return call

@@ -1,7 +1,7 @@
 import copy
 import csv
 import json
-import sys
+from functools import partial
 
 import cv2
 import numpy as np
@@ -264,26 +264,10 @@ def test_an_image_without_truth_is_refused_before_scoring(tmp_path):
         SplitEvaluator(tmp_path, tmp_path, "D", "val", 0.1, [50], True)
 
 
-# The command, in this process: a process of its own, as `run` starts, takes seconds.
-
-
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Call the command with words in tmp_path; return what it printed, its exit code checked."""
-    monkeypatch.chdir(tmp_path)
-
-    def call(*words, code=0):
-        monkeypatch.setattr(sys, "argv", ["evaluation.py", *map(str, words)])
-        try:
-            evaluation.main()
-            found = 0
-        except SystemExit as stop:
-            found = stop.code
-        printed = capsys.readouterr()
-        assert found == code, printed
-        return printed.out + printed.err
-
-    return call
+def command(run_here):
+    """evaluation.py, run in this process."""
+    return partial(run_here, evaluation.main)
 
 
 BOTH = ("a.jpg", "x, y/b.jpg")

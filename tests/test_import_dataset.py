@@ -4,8 +4,8 @@ import io
 import json
 import shlex
 import subprocess
-import sys
 from collections import Counter
+from functools import partial
 
 import numpy as np
 import pytest
@@ -42,22 +42,9 @@ def photos(tmp_path):
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Run import_dataset.py in `tmp_path`, in this process, and return what it printed."""
-
-    def call(*arguments, code=0):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["import_dataset.py", "Mine", "--images", "photos", *map(str, arguments)])
-        try:
-            import_dataset.main()
-            ended = 0
-        except SystemExit as end:
-            ended = end.code
-        printed = "".join(capsys.readouterr())
-        assert ended == code, printed
-        return printed
-
-    return call
+def command(run_here):
+    """import_dataset.py of the photos, run in this process."""
+    return partial(run_here, import_dataset.main, "Mine", "--images", "photos")
 
 
 def coco(path, names, box=(1, 2, 30, 20)):

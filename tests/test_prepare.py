@@ -2,8 +2,8 @@
 
 import os
 import shutil
-import sys
 import tarfile
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -37,22 +37,9 @@ def no_published_checksums(monkeypatch):
 
 
 @pytest.fixture
-def command(tmp_path, monkeypatch, capsys):
-    """Run prepare.py in `tmp_path`, in this process, check its exit code (None: any) and return what it printed."""
-
-    def call(*arguments, code=0):
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", ["prepare.py", *map(str, arguments)])
-        try:
-            prepare.main()
-            ended = 0
-        except SystemExit as end:
-            ended = end.code
-        printed = "".join(capsys.readouterr())
-        assert code in (ended, None), printed
-        return printed
-
-    return call
+def command(run_here):
+    """prepare.py, run in this process."""
+    return partial(run_here, prepare.main)
 
 
 def archives(folder):
