@@ -3,7 +3,8 @@
     python scripts/tiny_animals.py choose train_log/tiny_animals/rates/LEVEL RATE ...    # prints the best RATE
     python scripts/tiny_animals.py report train_log/tiny_animals LEVEL ...               # seeds/LEVEL/*/results.json
 
-Out: train_log/tiny_animals/table.{md,csv} and figure.png; mean and standard deviation over the seeds, Center beside them.
+Out: train_log/tiny_animals/table.{md,csv} and figure.png; mean and population standard deviation over the seeds, Center
+beside them.
 """
 
 import argparse
