@@ -17,7 +17,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dataset.label_levels import Splits, write_tree_levels
 from wsol.errors import InputError, command
 from wsol.files import write_text
-from wsol.hierarchy import Hierarchy, greedy_parents, read_tree
+from wsol.hierarchy import Hierarchy, greedy_parents, read_notice, read_tree
 from wsol.metadata import read_lines
 
 HIERARCHIES = Path(__file__).resolve().parent.parent / "metadata" / "hierarchies"
@@ -86,8 +86,7 @@ def write_levels(folder: Path, tree: str, synsets: Sequence[str], classes: Seque
         return ["synset"]
     part = known.restricted(inside)
     hierarchy = Hierarchy({inside.get(child, child): parent for child, parent in part.parents.items()}, inside.values())
-    notice = [line[1:].strip() for line in read_lines(path) if line.startswith("#")]
-    return write_tree_levels(folder, "synset", classes, hierarchy, splits, notice)
+    return write_tree_levels(folder, "synset", classes, hierarchy, splits, read_notice(path))
 
 
 def write_ilsvrc_levels(folder: Path, splits: Splits) -> list[str]:

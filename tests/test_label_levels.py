@@ -122,7 +122,7 @@ CUB_SIZES = {"category": 200, "species": 188, "genus": 114, "family": 36, "order
 def test_the_levels_of_cub(shared, tmp_path):
     folder = released(shared, tmp_path, "CUB")
     printed = run("dataset/add_levels.py", "CUB", "--metadata_root", tmp_path, cwd=tmp_path)
-    assert printed == "CUB: levels category, species, genus, family, order; 188 leaves\n"
+    assert printed == "".join(f"level {level}: {size} classes\n" for level, size in CUB_SIZES.items())
     assert {level: len(load_level(tmp_path, "CUB", level).class_names) for level in CUB_SIZES} == CUB_SIZES
     official = [line.split()[1] for line in (shared / "data/CUB_200_2011/classes.txt").read_text().splitlines()]
     assert load_level(tmp_path, "CUB").class_names == official
@@ -150,7 +150,29 @@ def test_cubs_table_agrees_with_the_published_mapping_and_with_inatloc500(shared
 def test_the_released_metadata_of_ilsvrc(shared, tmp_path):
     released(shared, tmp_path, "ILSVRC")
     printed = run("dataset/add_levels.py", "ILSVRC", "--metadata_root", tmp_path, cwd=tmp_path)
-    assert "synset, c0, c1" in printed and "927 leaves" in printed
+    assert "level synset: 1000 classes\nlevel c0: 927 classes\nlevel c1: 926 classes\n" in printed
     val = load_level(tmp_path, "ILSVRC", "c17", ["val"])
     assert (len(val.class_names), len(val.splits["val"].image_ids)) == (2, 9270)
     assert "no split with class_labels.txt" in run("dataset/add_levels.py", "CUB", cwd=tmp_path, code=2)
+
+
+def test_levels_from_a_data_sets_own_files(tmp_path):
+    labelled(tmp_path / "D", train=[0, 1, 2, 3], val=[0, 1, 2, 3])
+    folder = tmp_path / "D"
+    write_text(folder / "class_names.txt", "crow,0\njay,1\nowl,2\nemu,3\n")
+
+    def add(code=0):
+        return run("dataset/add_levels.py", "D", "--metadata_root", ".", cwd=tmp_path, code=code)
+
+    assert "neither hierarchy.csv nor tree.csv" in add(code=2)
+    tree = "# a notice\nchild,parent\ncrow,corvid\njay,corvid\nowl,bird\ncorvid,bird\n"
+    write_text(folder / "tree.csv", tree)
+    assert add() == "level finest: 4 classes\nlevel c0: 3 classes\nlevel c1: 2 classes\n"
+    assert add() == add() and (folder / "tree.csv").read_text() == tree
+    assert (folder / "val/class_labels_c1.txt").read_text() == "val0.jpg,0\nval1.jpg,0\nval2.jpg,1\n"
+    write_text(folder / "hierarchy.csv", "finest,group\njay,corvid\ncrow,corvid\nowl,other\n")
+    assert add() == "level finest: 4 classes\nlevel group: 2 classes\n"
+    write_text(folder / "hierarchy.csv", "finest,group\nrook,corvid\nowl,other\n")
+    assert "'rook' is no class of the finest level" in add(code=2)
+    write_text(folder / "class_names.txt", "crow,0\nowl,2\n")
+    assert "expected them numbered without a gap" in add(code=2)

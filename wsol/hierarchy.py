@@ -9,7 +9,7 @@ import io
 import os
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise
+from itertools import pairwise, takewhile
 
 from wsol.errors import MetadataError
 from wsol.metadata import read_lines
@@ -144,6 +144,11 @@ def csv_text(rows: Iterable[Iterable[object]]) -> str:
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows(rows)
     return buffer.getvalue()
+
+
+def read_notice(path: str | os.PathLike) -> list[str]:
+    """Return the comment lines before a CSV file's header, without their `#`."""
+    return [line[1:].strip() for line in takewhile(lambda line: line.startswith("#"), read_lines(path))]
 
 
 def read_rows(path: str | os.PathLike, header: Sequence[str] | None = None) -> tuple[list[str], list[tuple[int, list[str]]]]:

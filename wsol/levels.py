@@ -168,9 +168,12 @@ Tables = dict[str, dict[str, dict[str, int]]]  # split, level, image id: label
 
 
 def _read_tables(folder: Path, splits: Iterable[str], needed: list[str], proxy: bool) -> tuple[Tables, dict[str, list[str]]]:
-    """Return the labels of the needed levels (finest first) and the image ids of the splits, checked to be consistent."""
+    """Return the labels at the first and the last of the needed levels (finest first) and the image ids of the splits.
+
+    All levels in between are checked to be consistent, two in memory at a time: ILSVRC has 19 of 1.28 million lines.
+    """
     finest, level = needed[0], needed[-1]
-    tables = {split: {name: _labels(folder, split, name) for name in needed} for split in splits}
+    tables = {split: {finest: _labels(folder, split, finest)} for split in splits}
     ids = {split: get_image_ids(configure_metadata(folder / split), proxy and split == "train") for split in tables}
     for split, by_level in tables.items():
         labeled = by_level[finest]
@@ -179,9 +182,14 @@ def _read_tables(folder: Path, splits: Iterable[str], needed: list[str], proxy: 
                 f"{folder / split}/class_labels.txt: no label for {missing[0]!r} ({len(missing)} such ids); expected "
                 "a label at the finest level for every id of image_ids.txt"
             )
-    for finer, coarser in dict.fromkeys([*pairwise(needed), (finest, level)]):
-        if finer != coarser:
-            _check_consistent(folder, finer, coarser, tables)
+    for finer, coarser in pairwise(needed):
+        for split, by_level in tables.items():
+            by_level[coarser] = _labels(folder, split, coarser)
+        _check_consistent(folder, finer, coarser, tables)
+        for by_level in tables.values() if finer != finest else ():
+            del by_level[finer]
+    if level not in needed[:2]:
+        _check_consistent(folder, finest, level, tables)
     return tables, ids
 
 

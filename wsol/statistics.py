@@ -10,7 +10,7 @@ import numpy as np
 
 from wsol.errors import InputError
 from wsol.levels import SPLITS, labels_by_level, read_class_names
-from wsol.metadata import configure_metadata, get_bounding_boxes, get_fitting_sizes, get_image_ids
+from wsol.metadata import configure_metadata, get_bounding_boxes, get_fitting_sizes, get_image_ids, has_boxes
 
 
 def splits_of(folder: Path) -> list[str]:
@@ -71,8 +71,11 @@ def level_rows(folder: Path, split: str) -> list[dict]:
 
 
 def relative_box_areas(folder: Path, split: str) -> np.ndarray:
-    """Return every box's share of its image's area, ascending, float64 in [0, 1] (Figure A6)."""
+    """Return every box's share of its image's area, ascending, float64 in [0, 1] (Figure A6); empty where there are masks
+    or nothing instead."""
     metadata = configure_metadata(folder / split)
+    if not has_boxes(metadata):
+        return np.array([], dtype=np.float64)
     boxes = get_bounding_boxes(metadata)
     sizes = get_fitting_sizes(metadata, boxes)
     shares = [

@@ -1,0 +1,206 @@
+"""Pictures of data sets, as the appendix of Cole et al. has them; they come from the metadata, and samples from the images.
+
+    python scripts/plot_dataset.py iNatLoc500 CUB                            # all that can be drawn
+    python scripts/plot_dataset.py CUB --what hierarchy --format pdf
+    python scripts/plot_dataset.py OxfordPet --what rejected --rejected rejected.csv    # lines of image,reason
+
+Out, in --out: NAME_counts (images per category at every level with imbalance: A7), box_sizes (all data sets together: A6),
+NAME_hierarchy (A5), NAME_samples (random images with boxes: A8), NAME_rejected (images with their reason: A9).
+"""
+
+import argparse
+import sys
+import textwrap
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import numpy as np
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+
+from data_loaders import load_image
+from wsol.errors import InputError, command
+from wsol.files import missing_files, whole_file
+from wsol.hierarchy import read_rows
+from wsol.hierarchy_plot import hierarchy_figure
+from wsol.levels import SPLITS, labels_by_level, read_class_names, read_hierarchy
+from wsol.metadata import Box, configure_metadata, first_names, get_bounding_boxes, get_image_ids, has_boxes
+from wsol.statistics import images_per_category, imbalance, relative_box_areas, splits_of
+
+WHAT = ("counts", "boxes", "hierarchy", "samples", "rejected")
+COLUMNS, SAMPLES = 6, 24
+
+
+def counts_figure(name: str, split: str, counts: Mapping[str, np.ndarray]) -> Figure:
+    """Return images per category, descending, one panel a level, with categories and imbalance in its title."""
+    columns = min(4, len(counts))
+    rows = -(-len(counts) // columns)
+    figure = Figure(figsize=(3.2 * columns, 2.4 * rows + 0.5), layout="constrained")
+    for axes, (level, values) in zip(figure.subplots(rows, columns, squeeze=False).flat, counts.items(), strict=False):
+        axes.fill_between(np.arange(len(values) + 1), np.append(values, values[-1]), step="post")
+        ratio = imbalance(values)
+        text = "a category has none" if ratio is None else f"imbalance {ratio:.1f}"
+        number = f"{len(values)} {'category' if len(values) == 1 else 'categories'}"
+        axes.set_title(f"{level}: {number}, {text}", fontsize="small")
+        axes.set_xlim(0, len(values))
+        if values.min() and ratio > 10:
+            axes.set_yscale("log")
+            axes.set_ylim(values.min() / 2)
+        else:
+            axes.set_ylim(0)
+        axes.tick_params(labelsize="x-small", which="both")
+    for axes in figure.axes[len(counts) :]:
+        axes.remove()
+    figure.suptitle(f"{name} {split}: images per category, largest first", fontsize="medium")
+    return figure
+
+
+def box_sizes_figure(areas: Mapping[str, np.ndarray]) -> Figure:
+    """Return the cumulative distribution of box area by image area, a curve each."""
+    figure = Figure(figsize=(6, 4.2), layout="constrained")
+    axes = figure.subplots()
+    for name, values in areas.items():
+        axes.plot(values, np.arange(1, len(values) + 1) / len(values), label=f"{name}, {len(values)} boxes")
+    axes.set(xlabel="box area / image area", ylabel="share of boxes at most as large", xlim=(0, 1), ylim=(0, 1))
+    axes.grid(alpha=0.3)
+    axes.legend(fontsize="small")
+    return figure
+
+
+def read_boxes(folder: Path) -> dict[str, list[Box]]:
+    """Return image id to the boxes of one split; empty where it has none."""
+    metadata = configure_metadata(folder)
+    return get_bounding_boxes(metadata) if has_boxes(metadata) else {}
+
+
+def images_figure(root: Path, titles: Mapping[str, str], boxes: Mapping[str, Sequence[Box]], heading: str) -> Figure:
+    """Return images (id to title) in a grid with their boxes."""
+    if missing := missing_files(root, titles):
+        raise InputError(f"{root}: {len(missing)} of {len(titles)} images are missing:" + first_names(missing))
+    rows = -(-len(titles) // COLUMNS)
+    figure = Figure(figsize=(2.2 * COLUMNS, 2.3 * rows + 0.4), layout="constrained")
+    grid = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+    for axes in grid:
+        axes.axis("off")
+    for axes, (image_id, title) in zip(grid, titles.items(), strict=False):
+        axes.imshow(load_image(root / image_id))
+        axes.set_title(textwrap.fill(title, 30, max_lines=3), fontsize="x-small")
+        for x0, y0, x1, y1 in boxes.get(image_id, ()):
+            axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="lime", linewidth=1.5))
+    figure.suptitle(heading, fontsize="medium")
+    return figure
+
+
+def draw_counts(name: str, options: argparse.Namespace) -> dict[str, Figure]:
+    """Return the figure of images per category, of train unless another split is asked for."""
+    folder = options.metadata_root / name
+    split = _split(folder, options.split, SPLITS)
+    if not (counts := images_per_category(folder, split)):
+        raise InputError(f"{folder / split}: no class labels; expected class_labels.txt for images per category")
+    return {f"{name}_counts": counts_figure(name, split, counts)}
+
+
+def draw_hierarchy(name: str, options: argparse.Namespace) -> dict[str, Figure]:
+    """Return the figure of the label hierarchy."""
+    return {f"{name}_hierarchy": hierarchy_figure(read_hierarchy(options.metadata_root / name), name)}
+
+
+def draw_samples(name: str, options: argparse.Namespace) -> dict[str, Figure]:
+    """Return the figure of random images of a split that has boxes, with the class at the finest level."""
+    folder, root = options.metadata_root / name, options.data_root / name
+    split = _split(folder, options.split, ("test", "val", "train"))
+    ids = get_image_ids(configure_metadata(folder / split))
+    drawn = np.random.default_rng(options.seed).permutation(len(ids))[:SAMPLES]
+    chosen = [ids[i] for i in sorted(drawn)]
+    level, labels = next(iter(labels_by_level(folder, split).items()), ("", {}))
+    names = read_class_names(folder, level) if level else {}
+    titles = {image_id: names.get(labels.get(image_id), str(labels.get(image_id, ""))) for image_id in chosen}
+    heading = f"{name} {split}: {len(chosen)} random images (seed {options.seed}) with their boxes"
+    return {f"{name}_samples": images_figure(root, titles, read_boxes(folder / split), heading)}
+
+
+def draw_rejected(name: str, options: argparse.Namespace) -> dict[str, Figure]:
+    """Return the figure of the rejected images of a CSV image,reason, with the boxes that the metadata has of them."""
+    root = options.data_root / name
+    _, rows = read_rows(options.rejected, ("image", "reason"))
+    titles = {image_id: reason for _, (image_id, reason) in rows}
+    if not titles:
+        raise InputError(f"{options.rejected}: no image; expected lines of image,reason after the header")
+    boxes: dict[str, list[Box]] = {}
+    for split in SPLITS:
+        boxes |= read_boxes(options.metadata_root / name / split)
+    shown = dict(list(titles.items())[: 5 * SAMPLES])
+    heading = f"{name}: {len(shown)} of {len(titles)} rejected images, with the reason"
+    return {f"{name}_rejected": images_figure(root, shown, boxes, heading)}
+
+
+def draw_boxes(names: Sequence[str], options: argparse.Namespace) -> dict[str, Figure]:
+    """Return the figure of the box sizes of all data sets that have boxes."""
+    areas = {}
+    for name in names:
+        folder = options.metadata_root / name
+        split = _split(folder, options.split, ("test", "val", "train"))
+        if len(values := relative_box_areas(folder, split)):
+            areas[f"{name} {split}"] = values
+    if not areas:
+        raise InputError(f"{', '.join(names)}: no boxes; expected a localization.txt with boxes")
+    return {"box_sizes": box_sizes_figure(areas)}
+
+
+def _split(folder: Path, asked: str | None, preferred: Sequence[str]) -> str:
+    """Return the split asked for, or the first preferred one that the data set has."""
+    there = splits_of(folder)
+    if asked and asked not in there:
+        raise InputError(f"--split {asked}: {folder} has {', '.join(there)}")
+    return asked or next(split for split in preferred if split in there)
+
+
+DRAW_EACH = {"counts": draw_counts, "hierarchy": draw_hierarchy, "samples": draw_samples, "rejected": draw_rejected}
+
+
+def write_figures(figures: Mapping[str, Figure], folder: Path, file_format: str) -> None:
+    """Write every figure under its name."""
+    for name, figure in figures.items():
+        path = folder / f"{name}.{file_format}"
+        with whole_file(path) as temporary:
+            figure.savefig(temporary, format=file_format, dpi=110)
+        print(f"written: {path}")
+
+
+@command
+def main() -> None:
+    """Draw what is asked for; without --what, all that the files allow, saying what is skipped and why."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("names", nargs="+", metavar="NAME", help="data sets of --metadata_root")
+    parser.add_argument("--what", nargs="+", choices=WHAT, help="default: all that can be drawn")
+    parser.add_argument(
+        "--split", choices=SPLITS, help="default: counts of train, boxes and samples of test, or what is there"
+    )
+    parser.add_argument("--rejected", type=Path, metavar="FILE", help="CSV of image,reason, for one data set")
+    parser.add_argument("--seed", type=int, default=0, help="of the random samples; default: 0")
+    parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
+    parser.add_argument("--data_root", type=Path, default=Path("dataset"), help="default: dataset/")
+    parser.add_argument("--out", type=Path, default=Path("train_log/plots"), help="default: train_log/plots/")
+    parser.add_argument("--format", choices=("png", "pdf", "svg"), default="png", help="default: png")
+    options = parser.parse_args()
+    what = options.what or [each for each in WHAT if each != "rejected" or options.rejected]
+    if "rejected" in what and not (options.rejected and len(options.names) == 1):
+        raise InputError("--what rejected: expected one data set and --rejected FILE")
+    for name in options.names:
+        splits_of(options.metadata_root / name)
+    for each in what:
+        for names in [options.names] if each == "boxes" else [[name] for name in options.names]:
+            try:
+                figures = draw_boxes(names, options) if each == "boxes" else DRAW_EACH[each](names[0], options)
+            except InputError as error:
+                if options.what:
+                    raise
+                print(f"skipped: {each} of {', '.join(names)}: {str(error).splitlines()[0]}")
+            else:
+                write_figures(figures, options.out, options.format)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+from hypothesis import given
+from PIL import Image
+from test_hierarchy import trees
+
+from conftest import CHECKOUT, run
+from wsol.files import write_text
+from wsol.hierarchy import Hierarchy, read_tree
+from wsol.hierarchy_plot import branches, hierarchy_figure, layout
+
+
+@given(trees())
+def test_leaves_are_spaced_evenly_and_no_branch_lies_within_another(hierarchy):
+    angles, weights = layout(hierarchy)
+    leaves = sorted(angles[leaf] for leaf in hierarchy.leaves)
+    np.testing.assert_allclose(leaves, np.arange(len(leaves)) * 2 * np.pi / len(leaves))
+    for node in hierarchy.depths:
+        below = [leaf for leaf in hierarchy.leaves if node == leaf or node in hierarchy.ancestors(leaf)]
+        assert weights[node] == len(below)
+        spread = [angles[leaf] for leaf in below]
+        assert min(spread) - 1e-9 <= angles[node] <= max(spread) + 1e-9
+        inside = [leaf for leaf in hierarchy.leaves if min(spread) <= angles[leaf] <= max(spread)]
+        assert set(inside) == set(below)  # edges of different branches never cross
+    parts = branches(hierarchy, weights)
+    assert sum(weights[part] for part in parts) == len(leaves)
+    assert not any(above in parts for part in parts for above in hierarchy.ancestors(part))
+
+
+def test_a_thousand_leaves_all_have_their_name_apart_from_the_others():
+    tree = read_tree(CHECKOUT / "metadata/hierarchies/imagenet_tree.csv")
+    figure = hierarchy_figure(tree, "ILSVRC")
+    (axes,) = figure.axes
+    names = {text.get_text(): text for text in axes.texts}
+    assert set(tree.leaves) <= set(names) and tree.root in names
+    width, _ = figure.get_size_inches()
+    pixels = width / (axes.get_xlim()[1] - axes.get_xlim()[0]) * 72  # points for a unit of the plot
+    for one, other in zip(tree.leaves, tree.leaves[1:], strict=False):
+        apart = np.subtract(names[one].get_position(), names[other].get_position())
+        assert np.hypot(*apart) * pixels > 0.99 * names[one].get_fontsize()
+
+
+def test_a_small_tree_has_all_names():
+    figure = hierarchy_figure(Hierarchy({"crow": "corvid", "corvid": "bird", "owl": "bird"}), "birds")
+    assert {text.get_text() for text in figure.axes[0].texts} == {"crow", "owl", "corvid", "bird"}
+
+
+def test_all_pictures_of_a_data_set(workspace):
+    write_text(workspace / "rejected.csv", "image,reason\ntest/round-red-striped-ring/000.png,close-up\n")
+    printed = run("scripts/plot_dataset.py", "Toy", "--rejected", "rejected.csv", "--out", "plots", cwd=workspace)
+    names = ["Toy_counts", "box_sizes", "Toy_hierarchy", "Toy_samples", "Toy_rejected"]
+    assert sorted(path.name for path in (workspace / "plots").iterdir()) == sorted(f"{name}.png" for name in names)
+    for name in names:
+        assert f"written: plots/{name}.png" in printed
+        with Image.open(workspace / f"plots/{name}.png") as image:
+            assert len(np.unique(np.array(image.convert("RGB")).reshape(-1, 3), axis=0)) > 20  # not an empty page
+    run("scripts/plot_dataset.py", "Toy", "--what", "hierarchy", "--format", "pdf", "--out", "plots", cwd=workspace)
+    assert (workspace / "plots/Toy_hierarchy.pdf").read_bytes().startswith(b"%PDF")
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (("Nope",), "no split with image_ids.txt"),
+        (("Toy", "--what", "rejected"), "expected one data set and --rejected FILE"),
+        (("Toy", "--what", "samples", "--data_root", "elsewhere"), "24 of 24 images are missing"),
+        (("Toy", "--what", "rejected", "--rejected", "bad.csv"), "bad.csv:1: 'id,why'; expected the header image,reason"),
+        (("Toy", "--what", "rejected", "--rejected", "empty.csv"), "empty.csv: no image"),
+    ],
+)
+def test_what_cannot_be_drawn_is_refused(workspace, options, message):
+    write_text(workspace / "bad.csv", "id,why\n")
+    write_text(workspace / "empty.csv", "image,reason\n")
+    assert message in run("scripts/plot_dataset.py", *options, "--out", "plots", cwd=workspace, code=2)
+    assert not (workspace / "plots").exists()
+
+
+def test_masks_alone_and_one_level_leave_pictures_out_and_say_so(shared, tmp_path):
+    root = shared / "data/metadata"
+    printed = run("scripts/plot_dataset.py", "OpenImages", "CUB", "--metadata_root", root, "--out", "plots", cwd=tmp_path)
+    written = {path.name for path in (tmp_path / "plots").iterdir()}
+    assert written == {"OpenImages_counts.png", "CUB_counts.png", "box_sizes.png"}
+    assert "skipped: hierarchy of OpenImages" in printed and "skipped: samples of CUB" in printed

@@ -1,0 +1,143 @@
+"""A label hierarchy drawn as a radial tree that stays readable up to about a thousand leaves (Cole et al., Figure A5).
+
+In: a `Hierarchy`. Out: a matplotlib figure whose size grows with the leaves, so that every leaf has its name.
+"""
+
+from collections.abc import Sequence
+
+import numpy as np
+from matplotlib import colormaps
+from matplotlib.axes import Axes
+from matplotlib.collections import LineCollection
+from matplotlib.figure import Figure
+
+from wsol.hierarchy import Hierarchy
+
+LEAF_POINTS = 5.0  # font size of a leaf's name where there are many
+LINE_POINTS = 1.25  # of the circumference, a leaf, in font sizes
+NAMED_SHARE = 0.02  # an inner node with this share of the leaves below it has its name too
+ALL_NAMED = 20  # with no more leaves than this, every inner node has its name
+BRANCHES = 40  # how many branches have a colour, not that of the next one
+
+
+def _children(hierarchy: Hierarchy) -> dict[str, list[str]]:
+    children: dict[str, list[str]] = {}
+    for child, parent in hierarchy.parents.items():
+        children.setdefault(parent, []).append(child)
+    return children
+
+
+def layout(hierarchy: Hierarchy) -> tuple[dict[str, float], dict[str, int]]:
+    """Return (node to angle in radians, node to leaves below it): leaves are spaced evenly, depth first; an inner node
+    stands in the middle between its first and its last child."""
+    children = _children(hierarchy)
+    angles: dict[str, float] = {}
+    weights: dict[str, int] = {}
+    waiting = [(hierarchy.root, False)]
+    step = 2 * np.pi / len(hierarchy.leaves)
+    placed = 0
+    while waiting:
+        node, done = waiting.pop()
+        below = children.get(node, [])
+        if not below:
+            angles[node], weights[node] = placed * step, 1
+            placed += 1
+        elif done:
+            angles[node] = (angles[below[0]] + angles[below[-1]]) / 2
+            weights[node] = sum(weights[child] for child in below)
+        else:
+            waiting += [(node, True), *((child, False) for child in reversed(below))]
+    return angles, weights
+
+
+def branches(hierarchy: Hierarchy, weights: dict[str, int]) -> list[str]:
+    """Return nodes, none below another, that split the leaves: from the root's children on, the heaviest is divided as long
+    as it holds a tenth of the leaves, has more than leaves below it, and there are at most forty."""
+    children = _children(hierarchy)
+    found = list(children[hierarchy.root])
+    while True:
+        large = [node for node in found if node in children and weights[node] > weights[hierarchy.root] / 10]
+        large = [node for node in large if any(child in children for child in children[node])]
+        large = [node for node in large if len(found) - 1 + len(children[node]) <= BRANCHES]
+        if not large:
+            return found
+        heaviest = max(large, key=weights.__getitem__)
+        at = found.index(heaviest)
+        found[at : at + 1] = children[heaviest]
+
+
+def _colors(hierarchy: Hierarchy, parts: Sequence[str]) -> dict[str, tuple]:
+    """Return node to colour: that of its branch, grey above the branches."""
+    strong = [*colormaps["tab10"].colors, *colormaps["Dark2"].colors]
+    of_part = {node: strong[i % len(strong)] for i, node in enumerate(parts)}
+    colors = {}
+    for node in hierarchy.depths:
+        above = (node, *hierarchy.ancestors(node))
+        colors[node] = next((of_part[each] for each in above if each in of_part), (0.5, 0.5, 0.5))
+    return colors
+
+
+def _text(axes: Axes, node: str, angle: float, radius: float, **style: object) -> None:
+    """Write a name along the radius, outwards, never upside down."""
+    turned = np.pi / 2 < angle < 3 * np.pi / 2
+    axes.text(
+        radius * np.cos(angle),
+        radius * np.sin(angle),
+        node,
+        rotation=np.degrees(angle) + (180 if turned else 0),
+        rotation_mode="anchor",
+        ha="right" if turned else "left",
+        va="center",
+        **style,
+    )
+
+
+def hierarchy_figure(hierarchy: Hierarchy, title: str) -> Figure:
+    """Return the tree: the root in the middle, a circle a depth, every leaf's name at the rim, large inner nodes named."""
+    angles, weights = layout(hierarchy)
+    colors = _colors(hierarchy, branches(hierarchy, weights))
+    deepest = max(hierarchy.depths.values())
+    count = len(hierarchy.leaves)
+    size = LEAF_POINTS if count > 60 else 8.0
+    radius = max(2.2, count * size * LINE_POINTS / (2 * np.pi * 72))  # inches
+    margin = 0.2 + max(len(leaf) for leaf in hierarchy.leaves) * size * 0.62 / 72  # inches for the names
+    figure = Figure(figsize=(2 * (radius + margin), 2 * (radius + margin) + 0.4))
+    axes = figure.add_axes((0, 0, 1, 1))
+    reach = (radius + margin) / radius
+    axes.set(xlim=(-reach, reach), ylim=(-reach, reach + 0.4 / radius), aspect="equal")
+    axes.axis("off")
+
+    def point(angle: float, depth: float) -> tuple[float, float]:
+        return depth / deepest * np.cos(angle), depth / deepest * np.sin(angle)
+
+    lines, shades = [], []
+    for child, parent in hierarchy.parents.items():
+        depth = hierarchy.depths[parent]
+        turn = np.linspace(angles[parent], angles[child], max(2, int(abs(angles[child] - angles[parent]) * 60)))
+        lines.append([*(point(angle, depth) for angle in turn), point(angles[child], depth + 1)])
+        shades.append(colors[child])
+    axes.add_collection(LineCollection(lines, colors=shades, linewidths=0.8))
+    for leaf in hierarchy.leaves:
+        depth, angle = hierarchy.depths[leaf], angles[leaf]
+        if depth < deepest:  # a thread to the name at the rim
+            axes.add_collection(
+                LineCollection([[point(angle, depth), point(angle, deepest)]], colors="0.85", linewidths=0.4)
+            )
+        axes.plot(*point(angle, depth), ".", color=colors[leaf], markersize=2.5)
+        _text(axes, leaf, angle, 1 + 0.06 / radius, fontsize=size, color=colors[leaf])
+    children = _children(hierarchy)
+    taken: list[tuple[float, float, float]] = []  # middle and half width of the names so far, in inches
+    height = 1.8 * (size + 2) / 72
+    for node, weight in sorted(weights.items(), key=lambda item: -item[1]):
+        link = len(children.get(node, ())) == 1 and node != hierarchy.root  # of a chain: the node below it tells more
+        if node not in children or (count > ALL_NAMED and (link or weight < max(2, NAMED_SHARE * count))):
+            continue
+        where = point(angles[node], hierarchy.depths[node])
+        x, y, half = where[0] * radius, where[1] * radius, len(node) * (size + 2) * 0.31 / 72 + 0.06
+        if any(abs(x - left) < half + other and abs(y - low) < height for left, low, other in taken):
+            continue  # a smaller node's name would cover a larger one's
+        taken.append((x, y, half))
+        box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colors[node], "linewidth": 0.6}
+        axes.text(*where, node, fontsize=size + 2, ha="center", va="center", bbox=box, zorder=3)
+    figure.suptitle(f"{title}: {count} leaves, depth {deepest}", y=1 - 0.1 / (radius + margin), fontsize=10 + radius / 2)
+    return figure
