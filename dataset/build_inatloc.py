@@ -269,10 +269,12 @@ def build(options: argparse.Namespace) -> None:
         write_rows(options.review, [COLUMNS, *review_rows(boxed)])
         print(f"{options.review}: {len(boxed)} images to review; fill the last column and call again")
         return
+    rejected: list[tuple[str, str]] = []
     if options.review:
         verdicts = read_verdicts(options.review, boxed)
         counts = Counter(verdicts.values())
         boxed = [p for p in boxed if verdicts.get(p.file) == KEEP]
+        rejected = [(file, verdict) for file, verdict in verdicts.items() if verdict != KEEP]
         said = [f"{reason} {counts[reason]}" for reason in REASONS]
         log.step("manual review", train, boxed, f"of {counts.total()} reviewed: {', '.join(said)}")
     splits = split_all(train, boxed, options.per_split, options.seed, log)
@@ -281,6 +283,7 @@ def build(options: argparse.Namespace) -> None:
     rows = {species: row for species, row in rows.items() if species in used}
     write_metadata(metadata, levels, list(rows.values()), entries_of(splits, rows))
     write_lines(metadata / "construction.txt", log.lines)
+    write_rows(metadata / "rejected.csv", [("image", "reason"), *rejected])
     print(f"wrote {metadata}: levels {', '.join(levels)}")
 
 

@@ -12,7 +12,7 @@ from PIL import Image
 from dataset import addresses, cub_levels, prepare
 from dataset.addresses import SOURCES, Official
 from dataset.layout import write_lines
-from official import BIRDS, OFFICIAL_LAYOUTS, inatloc, jpeg, write_archive
+from official import BIRDS, OFFICIAL_LAYOUTS, inatloc, jpeg, mask_png, write_archive
 from wsol.levels import SPLITS, load_level
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_image_sizes, get_mask_paths
 
@@ -326,3 +326,27 @@ def test_cub_from_its_own_files_equals_the_released_metadata_line_for_line(share
     before = written(tmp_path / "metadata")
     command("CUB", "--splits", "val", "--archive", unpacked, released)  # one split again: the classes are the same
     assert written(tmp_path / "metadata") == before
+
+
+def lines_of(folder, split):
+    return {path.name: path.read_text().splitlines() for path in (folder / split).glob("*.txt")}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("name", "classes"), [("iNatLoc500", "500 317 184 61 18 5 1"), ("ILSVRC", "1000"), ("OpenImages", "100")]
+)
+def test_the_released_lists_are_written_line_for_line(name, classes, shared, command, tmp_path):
+    released = shared / "data/metadata" / name
+    paths = configure_metadata(released / "val")
+    sizes, (masks, ignores) = get_image_sizes(paths), get_mask_paths(paths) if name == "OpenImages" else ({}, {})
+    files = {image_id: _sized_jpeg(*sizes.get(image_id, (9, 9))) for image_id in get_image_ids(paths)}
+    files |= {mask: mask_png(9, 9) for several in masks.values() for mask in several}
+    files |= {mask: mask_png(9, 9) for mask in ignores.values() if mask}
+    write_archive(tmp_path / "images.tar", {f"outer/{file.removeprefix('val2/')}": files[file] for file in files})
+    printed = command(name, "--splits", "val", "--archive", tmp_path / "images.tar", released)
+    found = [line.split(": ")[1].split()[0] for line in printed.splitlines() if line.startswith("level ")]
+    assert found[: len(classes.split())] == classes.split()
+    ours = lines_of(tmp_path / "metadata" / name, "val")
+    for file, lines in lines_of(released, "val").items():
+        assert ours[file] == lines, file
