@@ -241,6 +241,12 @@ def test_each_modules_layout_is_its_own(name, features, stages, channels):
         assert difference[:2, -2:].mean() > 2 * difference[-2:, :2].mean()  # at the corner that changed
 
 
+def test_a_stage_whose_tokens_are_not_in_the_grids_order_is_not_offered():
+    assert build_model("timm:hiera_tiny_224", "adl", 3).backbone.offer.attention_points == ("network.blocks.11",)
+    with pytest.raises(InputError, match="no two places for side branches"):
+        build_model("timm:hiera_tiny_224", "spg", 3)
+
+
 def test_what_an_output_is_when_its_channels_are_known_or_not():
     def layout(shape, prefix=None, channels=None, channels_last=False):
         found = Layout.of(torch.zeros(shape), prefix, channels, channels_last)

@@ -141,6 +141,8 @@ def _layouts(network: nn.Module, name: str) -> dict[str, Layout]:
     found = {}
     for stage, output in outputs.items():
         key = FEATURES if stage == FEATURES else f"network.{stage}"
+        if hasattr(network, "reroll") and output.shape != features.shape:
+            continue  # Hiera's earlier tokens are in the order of its windows, not of the grid
         if layout := Layout.of(output, prefix, known.get(stage), channels_last):
             found[key] = layout
         elif stage == FEATURES:
