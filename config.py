@@ -153,7 +153,9 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     model.add("pretrained", True, "start from ImageNet weights (downloaded, or --pretrained_path), not random ones")
     model.add("pretrained_path", None, "file of weights to start from (.pth, .pt, .tar, .safetensors)", metavar="FILE")
     model.add("keep_classifier", False, "start from the weights' own classifier too, where the classes are ImageNet's 1000")
-    model.add("wsolevaluation_checkpoint", None, "start from this checkpoint of wsolevaluation", metavar="FILE")
+    model.add(
+        "wsolevaluation_checkpoint", None, "start from this checkpoint of wsolevaluation, not ImageNet's", metavar="FILE"
+    )
     methods = _Group(parser, "methods", "what --wsol_method takes into account; the others' options are of no effect")
     for method in registry.methods().values():
         for option in method.options:
@@ -235,7 +237,7 @@ def inference_parser(description: str) -> argparse.ArgumentParser:
     for name in ("dataset_name", "data_root", "metadata_root"):
         group.add(name, None, "as in training where not given")
     group.add("image_list", None, "map only these images of the split (a file of ids, one a line)", metavar="FILE")
-    group.add("cam_agg_level", None, CAM_AGG, metavar="LEVEL")
+    group.add("cam_agg_level", None, f"{CAM_AGG}; as in training where not given", metavar="LEVEL")
     group.add("extractor", OWN_MAPS, "how maps are made: the method's own way, or one of torchcam's", choices=EXTRACTORS)
     group.add("batch_size", None, "images at a time; as in training where not given", type=int)
     _add_machine_options(_Group(parser, "machine"))
@@ -393,9 +395,9 @@ def check_config(config: Munch) -> None:
         repr(config.experiment_name),
         f"a name or relative path inside {LOG_ROOT}/",
     )
-    for method in registry.methods().values():
-        method.check_options(config)
+    registry.load(registry.METHODS[config.wsol_method]).check_options(config)  # a published command carries the others' too
     if config.wsolevaluation_checkpoint:
+        _require_alone(config, "wsolevaluation_checkpoint", ("pretrained_path", "keep_classifier"))
         path = config.wsolevaluation_checkpoint
         _require(os.path.isfile(path), "wsolevaluation_checkpoint", path, "a file")
     known = config.architecture in registry.ARCHITECTURES or config.architecture.startswith(registry.TIMM_PREFIX)

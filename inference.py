@@ -143,8 +143,10 @@ def main() -> None:
         split.labels = split.labels[kept]
     split.labels = np.array([trained.index(one) for one in classes])[split.labels]
     ancestors = None
-    if options.cam_agg_level:
-        levels = (checkpoint["label_level"], options.cam_agg_level)
+    # A run's own level is that of its method's maps; other extractors map the classes trained on.
+    own_level = config.get("cam_agg_level") if options.extractor == OWN_MAPS else None
+    if cam_agg_level := options.cam_agg_level or own_level:
+        levels = (checkpoint["label_level"], cam_agg_level)
         ancestors = ancestors_at(config.metadata_root, config.dataset_name, *levels, checkpoint["file_labels"])
         keep_with_ancestor(split, ancestors)
     image_root = Path(config.data_root) / config.dataset_name
@@ -176,6 +178,8 @@ def main() -> None:
         print(f"skipped: {message}")
     write_class_ranks(scoremap_root / f"{options.split}_class_ranks.csv", ranks)
     print(f"{len(ranks)} score maps of {config.dataset_name} {options.split} in {scoremap_root}, {len(bad_images)} skipped")
+    if cam_agg_level:
+        print(f"maps of level {cam_agg_level!r} (--cam_agg_level)")
     top1 = sum(rank == 0 for rank in ranks.values())
     print(f"top-1 classification {100 * top1 / max(len(ranks), 1):.2f} at level {data.level!r}")
 

@@ -33,7 +33,7 @@ from wsol import build_from_config, wsolevaluation
 from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.confidence import Resampled, intervals
-from wsol.errors import InputError, command
+from wsol.errors import InputError, command, reason
 from wsol.files import temporary_sibling, write_json, write_text
 from wsol.levels import LevelData
 from wsol.method import draws_of_epoch
@@ -157,7 +157,7 @@ def build(config: Munch) -> Experiment:
     model = build_from_config(
         config,
         len(data.class_names),
-        pretrained=config.pretrained,
+        pretrained=config.pretrained and not config.wsolevaluation_checkpoint,  # which fills every entry
         pretrained_path=config.pretrained_path,
         keep_classifier=config.keep_classifier,
     )
@@ -190,7 +190,9 @@ def check_network(model: nn.Module, config: Mapping, num_train: int) -> None:
         with torch.no_grad():
             shape = model.eval().score_maps(torch.zeros(1, 3, crop, crop), torch.zeros(1, dtype=torch.int64)).shape
     except Exception as error:  # whatever a network of a library says of images of another size
-        raise InputError(f"--crop_size {crop}: {config['architecture']} does not take such images ({error})") from None
+        raise InputError(
+            f"--crop_size {crop}: {config['architecture']} does not take such images ({reason(error)})"
+        ) from None
     if min(shape[1:]) < 2:
         raise InputError(
             f"--crop_size {crop}: {config['architecture']} gives a map of {shape[1]} x {shape[2]}; expected 2 x 2 or more, "

@@ -21,9 +21,10 @@ from wsol import build_model, load_wsolevaluation_state_dict
 from wsol.method import Method
 
 MAPS, FIGURES = 1e-4, 1e-3  # largest relative error of logits and raw maps; of losses and gradient norms
-# In train mode, one pixel of one case lies 1e-7 under a threshold of SPG's in exact arithmetic, and rounding decides on
-# which side it falls: 0.2 % of the gradient norm. There a threshold may be lower by this much.
-ROUNDING = 1e-5
+# The one known exception: in this case's train mode, a pixel of the side branches' mean lies so near SPG's third high
+# threshold that rounding in the network decides on which side it falls, which is 0.2 % of the gradient norm. With the
+# threshold lower by this much it is on the original's side; the table shows both, and what counts is the case as it is.
+EDGE_CASE, ROUNDING = "resnet50_spg_14", 1e-5
 
 
 def relative_error(got: object, wanted: object) -> float:
@@ -79,13 +80,16 @@ class Reference:
                     loss = trained.loss(trained(self.images, self.labels), self.labels)
                     found[f"train loss, drop rate {rate}"] = relative_error(loss.item(), wanted)
         if "train_loss" in figures:
-            found |= self._train_errors(case)
-            if "_spg_" in case and max(found["train loss"], found["gradient norm"]) >= FIGURES:
-                lower = [(high - ROUNDING, low) for high, low in self.golden["spg_thresholds"]]
-                found |= self._train_errors(case, spg_thresholds=lower)
+            found |= self.train_errors(case)
         return found
 
-    def _train_errors(self, case: str, **options: object) -> dict[str, float]:
+    def edge_errors(self) -> dict[str, float]:
+        """Return the train-mode errors of EDGE_CASE with SPG's third high threshold lower by ROUNDING."""
+        *others, (high, low) = self.golden["spg_thresholds"]
+        return self.train_errors(EDGE_CASE, spg_thresholds=[*others, (high - ROUNDING, low)])
+
+    def train_errors(self, case: str, **options: object) -> dict[str, float]:
+        """Return the relative errors of loss and gradient norm in train mode; `options` as of `build_model`."""
         figures = self.golden["cases"][case]
         model = self.model(case, **options).train()
         loss = model.loss(model(self.images, self.labels), self.labels)
@@ -102,6 +106,15 @@ def tolerance(name: str) -> float:
     return MAPS if name in ("logits", "second logits", "map") else FIGURES
 
 
+def row(name: str, errors: dict[str, float]) -> tuple[str, bool]:
+    """Return a case's line of the table, and whether all its figures agree."""
+    agrees = all(error < tolerance(figure) for figure, error in errors.items())
+    columns = (("logits", "second logits"), ("map",), ("loss",), ("train",), ("gradient",))
+    largest = (max((e for figure, e in errors.items() if figure.startswith(starts)), default=None) for starts in columns)
+    shown = " | ".join("" if error is None else f"{error:.1e}" for error in largest)
+    return f"| {name} | {shown} | {'yes' if agrees else 'no'} |", agrees
+
+
 def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -110,15 +123,11 @@ def main() -> None:
     print("| case | logits | map | loss | train loss | gradient norm | agrees |\n" + "| --- " * 7 + "|")
     agreeing = 0
     for case in reference.cases:
-        errors = reference.errors(case)
-        agrees = all(error < tolerance(name) for name, error in errors.items())
+        line, agrees = row(case, reference.errors(case))
         agreeing += agrees
-        columns = [max((e for n, e in errors.items() if n.startswith(k)), default=None) for k in ("logits", "map", "loss")]
-        columns += [max((e for n, e in errors.items() if n.startswith(k)), default=None) for k in ("train", "gradient")]
-        if "second logits" in errors:
-            columns[0] = max(columns[0], errors["second logits"])
-        shown = " | ".join("" if error is None else f"{error:.0e}" for error in columns)
-        print(f"| {case} | {shown} | {'yes' if agrees else 'no'} |", flush=True)
+        print(line, flush=True)
+        if case == EDGE_CASE:
+            print(row(f"{case}, one threshold lower by {ROUNDING:g}", reference.edge_errors())[0], flush=True)
     print(f"\n{agreeing} of {len(reference.cases)} cases agree")
 
 

@@ -75,5 +75,15 @@ def test_one_checkpoint_maps_at_every_level(workspace):
         for image_id in ids:
             got = np.load(workspace / f"maps_{level}" / f"{image_id}.npy")
             np.testing.assert_allclose(got, np.load(folder / name / "scoremaps" / f"{image_id}.npy"), atol=1e-9)
+    options = ("--checkpoint", folder / "order" / "last_checkpoint.pth.tar", "--workers", "0", "--split", "val")
+    for level, name in (((), "order"), (("--cam_agg_level", "species"), "plain")):  # not given: that of the run itself
+        printed = run("inference.py", *options, *level, "--scoremap_root", f"again_{name}", cwd=workspace)
+        assert f"maps of level {'species' if level else 'order'!r} (--cam_agg_level)" in printed
+        for image_id in ids:
+            got = np.load(workspace / f"again_{name}" / f"{image_id}.npy")
+            np.testing.assert_allclose(got, np.load(folder / name / "scoremaps" / f"{image_id}.npy"), atol=1e-9)
+    # The run's own level is of its method's maps: another extractor still maps that checkpoint, at the classes trained on.
+    printed = run("inference.py", *options, "--extractor", "gradcam", "--scoremap_root", "gradcam", cwd=workspace)
+    assert "(--cam_agg_level)" not in printed
     printed = run("main.py", *train, "--label_level", "family", "--cam_agg_level", "genus", cwd=workspace, code=2)
     assert "--cam_agg_level genus: expected one of family, order" in printed

@@ -199,13 +199,13 @@ def test_the_presets_have_the_published_settings(shared):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ("--has_drop_rate 2", "--has_drop_rate 2.0: expected 0 to 1"),
-        ("--has_grid_size -4", "--has_grid_size -4: expected 0 or more"),
-        ("--spg_threshold_2l 0.6", "--spg_threshold_2l 0.6: expected at most --spg_threshold_2h 0.5"),
-        ("--cutmix_prob nan", "--cutmix_prob nan: expected 0 to 1"),
-        ("--cutmix_beta -1", "--cutmix_beta -1.0: expected 0 to"),
-        ("--adl_threshold 1.1", "--adl_threshold 1.1: expected 0 to 1"),
-        ("--acol_threshold -0.1", "--acol_threshold -0.1: expected 0 to 1"),
+        ("--wsol_method has --has_drop_rate 2", "--has_drop_rate 2.0: expected 0 to 1"),
+        ("--wsol_method has --has_grid_size -4", "--has_grid_size -4: expected a whole number, 0 or more"),
+        ("--wsol_method spg --spg_threshold_2l 0.6", "--spg_threshold_2l 0.6: expected at most --spg_threshold_2h 0.5"),
+        ("--wsol_method cutmix --cutmix_prob nan", "--cutmix_prob nan: expected 0 to 1"),
+        ("--wsol_method cutmix --cutmix_beta -1", "--cutmix_beta -1.0: expected 0 to"),
+        ("--wsol_method adl --adl_threshold 1.1", "--adl_threshold 1.1: expected 0 to 1"),
+        ("--wsol_method acol --acol_threshold -0.1", "--acol_threshold -0.1: expected 0 to 1"),
         ("--wsolevaluation_checkpoint nowhere", "--wsolevaluation_checkpoint nowhere: expected a file"),
     ],
 )
@@ -213,3 +213,9 @@ def test_impossible_method_options_are_refused(options, message):
     with pytest.raises(InputError) as caught:
         get_config(options.split())
     assert message in str(caught.value)
+
+
+def test_options_of_other_methods_have_no_effect():
+    """A published command carries some that this method does not read, whatever their values."""
+    others = "--has_grid_size -4 --adl_threshold 1.1 --spg_threshold_2l 0.6 --cutmix_beta -1"
+    assert get_config(["--wsol_method", "acol", *others.split()])[0].adl_threshold == 1.1

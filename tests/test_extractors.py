@@ -5,8 +5,10 @@ import torch
 from config import EXTRACTORS, OWN_MAPS
 from conftest import SMALL, run
 from wsol import build_model
+from wsol.backbone import Backbone, Offer
 from wsol.extractors import EXTRACTORS as IMPLEMENTED
 from wsol.extractors import ExtractedMaps
+from wsol.method import Method
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([1, 4])
@@ -38,6 +40,66 @@ def test_gradcam_of_a_linear_classifier_is_cams_positive_part():
     own = model.score_maps(IMAGES, LABELS).clamp(min=0)
     # Grad-CAM's weights are the classifier's over the number of positions; CAM's map is a mean over channels.
     torch.testing.assert_close(maps, own * 512 / own[0].numel(), rtol=1e-4, atol=1e-6)
+
+
+class _Tiny(Method):
+    """One convolution, and class scores that are not linear in its features, so that no two gradients are alike."""
+
+    def __init__(self):
+        super().__init__(Backbone({"conv": torch.nn.Conv2d(3, 6, 3, stride=8), "relu": torch.nn.ReLU()}, Offer(6)), 5)
+        self.scores = torch.nn.Linear(6 * 8 * 8, 5)
+
+    def head(self, features):
+        return torch.tanh(self.scores(features.flatten(1))) + features.square().mean(dim=(2, 3))[:, :5]
+
+    def forward(self, images, labels=None):
+        return {"logits": self.head(self.backbone(images))}
+
+
+def _gradcam_plainly(a, g):
+    return sum(g[k].mean() * a[k] for k in range(len(a)))
+
+
+def _gradcampp_plainly(a, g):
+    total = torch.zeros_like(a[0])
+    for k in range(len(a)):
+        weight = 0.0
+        for gradient in g[k].flatten():
+            if gradient > 0:
+                weight += gradient**2 / (2 * gradient**2 + (a[k] * gradient**3).sum()) * gradient
+        total += weight * a[k]
+    return total
+
+
+def _xgradcam_plainly(a, g):
+    return sum((g[k] * a[k]).sum() / a[k].sum() * a[k] for k in range(len(a)) if a[k].sum() > 0)
+
+
+def _layercam_plainly(a, g):
+    return sum(g[k].clamp(min=0) * a[k] for k in range(len(a)))
+
+
+@pytest.mark.parametrize(
+    ("extractor", "plainly"),
+    [
+        ("gradcam", _gradcam_plainly),
+        ("gradcam++", _gradcampp_plainly),
+        ("xgradcam", _xgradcam_plainly),
+        ("layercam", _layercam_plainly),
+    ],
+)
+def test_an_extractor_is_its_papers_formula(extractor, plainly):
+    torch.manual_seed(0)
+    model = _Tiny().eval()
+    mapper = ExtractedMaps(model, extractor).eval()
+    maps = mapper.raw_maps(mapper(IMAGES, LABELS), LABELS)
+    features = model.backbone(IMAGES).detach().double().requires_grad_()
+    logits = model.double().head(features)
+    [gradients] = torch.autograd.grad(logits.gather(1, LABELS[:, None]).sum(), features)
+    assert bool((gradients > 0).any()) and bool((gradients < 0).any())
+    expected = [plainly(a, g).clamp(min=0) for a, g in zip(features.detach(), gradients, strict=True)]
+    assert bool((expected[0] > 0).any())
+    torch.testing.assert_close(maps, torch.stack(expected).float(), rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.slow

@@ -38,6 +38,14 @@ def test_cells_are_hidden_as_one_by_one(grid_size):
     assert torch.equal(hide_cells(images(), hidden, grid_size), hide_cells_plainly(images(), hidden, grid_size))
 
 
+@pytest.mark.parametrize("grid_size", [40, 1_000_000])  # wider than high; the whole image, at no cost for the rest
+def test_a_cell_is_no_larger_than_the_image(grid_size):
+    hidden = draw_hidden_cells(images(), grid_size, 0.5, generator(3))
+    assert torch.equal(hide_cells(images(), hidden, grid_size), hide_cells_plainly(images(), hidden, grid_size))
+    every = torch.ones_like(hidden)
+    assert not hide_cells(images(), every, grid_size).any()
+
+
 def test_cells_are_hidden_with_their_probability_independently_per_image():
     x = torch.zeros(64, 3, 128, 128)
     hidden = draw_hidden_cells(x, 4, 0.3, generator())
@@ -286,8 +294,15 @@ def test_a_training_step_never_asks_the_device_for_a_value(method, monkeypatch):
 @pytest.mark.parametrize(
     ("method", "options", "message"),
     [
-        ("has", {"has_grid_size": -1}, "--has_grid_size -1: expected 0 or more"),
+        ("has", {"has_grid_size": -1}, "--has_grid_size -1: expected a whole number, 0 or more"),
         ("has", {"has_drop_rate": 1.5}, "--has_drop_rate 1.5: expected 0 to 1"),
+        ("has", {"has_grid_size": 4.5}, "--has_grid_size 4.5: expected a whole number, 0 or more"),
+        ("has", {"has_drop_rate": None}, "--has_drop_rate None: expected 0 to 1"),
+        ("cutmix", {"cutmix_beta": float("inf")}, "--cutmix_beta inf: expected 0 to 1e+06"),
+        ("spg", {"spg_thresholds": ((0.7, 0.1), (0.5, 0.05))}, "expected three pairs (high, low)"),
+        ("spg", {"spg_thresholds": ((0.7, 0.1), (0.5, 0.05), (0.7,))}, "expected three pairs (high, low)"),
+        ("spg", {"spg_thresholds": (0.7, 0.5, 0.7)}, "expected three pairs (high, low)"),
+        ("spg", {"spg_thresholds": None}, "expected three pairs (high, low)"),
         ("acol", {"acol_threshold": float("nan")}, "--acol_threshold nan: expected 0 to 1"),
         ("adl", {"adl_drop_rate": -0.1}, "--adl_drop_rate -0.1: expected 0 to 1"),
         ("cutmix", {"cutmix_beta": -1.0}, "--cutmix_beta -1.0: expected 0 to"),
@@ -300,3 +315,13 @@ def test_impossible_options_are_refused(method, options, message):
     with pytest.raises(InputError) as caught:
         build_model("resnet18", method, 3, **options)
     assert message in str(caught.value)
+
+
+@pytest.mark.parametrize("num_classes", [0, -1, 2.5, None, True])
+def test_an_impossible_number_of_classes_is_refused(num_classes):
+    with pytest.raises(InputError, match=f"num_classes {num_classes}: expected a whole number, 1 or more"):
+        build_model("resnet18", "cam", num_classes)
+
+
+def test_options_of_other_methods_are_not_checked():
+    build_model("resnet18", "cam", 3, adl_threshold=7.0, has_grid_size=-1)

@@ -1,8 +1,11 @@
 import pytest
 import torch
 
-from wsol import build_model
+from wsol import build_model, load_wsolevaluation_state_dict, wsolevaluation
+from wsol.checkpoints import read_checkpoint
 from wsol.errors import InputError
+from wsol.timm_networks import Layout, _grid
+from wsol.weights import read_state_dict
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([1, 4])
@@ -159,6 +162,7 @@ def test_the_weights_own_classifier_is_kept_where_asked(tmp_path):
         ("timm:maxvit_nano_rw_256", False, "fails on a 224 x 224 image"),
         ("timm:levit_128s", True, "the last stride of timm:levit_128s could not be removed"),
         ("timm:vit_tiny_patch16_224", True, "the last stride of timm:vit_tiny_patch16_224 could not be removed"),
+        ("timm:halonet26t", False, r"fails on a 224 x 224 image \(AssertionError, raised by .*block_size"),
         ("timm:resnet50.nope", False, "timm cannot make it"),
         ("timm:ese_vovnet19b_dw", True, "the last stride of timm:ese_vovnet19b_dw could not be removed"),  # overlapping pool
     ],
@@ -210,6 +214,76 @@ def test_a_network_of_another_layout_gives_the_map_that_is_where_its_positions_a
     assert not torch.allclose(halved, kept)
 
 
+@pytest.mark.parametrize(
+    ("name", "features", "stages", "channels"),
+    [
+        ("samvit_base_patch16", (256, 14), "NHWC", 768),  # features (B, C, h, w) after blocks (B, h, w, C)
+        ("volo_d1_224", (384, 14), "NHWC", 384),  # 1 + 14 x 14 tokens, of which the network says nothing
+    ],
+)
+def test_each_modules_layout_is_its_own(name, features, stages, channels):
+    torch.manual_seed(0)
+    model = build_model(f"timm:{name}", "spg", 3).eval()
+    backbone = model.backbone
+    images = torch.randn(1, 3, 224, 224)
+    changed = images.clone()
+    changed[:, :, :32, 192:] += 3
+    seen = []
+    with torch.no_grad():
+        points = backbone.offer.attention_points
+        first, second = (
+            backbone(x, after={point: lambda y: seen.append(y) or y for point in points}) for x in (images, changed)
+        )
+    assert first.shape[1:3] == features
+    assert [backbone.layouts[point].kind for point in points] == [stages] * 2
+    assert [shape.shape[1:] for shape in seen] == [(channels, 14, 14)] * 4
+    for one, other in ((first, second), *zip(seen[:2], seen[2:], strict=True)):
+        difference = (one - other).abs().mean(1)[0]
+        assert difference[:2, -2:].mean() > 2 * difference[-2:, :2].mean()  # at the corner that changed
+
+
+def test_a_stage_whose_tokens_are_not_in_the_grids_order_is_not_offered():
+    assert build_model("timm:hiera_tiny_224", "adl", 3).backbone.offer.attention_points == ("network.blocks.11",)
+    with pytest.raises(InputError, match="no two places for side branches"):
+        build_model("timm:hiera_tiny_224", "spg", 3)
+
+
+def test_what_an_output_is_when_its_channels_are_known_or_not():
+    def layout(shape, prefix=None, channels=None, channels_last=False):
+        found = Layout.of(torch.zeros(shape), prefix, channels, channels_last)
+        return found and (found.kind, found.channels, found.prefix)
+
+    assert layout((1, 14, 14, 768), channels=768) == ("NHWC", 768, 0)
+    assert layout((1, 768, 14, 14), channels=768, channels_last=True) == ("NCHW", 768, 0)
+    assert layout((1, 14, 14, 14), channels=14, channels_last=True) == ("NHWC", 14, 0)
+    assert layout((1, 14, 14, 768), channels_last=True) == ("NHWC", 768, 0)
+    assert layout((1, 14, 14, 768), channels=96) is None  # no telling what it is
+    assert layout((1, 196, 384), channels=96) is None
+    assert layout((1, 197, 384)) == ("tokens", 384, 1)
+    assert layout((1, 205, 384), prefix=9) == ("tokens", 384, 9)
+    assert layout((1, 196, 384), prefix=1) == ("tokens", 384, 0)
+    assert layout((1, 197, 384), prefix=0) is None
+    assert layout((1, 9, 384)) is None  # 3 x 3, or 2 x 2 after five others
+
+
+def test_tokens_of_images_that_are_not_square_are_their_real_grid():
+    torch.manual_seed(0)
+    backbone = build_model("timm:vit_tiny_patch16_224", "cam", 3).eval().backbone
+    images = torch.randn(1, 3, 128, 288)  # 8 x 18 tokens, as many as 12 x 12
+    changed = images.clone()
+    changed[:, :, 32:48, 256:272] += 3  # the token in row 2, column 16
+    seen = []
+    with torch.no_grad():
+        keep = {backbone.offer.attention_points[0]: lambda y: seen.append(y) or y}
+        difference = (backbone(images) - backbone(changed, after=keep)).abs().mean(1)[0]
+    assert difference.shape == (8, 18) and seen[0].shape[2:] == (8, 18)
+    assert divmod(int(difference.argmax()), 18) == (2, 16)
+    assert _grid(392, 224, 448) == (14, 28) and _grid(196, 224, 224) == (14, 14)
+    for count, height, width in ((210, 224, 250), (195, 224, 224), (3, 16, 300)):
+        with pytest.raises(InputError, match="expected images whose tokens are a grid of the same proportions"):
+            _grid(count, height, width)
+
+
 def test_weights_are_taken_in_order_only_where_no_name_agrees(tmp_path):
     import torchvision
 
@@ -258,6 +332,57 @@ def test_files_that_would_run_code_are_refused(tmp_path, capsys):
     with pytest.raises(InputError, match="not a file of weights that loads without running code"):
         build_model("resnet18", "cam", 3, pretrained=True, pretrained_path=str(tmp_path / "evil.pth"))
     assert "executed" not in capsys.readouterr().out
+
+
+def test_nobody_is_advised_to_run_a_files_code(tmp_path):
+    torch.save({"conv1.weight": _Evil()}, tmp_path / "evil.pth")
+    (tmp_path / "broken.pth").write_bytes(b"no weights")
+    (tmp_path / "broken.safetensors").write_bytes(b"no weights")
+    model = build_model("resnet18", "cam", 3)
+    for name, what in (
+        ("evil.pth", "it holds an object of"),
+        ("broken.pth", "is broken"),
+        ("broken.safetensors", "is broken"),
+    ):
+        path = str(tmp_path / name)
+        for read in (read_state_dict, lambda path: wsolevaluation.read(model, path), read_checkpoint):
+            with pytest.raises(InputError, match=what) as caught:
+                read(path)
+            assert "weights_only" not in str(caught.value) and str(tmp_path) in str(caught.value)
+    with pytest.raises(InputError, match=r"nowhere: no such file of weights \(--wsolevaluation_checkpoint\)"):
+        wsolevaluation.read(model, "nowhere")
+
+
+@pytest.mark.parametrize("content", [None, [], {"state_dict": None}, {"fc.weight": 3}, {"state_dict": {3: torch.zeros(2)}}])
+def test_what_is_no_state_dict_is_refused(content):
+    with pytest.raises(InputError, match="a mapping of names to tensors"):
+        load_wsolevaluation_state_dict(build_model("resnet18", "cam", 3), content)
+
+
+def _theirs(model, classifier="fc"):
+    names = {name: name.removeprefix("backbone.").replace("classifier.", f"{classifier}.") for name in model.state_dict()}
+    return {names[name]: value for name, value in model.state_dict().items()}
+
+
+def test_two_entries_for_one_of_ours_are_refused():
+    model = build_model("resnet18", "cam", 3)
+    state = _theirs(model)
+    load_wsolevaluation_state_dict(model, state)
+    with pytest.raises(InputError, match=r"two entries are one of .*: fc\.weight and SPG_A4\.weight"):
+        load_wsolevaluation_state_dict(model, {**state, "SPG_A4.weight": state["fc.weight"] + 1})
+    with pytest.raises(InputError, match=r"two entries are called fc\.weight"):
+        load_wsolevaluation_state_dict(model, {**state, "module.fc.weight": state["fc.weight"] + 1})
+
+
+def test_convolutions_that_a_vgg16_lacks_are_told_in_its_own_numbers():
+    model = build_model("vgg16", "cam", 3)
+    state = {name.replace("extra.0", "conv6"): value for name, value in _theirs(model).items()}
+    load_wsolevaluation_state_dict(model, state)
+    kept = {name: value for name, value in state.items() if not name.startswith("features.5.")}
+    with pytest.raises(
+        InputError, match=r"12 of its 13 numbered convolutions are there: features\.0, features\.2, features\.7,"
+    ):
+        load_wsolevaluation_state_dict(model, kept)
 
 
 def test_without_a_network_connection_the_weights_are_asked_for_by_hand(monkeypatch, tmp_path):

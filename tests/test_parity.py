@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from scripts.parity import Reference, tolerance
+from scripts.parity import EDGE_CASE, Reference, row, tolerance
 from wsol import build_model, load_wsolevaluation_state_dict
 from wsol.errors import InputError
 
@@ -31,7 +31,27 @@ def test_a_network_agrees_with_the_original(reference, case):
     assert {"logits", "map", "loss"} <= set(errors)
     if not case.startswith("inception"):  # whose dropout makes train mode random
         assert ("train loss, drop rate 1" if "_adl_" in case else "gradient norm") in errors
-    assert {name: error for name, error in errors.items() if not error < tolerance(name)} == {}
+    differing = {name: error for name, error in errors.items() if not error < tolerance(name)}
+    if case == "resnet50_spg_14":
+        # One pixel at the edge of a threshold: the only figure that may differ, by this much at most, and only that pixel.
+        assert case == EDGE_CASE
+        assert differing.pop("gradient norm", 0) < 3e-3
+        assert all(error < tolerance(name) for name, error in reference.edge_errors().items())
+    assert differing == {}
+
+
+def test_the_table_shows_every_figure_as_it_is(reference):
+    """A difference is not retried away: of any case, SPG or not."""
+    figures = reference.golden["cases"]["resnet50_spg_28"]
+    wanted = dict(figures)
+    try:
+        figures["train_loss"] *= 1.5
+        errors = reference.errors("resnet50_spg_28")
+    finally:
+        figures.update(wanted)
+    assert errors["train loss"] == pytest.approx(1 / 3, abs=1e-3)
+    line, agrees = row("resnet50_spg_28", errors)
+    assert not agrees and line.endswith("| no |")
 
 
 def test_a_checkpoint_of_another_kind_is_refused(reference):

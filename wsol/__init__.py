@@ -1,6 +1,7 @@
 """Weakly supervised object localization: architectures, methods, baselines, and what they are made of."""
 
 from collections.abc import Mapping
+from numbers import Integral
 from typing import TYPE_CHECKING
 
 from wsol import registry
@@ -43,8 +44,14 @@ def build_model(
     """
     if wsol_method not in registry.METHODS:
         raise InputError(f"--wsol_method {wsol_method}: expected one of {', '.join(registry.METHODS)}")
-    pairs = zip("123", spg_thresholds, strict=True)
-    named = {f"spg_threshold_{i}{kind}": value for i, pair in pairs for kind, value in zip("hl", pair, strict=True)}
+    if isinstance(num_classes, bool) or not isinstance(num_classes, Integral) or num_classes < 1:
+        raise InputError(f"num_classes {num_classes}: expected a whole number, 1 or more")
+    try:
+        (high_1, low_1), (high_2, low_2), (high_3, low_3) = spg_thresholds
+    except (TypeError, ValueError):  # not a sequence, of another length
+        raise InputError(f"spg_thresholds {spg_thresholds}: expected three pairs (high, low)") from None
+    named = {"spg_threshold_1h": high_1, "spg_threshold_1l": low_1, "spg_threshold_2h": high_2, "spg_threshold_2l": low_2}
+    named |= {"spg_threshold_3h": high_3, "spg_threshold_3l": low_3}
     named |= {"acol_threshold": acol_threshold, "adl_drop_rate": adl_drop_rate, "adl_threshold": adl_threshold}
     known = {option.name: option.default for method in registry.methods().values() for option in method.options}
     if unknown := [name for name in method_options if name not in known]:

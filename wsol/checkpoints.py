@@ -7,6 +7,7 @@ import torch
 
 from wsol.errors import InputError
 from wsol.files import whole_file
+from wsol.safe_load import UnsafeFileError, load_tensors
 
 KEYS = ("architecture", "epoch", "state_dict", "optimizer", "config", "label_level", "class_names", "file_labels")
 
@@ -22,8 +23,8 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
     if not Path(path).is_file():
         raise InputError(f"{path}: no such checkpoint")
     try:
-        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch raises many kinds for a broken or unsafe file
+        checkpoint = load_tensors(path)
+    except UnsafeFileError as error:
         raise InputError(f"{path}: not a checkpoint that loads without running code ({error})") from None
     missing = [key for key in KEYS if not isinstance(checkpoint, dict) or key not in checkpoint]
     if missing:

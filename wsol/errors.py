@@ -3,6 +3,7 @@
 import functools
 import io
 import sys
+import traceback
 from collections.abc import Callable
 
 
@@ -28,6 +29,14 @@ class ScoreMapTypeError(InputError, TypeError):
 
 class NoPositiveError(InputError, RuntimeError):
     """An evaluation set has no positive pixel, so that precision and recall do not exist."""
+
+
+def reason(error: Exception) -> str:
+    """Return what an error of a library says, or the line that raised it where it says nothing (as a bare assertion)."""
+    if said := str(error).strip():
+        return f"{type(error).__name__}: {said}"
+    lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.line and "raise " not in frame.line]
+    return f"{type(error).__name__}, raised by {lines[-1]!r}" if lines else type(error).__name__
 
 
 def command(main: Callable[[], None]) -> Callable[[], None]:

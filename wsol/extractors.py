@@ -11,9 +11,29 @@ from torch import nn
 
 from wsol.method import Method, Outputs
 
+
+class GradCAMpp(torchcam.methods.GradCAMpp):
+    """Grad-CAM++ with its paper's weights: torchcam 0.5.0 divides a copy of its coefficients, so that no division is done.
+
+    A channel's weight is the sum over positions of g^2 / (2 g^2 + S g^3) * relu(g), g being the score's gradient there and
+    S the sum of the channel's activations.
+    """
+
+    def _get_weights(self, class_idx: list[int], scores: torch.Tensor, **kwargs: object) -> list[torch.Tensor]:
+        """Return the weights (B, C) of each hooked layer's channels."""
+        self._backprop(scores, class_idx, **kwargs)
+        weights = []
+        for activation, gradient in zip(self.hook_a, self.hook_g, strict=True):
+            # Divided by g^2, so that no square of a small gradient vanishes; 0 where g is, because of relu(g).
+            denominator = 2 + activation.sum(dim=(2, 3), keepdim=True) * gradient
+            alpha = 1 / torch.where(denominator == 0, 1, denominator)
+            weights.append((alpha * gradient.relu()).sum(dim=(2, 3)))
+        return weights
+
+
 EXTRACTORS: dict[str, Callable] = {
     "gradcam": torchcam.methods.GradCAM,  # Selvaraju et al., ICCV 2017
-    "gradcam++": torchcam.methods.GradCAMpp,  # Chattopadhyay et al., WACV 2018
+    "gradcam++": GradCAMpp,  # Chattopadhyay et al., WACV 2018
     "xgradcam": torchcam.methods.XGradCAM,  # Fu et al., BMVC 2020
     "layercam": torchcam.methods.LayerCAM,  # Jiang et al., TIP 2021
     "scorecam": torchcam.methods.ScoreCAM,  # Wang et al., CVPR workshops 2020: a forward pass a channel

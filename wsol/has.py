@@ -25,7 +25,8 @@ def draw_hidden_cells(
 def hide_cells(images: torch.Tensor, hidden: torch.Tensor, grid_size: int) -> torch.Tensor:
     """Return images (B, C, H, W) with the hidden cells (B, rows, columns) zero in all channels."""
     height, width = images.shape[2:]
-    pixels = hidden.repeat_interleave(grid_size, dim=1).repeat_interleave(grid_size, dim=2)
+    rows = hidden.repeat_interleave(min(grid_size, height), dim=1)  # a larger cell is one that covers the image
+    pixels = rows.repeat_interleave(min(grid_size, width), dim=2)
     return images.masked_fill(pixels[:, None, :height, :width], 0)
 
 

@@ -3,8 +3,10 @@
 A method is a subclass of `Method` in a file of its own, named in wsol/registry.py. Raw maps are detached float32.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -19,7 +21,10 @@ Outputs = dict[str, torch.Tensor]
 
 @dataclass(frozen=True)
 class Option:
-    """A number that a method takes by this name, on a command line too; `low` and `high` are allowed themselves."""
+    """A number that a method takes by this name, on a command line too: a whole one where the default is.
+
+    `low` and `high` are allowed themselves, except an infinite one.
+    """
 
     name: str
     default: float
@@ -28,10 +33,11 @@ class Option:
     high: float = 1.0
 
     def check(self, value: float) -> None:
-        """Refuse a value out of range (NaN is)."""
-        if not self.low <= value <= self.high:
+        """Refuse a value of another kind or out of range (NaN is)."""
+        kind, words = (Integral, "a whole number, ") if isinstance(self.default, int) else (Real, "")
+        if not isinstance(value, kind) or not math.isfinite(value) or not self.low <= value <= self.high:
             upper = f" to {self.high:g}" if self.high != float("inf") else " or more"
-            raise InputError(f"--{self.name} {value}: expected {self.low:g}{upper}")
+            raise InputError(f"--{self.name} {value}: expected {words}{self.low:g}{upper}")
 
 
 class LinearClassifier(nn.Linear):

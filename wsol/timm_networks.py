@@ -1,22 +1,25 @@
 """Any timm network with a spatial feature map, as `--architecture timm:NAME`.
 
 Convolutional networks (B, C, h, w), those with the channels last (B, h, w, C), and transformers, whose tokens
-(B, prefix + h * w, C) are a grid after some prefix tokens.
+(B, prefix + h * w, C) are a grid after some prefix tokens. One network may have several: each module's is told by the
+channels that timm says it has.
 """
 
 import math
-from collections.abc import Iterable
 
 import timm
 import torch
 from torch import nn
 
 from wsol.backbone import Backbone, Offer
-from wsol.errors import InputError
+from wsol.errors import InputError, reason
 from wsol.weights import download_into, load_file_into
 
 PROBE = 224  # input side of the dry run that measures feature maps
 FEATURES = "features"  # what the last features are called among a network's layouts
+
+
+MOST_PREFIXES = 5  # class token and registers, where a network does not say how many it has
 
 
 class Layout:
@@ -26,27 +29,39 @@ class Layout:
         self.kind, self.channels, self.prefix = kind, channels, prefix
 
     @classmethod
-    def of(cls, output: object, prefixes: Iterable[int], channels_last: bool) -> "Layout | None":
-        """Return the layout of one image's output, or None where it has no map of 2 x 2 or more."""
+    def of(cls, output: object, prefix: int | None, channels: int | None, channels_last: bool) -> "Layout | None":
+        """Return the layout of one square image's output, or None where it has no map of 2 x 2 or more.
+
+        `prefix` is how many prefix tokens the network says it has. `channels` is how many the output should have, None if
+        unknown: where exactly one place has as many, they are there, and where none has, there is no telling what this is.
+        `channels_last` decides where both have, or the number is unknown.
+        """
         if not isinstance(output, torch.Tensor):
             return None
         if output.ndim == 4:
-            sides, channels = (output.shape[1:3], output.shape[3]) if channels_last else (output.shape[2:], output.shape[1])
-            return cls("NHWC" if channels_last else "NCHW", channels) if min(sides) >= 2 else None
-        if output.ndim == 3:
-            for prefix in prefixes:
-                positions = output.shape[1] - prefix
-                if positions >= 4 and math.isqrt(positions) ** 2 == positions:
-                    return cls("tokens", output.shape[2], prefix)
+            at = {"NCHW": output.shape[1], "NHWC": output.shape[3]}
+            kinds = [kind for kind, size in at.items() if channels in (None, size)]
+            if not kinds:
+                return None
+            kind = kinds[0] if len(kinds) == 1 else ("NHWC" if channels_last else "NCHW")
+            sides = output.shape[1:3] if kind == "NHWC" else output.shape[2:]
+            return cls(kind, at[kind]) if min(sides) >= 2 else None
+        if output.ndim == 3 and channels in (None, output.shape[2]):
+            # Stages may come before the prefix is put on. Without a word about a prefix, exactly one has to fit.
+            possible = range(MOST_PREFIXES + 1) if prefix is None else dict.fromkeys((prefix, 0))
+            positions = {p: output.shape[1] - p for p in possible}
+            fitting = [p for p, count in positions.items() if count >= 4 and math.isqrt(count) ** 2 == count]
+            if len(fitting) == 1 or (fitting and prefix is not None):
+                return cls("tokens", output.shape[2], fitting[0])
         return None
 
-    def to_map(self, output: torch.Tensor) -> torch.Tensor:
-        """Return an output as (B, C, h, w)."""
+    def to_map(self, output: torch.Tensor, image_size: tuple[int, int]) -> torch.Tensor:
+        """Return an output as (B, C, h, w), for images of (height, width)."""
         if self.kind == "NHWC":
             return output.permute(0, 3, 1, 2)
         if self.kind == "tokens":
             grid = output[:, self.prefix :].transpose(1, 2)
-            return grid.unflatten(2, (math.isqrt(grid.shape[2]), -1))
+            return grid.unflatten(2, _grid(grid.shape[2], *image_size))
         return output
 
     def from_map(self, feature_map: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
@@ -58,6 +73,17 @@ class Layout:
         return feature_map
 
 
+def _grid(count: int, height: int, width: int) -> tuple[int, int]:
+    """Return the (rows, columns) of `count` tokens that have the proportions of the images, or refuse the images."""
+    rows = math.isqrt(count * height // width)
+    if rows == 0 or count % rows or rows * width != count // rows * height:
+        raise InputError(
+            f"{count} tokens of {height} x {width} images: expected images whose tokens are a grid of the same proportions, "
+            "such as square ones"
+        )
+    return rows, count // rows
+
+
 class TimmBackbone(Backbone):
     """A timm network without its head; images (B, 3, H, W) to features (B, num_features, h, w)."""
 
@@ -67,11 +93,12 @@ class TimmBackbone(Backbone):
 
     def extract(self, images: torch.Tensor) -> torch.Tensor:
         """Return the last features as a map."""
-        return self.layouts[FEATURES].to_map(self.network.forward_features(images))
+        self.image_size = tuple(images.shape[2:])  # which the modules' outputs alone do not tell
+        return self.layouts[FEATURES].to_map(self.network.forward_features(images), self.image_size)
 
     def to_map(self, name: str, output: torch.Tensor) -> torch.Tensor:
         """Return a module's output as (B, C, h, w)."""
-        return self.layouts[name].to_map(output)
+        return self.layouts[name].to_map(output, self.image_size)
 
     def from_map(self, name: str, feature_map: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
         """Return a changed map in the layout of the module's output."""
@@ -94,9 +121,7 @@ def _probe(network: nn.Module, name: str) -> dict[str, object]:
         with torch.no_grad():
             features = network.forward_features(torch.zeros(1, 3, PROBE, PROBE))
     except Exception as error:  # whatever a network of the library says of a 224 x 224 image
-        raise InputError(
-            f"--architecture timm:{name}: fails on a {PROBE} x {PROBE} image ({type(error).__name__}: {error})"
-        ) from None
+        raise InputError(f"--architecture timm:{name}: fails on a {PROBE} x {PROBE} image ({reason(error)})") from None
     finally:
         for handle in handles:
             handle.remove()
@@ -107,17 +132,24 @@ def _probe(network: nn.Module, name: str) -> dict[str, object]:
 def _layouts(network: nn.Module, name: str) -> dict[str, Layout]:
     """Return the layouts of the last features (FEATURES) and of the stages that have a map, or refuse the network."""
     channels_last = getattr(network, "output_fmt", None) == "NHWC"
-    prefixes = dict.fromkeys((getattr(network, "num_prefix_tokens", 0), 0))
+    prefix = getattr(network, "num_prefix_tokens", None)
+    outputs = _probe(network, name)
+    known = {stage.get("module"): stage.get("num_chs") for stage in getattr(network, "feature_info", None) or ()}
+    features = outputs[FEATURES]
+    if isinstance(features, torch.Tensor) and network.num_features in features.shape[1:]:
+        known[FEATURES] = network.num_features  # some count what their head adds
     found = {}
-    for stage, output in _probe(network, name).items():
+    for stage, output in outputs.items():
         key = FEATURES if stage == FEATURES else f"network.{stage}"
-        if layout := Layout.of(output, prefixes, channels_last):
+        if hasattr(network, "reroll") and output.shape != features.shape:
+            continue  # Hiera's earlier tokens are in the order of its windows, not of the grid
+        if layout := Layout.of(output, prefix, known.get(stage), channels_last):
             found[key] = layout
         elif stage == FEATURES:
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
             raise InputError(
                 f"--architecture timm:{name}: its last features are {shape}; expected a map (1, channels, h, w) with h and "
-                "w of 2 or more, or tokens (1, h * w, channels) on a square grid"
+                "w of 2 or more, or tokens (1, prefix + h * w, channels) on a square grid, with one prefix that fits"
             )
     return found
 
@@ -125,7 +157,7 @@ def _layouts(network: nn.Module, name: str) -> dict[str, Layout]:
 def _map_height(network: nn.Module, name: str) -> int:
     """Return the height of the last features' map."""
     features = _probe(network, name)[FEATURES]
-    return _layouts(network, name)[FEATURES].to_map(features).shape[2]
+    return _layouts(network, name)[FEATURES].to_map(features, (PROBE, PROBE)).shape[2]
 
 
 def _doubles(larger: int, smaller: int) -> bool:
@@ -193,7 +225,7 @@ def timm_network(
     try:
         network = _create(name)
     except Exception as error:  # an unknown pretrained tag, a network that needs more options
-        raise InputError(f"--architecture timm:{name}: timm cannot make it ({error})") from None
+        raise InputError(f"--architecture timm:{name}: timm cannot make it ({reason(error)})") from None
     heads = network.pretrained_cfg.get("classifier") or "classifier"
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
     if pretrained_path:

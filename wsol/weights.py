@@ -8,22 +8,28 @@ import torchvision
 from torch import nn
 
 from wsol.errors import InputError
+from wsol.safe_load import UnsafeFileError, load_tensors
 
 CONTAINERS = ("state_dict", "model", "model_state_dict")
 
 
-def read_state_dict(path: str) -> dict[str, torch.Tensor]:
-    """Return the tensors of a .pth, .pt, .tar or .safetensors file; nothing in it is executed."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file of weights (--pretrained_path)")
-    try:
-        if path.endswith(".safetensors"):
-            from safetensors.torch import load_file
+def _read_safetensors(path: str) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
 
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # torch and safetensors raise many kinds for a broken or unsafe file
+    try:
+        return load_file(path)
+    except (SafetensorError, OSError) as error:
+        raise UnsafeFileError(f"it is broken: {error}") from None
+
+
+def read_state_dict(path: str, option: str = "--pretrained_path") -> dict[str, torch.Tensor]:
+    """Return the tensors of a .pth, .pt, .tar or .safetensors file, given by `option`; nothing in it is executed."""
+    if not Path(path).is_file():
+        raise InputError(f"{path}: no such file of weights ({option})")
+    try:
+        content = (_read_safetensors if path.endswith(".safetensors") else load_tensors)(path)
+    except UnsafeFileError as error:
         raise InputError(f"{path}: not a file of weights that loads without running code ({error})") from None
     for name in CONTAINERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):

@@ -6,6 +6,8 @@ In: a state dict of theirs. Out: the same tensors in a model of ours.
 import re
 from collections.abc import Collection, Iterable, Mapping
 
+import torch
+
 from wsol.errors import InputError
 from wsol.method import Method
 from wsol.weights import read_state_dict
@@ -33,11 +35,20 @@ VGG_STACKS = ("features", "SPG_A_1", "SPG_A_2", "SPG_A_3")
 
 def _vgg_convolutions(names: Iterable[str], own: Iterable[str]) -> dict[str, str]:
     """Return the names of their vgg16's convolutions mapped to ours, both in order of execution."""
-    numbered = (re.match(rf"({'|'.join(VGG_STACKS)})\.(\d+)\.", name) for name in names)
-    theirs = sorted({(VGG_STACKS.index(match[1]), int(match[2])) for match in numbered if match})
-    ours = (re.match(r"backbone\.(?:features|extra)\.\d+(?=\.)", name) for name in own)
-    modules = dict.fromkeys(match[0] for match in ours if match)
-    return {f"{VGG_STACKS[stack]}.{number}": module for (stack, number), module in zip(theirs, modules, strict=False)}
+    return dict(zip(_numbered_convolutions(names), _vgg_modules(own), strict=False))
+
+
+def _numbered_convolutions(names: Iterable[str]) -> list[str]:
+    """Return the names of the convolutions of their vgg16's stacks, in order of execution."""
+    matches = (re.match(rf"({'|'.join(VGG_STACKS)})\.(\d+)\.", name) for name in names)
+    numbers = sorted({(VGG_STACKS.index(match[1]), int(match[2])) for match in matches if match})
+    return [f"{VGG_STACKS[stack]}.{number}" for stack, number in numbers]
+
+
+def _vgg_modules(own: Iterable[str]) -> list[str]:
+    """Return the names of our vgg16's convolutions, in order of execution."""
+    matches = (re.match(r"backbone\.(?:features|extra)\.\d+(?=\.)", name) for name in own)
+    return list(dict.fromkeys(match[0] for match in matches if match))
 
 
 def _resnet_blocks(names: Iterable[str]) -> dict[str, str]:
@@ -67,18 +78,50 @@ def _translated(names: Collection[str], own: Iterable[str]) -> dict[str, str]:
     return result
 
 
+def _check_vgg_convolutions(names: Iterable[str], own: Iterable[str]) -> None:
+    """Refuse a vgg16 that lacks convolutions by the names of those it has: numbered in order, one missing renames all."""
+    theirs, ours = _numbered_convolutions(names), _vgg_modules(own)
+    expected = len(ours) - (ours[-1:] == ["backbone.extra.0"])  # a single added convolution is called conv6
+    if theirs and len(theirs) < expected:
+        raise InputError(
+            f"not a checkpoint of this architecture and method: {len(theirs)} of its {expected} numbered convolutions are "
+            f"there: {', '.join(theirs)}"
+        )
+
+
+def _entries(content: object) -> dict[str, torch.Tensor]:
+    """Return the tensors of a state dict of theirs, or of a checkpoint that holds it, without DataParallel's prefix."""
+    state_dict = content.get("state_dict", content) if isinstance(content, Mapping) else content
+    if not isinstance(state_dict, Mapping):
+        raise InputError(f"expected a state dict of wsolevaluation, a mapping of names to tensors; got {type(state_dict)}")
+    given: dict[str, torch.Tensor] = {}
+    for full_name, value in state_dict.items():
+        if not isinstance(full_name, str) or not isinstance(value, torch.Tensor):
+            raise InputError(f"expected a mapping of names to tensors; {full_name!r} is {type(value).__name__}")
+        name = full_name.removeprefix("module.")
+        if name in given:
+            raise InputError(f"two entries are called {name}, one of them with the prefix module.")
+        given[name] = value
+    return given
+
+
 def load(model: Method, content: Mapping) -> None:
     """Fill a model; `content` is a state dict of theirs, or a checkpoint that holds it."""
-    state_dict = content.get("state_dict", content)
-    given = {name.removeprefix("module."): value for name, value in state_dict.items()}
+    given = _entries(content)
     own = model.state_dict()
     names = _translated(given, own)
-    ours = {names[name]: value for name, value in given.items()}
+    ours: dict[str, torch.Tensor] = {}
+    for name, value in given.items():
+        if names[name] in ours:
+            first = next(other for other in given if names[other] == names[name])
+            raise InputError(f"two entries are one of this architecture and method: {first} and {name}")
+        ours[names[name]] = value
     missing = [name for name in own if name not in ours and not name.endswith("num_batches_tracked")]
     unknown = [name for name in given if names[name] not in own]
     if missing or unknown:
+        _check_vgg_convolutions(given, own)
         raise InputError(
-            f"not a checkpoint of this architecture and method: {len(missing)} entries are missing (first: "
+            f"not a checkpoint of this architecture and method: {len(missing)} entries are missing (first, by our name: "
             f"{(missing or ['none'])[0]}), {len(unknown)} are unknown (first: {(unknown or ['none'])[0]})"
         )
     if other := [name for name in given if given[name].shape != own[names[name]].shape]:
@@ -92,7 +135,7 @@ def load(model: Method, content: Mapping) -> None:
 
 def read(model: Method, path: str) -> None:
     """Fill a model from a checkpoint file of theirs; nothing in it is executed."""
-    state_dict = read_state_dict(path)
+    state_dict = read_state_dict(path, "--wsolevaluation_checkpoint")
     try:
         load(model, state_dict)
     except InputError as error:
