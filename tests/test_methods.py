@@ -324,4 +324,7 @@ def test_an_impossible_number_of_classes_is_refused(num_classes):
 
 
 def test_options_of_other_methods_are_not_checked():
-    build_model("resnet18", "cam", 3, adl_threshold=7.0, has_grid_size=-1)
+    model = build_model("resnet18", "cam", 3, adl_threshold=7.0, has_grid_size=-1)
+    assert type(model).__name__ == "CAM"
+    with pytest.raises(InputError, match="--adl_threshold 7"):
+        build_model("resnet18", "adl", 3, adl_threshold=7.0)
