@@ -3,7 +3,8 @@
     python scripts/benchmark.py evaluation
     python scripts/benchmark.py methods
 
-Prints a Markdown table of medians over maps; docs/benchmarks.md has one. Times are of one core.
+Prints a Markdown table of medians over maps, or over operations and training steps; docs/benchmarks.md and docs/methods.md
+have them. `evaluation` uses one core.
 """
 
 import argparse

@@ -1,19 +1,26 @@
 """Fixtures: the folder of reference data (skipped where absent), Toy made once, a local file server, commands run as a
 user runs them."""
 
+import contextlib
 import http.server
+import importlib
+import io
 import os
 import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import pytest
+import torch
 
 from dataset import toy
 from official import FileServer
 
+torch.set_num_threads(1)  # as in the processes that tests start: the number changes how sums are rounded
 CHECKOUT = Path(__file__).resolve().parent.parent
 # What a test's training shares: two classes' worth of work, a few seconds.
 SMALL = ("--epochs", "1", "--num_train_sample_per_class", "2", "--num_val_sample_per_class", "2", "--workers", "0")
@@ -57,10 +64,31 @@ def server(tmp_path: Path) -> Iterator[tuple[type[FileServer], str]]:
         opened.shutdown()
 
 
-def run(script: str, *arguments: str, cwd: Path, code: int = 0) -> str:
-    """Run a Python or shell script of the checkout in `cwd`, check its exit code, and return what it printed."""
+def call(main: Callable[[], None], *words: object, cwd: Path, code: int | None = 0) -> str:
+    """Call a command's `main` in this process (one of its own takes seconds to import torch), in `cwd`; check its exit code
+    (None: any) and return what it printed."""
+    printed = io.StringIO()
+    argv = [main.__module__, *map(str, words)]
+    with contextlib.chdir(cwd), mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(printed):
+        with contextlib.redirect_stderr(printed):
+            try:
+                main()
+                ended = 0
+            except SystemExit as stop:
+                ended = stop.code or 0
+    assert code in (ended, None), printed.getvalue()
+    return printed.getvalue()
+
+
+def run(script: str, *words: object, cwd: Path, code: int = 0) -> str:
+    """Call a Python script of the checkout in this process; see `call`."""
+    return call(importlib.import_module(script.removesuffix(".py").replace("/", ".")).main, *words, cwd=cwd, code=code)
+
+
+def run_process(script: str, *words: object, cwd: Path, code: int = 0) -> str:
+    """Run a Python or shell script of the checkout as a user does, in a process of its own; see `call`."""
     done = subprocess.run(
-        ["bash" if script.endswith(".sh") else sys.executable, str(CHECKOUT / script), *map(str, arguments)],
+        ["bash" if script.endswith(".sh") else sys.executable, str(CHECKOUT / script), *map(str, words)],
         cwd=cwd,
         env={**os.environ, "PYTHON": sys.executable, "OMP_NUM_THREADS": "1"},
         capture_output=True,
@@ -74,20 +102,6 @@ def run(script: str, *arguments: str, cwd: Path, code: int = 0) -> str:
 
 
 @pytest.fixture
-def run_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture) -> Callable[..., str]:
-    """Call a command's `main` in this process (one of its own takes seconds), in `tmp_path`; check its exit code (None:
-    any) and return what it printed."""
-
-    def call(main: Callable[[], None], *words: object, code: int | None = 0) -> str:
-        monkeypatch.chdir(tmp_path)
-        monkeypatch.setattr(sys, "argv", [main.__module__, *map(str, words)])
-        try:
-            main()
-            ended = 0
-        except SystemExit as stop:
-            ended = stop.code
-        printed = "".join(capsys.readouterr())
-        assert code in (ended, None), printed
-        return printed
-
-    return call
+def run_here(tmp_path: Path) -> Callable[..., str]:
+    """`call` in `tmp_path`."""
+    return partial(call, cwd=tmp_path)

@@ -14,7 +14,7 @@ import yaml
 from PIL import Image
 
 import main
-from conftest import CHECKOUT, SMALL, run
+from conftest import CHECKOUT, SMALL, run, run_process
 from wsol.checkpoints import read_checkpoint
 from wsol.errors import InputError
 
@@ -30,7 +30,7 @@ def finished(toy_root):
     for name in ("dataset", "metadata"):
         (toy_root / "run" / name).symlink_to(toy_root / name)
     options = ("--label_level", "family", "--experiment_name", "first", "--eval_checkpoint_type", "best")
-    printed = run("main.py", *SMALL, *options, cwd=toy_root / "run")
+    printed = run_process("main.py", *SMALL, *options, cwd=toy_root / "run")
     return toy_root / "run" / "train_log" / "first", printed
 
 

@@ -4,11 +4,11 @@ import json
 import pytest
 from PIL import Image
 
-from conftest import SMALL, run
+from conftest import SMALL, run_process
 
 
 def sweep(*options, cwd, code=0):
-    return run("scripts/sweep_granularity.sh", *options, cwd=cwd, code=code)
+    return run_process("scripts/sweep_granularity.sh", *options, cwd=cwd, code=code)
 
 
 @pytest.mark.slow
@@ -51,7 +51,7 @@ def test_the_study_of_tiny_animals_chooses_rates_on_val_and_makes_its_table(work
     for name, value in {"DATASET": "Toy", "LEVELS": "family order", "RATES": "0.01 0.5", "SEEDS": "0 1"}.items():
         monkeypatch.setenv(name, value)
     small = ("--architecture", "resnet18", "--pretrained", "FALSE", "--resize_size", "32", "--crop_size", "32", *SMALL)
-    printed = run("scripts/tiny_animals.sh", *small, cwd=workspace)
+    printed = run_process("scripts/tiny_animals.sh", *small, cwd=workspace)
     folder = workspace / "train_log/tiny_animals"
     rates = folder / "rates/family"
     val = {rate: json.loads((rates / rate / "results.json").read_text())["val"] for rate in ("0.01", "0.5")}
@@ -63,8 +63,8 @@ def test_the_study_of_tiny_animals_chooses_rates_on_val_and_makes_its_table(work
     assert [(row["level"], row["run"]) for row in rows[:3]] == [("family", "0"), ("family", "1"), ("order", "0")]
     assert (rows[4]["level"], len(rows)) == ("Center", 5)
     assert min(Image.open(folder / "figure.png").size) > 300
-    again = run("scripts/tiny_animals.sh", *small, cwd=workspace)
+    again = run_process("scripts/tiny_animals.sh", *small, cwd=workspace)
     assert again.count("finished before, skipped") == 8
     config = folder / "seeds/order/1/config.yaml"
     config.write_text(config.read_text().replace("crop_size: 32", "crop_size: 48"))
-    assert "another --crop_size" in run("scripts/tiny_animals.sh", *small, cwd=workspace, code=2)
+    assert "another --crop_size" in run_process("scripts/tiny_animals.sh", *small, cwd=workspace, code=2)
