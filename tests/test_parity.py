@@ -63,6 +63,7 @@ def test_the_case_at_the_edge_agrees_in_every_figure_with_other_kernels(shared):
     assert {name: error for name, error in errors.items() if not error < tolerance(name)} == {}
 
 
+@pytest.mark.slow
 def test_the_table_shows_every_figure_as_it_is(reference):
     """A difference is not retried away: of any case, SPG or not."""
     figures = reference.golden["cases"]["resnet50_spg_28"]

@@ -94,7 +94,9 @@ def test_downloads_that_break_off_are_resumed(name, command, server, tmp_path):
     assert len(handler.requests) == requests
 
 
-@pytest.mark.parametrize("name", OFFICIAL_LAYOUTS)
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=pytest.mark.slow if name == "ILSVRC" else ()) for name in OFFICIAL_LAYOUTS]
+)
 def test_interrupted_at_any_file_and_called_again_it_finishes(name, command, tmp_path, monkeypatch):
     OFFICIAL_LAYOUTS[name](tmp_path / "a")
     arguments = (name, "--proxy", "--archive", *archives(tmp_path / "a"))

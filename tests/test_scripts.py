@@ -1,10 +1,11 @@
 import csv
 import json
+from functools import partial
 
 import pytest
 from PIL import Image
 
-from conftest import SMALL, run_process
+from conftest import SMALL, run, run_process
 
 
 def sweep(*options, cwd, code=0):
@@ -40,9 +41,10 @@ def test_a_sweep_runs_every_level_makes_its_table_and_skips_what_is_finished(wor
 
 def test_a_sweep_refuses_bad_options_before_training(workspace):
     assert "a sweep runs every level" in sweep("Toy", "--label_level", "genus", cwd=workspace, code=2)
-    assert "no metadata of a data set 'Nope'" in sweep("Nope", cwd=workspace, code=2)
-    assert "takes the options of main.py" in sweep("Toy", "--help", cwd=workspace, code=2)
-    assert "--lr 0.0: expected more than 0" in sweep("Toy", "--lr", "0", cwd=workspace, code=2)
+    plan = partial(run, "scripts/granularity.py", "plan", "--dataset_name", cwd=workspace, code=2)  # as the sweep begins
+    assert "no metadata of a data set 'Nope'" in plan("Nope")
+    assert "takes the options of main.py" in plan("Toy", "--help")
+    assert "--lr 0.0: expected more than 0" in plan("Toy", "--lr", "0")
     assert not (workspace / "train_log").exists()
 
 
