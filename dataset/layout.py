@@ -18,7 +18,8 @@ from wsol.metadata import configure_metadata, get_class_labels, get_image_ids
 
 @dataclass
 class Entry:
-    """One image: its id, its class name at every level (finest first), (width, height), boxes and masks."""
+    """One image: its id, its class name at every level (finest first), (width, height), boxes and masks; where its box
+    stands, for messages."""
 
     image_id: str
     classes: Sequence[str]
@@ -26,6 +27,7 @@ class Entry:
     boxes: Sequence[tuple[int, int, int, int]] = ()
     masks: Sequence[str] = field(default_factory=list)
     ignore: str = ""
+    where: str = ""
 
 
 def split_by_name(names: Iterable[str], shares: dict[str, float]) -> dict[str, list[str]]:
@@ -105,7 +107,8 @@ def _check(split: str, entries: Sequence[Entry]) -> None:
         for x0, y0, x1, y1 in entry.boxes:
             if not (0 <= x0 <= x1 <= entry.size[0] and 0 <= y0 <= y1 <= entry.size[1]):
                 size = f"{entry.size[0]} x {entry.size[1]}"
-                raise InputError(f"{entry.image_id}: box {x0},{y0},{x1},{y1}; expected it inside the {size} image")
+                where = f"{entry.where}: {entry.image_id}" if entry.where else entry.image_id
+                raise InputError(f"{where}: box {x0},{y0},{x1},{y1}; expected it inside the {size} image")
 
 
 def check_consistent(levels: Sequence[str], rows: Iterable[Sequence[str]], where: str) -> None:

@@ -69,13 +69,17 @@ def call(main: Callable[[], None], *words: object, cwd: Path, code: int | None =
     (None: any) and return what it printed."""
     printed = io.StringIO()
     argv = [main.__module__, *map(str, words)]
-    with contextlib.chdir(cwd), mock.patch.object(sys, "argv", argv), contextlib.redirect_stdout(printed):
-        with contextlib.redirect_stderr(printed):
-            try:
-                main()
-                ended = 0
-            except SystemExit as stop:
-                ended = stop.code or 0
+    with (
+        contextlib.chdir(cwd),
+        mock.patch.object(sys, "argv", argv),
+        contextlib.redirect_stdout(printed),
+        contextlib.redirect_stderr(printed),
+    ):
+        try:
+            main()
+            ended = 0
+        except SystemExit as stop:
+            ended = stop.code or 0
     assert code in (ended, None), printed.getvalue()
     return printed.getvalue()
 
