@@ -21,7 +21,7 @@ from dataset.layout import write_proxy
 from dataset.sources import fetch_all, mismatch
 from dataset.verify import verify_split
 from wsol.errors import InputError, command
-from wsol.files import check_folder
+from wsol.files import check_folder, remove_litter
 from wsol.levels import SPLITS, load_level, read_levels
 
 DATASETS = {
@@ -91,6 +91,7 @@ def main() -> None:
         return
     for folder in (images, metadata):  # before hours of downloading
         check_folder(folder)
+        remove_litter(folder)
     proxy = metadata / "train/image_ids_proxy.txt"
     has_proxy = options.proxy or ("train" in splits and proxy.exists())  # the split is written anew, without its list
     if name == toy.NAME:

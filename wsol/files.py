@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +16,28 @@ from wsol.errors import InputError
 def temporary_sibling(path: Path) -> Path:
     """Return a name beside `path` that only this process uses; the caller renames it to `path` or removes it."""
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def remove_litter(folder: Path) -> None:
+    """Remove the temporary files and folders in and beside `folder` whose process was killed before it could."""
+    inside = (Path(root) / name for root, folders, files in os.walk(folder) for name in (*folders, *files))
+    for path in list(chain(folder.parent.glob(f".{folder.name}.*.tmp"), inside)):
+        match = re.fullmatch(r"\..+\.(\d+)\.tmp", path.name)
+        if match and not _is_running(int(match[1])):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
 
 
 def _listing(folder: Path, filled: bool) -> set[str]:
