@@ -51,7 +51,9 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.size
     except Exception as error:  # Pillow's decoders raise many kinds, SyntaxError and struct.error among them
-        raise InputError(f"{path}: not a readable image ({type(error).__name__}: {error})") from None
+        raise InputError(
+            f"{path}: not a readable image ({type(error).__name__}: {error}); remove it, and prepare again from the archives"
+        ) from None
 
 
 def replace_folder(new: Path, old: Path) -> None:

@@ -24,13 +24,6 @@ def _require(folder: Path, what: str, names: list[str]) -> None:
         raise InputError(f"{folder}: {len(missing)} of {len(names)} {what} are missing or empty:" + first_names(missing))
 
 
-def _size(path: Path) -> tuple[int, int]:
-    try:
-        return image_size(path)
-    except InputError as error:
-        raise InputError(f"{error}; remove the file and prepare the data set again, its archives at hand") from None
-
-
 def verify_split(metadata: Path, images: Path, split: str) -> str:
     """Check one split's files against `images`, the data set's folder, and return what was found, in a line.
 
@@ -47,7 +40,7 @@ def verify_split(metadata: Path, images: Path, split: str) -> str:
         boxes, sizes = get_bounding_boxes(paths), get_image_sizes(paths)
         check_boxes_fit(paths, boxes, sizes)
         for image_id in progress(boxes, f"checking {split}"):
-            if (size := _size(images / image_id)) != sizes[image_id]:
+            if (size := image_size(images / image_id)) != sizes[image_id]:
                 raise InputError(
                     f"{paths.image_sizes}: {image_id!r} is {size[0]} x {size[1]}; the file says "
                     f"{sizes[image_id][0]} x {sizes[image_id][1]}"
@@ -59,7 +52,7 @@ def verify_split(metadata: Path, images: Path, split: str) -> str:
         files = names + [name for name in ignores.values() if name]
         _require(images, "masks", files)
         for name in progress([*masks, *files], f"checking masks of {split}"):
-            _size(images / name)
+            image_size(images / name)
         found.append(f"{len(names)} masks")
     if (metadata / split / "image_ids_proxy.txt").exists():
         proxy = get_image_ids(paths, proxy=True)

@@ -271,7 +271,7 @@ def test_options_are_checked(photos, command):
     assert "expected three shares" in command("--shares", "nan", "0.5", "0.5", code=2)
     assert "--seed -1: expected 0 or more" in command("--seed", "-1", code=2)
     assert "--level 'a/b': expected a name" in command("--level", "a/b", code=2)
-    for name in ("OpenImages30k", "Hierarchies", "downloads", "cub"):
+    for name in ("OpenImages30k", "Hierarchies", "downloads", "cub", "x" * 300):
         with pytest.raises(InputError, match="expected a name of your own"):
             check_own_name(name)
     assert "--images none: no such folder" in command("--images", "none", code=2)
