@@ -136,9 +136,12 @@ SOURCES = {
     ),
 }
 SOURCES["TinyAnimals"] = SOURCES["TinyImageNet"]  # the same archive
+ALIASES = {"OpenImages30k": "OpenImages"}
+# In any case of letters, for file systems that know no other; folders of ours stand beside those of data sets.
+TAKEN = {name.casefold() for name in ("Toy", *SOURCES, *ALIASES, "hierarchies", "downloads")}
 
 
 def check_own_name(name: str) -> None:
     """Refuse a name for a data set of one's own that is no plain folder name, or that prepare.py uses."""
-    if not re.fullmatch(r"\w[\w.-]*", name) or name in ("Toy", *SOURCES):
-        raise InputError(f"{name!r}: expected a name of your own, of letters, digits, '.', '-' and '_'")
+    if not re.fullmatch(r"\w[\w.-]{,99}", name) or name.casefold() in TAKEN:
+        raise InputError(f"{name!r}: expected a name of your own, of at most 100 letters, digits, '.', '-' and '_'")

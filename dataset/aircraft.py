@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dataset.layout import Entry, image_size, write_metadata
 from dataset.released import lay_out
-from dataset.sources import extract
+from dataset.sources import take_annotations
 from wsol.errors import InputError
 from wsol.levels import SPLITS
 from wsol.metadata import read_lines
@@ -30,7 +30,7 @@ def _labels(path: Path) -> dict[str, str]:
 
 
 def _boxes(path: Path) -> dict[str, Box]:
-    """Return image number to its box in the file's pixels, which count from 1."""
+    """Return image number to its box in the file's pixels, which count from 1; in the order of the lines."""
     boxes = {}
     for number, line in enumerate(read_lines(path), 1):
         fields = line.split()
@@ -43,16 +43,9 @@ def _boxes(path: Path) -> dict[str, Box]:
 def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
     """Lay out images below `folder` and write `metadata`; return what to say about them."""
     texts = [f"images_{level}_{split}.txt" for level in LEVELS for split in SPLITS] + ["images_box.txt"]
-
-    def text(name: str) -> str | None:
-        match = re.search(rf"(?:^|/)data/({'|'.join(map(re.escape, texts))})$", name)
-        return match and f"annotations/{match[1]}"
-
-    taken = {name for archive in archives for name in extract(archive, folder, text)}
-    if missing := [name for name in texts if f"annotations/{name}" not in taken]:
-        raise InputError(f"{', '.join(map(str, archives))}: no data/{missing[0]}; expected the official archive")
-    annotations = folder / "annotations"
+    annotations = take_annotations(archives, folder, "data", texts)
     boxes = _boxes(annotations / "images_box.txt")
+    lines = {image: line for line, image in enumerate(boxes, 1)}
     classes: dict[str, dict[str, tuple[str, ...]]] = {}
     for split in SPLITS:
         tables = [_labels(annotations / f"images_{level}_{split}.txt") for level in LEVELS]
@@ -73,7 +66,8 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
             box = (max(x0 - 1, 0), max(y0 - 1, 0), min(x1 - 1, width - 1), min(y1 - 1, height - 1))
             if box != (x0 - 1, y0 - 1, x1 - 1, y1 - 1):
                 notes.append(f"images/{image}.jpg: box {x0},{y0},{x1},{y1} (from 1) was cut to the {width} x {height} image")
-            entries[split].append(Entry(f"images/{image}.jpg", names, size, [box]))
+            where = f"{annotations / 'images_box.txt'}:{lines[image]}"
+            entries[split].append(Entry(f"images/{image}.jpg", names, size, [box], where=where))
     rows = sorted({names for part in classes.values() for names in part.values()})
     write_metadata(metadata, LEVELS, rows, entries)
     return notes

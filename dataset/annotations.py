@@ -4,14 +4,16 @@ In: files of any tool. Out: boxes (x0, y0, x1, y1) in whole pixels that count fr
 """
 
 import csv
+import math
 import xml.parsers.expat
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Iterator
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 from dataset.coco import corners, read_coco
 from wsol.errors import InputError
+from wsol.levels import is_level_name
 from wsol.metadata import read_lines
 
 
@@ -25,8 +27,26 @@ class FoundBox(NamedTuple):
     size: tuple[int, int] | None = None
 
 
+def files_below(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list[str]]:
+    """Return the relative paths of all files with a suffix in any case, sorted, and of what else bears such a name."""
+    found = [path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith("._")]
+    regular, others = [], []
+    for path in sorted(found):
+        (regular if path.is_file() else others).append(path.relative_to(folder).as_posix())
+    return regular, others
+
+
+def annotation_files(folder: Path, suffix: str) -> list[str]:
+    """Return the relative paths of a folder's annotation files, sorted; refuse what is no file."""
+    regular, others = files_below(folder, (suffix,))
+    if others:
+        raise InputError(f"{folder / others[0]}: a folder, device or broken link; expected a {suffix} file")
+    return regular
+
+
 class Names:
-    """Images by what annotations call them: the relative path, its end, or its file name where only one image has it."""
+    """Images by what annotations call them: the relative path, or one of which it is the end or that is its end, where
+    only one image fits."""
 
     def __init__(self, names: Iterable[str], stems: bool = False) -> None:
         """`stems`: compare names without their extension, as for masks and XML files."""
@@ -49,37 +69,49 @@ class Names:
         key = self._key(name.replace("\\", "/").removeprefix("./"))
         if key in self.by_path:
             return self.by_path[key]
-        found = self.by_file.get(PurePosixPath(key).name, [])
+        given = PurePosixPath(key).parts
+        found = []
+        for image in self.by_file.get(given[-1] if given else "", ()):
+            parts = PurePosixPath(self._key(image)).parts
+            common = min(len(parts), len(given))
+            if parts[-common:] == given[-common:]:
+                found.append(image)
         if len(found) > 1:
             raise InputError(f"{where}: {name!r} may be {found[0]!r} or {found[1]!r}; expected the path below --images")
         return found[0] if found else None
 
 
-def read_table(path: Path, needed: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
-    """Return (file:line, column to text) for every row of a CSV file that has the needed columns in its header."""
+def read_fields(path: Path) -> Iterator[tuple[str, list[str]]]:
+    """Yield (file:line, fields) of a CSV file."""
     rows = csv.reader(read_lines(path))
     try:
-        header = [name.strip() for name in next(rows, [])]
-        if missing := [name for name in needed if name not in header]:
-            raise InputError(f"{path}:1: no column {missing[0]!r}; expected a header with {', '.join(needed)}")
-        if len(set(header)) < len(header):
-            raise InputError(f"{path}:1: {','.join(header)!r}; expected every column once")
-        table = []
         for row in rows:
-            if len(row) != len(header):
-                raise InputError(f"{path}:{rows.line_num}: {','.join(row)!r}; expected {len(header)} fields")
-            fields = dict(zip(header, (field.strip() for field in row), strict=True))
-            table.append((f"{path}:{rows.line_num}", fields))
+            yield f"{path}:{rows.line_num}", row
     except csv.Error as error:
         raise InputError(f"{path}:{rows.line_num}: {error}; expected comma-separated values") from None
+
+
+def read_table(path: Path, needed: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
+    """Return (file:line, column to text) for every row of a CSV file that has the needed columns in its header."""
+    rows = read_fields(path)
+    header = [name.strip() for name in next(rows, ("", []))[1]]
+    if missing := [name for name in needed if name not in header]:
+        raise InputError(f"{path}:1: no column {missing[0]!r}; expected a header with {', '.join(needed)}")
+    if len(set(header)) < len(header):
+        raise InputError(f"{path}:1: {','.join(header)!r}; expected every column once")
+    table = []
+    for where, row in rows:
+        if len(row) != len(header):
+            raise InputError(f"{where}: {','.join(row)!r}; expected {len(header)} fields")
+        table.append((where, dict(zip(header, (field.strip() for field in row), strict=True))))
     return table
 
 
 def _numbers(where: str, texts: Iterable[str | None]) -> tuple[int, ...]:
-    """Return numbers as whole pixels, truncated."""
+    """Return numbers as whole pixels, rounded down: what is a little below 0 stays outside the image."""
     texts = list(texts)
     try:
-        return tuple(int(float(text or "")) for text in texts)
+        return tuple(math.floor(float(text or "")) for text in texts)
     except (ValueError, OverflowError):
         raise InputError(f"{where}: {texts}; expected numbers") from None
 
@@ -91,9 +123,13 @@ def _read_csv(path: Path) -> list[FoundBox]:
 
 
 def _read_coco(path: Path) -> list[FoundBox]:
+    images = read_coco(path)[0].values()
+    for box in (box for image in images for box in image.boxes):
+        if not min(box.edges[2:]):
+            raise InputError(f"{box.where}: bbox {box.edges}; expected a width and a height above 0")
     return [
-        FoundBox(image.file, corners(box, image.size), f"{path}: {image.file}", image.size)
-        for image in read_coco(path)[0].values()
+        FoundBox(image.file, corners(box.edges, image.size), f"{box.where} ({image.file})", image.size)
+        for image in images
         for box in image.boxes
     ]
 
@@ -113,22 +149,24 @@ def parse_xml(path: Path) -> ElementTree.Element:
     try:
         parser.Parse(path.read_bytes(), True)
         return builder.close()
-    except (xml.parsers.expat.ExpatError, OSError) as error:
+    except InputError:
+        raise
+    except (xml.parsers.expat.ExpatError, OSError, ValueError, LookupError) as error:  # the last two: of its encoding
         raise InputError(f"{path}: not a readable XML file ({error})") from None
 
 
 def _read_voc(folder: Path) -> list[FoundBox]:
     """Read a folder of Pascal VOC files, whose pixels count from 1; an XML file is named as its image."""
     found = []
-    for path in sorted(folder.rglob("*.xml")):
-        name = path.relative_to(folder).as_posix()
+    for name in annotation_files(folder, ".xml"):
+        path = folder / name
         root = parse_xml(path)
         size = _numbers(f"{path}: size", [root.findtext(f"size/{side}") or "0" for side in ("width", "height")])
         for i, each in enumerate(root.iter("object"), 1):
             where = f"{path}: object {i}"
             edges = [each.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
             # Many tools count from 0 and write a 0 here; it stays at the edge.
-            box = tuple(max(edge - 1, 0) for edge in _numbers(where, edges))
+            box = tuple(edge - 1 if edge else 0 for edge in _numbers(where, edges))
             found.append(FoundBox(name, box, where, size if all(size) else None))  # some tools write 0 x 0
     return found
 
@@ -166,7 +204,9 @@ def read_taxonomy(path: Path) -> tuple[list[str], dict[str, list[str]]]:
     levels: list[str] = []
     for where, row in read_table(path, ()):
         levels, names = list(row), list(row.values())
-        if not all(names) or not all(levels) or any("/" in level for level in levels) or names[0] in rows:
+        if wrong := [level for level in levels if not is_level_name(level)]:
+            raise InputError(f"{path}:1: {wrong[0]!r}; expected names of levels, none empty, '.' or '..', without '/'")
+        if not all(names) or names[0] in rows:
             raise InputError(f"{where}: {','.join(names)!r}; expected each leaf once, then its ancestors, none empty")
         rows[names[0]] = names
     if not rows:

@@ -8,10 +8,10 @@ metadata/MyLoc; an image id is the JSON's file_name. Every step prints its count
 """
 
 import argparse
-import csv
+import math
 import sys
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,10 +20,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from dataset.addresses import check_own_name
+from dataset.annotations import read_fields, read_table
 from dataset.coco import CocoImage, corners, read_coco
-from dataset.layout import Entry, write_lines, write_metadata, write_rows
+from dataset.layout import Entry, is_relative, write_lines, write_metadata, write_rows
 from wsol.errors import InputError, command
-from wsol.metadata import read_lines
 
 RANKS = ("genus", "family", "order", "class", "phylum", "kingdom")
 KEEP = "keep"
@@ -33,13 +33,15 @@ COLUMNS = ("file_name", "species", "observation", "x0", "y0", "x1", "y1", "verdi
 
 @dataclass(frozen=True)
 class Photo:
-    """One image: file name, species, observation, (width, height), and boxes (x, y, width, height) in pixels."""
+    """One image: file name, species, observation, (width, height), boxes (x, y, width, height) in pixels, and where the
+    first of them stands."""
 
     file: str
     species: str
     observation: str
     size: tuple[int, int]
     boxes: tuple[tuple[float, float, float, float], ...] = ()
+    where: str = ""
 
 
 class Log:
@@ -54,7 +56,11 @@ class Log:
             f"{len(photos)} {side} images of {len({p.species for p in photos})} species"
             for side, photos in (("training", train), ("boxed", boxed))
         ]
-        self.lines.append(f"{name}: {', '.join(sides)}{f' ({note})' if note else ''}")
+        self.note(f"{name}: {', '.join(sides)}{f' ({note})' if note else ''}")
+
+    def note(self, line: str) -> None:
+        """Print and keep a line."""
+        self.lines.append(line)
         print(self.lines[-1], flush=True)
 
 
@@ -64,20 +70,28 @@ def species_key(name: str) -> str:
 
 
 def read_observations(path: Path) -> dict[str, str]:
-    """Return file name to observation from a CSV of file_name,observation_id."""
+    """Return file name to observation from a CSV of file_name,observation_id, with or without this header."""
     observations = {}
-    for number, line in enumerate(read_lines(path), 1):
-        file, _, observation = line.rpartition(",")
-        if not (file and observation) or file in observations:
-            raise InputError(f"{path}:{number}: {line!r}; expected file_name,observation_id with every file once")
-        observations[file] = observation
+    for where, row in read_fields(path):
+        if len(row) != 2 or not all(row) or row[0] in observations:
+            raise InputError(f"{where}: {','.join(row)!r}; expected file_name,observation_id with every file once")
+        observations[row[0]] = row[1]
+    if observations.get("file_name") == "observation_id":
+        del observations["file_name"]
     return observations
 
 
-def photos_of(path: Path, images: Iterable[CocoImage], observations: dict[str, str] | None, alone: bool) -> list[Photo]:
-    """Return the labelled images of one file; `alone`: an image without an observation is one of its own."""
-    photos = []
+def photos_of(
+    path: Path, images: Iterable[CocoImage], observations: dict[str, str] | None, alone: bool
+) -> tuple[list[Photo], set[str]]:
+    """Return the labelled images of one file, and the observations of all its images.
+
+    `alone`: an image without an observation is one of its own.
+    """
+    photos, every = [], set()
     for image in images:
+        if not is_relative(image.file):
+            raise InputError(f"{path}: file_name {image.file!r}; expected a path relative to the data set's folder")
         observation = (observations or {}).get(image.file, image.observation)
         if observation is None and not alone:
             raise InputError(
@@ -86,10 +100,12 @@ def photos_of(path: Path, images: Iterable[CocoImage], observations: dict[str, s
             )
         if image.size is None or len(image.categories) > 1:
             raise InputError(f"{path}: {image.file!r}: expected width, height and annotations of one category")
+        observation = f"image {image.file}" if observation is None else observation
+        every.add(observation)
         if image.categories:
-            observation = f"image {image.file}" if observation is None else observation
-            photos.append(Photo(image.file, species_key(*image.categories), observation, image.size, tuple(image.boxes)))
-    return photos
+            boxes, where = tuple(box.edges for box in image.boxes), image.boxes[0].where if image.boxes else ""
+            photos.append(Photo(image.file, species_key(*image.categories), observation, image.size, boxes, where))
+    return photos, every
 
 
 def match_species(train: list[Photo], boxed: list[Photo]) -> tuple[list[Photo], list[Photo]]:
@@ -104,9 +120,8 @@ def drop_boxless_species(train: list[Photo], boxed: list[Photo]) -> tuple[list[P
     return [p for p in train if p.species in having], [p for p in boxed if p.species in having]
 
 
-def drop_shared_observations(train: list[Photo], boxed: list[Photo]) -> list[Photo]:
-    """Keep the training images whose observation has no boxed image: one individual's photos look alike."""
-    seen = {p.observation for p in boxed}
+def drop_shared_observations(train: list[Photo], seen: Container[str]) -> list[Photo]:
+    """Keep the training images whose observation the boxed file has not: one individual's photos look alike."""
     return [p for p in train if p.observation not in seen]
 
 
@@ -119,7 +134,16 @@ def box_size_fits(photo: Photo, smallest: float, largest_share: float) -> bool:
     """Tell whether the one box has both sides of at least `smallest` pixels and at most that share of the image's."""
     [(_, _, width, height)] = photo.boxes
     fits = width <= largest_share * photo.size[0] and height <= largest_share * photo.size[1]
-    return fits and min(width, height) >= smallest
+    return fits and min(width, height) >= smallest and min(width, height) > 0
+
+
+def check_boxes_inside(boxed: Iterable[Photo]) -> None:
+    """Refuse a box that leaves its image, before a person looks at it."""
+    for photo in boxed:
+        _, _, x1, y1 = corners(photo.boxes[0], photo.size)
+        if x1 > photo.size[0] or y1 > photo.size[1]:
+            size = f"{photo.size[0]} x {photo.size[1]}"
+            raise InputError(f"{photo.where}: bbox {photo.boxes[0]} of {photo.file!r}; expected it inside the {size} image")
 
 
 def review_rows(boxed: Iterable[Photo]) -> list[tuple]:
@@ -132,20 +156,17 @@ def read_verdicts(path: Path, boxed: Iterable[Photo]) -> dict[str, str]:
     """Return file name to verdict of a filled review list; images without one are left out.
 
     Raises:
-        InputError: other columns, an image that is not to be reviewed or appears twice, an unknown verdict.
+        InputError: a column is missing, an image that is not to be reviewed or appears twice, an unknown verdict.
     """
     known = {p.file for p in boxed}
     verdicts: dict[str, str] = {}
-    rows = csv.reader(read_lines(path))
-    if (header := next(rows, None)) != list(COLUMNS):
-        raise InputError(f"{path}:1: {header}; expected the columns {','.join(COLUMNS)}")
-    for row in rows:
-        where = f"{path}:{rows.line_num}"
-        if len(row) != len(COLUMNS) or row[0] not in known or row[0] in verdicts:
-            raise InputError(f"{where}: {','.join(row)!r}; expected {len(COLUMNS)} fields, an image under review, each once")
-        verdicts[row[0]] = row[-1].strip()
-        if verdicts[row[0]] not in ("", KEEP, *REASONS):
-            raise InputError(f"{where}: verdict {row[-1]!r}; expected {', '.join((KEEP, *REASONS))}, or nothing yet")
+    for where, row in read_table(path, COLUMNS):
+        file, verdict = row["file_name"], row["verdict"]
+        if file not in known or file in verdicts:
+            raise InputError(f"{where}: {file!r}; expected an image under review, each once")
+        if verdict not in ("", KEEP, *REASONS):
+            raise InputError(f"{where}: verdict {verdict!r}; expected {', '.join((KEEP, *REASONS))}, or nothing yet")
+        verdicts[file] = verdict
     return {file: verdict for file, verdict in verdicts.items() if verdict}
 
 
@@ -185,21 +206,23 @@ def split_species(photos: list[Photo], count: int, rng: np.random.Generator) -> 
 
 
 def filter_photos(
-    train: list[Photo], boxed: list[Photo], smallest: float, largest_share: float, log: Log
+    train: list[Photo], boxed: list[Photo], observed: Container[str], smallest: float, largest_share: float, log: Log
 ) -> tuple[list[Photo], list[Photo]]:
-    """Apply every automatic step of appendix B, in its order, and log each."""
+    """Apply every automatic step of appendix B, in its order, and log each; `observed`: the boxed file's observations."""
     log.step("read, labelled", train, boxed)
     train, boxed = match_species(train, boxed)
     log.step("species in both", train, boxed)
     train, boxed = drop_boxless_species(train, boxed)
     log.step("species with boxes", train, boxed)
-    train = drop_shared_observations(train, boxed)
-    log.step("no observation in both", train, boxed)
+    before = len(train)
+    train = drop_shared_observations(train, observed)
+    log.step("no observation in both", train, boxed, f"dropped: {before - len(train)} training images")
     number = Counter(min(len(p.boxes), 2) for p in boxed)
     boxed = single_box(boxed)
     log.step("one box", train, boxed, f"dropped: {number[0]} without, {number[2]} with several")
     boxed = [p for p in boxed if box_size_fits(p, smallest, largest_share)]
     log.step(f"box of {smallest:g} pixels to {largest_share:.0%} of a side", train, boxed)
+    check_boxes_inside(boxed)
     return train, boxed
 
 
@@ -246,6 +269,9 @@ def taxonomy(path: Path, categories: Sequence[dict]) -> tuple[tuple[str, ...], d
         name = record["name"]
         if species_key(name) in rows:
             raise InputError(f"{path}: two categories are named {name!r}; expected every species once")
+        for rank in ranks:
+            if not isinstance(record[rank], str):
+                raise InputError(f"{path}: category {name!r}: {rank} {record[rank]!r}; expected text")
         rows[species_key(name)] = (" ".join(name.split()), *(record[rank] for rank in ranks))
     return ("species", *ranks), dict(sorted(rows.items(), key=lambda item: tuple(reversed(item[1]))))
 
@@ -258,13 +284,19 @@ def build(options: argparse.Namespace) -> None:
     if both := set(train_images) & set(boxed_images):
         raise InputError(f"{options.boxed_json}: {min(both)!r} is in {options.train_json} too; expected other file names")
     levels, rows = taxonomy(options.train_json, categories)
-    sides = []
+    sides, observed = [], set()
     for path, images, table in (
         (options.train_json, train_images, options.train_observations),
         (options.boxed_json, boxed_images, options.boxed_observations),
     ):
-        sides.append(photos_of(path, images.values(), table and read_observations(table), options.no_observations))
-    train, boxed = filter_photos(*sides, options.min_box, options.max_share, log)
+        observations = table and read_observations(table)
+        if unknown := [file for file in observations or () if file not in images]:
+            log.note(
+                f"{table}: {len(unknown)} of {len(observations)} rows name no image of {path}, the first {unknown[0]!r}"
+            )
+        photos, observed = photos_of(path, images.values(), observations, options.no_observations)  # last: the boxed file's
+        sides.append(photos)
+    train, boxed = filter_photos(*sides, observed, options.min_box, options.max_share, log)
     if options.review and not options.review.exists():
         write_rows(options.review, [COLUMNS, *review_rows(boxed)])
         print(f"{options.review}: {len(boxed)} images to review; fill the last column and call again")
@@ -309,6 +341,12 @@ def main() -> None:
     check_own_name(options.name)
     if options.per_split < 1:
         parser.error(f"--per_split {options.per_split}: expected 1 or more")
+    if options.seed < 0:
+        parser.error(f"--seed {options.seed}: expected 0 or more")
+    if not 0 < options.max_share <= 1:
+        parser.error(f"--max_share {options.max_share}: expected a share of a side, more than 0 and at most 1")
+    if not (options.min_box >= 0 and math.isfinite(options.min_box)):
+        parser.error(f"--min_box {options.min_box}: expected pixels, 0 or more")
     build(options)
 
 

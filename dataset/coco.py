@@ -6,21 +6,30 @@ In: one JSON file. Out: its images with sizes, the categories of each, and boxes
 import json
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from wsol.errors import InputError
+
+LARGEST = 2**31  # a coordinate in pixels; what is larger is none, and sums of it may overflow
+
+
+class CocoBox(NamedTuple):
+    """One box: (x, y, width, height) in pixels, and the file and annotation it stands in."""
+
+    edges: tuple[float, float, float, float]
+    where: str
 
 
 @dataclass
 class CocoImage:
     """One image: file name, (width, height) or None, observation or None, names of its annotations' categories, and
-    boxes (x, y, width, height) in pixels."""
+    boxes."""
 
     file: str
     size: tuple[int, int] | None = None
     observation: str | None = None
     categories: set[str] = field(default_factory=set)
-    boxes: list[tuple[float, float, float, float]] = field(default_factory=list)
+    boxes: list[CocoBox] = field(default_factory=list)
 
 
 def _records(path: Path, data: dict, name: str, required: dict[str, type | tuple[type, ...]]) -> list[dict]:
@@ -55,7 +64,7 @@ def _size(path: Path, i: int, record: dict) -> tuple[int, int] | None:
 
 def _is_box(box: Any) -> bool:
     numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(value, int | float) for value in box)
-    return numbers and all(0 <= value < float("inf") for value in box)
+    return numbers and all(0 <= value <= LARGEST for value in box)
 
 
 def read_coco(path: Path) -> tuple[dict[str, CocoImage], list[dict]]:
@@ -89,7 +98,7 @@ def read_coco(path: Path) -> tuple[dict[str, CocoImage], list[dict]]:
         if "bbox" in record and not record.get("iscrowd"):
             if not _is_box(record["bbox"]):
                 raise InputError(f"{path}: annotations[{i}]: bbox {record['bbox']!r}; expected [x, y, width, height] from 0")
-            image.boxes.append(tuple(record["bbox"]))
+            image.boxes.append(CocoBox(tuple(record["bbox"]), f"{path}: annotations[{i}]"))
     return {image.file: image for image in images.values()}, categories
 
 

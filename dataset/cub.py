@@ -12,7 +12,7 @@ from pathlib import Path
 from dataset import cub_levels
 from dataset.layout import Entry, image_size, write_metadata
 from dataset.released import lay_out, real_sizes, take_text
-from dataset.sources import extract
+from dataset.sources import take_annotations
 from wsol.errors import InputError
 from wsol.metadata import (
     configure_metadata,
@@ -29,12 +29,14 @@ TEXTS = ("images.txt", "classes.txt", "train_test_split.txt", "image_class_label
 
 @dataclass(frozen=True)
 class Annotation:
-    """One image of the archive: its id, class number (from 0), split, and box x, y, width, height in pixels."""
+    """One image of the archive: its id, class number (from 0), split, box x, y, width, height in pixels, and the file and
+    line of the box."""
 
     image_id: str
     label: int
     split: str
     box: tuple[float, float, float, float]
+    where: str
 
 
 def _rows(path: Path, pattern: str, expected: str) -> dict[str, re.Match]:
@@ -52,7 +54,7 @@ def _rows(path: Path, pattern: str, expected: str) -> dict[str, re.Match]:
 def read_annotations(folder: Path) -> tuple[list[str], list[Annotation]]:
     """Return the 200 class names and all images' annotations, in the order of images.txt, from the archive's files."""
     number = r"(-?\d+(?:\.\d+)?)"
-    images = _rows(folder / "images.txt", r"(\S.*/\S.*)", "class folder/file")
+    images = _rows(folder / "images.txt", r"((?!\.\.?/)[^/\s][^/]*/(?!\.\.?$)[^/\s][^/]*)", "class folder/file")
     classes = _rows(folder / "classes.txt", r"(\S.*)", "the class name")
     tables = {
         "train_test_split.txt": _rows(folder / "train_test_split.txt", "([01])", "1 (training) or 0"),
@@ -61,6 +63,7 @@ def read_annotations(folder: Path) -> tuple[list[str], list[Annotation]]:
     }
     names = [match[1] for match in classes.values()]
     number_of = {key: label for label, key in enumerate(classes)}
+    lines = {key: line for line, key in enumerate(tables["bounding_boxes.txt"], 1)}
     annotations = []
     for key, image in images.items():
         for file, table in tables.items():
@@ -70,7 +73,8 @@ def read_annotations(folder: Path) -> tuple[list[str], list[Annotation]]:
         if label[1] not in number_of:
             raise InputError(f"{folder / 'image_class_labels.txt'}: class {label[1]} of image {key} is not in classes.txt")
         split = "train" if is_train[1] == "1" else "test"
-        annotations.append(Annotation(image[1], number_of[label[1]], split, tuple(map(float, box.groups()))))
+        where = f"{folder / 'bounding_boxes.txt'}:{lines[key]}"
+        annotations.append(Annotation(image[1], number_of[label[1]], split, tuple(map(float, box.groups())), where))
     return names, annotations
 
 
@@ -96,15 +100,7 @@ def _val_entries(archives: list[Path], folder: Path, names: list[str], notes: li
 
 def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
     """Lay out images below `folder` and write `metadata`, with its levels; return what to say about them."""
-
-    def annotation(name: str) -> str | None:
-        match = re.search(rf"(?:^|/)CUB_200_2011/({'|'.join(map(re.escape, TEXTS))})$", name)
-        return match and f"annotations/{match[1]}"
-
-    taken = {name for archive in archives for name in extract(archive, folder, annotation)}
-    if missing := [name for name in TEXTS if f"annotations/{name}" not in taken]:
-        raise InputError(f"{', '.join(map(str, archives))}: no CUB_200_2011/{missing[0]}; expected the official archive")
-    names, annotations = read_annotations(folder / "annotations")
+    names, annotations = read_annotations(take_annotations(archives, folder, "CUB_200_2011", TEXTS))
     notes: list[str] = []
     entries: dict[str, list[Entry]] = {}
     lay_out(archives, folder, [a.image_id for a in annotations if a.split in splits])
@@ -115,7 +111,8 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
         entries[split] = []
         for each in (annotation for annotation in annotations if annotation.split == split):
             size = image_size(folder / each.image_id)
-            entries[split].append(Entry(each.image_id, (names[each.label],), size, [released_box(each.box, size)]))
+            box = released_box(each.box, size)
+            entries[split].append(Entry(each.image_id, (names[each.label],), size, [box], where=each.where))
     write_metadata(metadata, ("category",), [(name,) for name in names], entries)
     number = {name: label for label, name in enumerate(names)}
     cub_levels.write_levels(

@@ -24,6 +24,17 @@ def _targets(
     return val, test
 
 
+def _fill_empty(
+    chosen: dict[int, str], members: Sequence[list[str]], boxed: Sequence[list[str]], shares: Sequence[float]
+) -> None:
+    """Give a split that got no group, though it has a share, the smallest of the split with most, if that keeps one."""
+    for split, share in zip(("val", "test", "train"), (*shares[1:], shares[0]), strict=True):
+        counts = Counter(chosen.values())
+        usable = [i for i in chosen if counts[chosen[i]] > 1 and (split == "train" or boxed[i])]
+        if share and not counts[split] and usable:
+            chosen[min(usable, key=lambda i: (-counts[chosen[i]], len(members[i])))] = split
+
+
 def draw_splits(
     labels: Mapping[str, str],
     localized: Collection[str],
@@ -35,24 +46,30 @@ def draw_splits(
 
     `labels`: id to class; `groups`: id to group, an id without one is alone; `shares`: of train, val and test, sum 1.
     Groups come in random order, each to the split that still wants most of its localized images, or to train where
-    neither wants more than half of them. Without groups every class gets its share exactly.
+    neither wants more than half of them; then no split with a share stays empty while another has several groups. Without
+    groups every class gets its share exactly.
     """
     members: dict[tuple[bool, str], list[str]] = {}
     for name in sorted(labels):
         members.setdefault((True, groups[name]) if name in groups else (False, name), []).append(name)
     wanted = dict(zip(("val", "test"), _targets(labels, localized, shares), strict=True))
-    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
-    left_out: list[str] = []
     every = list(members.values())
+    boxed = [[name for name in names if name in localized] for names in every]
+    chosen: dict[int, str] = {}
     for index in rng.permutation(len(every)).tolist():
-        boxed = [name for name in every[index] if name in localized]
-        counts = Counter(labels[name] for name in boxed)
+        counts = Counter(labels[name] for name in boxed[index])
         useful = {split: sum((counts & want).values()) for split, want in wanted.items()}
         best = max(useful, key=useful.get)
-        if 2 * useful[best] <= len(boxed):
-            splits["train"] += every[index]
-            continue
-        wanted[best] = wanted[best] - counts
-        splits[best] += boxed
-        left_out += [name for name in every[index] if name not in localized]
+        if 2 * useful[best] > len(boxed[index]):
+            chosen[index] = best
+            wanted[best] = wanted[best] - counts
+        else:
+            chosen[index] = "train"
+    if groups:
+        _fill_empty(chosen, every, boxed, shares)
+    splits: dict[str, list[str]] = {"train": [], "val": [], "test": []}
+    for index, split in chosen.items():
+        splits[split] += every[index] if split == "train" else boxed[index]
+    used = {name for names in splits.values() for name in names}
+    left_out = [name for name in labels if name not in used]
     return {split: sorted(names) for split, names in splits.items()}, sorted(left_out)

@@ -6,17 +6,22 @@
     python dataset/import_dataset.py MyBirds --images photos/ --labels labels.csv --masks masks/
 
 Images go to <data_root>/<NAME>/images (as hard links where possible), masks to .../masks, metadata to
-<metadata_root>/<NAME>. Nothing is written before everything has been read.
+<metadata_root>/<NAME>. Nothing is written before everything has been read and checked, and nothing of another import is
+replaced without --replace.
 """
 
 import argparse
+import filecmp
 import hashlib
 import os
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass, field
-from pathlib import Path, PurePosixPath
+from functools import partial
+from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
@@ -25,12 +30,13 @@ from PIL import Image
 
 from data_loaders import load_image
 from dataset.addresses import check_own_name
-from dataset.annotations import FoundBox, Names, read_boxes, read_table, read_taxonomy
+from dataset.annotations import FoundBox, Names, annotation_files, files_below, read_boxes, read_table, read_taxonomy
 from dataset.grouped_splits import draw_splits
-from dataset.layout import Entry, check_consistent, write_metadata
+from dataset.layout import Entry, check_consistent, metadata_files, whole_folder
 from dataset.verify import verify_split
 from wsol.errors import InputError, command
-from wsol.files import whole_file
+from wsol.files import check_folder, remove_litter, whole_file, write_text
+from wsol.levels import SPLITS, is_level_name
 from wsol.metadata import first_names
 from wsol.progress import progress
 
@@ -62,11 +68,17 @@ class Localization:
     masks: dict[str, Path] = field(default_factory=dict)
 
 
-def find_images(folder: Path) -> list[str]:
-    """Return the relative paths of all image files below a folder, sorted."""
+def find_images(folder: Path, report: Report) -> list[str]:
+    """Return the relative paths of all image files below a folder, sorted; what is no regular file is reported."""
     if not folder.is_dir():
         raise InputError(f"--images {folder}: no such folder")
-    found = sorted(p.relative_to(folder).as_posix() for p in folder.rglob("*") if p.suffix.lower() in IMAGE_SUFFIXES)
+    found, others = files_below(folder, IMAGE_SUFFIXES)
+    report.add("folders, devices and broken links named like images, left out", others)
+    for name in found:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"--images {folder}: {os.fsencode(name)!r}; expected file names in UTF-8") from None
     if not found:
         raise InputError(f"--images {folder}: no image in it; expected files ending in {', '.join(IMAGE_SUFFIXES)}")
     return found
@@ -81,7 +93,9 @@ def read_labels(
     groups: dict[str, str] = {}
     if table:
         rows = read_table(table, ("image", group) if group else ("image",))
-        if rows and "label" in rows[0][1]:
+        if not rows:
+            raise InputError(f"{table}: no rows; expected a header, then a line for every image")
+        if "label" in rows[0][1]:
             labels = {}
         names, seen = Names(images), {}
         for where, row in rows:
@@ -156,15 +170,16 @@ class MaskReader:
 
 
 def read_masks(folder: Path, images: list[str], report: Report) -> dict[str, Path]:
-    """Return image to its PNG of the same relative path, or of the same file name where only one image has it."""
+    """Return image to its PNG, named as in `Names`."""
     if not folder.is_dir():
         raise InputError(f"--masks {folder}: no such folder")
     names = Names(images, stems=True)
     masks = {}
-    for path in sorted(folder.rglob("*.png")):
-        if path.name.startswith("._"):
-            continue
-        image = names.find(path.relative_to(folder).as_posix(), str(path))
+    for name in annotation_files(folder, ".png"):
+        path = folder / name
+        image = names.find(name, str(path))
+        if image in masks:
+            raise InputError(f"{path} and {masks[image]} both mean {image!r}; expected one mask of every image")
         if image:
             masks[image] = path
         else:
@@ -205,22 +220,56 @@ def check_boxes(boxes: dict[str, list[FoundBox]], sizes: dict[str, tuple[int, in
                 raise InputError(f"{where}: box {x0},{y0},{x1},{y1}; expected it inside the {width} x {height} image")
 
 
-def localized_entry(
-    image: str, names: list[str], size: tuple[int, int], found: Localization, reader: MaskReader, folder: Path
-) -> Entry:
-    """Return an image's entry with its boxes and, where there are masks, its mask, written below `folder`."""
-    boxes = [each.box for each in found.boxes.get(image, ())]
-    masks, ignore = [], ""
-    if image in found.masks:
-        foreground, ignored = reader.read(found.masks[image], size)
-        boxes = boxes or [_extent(foreground)]
-        stem = f"masks/{PurePosixPath(image).with_suffix('')}"
-        masks = [f"{stem}.png"]
-        _save_mask(foreground, folder / masks[0])
-        if ignored.any():
-            ignore = f"{stem}_ignore.png"
-            _save_mask(ignored, folder / ignore)
-    return Entry(f"images/{image}", names, size, boxes, masks, ignore)
+def mask_files(image: str, found: Localization, size: tuple[int, int], reader: MaskReader) -> dict[str, np.ndarray]:
+    """Return an image's mask and, if any pixel is ignored, its ignore mask, by their relative paths with us."""
+    if image not in found.masks:
+        return {}
+    foreground, ignored = reader.read(found.masks[image], size)
+    file = f"{image.rpartition('.')[0]}.png"
+    return {f"masks/{file}": foreground, **({f"ignore_masks/{file}": ignored} if ignored.any() else {})}
+
+
+def localized_entry(image: str, names: list[str], size: tuple[int, int], found: Localization, reader: MaskReader) -> Entry:
+    """Return an image's entry with its boxes and, where there are masks, its mask."""
+    masks = mask_files(image, found, size, reader)
+    paths = list(masks)
+    boxes = [each.box for each in found.boxes.get(image, ())] or [_extent(mask) for mask in list(masks.values())[:1]]
+    return Entry(f"images/{image}", names, size, boxes, paths[:1], "".join(paths[1:]))
+
+
+def _same_mask(mask: np.ndarray, path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return np.array_equal(np.array(image) > 0, mask)
+    except Exception:  # no readable mask: another file
+        return False
+
+
+def _same_file(first: Path, second: Path) -> bool:
+    return first.samefile(second) or filecmp.cmp(first, second, shallow=False)
+
+
+def needs_writing(target: Path, same: Callable[[Path], bool], replace: bool) -> bool:
+    """Tell whether a file is not there yet as it should be; refuse another in its place but with `replace`."""
+    if not os.path.lexists(target) or (target.is_file() and same(target)):
+        return not os.path.lexists(target)
+    if not replace:
+        raise InputError(f"{target}: is there with other content; expected another NAME, or --replace")
+    return True
+
+
+def differing(metadata: Path, files: dict[str, str]) -> list[str]:
+    """Return the files of a data set's metadata, whole or a split of it, that are not as given."""
+    wrong = [name for name, text in files.items() if not _has_text(metadata / name, text)]
+    splits = [path.parent.name for path in metadata.glob("*/image_ids.txt") if path.parent.name in SPLITS]
+    return wrong + [f"{split}/image_ids.txt" for split in splits if f"{split}/image_ids.txt" not in files]
+
+
+def _has_text(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
 
 
 def read_localization(
@@ -247,7 +296,7 @@ def read_localization(
 def import_dataset(options: argparse.Namespace) -> Report:
     """Read everything, draw the splits, lay out images and masks, write the metadata; return what was found."""
     report = Report()
-    images = find_images(options.images)
+    images = find_images(options.images, report)
     labels, groups = read_labels(images, options.labels, options.group, report)
     levels, rows = [options.level], {name: [name] for name in sorted(set(labels.values()))}
     if options.taxonomy:
@@ -265,26 +314,44 @@ def import_dataset(options: argparse.Namespace) -> Report:
         raise InputError("no labelled image has a box or mask; expected some, for val and test")
     splits, torn = draw_splits(labels, localized, groups, shares, np.random.default_rng(options.seed))
     report.add("images without a box whose group is in val or test, left out", torn)
-    for split in [split for split in ("val", "test") if localized and shares[("train", "val", "test").index(split)]]:
+    if not splits["train"]:
+        raise InputError("no image is left for train; expected more images than val and test take, or other --shares")
+    for split in [split for split, share in zip(SPLITS, shares, strict=True) if split == "train" or share]:
         missing = sorted(set(labels.values()) - {labels[name] for name in splits[split]})
         report.add(f"classes without an image in {split}", missing)
     splits = {split: names for split, names in splits.items() if names}
 
-    folder = options.data_root / options.name
     entries: dict[str, list[Entry]] = {}
     for split, names in splits.items():
         entries[split] = []
-        for name in progress(names, f"laying out {split}"):
-            _copy(options.images / name, folder / "images" / name)
+        for name in names:
             row = rows[labels[name]]
             if split == "train":  # image-level labels are all that training gets
                 entries[split].append(Entry(f"images/{name}", row, sizes[name]))
             else:
-                entries[split].append(localized_entry(name, row, sizes[name], found, reader, folder))
-    metadata = options.metadata_root / options.name
-    for split in {"train", "val", "test"} - set(entries):  # of an earlier import
-        shutil.rmtree(metadata / split, ignore_errors=True)
-    write_metadata(metadata, levels, list(rows.values()), entries)
+                entries[split].append(localized_entry(name, row, sizes[name], found, reader))
+    folder, metadata = options.data_root / options.name, options.metadata_root / options.name
+    files = metadata_files(options.name, levels, list(rows.values()), entries)
+    wrong = differing(metadata, files)
+    if wrong and metadata.exists() and not options.replace:
+        raise InputError(
+            f"{metadata}: is there and was made otherwise ({wrong[0]} differs); expected another NAME, or --replace"
+        )
+    copies, masked = [], []
+    for split, names in splits.items():
+        for name in names:
+            if needs_writing(folder / "images" / name, partial(_same_file, options.images / name), options.replace):
+                copies.append(name)
+            for file, mask in mask_files(name, found, sizes[name], reader).items() if split != "train" else ():
+                if needs_writing(folder / file, partial(_same_mask, mask), options.replace):
+                    masked.append((name, file))
+    with whole_folder(metadata) if wrong else nullcontext() as new:  # it comes into place when all images are there
+        for name, text in files.items() if wrong else ():
+            write_text(new / name, text)
+        for name in progress(copies, "laying out images"):
+            _copy(options.images / name, folder / "images" / name)
+        for name, file in progress(masked, "laying out masks"):
+            _save_mask(mask_files(name, found, sizes[name], reader)[file], folder / file)
     print(f"{len(images)} image files, {len(sizes)} used")
     for i, level in enumerate(levels):
         counts = Counter(rows[label][i] for label in labels.values())
@@ -314,14 +381,23 @@ def main() -> None:
     parser.add_argument("--group", metavar="COLUMN", help="of --labels: its images stay in one split (observation, camera)")
     parser.add_argument("--shares", type=float, nargs=3, default=[0.5, 0.2, 0.3], metavar=("TRAIN", "VAL", "TEST"))
     parser.add_argument("--seed", type=int, default=0, help="of the splits (default: 0)")
+    parser.add_argument("--replace", action="store_true", help="make a data set of this name anew, from other input")
     parser.add_argument("--data_root", type=Path, default=Path("dataset"), help="default: dataset/")
     parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
     options = parser.parse_args()
     check_own_name(options.name)
-    if min(options.shares) < 0 or abs(sum(options.shares) - 1) > 1e-6 or not sum(options.shares[1:]):
+    wrong_shares = not all(0 <= share <= 1 for share in options.shares) or abs(sum(options.shares) - 1) > 1e-6
+    if wrong_shares or not sum(options.shares[1:]):
         parser.error(f"--shares {options.shares}: expected three shares that sum to 1, not all of it train")
     if options.group and not options.labels:
         parser.error("--group names a column of --labels; expected both")
+    if options.seed < 0:
+        parser.error(f"--seed {options.seed}: expected 0 or more")
+    if not is_level_name(options.level):
+        parser.error(f"--level {options.level!r}: expected a name, not '.' or '..', without '/'")
+    for root in (options.data_root, options.metadata_root):
+        check_folder(root / options.name)
+        remove_litter(root / options.name)
     import_dataset(options).print()
 
 

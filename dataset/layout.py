@@ -3,7 +3,7 @@
 import hashlib
 import os
 import shutil
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
@@ -12,13 +12,14 @@ from PIL import Image
 
 from wsol.errors import InputError
 from wsol.files import temporary_sibling, write_text
-from wsol.hierarchy import csv_text
+from wsol.hierarchy import csv_text, read_tree
 from wsol.metadata import configure_metadata, get_class_labels, get_image_ids
 
 
 @dataclass
 class Entry:
-    """One image: its id, its class name at every level (finest first), (width, height), boxes and masks."""
+    """One image: its id, its class name at every level (finest first), (width, height), boxes and masks; where its box
+    stands, for messages."""
 
     image_id: str
     classes: Sequence[str]
@@ -26,6 +27,7 @@ class Entry:
     boxes: Sequence[tuple[int, int, int, int]] = ()
     masks: Sequence[str] = field(default_factory=list)
     ignore: str = ""
+    where: str = ""
 
 
 def split_by_name(names: Iterable[str], shares: dict[str, float]) -> dict[str, list[str]]:
@@ -49,7 +51,9 @@ def image_size(path: Path) -> tuple[int, int]:
         with Image.open(path) as image:
             return image.size
     except Exception as error:  # Pillow's decoders raise many kinds, SyntaxError and struct.error among them
-        raise InputError(f"{path}: not a readable image ({type(error).__name__}: {error})") from None
+        raise InputError(
+            f"{path}: not a readable image ({type(error).__name__}: {error}); remove it, and prepare again from the archives"
+        ) from None
 
 
 def replace_folder(new: Path, old: Path) -> None:
@@ -78,7 +82,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file, one line each."""
-    write_text(path, "".join(f"{line}\n" for line in lines))
+    write_text(path, _text(lines))
 
 
 def write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
@@ -90,22 +94,24 @@ def _file_name(stem: str, levels: Sequence[str], level: str) -> str:
     return f"{stem}.txt" if level == levels[0] else f"{stem}_{level}.txt"
 
 
+def is_relative(name: str) -> bool:
+    """Tell whether a name, of one line, is a path that stays below the data set's folder."""
+    path = PurePosixPath(name)
+    return not path.is_absolute() and ".." not in path.parts and len(name.splitlines()) == 1
+
+
 def _check(split: str, entries: Sequence[Entry]) -> None:
     """Refuse to write an empty split, an id that readers would refuse, or a box that is inverted or leaves its image."""
     if not entries:
         raise InputError(f"no image is left for the split {split}; nothing was written")
     for entry in entries:
-        path = PurePosixPath(entry.image_id)
-        if (
-            path.is_absolute()
-            or ".." in path.parts
-            or any(len(name.splitlines()) != 1 for name in (*entry.classes, str(path)))
-        ):
+        if not is_relative(entry.image_id) or any(len(name.splitlines()) != 1 for name in entry.classes):
             raise InputError(f"{entry.image_id!r}: expected a path relative to the data set's folder, names on one line")
         for x0, y0, x1, y1 in entry.boxes:
             if not (0 <= x0 <= x1 <= entry.size[0] and 0 <= y0 <= y1 <= entry.size[1]):
                 size = f"{entry.size[0]} x {entry.size[1]}"
-                raise InputError(f"{entry.image_id}: box {x0},{y0},{x1},{y1}; expected it inside the {size} image")
+                where = f"{entry.where}: {entry.image_id}" if entry.where else entry.image_id
+                raise InputError(f"{where}: box {x0},{y0},{x1},{y1}; expected it inside the {size} image")
 
 
 def check_consistent(levels: Sequence[str], rows: Iterable[Sequence[str]], where: str) -> None:
@@ -118,45 +124,76 @@ def check_consistent(levels: Sequence[str], rows: Iterable[Sequence[str]], where
                 raise InputError(f"{where}: the {levels[i]} {row[i]!r} lies in {both}; expected one {levels[i + 1]}")
 
 
+def _text(lines: Iterable[str]) -> str:
+    return "".join(f"{line}\n" for line in lines)
+
+
+def metadata_files(
+    name: str, levels: Sequence[str], hierarchy: Sequence[Sequence[str]], splits: dict[str, list[Entry]]
+) -> dict[str, str]:
+    """Return relative path to text of a data set's metadata: the splits given, class names, hierarchy.csv and levels.txt.
+
+    `hierarchy` has one row a finest class, its name at every level; classes are numbered in the order of the rows.
+
+    Raises:
+        InputError: what readers would refuse.
+    """
+    check_consistent(levels, hierarchy, name)
+    numbers = [{each: i for i, each in enumerate(dict.fromkeys(column))} for column in zip(*hierarchy, strict=True)]
+    files: dict[str, str] = {}
+    for split, entries in splits.items():
+        _check(split, entries)
+        files[f"{split}/image_ids.txt"] = _text(entry.image_id for entry in entries)
+        for i, level in enumerate(levels):
+            lines = (f"{entry.image_id},{numbers[i][entry.classes[i]]}" for entry in entries)
+            files[f"{split}/{_file_name('class_labels', levels, level)}"] = _text(lines)
+        files[f"{split}/image_sizes.txt"] = _text(f"{e.image_id},{e.size[0]},{e.size[1]}" for e in entries)
+        boxes = (f"{e.image_id},{','.join(map(str, box))}" for e in entries for box in e.boxes)
+        files[f"{split}/localization.txt"] = _text(boxes)
+        masks = [f"{e.image_id},{mask},{'' if i else e.ignore}" for e in entries for i, mask in enumerate(e.masks)]
+        if masks:
+            files[f"{split}/masks.txt"] = _text(masks)
+    for i, level in enumerate(levels):
+        files[_file_name("class_names", levels, level)] = _text(f"{each},{label}" for each, label in numbers[i].items())
+    if len(levels) > 1:
+        files["hierarchy.csv"] = csv_text((levels, *hierarchy))
+    return files | {"levels.txt": _text(levels)}
+
+
+def _remove_stale(folder: Path, written: Container[str], classes: list[str]) -> None:
+    """Remove what describes other levels than those written; a tree.csv stays where its leaves are the classes."""
+    for path in (*folder.glob("class_names_*.txt"), folder / "hierarchy.csv"):
+        if path.name not in written:
+            path.unlink(missing_ok=True)
+    if (tree := folder / "tree.csv").exists():
+        try:
+            read_tree(tree, classes)
+        except InputError:
+            tree.unlink()
+
+
 def write_metadata(
     folder: Path, levels: Sequence[str], hierarchy: Sequence[Sequence[str]], splits: dict[str, list[Entry]]
 ) -> None:
-    """Write `metadata/<dataset>`: levels.txt, class names, hierarchy.csv, and the folder of each split given.
-
-    `hierarchy` has one row a finest class, its name at every level; classes are numbered in the order of the rows.
-    """
-    check_consistent(levels, hierarchy, folder.name)
-    class_names = {level: list(dict.fromkeys(row[i] for row in hierarchy)) for i, level in enumerate(levels)}
-    for split, entries in splits.items():
-        _check(split, entries)
+    """Write `metadata/<dataset>` (see `metadata_files`): each split given whole; other splits stay."""
+    files = metadata_files(folder.name, levels, hierarchy, splits)
     kept = [path.parent.name for path in folder.glob("*/image_ids.txt") if path.parent.name not in splits]
     for level in levels if kept else ():
-        path = folder / _file_name("class_names", levels, level)
-        lines = [f"{name},{label}" for label, name in enumerate(class_names[level])]
-        if path.exists() and path.read_text(encoding="utf-8").splitlines() != lines:
+        path = folder / (name := _file_name("class_names", levels, level))
+        if path.exists() and path.read_text(encoding="utf-8").splitlines() != files[name].splitlines():
             raise InputError(
                 f"{path}: has other classes than these archives, and the splits {', '.join(kept)} use them; expected "
                 "all splits to be prepared together"
             )
-    for split, entries in splits.items():
+    for split in splits:
         with whole_folder(folder / split) as new:
-            write_lines(new / "image_ids.txt", [entry.image_id for entry in entries])
-            for i, level in enumerate(levels):
-                number = {name: label for label, name in enumerate(class_names[level])}
-                lines = [f"{entry.image_id},{number[entry.classes[i]]}" for entry in entries]
-                write_lines(new / _file_name("class_labels", levels, level), lines)
-            write_lines(new / "image_sizes.txt", [f"{e.image_id},{e.size[0]},{e.size[1]}" for e in entries])
-            boxes = [f"{e.image_id},{','.join(map(str, box))}" for e in entries for box in e.boxes]
-            write_lines(new / "localization.txt", boxes)
-            masks = [f"{e.image_id},{mask},{'' if i else e.ignore}" for e in entries for i, mask in enumerate(e.masks)]
-            if masks:
-                write_lines(new / "masks.txt", masks)
-    for level in levels:
-        names = [f"{name},{label}" for label, name in enumerate(class_names[level])]
-        write_lines(folder / _file_name("class_names", levels, level), names)
-    if len(levels) > 1:
-        write_rows(folder / "hierarchy.csv", (levels, *hierarchy))
-    write_lines(folder / "levels.txt", levels)
+            for name, text in files.items():
+                if name.startswith(f"{split}/"):
+                    write_text(new / PurePosixPath(name).name, text)
+    _remove_stale(folder, files, [row[0] for row in hierarchy])
+    for name, text in files.items():
+        if "/" not in name:
+            write_text(folder / name, text)
 
 
 def write_proxy(train: Path, share: float = 0.1) -> None:

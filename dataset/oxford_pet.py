@@ -14,6 +14,7 @@ from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
 from wsol.errors import InputError
 from wsol.files import whole_file
+from wsol.metadata import read_lines
 
 NAME = "OxfordPet"
 LEVELS = ("breed", "species")
@@ -25,7 +26,7 @@ FOREGROUND, BORDER = 1, 3
 def _read_list(path: Path) -> dict[str, str]:
     """Return image name to species from the official annotations/list.txt."""
     species = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         if line.startswith("#"):
             continue
         fields = line.split()

@@ -16,11 +16,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset import aircraft, cub, oxford_pet, released, tiny_animals, tiny_imagenet, toy
-from dataset.addresses import SOURCES, Official
+from dataset.addresses import ALIASES, SOURCES, Official
 from dataset.layout import write_proxy
 from dataset.sources import fetch_all, mismatch
 from dataset.verify import verify_split
 from wsol.errors import InputError, command
+from wsol.files import check_folder, remove_litter
 from wsol.levels import SPLITS, load_level, read_levels
 
 DATASETS = {
@@ -36,7 +37,6 @@ DATASETS = {
         tiny_animals,
     )
 }
-ALIASES = {"OpenImages30k": "OpenImages"}
 
 
 def _archives(given: list[Path] | None, officials: list[Official], downloads: Path, mirror: str | None) -> list[Path]:
@@ -89,6 +89,11 @@ def main() -> None:
     if options.check:
         _report(metadata, images, splits)
         return
+    for folder in (images, metadata):  # before hours of downloading
+        check_folder(folder)
+        remove_litter(folder)
+    proxy = metadata / "train/image_ids_proxy.txt"
+    has_proxy = options.proxy or ("train" in splits and proxy.exists())  # the split is written anew, without its list
     if name == toy.NAME:
         if options.archive or splits != list(SPLITS):
             parser.error(f"{toy.NAME} is made by code, whole; it takes neither --archive nor --splits")
@@ -100,7 +105,7 @@ def main() -> None:
         archives = _archives(options.archive, officials, options.data_root / "downloads" / name, options.mirror)
         for line in DATASETS[name].prepare(archives, images, metadata, splits):
             print(line)
-    if options.proxy and not (metadata / "train/image_ids_proxy.txt").exists():
+    if has_proxy and not proxy.exists():
         write_proxy(metadata / "train")
     _report(metadata, images, splits)
 

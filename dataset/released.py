@@ -69,12 +69,13 @@ def take_text(
 
 
 def lay_out(archives: Sequence[Path], folder: Path, wanted: Iterable[str], locate: Locate | None = None) -> None:
-    """Copy the wanted images and masks below `folder`; those already there stay.
+    """Copy the wanted images and masks below `folder`; those already there stay, unless one is missing or empty: then
+    every one whose size is not the archive's is copied again.
 
     `locate` gives the name that a member would have with us; by default a member's name ends with it.
     """
     wanted = dict.fromkeys(wanted)
-    if not missing_files(folder, wanted):
+    if not missing_files(folder, wanted, filled=True):
         return
 
     def located(name: str) -> str | None:
@@ -83,7 +84,7 @@ def lay_out(archives: Sequence[Path], folder: Path, wanted: Iterable[str], locat
 
     for archive in archives:
         extract(archive, folder, located if locate else by_suffix(wanted), resume=True)
-    if missing := missing_files(folder, wanted):
+    if missing := missing_files(folder, wanted, filled=True):
         raise InputError(
             f"{', '.join(map(str, archives))}: {len(missing)} of {len(wanted)} listed files are not in there, so an "
             "archive is damaged, missing or of another layout:" + first_names(missing)

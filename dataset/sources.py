@@ -8,7 +8,7 @@ import hashlib
 import http.client
 import lzma
 import os
-import shutil
+import re
 import stat
 import tarfile
 import urllib.error
@@ -17,19 +17,20 @@ import zipfile
 import zlib
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import BinaryIO
 
 from tqdm import tqdm
 
 from dataset.addresses import Official
 from wsol.errors import InputError
-from wsol.files import whole_file
+from wsol.files import check_writable, whole_file
 from wsol.metadata import first_names
 from wsol.progress import progress
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
+DAMAGES = (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, RuntimeError)
 
 
 def _md5(path: Path) -> str:
@@ -83,6 +84,7 @@ def fetch(official: Official, folder: Path) -> Path:
         if wrong := mismatch(official, target):
             raise InputError(f"{target}: {wrong}; remove it to download it again, or {by_hand}")
         return target
+    check_writable(part)
     folder.mkdir(parents=True, exist_ok=True)
     print(f"downloading {official.address}", flush=True)
     try:
@@ -112,8 +114,7 @@ def fetch_all(officials: Iterable[Official], folder: Path) -> list[Path]:
 
 
 def _safe(name: str, archive: Path) -> str:
-    path = PurePosixPath(name)
-    if path.is_absolute() or ".." in path.parts or "\\" in name:
+    if "\\" in name or {"", ".."} & set(name.split("/")):  # an empty part: absolute, or so once its start is cut off
         raise InputError(f"{archive}: its member {name!r} leaves the folder; nothing more was taken from it")
     return name
 
@@ -122,8 +123,11 @@ Member = tuple[str, int, Callable[[], BinaryIO]]  # name, bytes, opener
 
 
 def _of_folder(folder: Path) -> Iterator[Member]:
-    for path in sorted(folder.rglob("*")):
-        if path.is_file():
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        if path.suffix == ".tar":  # as in a .tar: ILSVRC's training images, unpacked once
+            with tarfile.open(path) as nested:
+                yield from _of_tar(nested, path, inner=True)
+        else:
             name = f"{folder.resolve().name}/{path.relative_to(folder).as_posix()}"
             yield name, path.stat().st_size, lambda path=path: path.open("rb")
 
@@ -163,6 +167,21 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
         raise InputError(f"{archive}: {'not a .zip or .tar archive' if archive.exists() else 'no such archive'}")
 
 
+@contextmanager
+def _reading(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGES as error:
+        raise InputError(f"{archive}: damaged or unreadable ({error})") from None
+
+
+def _chunks(opener: Callable[[], BinaryIO], archive: Path) -> Iterator[bytes]:
+    """Yield a member's bytes; what is wrong with them is the archive's fault, not that of the file they are written to."""
+    with _reading(archive), opener() as source:
+        while chunk := source.read(CHUNK):
+            yield chunk
+
+
 def extract(archive: Path, folder: Path, rename: Callable[[str], str | None], resume: bool = False) -> list[str]:
     """Copy the members that `rename` names (member's name to a relative name of ours, None: not wanted) below `folder`.
 
@@ -170,19 +189,16 @@ def extract(archive: Path, folder: Path, rename: Callable[[str], str | None], re
     Returns our names.
     """
     taken = []
-    try:
-        with _members(archive) as members:
-            for name, size, opener in progress(members, f"extracting {archive.name}"):
-                if name.rsplit("/", 1)[-1].startswith("._") or not (ours := rename(name)):
-                    continue
-                target = folder / ours
-                taken.append(ours)
-                if resume and target.is_file() and target.stat().st_size == size:
-                    continue
-                with opener() as source, whole_file(target) as temporary, temporary.open("wb") as file:
-                    shutil.copyfileobj(source, file, CHUNK)
-    except (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, RuntimeError) as error:
-        raise InputError(f"{archive}: damaged or unreadable ({error})") from None
+    with _reading(archive), _members(archive) as members:
+        for name, size, opener in progress(members, f"extracting {archive.name}"):
+            if name.rsplit("/", 1)[-1].startswith("._") or not (ours := rename(name)):
+                continue
+            target = folder / _safe(ours, archive)
+            taken.append(ours)
+            if resume and target.is_file() and target.stat().st_size == size:
+                continue
+            with whole_file(target) as temporary, temporary.open("wb") as file:
+                file.writelines(_chunks(opener, archive))
     return taken
 
 
@@ -197,6 +213,19 @@ def by_suffix(wanted: Container[str]) -> Callable[[str], str | None]:
         return name
 
     return ours
+
+
+def take_annotations(archives: list[Path], folder: Path, parent: str, names: Sequence[str]) -> Path:
+    """Copy the archives' own text files `parent`/name to `folder`/annotations and return that; all must be there."""
+
+    def ours(name: str) -> str | None:
+        match = re.search(rf"(?:^|/){parent}/({'|'.join(map(re.escape, names))})$", name)
+        return match and f"annotations/{match[1]}"
+
+    taken = {name for archive in archives for name in extract(archive, folder, ours)}
+    if missing := [name for name in names if f"annotations/{name}" not in taken]:
+        raise InputError(f"{', '.join(map(str, archives))}: no {parent}/{missing[0]}; expected the official archive")
+    return folder / "annotations"
 
 
 def require_members(archives: list[Path], wanted: Sequence[str], found: set[str]) -> None:

@@ -14,34 +14,35 @@ from dataset.label_levels import read_splits
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
 from wsol.errors import InputError
-from wsol.metadata import Box, first_names
+from wsol.metadata import Box, first_names, read_lines
 
 NAME = "TinyImageNet"
 LEVELS = ("synset",)
 TEXTS = ("wnids.txt", "words.txt", "val/val_annotations.txt")
 
 
-def _read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str, Box]]:
-    """Return file name to (synset, box) of val_annotations.txt, whose synsets are all in `names`."""
+def _read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str, Box, str]]:
+    """Return file name to (synset, box, file:line) of val_annotations.txt, whose synsets are all in `names`."""
     annotations = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(path), 1):
         fields = line.split("\t")
-        if len(fields) != 6 or fields[1] not in names or not all(field.isdecimal() for field in fields[2:]):
-            expected = "file, synset (of wnids.txt), x0, y0, x1, y1, separated by tabs"
+        numbers = len(fields) == 6 and all(field.isdecimal() for field in fields[2:])
+        if not numbers or fields[1] not in names or fields[0] in annotations:
+            expected = "each file once, synset (of wnids.txt), x0, y0, x1, y1, separated by tabs"
             raise InputError(f"{path}:{number}: {line!r}; expected {expected}")
-        annotations[fields[0]] = (fields[1], tuple(map(int, fields[2:])))
+        annotations[fields[0]] = (fields[1], tuple(map(int, fields[2:])), f"{path}:{number}")
     return annotations
 
 
 def _names(folder: Path) -> dict[str, str]:
     """Return synset to its name, in the order of the synsets; the synset is added where two share a name."""
     words = {}
-    for number, line in enumerate((folder / "words.txt").read_text(encoding="utf-8").splitlines(), 1):
+    for number, line in enumerate(read_lines(folder / "words.txt"), 1):
         synset, tab, name = line.partition("\t")
         if not tab:
             raise InputError(f"{folder / 'words.txt'}:{number}: {line!r}; expected a synset, a tab, its name")
         words[synset] = name
-    synsets = sorted((folder / "wnids.txt").read_text(encoding="utf-8").split())
+    synsets = sorted(" ".join(read_lines(folder / "wnids.txt")).split())
     names = [words.get(synset, synset) for synset in synsets]
     return {
         synset: name if names.count(name) == 1 else f"{name} ({synset})" for synset, name in zip(synsets, names, strict=True)
@@ -77,15 +78,15 @@ def collect(
     annotations = _read_annotations(folder / "val/val_annotations.txt", names)
     images = sorted(name for archive in archives for name in extract(archive, folder, image))
     if {"val", "test"} & set(splits):
-        wanted = [f"val/images/{file}" for file, (synset, _) in annotations.items() if synset in classes]
+        wanted = [f"val/images/{file}" for file, (synset, _, _) in annotations.items() if synset in classes]
         require_members(archives, wanted, set(images))
 
     entries: dict[str, list[Entry]] = {split: [] for split in splits}
     left_out: list[str] = []
 
-    def add(split: str, name: str, synset: str, boxes: Sequence[Box] = ()) -> None:
+    def add(split: str, name: str, synset: str, boxes: Sequence[Box] = (), where: str = "") -> None:
         try:
-            entries[split].append(Entry(name, classes[synset], load_image(folder / name).size, boxes))
+            entries[split].append(Entry(name, classes[synset], load_image(folder / name).size, boxes, where=where))
         except InputError as error:
             left_out.append(str(error))
 
@@ -105,7 +106,8 @@ def collect(
     for synset, files in sorted(by_synset.items()):
         for split, part in split_by_name(files, {"val": 0.5, "test": 0.5}).items():
             for file in sorted(part) if split in splits else ():
-                add(split, f"val/images/{file}", synset, [annotations[file][1]])
+                _, box, where = annotations[file]
+                add(split, f"val/images/{file}", synset, [box], where)
     return dict(classes), entries, left_out
 
 

@@ -20,15 +20,16 @@ from wsol.progress import progress
 
 
 def _require(folder: Path, what: str, names: list[str]) -> None:
-    if missing := missing_files(folder, names):
-        raise InputError(f"{folder}: {len(missing)} of {len(names)} {what} are missing:" + first_names(missing))
+    if missing := missing_files(folder, names, filled=True):
+        raise InputError(f"{folder}: {len(missing)} of {len(names)} {what} are missing or empty:" + first_names(missing))
 
 
 def verify_split(metadata: Path, images: Path, split: str) -> str:
     """Check one split's files against `images`, the data set's folder, and return what was found, in a line.
 
     Raises:
-        InputError: an image or mask is missing or unreadable, or has another size than image_sizes.txt says.
+        InputError: an image or mask is missing or empty; one with a box or a mask has no readable header, or another size
+            than image_sizes.txt says.
         MetadataError: a metadata file breaks the format; a box leaves its image.
     """
     paths = configure_metadata(metadata / split)
@@ -48,7 +49,10 @@ def verify_split(metadata: Path, images: Path, split: str) -> str:
     if has_masks(paths):
         masks, ignores = get_mask_paths(paths)
         names = [name for image_masks in masks.values() for name in image_masks]
-        _require(images, "masks", names + [name for name in ignores.values() if name])
+        files = names + [name for name in ignores.values() if name]
+        _require(images, "masks", files)
+        for name in progress([*masks, *files], f"checking masks of {split}"):
+            image_size(images / name)
         found.append(f"{len(names)} masks")
     if (metadata / split / "image_ids_proxy.txt").exists():
         proxy = get_image_ids(paths, proxy=True)

@@ -92,7 +92,7 @@ def test_every_rule_and_its_count(tmp_path):
         "read, labelled: 16 training images of 4 species, 29 boxed images of 4 species",
         "species in both: 12 training images of 3 species, 25 boxed images of 3 species",
         "species with boxes: 8 training images of 2 species, 21 boxed images of 2 species",
-        "no observation in both: 7 training images of 2 species, 21 boxed images of 2 species",
+        "no observation in both: 7 training images of 2 species, 21 boxed images of 2 species (dropped: 1 training images)",
         "one box: 7 training images of 2 species, 19 boxed images of 2 species (dropped: 1 without, 1 with several)",
         "box of 32 pixels to 96% of a side: 7 training images of 2 species, 15 boxed images of 2 species",
         "review.csv: 15 images to review; fill the last column and call again",
@@ -138,6 +138,7 @@ def test_bad_verdicts_are_refused(tmp_path):
         (good + good.splitlines()[1] + "\n", "review.csv:17: "),
         (good + "b/other.jpg,x,1,0,0,1,1,keep\n", "review.csv:17: "),
         (good.replace("verdict", "answer", 1), "review.csv:1: "),
+        (good + '"' + "x" * 200_000 + '"', "review.csv:17: field larger than field limit"),
         (good, "no species has 3 boxed images"),
     ):
         review.write_text(text)
@@ -152,14 +153,41 @@ def test_observations_come_from_a_table_or_are_asked_for(tmp_path):
     (tmp_path / "a.json").write_text(json.dumps(content))
     message = run("dataset/build_inatloc.py", *arguments, cwd=tmp_path, code=2)
     assert "a.json: 't/arborea0.jpg' has no observation_id; expected one for every image, or a CSV" in message
-    (tmp_path / "o.csv").write_text("\n".join(table))
+    (tmp_path / "o.csv").write_text("\n".join(["file_name,observation_id", *table, "t/other.jpg,7"]))
     printed = run("dataset/build_inatloc.py", *arguments, "--train_observations", "o.csv", cwd=tmp_path)
     assert "no observation in both: 7 training images" in printed
+    assert "o.csv: 1 of 17 rows name no image of a.json, the first 't/other.jpg'" in printed
     printed = run("dataset/build_inatloc.py", *arguments, "--no_observations", cwd=tmp_path)
     assert "no observation in both: 8 training images" in printed
     (tmp_path / "o.csv").write_text("t/arborea0.jpg\n")
     message = run("dataset/build_inatloc.py", *arguments, "--train_observations", "o.csv", cwd=tmp_path, code=2)
     assert "o.csv:1: 't/arborea0.jpg'; expected file_name,observation_id" in message
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "new", "words", "message"),
+    [
+        ("b.json", "[10, 10, 100, 80]", "[150, 10, 100, 80]", (), r"b.json: annotations["),
+        ("a.json", '"t/arborea0.jpg"', '"/t1"', (), "a.json: file_name '/t1'; expected a path relative"),
+        ("a.json", '"Hyla"', "5", (), "a.json: category 'Hyla arborea': genus 5; expected text"),
+        ("a.json", "", "", ("--max_share", "96"), "--max_share 96.0: expected a share"),
+        ("a.json", "", "", ("--min_box", "nan"), "--min_box nan: expected pixels"),
+        ("a.json", "", "", ("--seed", "-1"), "--seed -1: expected 0 or more"),
+    ],
+)
+def test_what_cannot_be_built_from_is_refused_before_the_review(tmp_path, file, old, new, words, message):
+    arguments = made_up(tmp_path)
+    (tmp_path / file).write_text((tmp_path / file).read_text().replace(old, new))
+    printed = run("dataset/build_inatloc.py", *arguments, "--review", "r.csv", *words, cwd=tmp_path, code=2)
+    assert message in printed and not (tmp_path / "r.csv").exists()
+
+
+def test_an_observation_of_a_boxed_image_that_is_dropped_counts(tmp_path):
+    arguments = made_up(tmp_path)
+    content = json.loads((tmp_path / "b.json").read_text())
+    content["images"].append({"id": 999, "file_name": "b/unlabelled.jpg", "width": 9, "height": 9, "observation_id": 102})
+    (tmp_path / "b.json").write_text(json.dumps(content))
+    assert "(dropped: 2 training images)" in run("dataset/build_inatloc.py", *arguments, cwd=tmp_path)
 
 
 @pytest.mark.parametrize(

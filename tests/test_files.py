@@ -1,7 +1,9 @@
+import subprocess
+
 import pytest
 
 from wsol.errors import InputError
-from wsol.files import check_writable, whole_file, write_json, write_text
+from wsol.files import check_writable, remove_litter, temporary_sibling, whole_file, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -32,3 +34,20 @@ def test_what_is_no_plain_file_is_refused_and_a_link_is_written_through(tmp_path
     write_text(tmp_path / "link", "x")
     assert (tmp_path / "link").is_symlink()
     assert (tmp_path / "new" / "target").read_text() == "x"
+
+
+def test_litter_of_killed_processes_is_removed_and_nothing_else(tmp_path):
+    dead = subprocess.Popen(["true"])
+    dead.wait()
+    folder = tmp_path / "Birds"
+    ours, others = (
+        temporary_sibling(folder / "a.txt"),
+        [folder / "b.tmp", folder / ".c.tmp", tmp_path / f".Cats.{dead.pid}.tmp"],
+    )
+    litter = [folder / "x" / f".a.txt.{dead.pid}.tmp", tmp_path / f".Birds.{dead.pid}.tmp/train/image_ids.txt"]
+    for path in (ours, *others, *litter):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("x")
+    remove_litter(folder)
+    assert all(path.exists() for path in (ours, *others)) and not any(path.exists() for path in litter)
+    assert sorted(path.name for path in tmp_path.iterdir()) == [f".Cats.{dead.pid}.tmp", "Birds"]

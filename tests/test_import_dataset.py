@@ -2,10 +2,12 @@
 
 import io
 import json
+import os
 import shlex
 import subprocess
 from collections import Counter
 from functools import partial
+from unittest import mock
 
 import numpy as np
 import pytest
@@ -15,8 +17,10 @@ from PIL import Image
 
 from conftest import CHECKOUT, SMALL, run
 from dataset import import_dataset
+from dataset.addresses import check_own_name
 from dataset.annotations import Names, parse_xml, read_boxes
 from dataset.grouped_splits import draw_splits
+from dataset.layout import Entry, write_metadata
 from wsol.errors import InputError
 from wsol.levels import load_level
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths
@@ -61,6 +65,11 @@ def voc(path, *boxes, head=""):
     path.write_text(f"{head}<annotation><filename>other.jpg</filename>{''.join(objects)}</annotation>")
 
 
+def written(folder):
+    found = [path for part in ("metadata", "dataset") for path in sorted((folder / part).rglob("*"))]
+    return {str(path): path.read_bytes() for path in found if path.is_file()}
+
+
 def ids(tmp_path, split):
     return get_image_ids(configure_metadata(tmp_path / "metadata/Mine" / split))
 
@@ -83,7 +92,9 @@ def test_a_folder_per_class_with_coco_boxes(photos, command, tmp_path):
     command("--boxes", "boxes.json")
     assert {path: path.read_bytes() for path in (tmp_path / "metadata").rglob("*.txt")} == first
     val = ids(tmp_path, "val")
-    command("--boxes", "boxes.json", "--seed", "1")
+    message = command("--boxes", "boxes.json", "--seed", "1", code=2)
+    assert "metadata/Mine: is there and was made otherwise (train/image_ids.txt differs); expected another NAME" in message
+    command("--boxes", "boxes.json", "--seed", "1", "--replace")
     assert ids(tmp_path, "val") != val
 
 
@@ -151,14 +162,14 @@ def test_what_it_found_is_reported(photos, command, tmp_path):
         "copies of another image, left out: 1\n  dog/copy.png = dog/12.png",
         "equal files with different labels, all left out: 1\n  cat/b/3.png = dog/a_cat.png",
         "unreadable images, left out: 1\n  photos/dog/broken.jpg: not a readable image",
-        "boxes whose image is not there: 1\n  boxes.json: gone.png",
+        "boxes whose image is not there: 1\n  boxes.json: annotations[20] (gone.png)",
         "24 image files, 19 used",
     ):
         assert part in printed
     used = {name for split in ("train", "val", "test") for name in ids(tmp_path, split)}
     assert used == {f"images/{name}" for name in photos} - {"images/cat/b/3.png"}
     (tmp_path / "labels.csv").write_text("image,label\ncat/a/0.png,cat\ngone.png,cat\ndog/10.png,\n")
-    printed = command("--labels", "labels.csv")
+    printed = command("--labels", "labels.csv", "--replace")
     assert "lines of --labels whose image is not there: 1\n  labels.csv:3: gone.png" in printed
     assert "images without a label, left out: 23\n" in printed and "... and 18 more" in printed
     assert "no boxes or masks were given: all images are in train" in printed
@@ -211,7 +222,20 @@ def test_a_part_with_boxes_is_shared_between_val_and_test(photos, command, tmp_p
                     "categories": [{"id": 1, "name": "x"}],
                 }
             ),
-            "boxes.json: 0.png: drawn on an image of 30 x 40, but cat/a/0.png is 40 x 30; expected boxes in the file's own",
+            "boxes.json: annotations[0] (0.png): drawn on an image of 30 x 40, but cat/a/0.png is 40 x 30; expected",
+        ),
+        ("labels.csv", "image,label\n", "labels.csv: no rows"),
+        ("taxonomy.csv", "breed,..\ncat,a\ndog,a\n", "taxonomy.csv:1: '..'; expected names of levels"),
+        (
+            "boxes.json",
+            json.dumps(
+                {
+                    "images": [{"id": 1, "file_name": "0.png"}],
+                    "annotations": [{"image_id": 1, "category_id": 1, "bbox": [1, 2, 10**400, 4]}],
+                    "categories": [{"id": 1, "name": "x"}],
+                }
+            ),
+            "boxes.json: annotations[0]: bbox",
         ),
         ("boxes.txt", "", "boxes.txt: expected COCO .json, .csv with image,x0,y0,x1,y1, or a folder"),
     ],
@@ -244,10 +268,95 @@ def test_groups_for_a_folder_per_class_names_with_commas_and_images_that_are_in_
 def test_options_are_checked(photos, command):
     assert "expected three shares that sum to 1" in command("--shares", "1", "1", "1", code=2)
     assert "expected both" in command("--group", "camera", code=2)
+    assert "expected three shares" in command("--shares", "nan", "0.5", "0.5", code=2)
+    assert "--seed -1: expected 0 or more" in command("--seed", "-1", code=2)
+    assert "--level 'a/b': expected a name" in command("--level", "a/b", code=2)
+    for name in ("OpenImages30k", "Hierarchies", "downloads", "cub", "x" * 300):
+        with pytest.raises(InputError, match="expected a name of your own"):
+            check_own_name(name)
     assert "--images none: no such folder" in command("--images", "none", code=2)
     assert "expected a name of your own" in run(
         "dataset/import_dataset.py", "CUB", "--images", "photos", cwd=CHECKOUT, code=2
     )
+
+
+def test_an_import_is_not_replaced_unasked_and_one_broken_off_is_finished(photos, command, tmp_path, monkeypatch):
+    (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\n" + "".join(f"{name},1,1,5,5\n" for name in photos))
+    taxonomy = tmp_path / "taxonomy.csv"
+    taxonomy.write_text("breed,species\ncat,animal\ndog,animal\n")
+    arguments = ("--boxes", "boxes.csv", "--taxonomy", "taxonomy.csv")
+    monkeypatch.setattr(import_dataset, "_copy", mock.Mock(side_effect=KeyboardInterrupt))
+    assert "interrupted" in command(*arguments, code=130)
+    assert not list((tmp_path / "metadata").rglob("*"))
+    monkeypatch.undo()
+    command(*arguments)
+    before = written(tmp_path)
+    command(*arguments)
+    assert "is there and was made otherwise" in command("--boxes", "boxes.csv", code=2)
+    message = command("--boxes", "boxes.csv", "--shares", "0", "0.5", "0.5", "--replace", code=2)
+    assert "no image is left for train" in message
+    (tmp_path / "photos" / photos[0]).rename(tmp_path / "kept.png")
+    (tmp_path / "photos" / photos[0]).write_bytes(picture(900))
+    assert f"dataset/Mine/images/{photos[0]}: is there with other content" in command(*arguments, code=2)
+    assert written(tmp_path) == before
+    command("--boxes", "boxes.csv", "--replace")
+    assert not (tmp_path / "metadata/Mine/hierarchy.csv").exists()
+    assert not list((tmp_path / "metadata/Mine").glob("class_names_*"))
+
+
+def test_what_only_looks_like_an_image_or_annotation(photos, command, tmp_path):
+    folder = tmp_path / "photos/cat"
+    (folder / "gone.jpg").symlink_to("/nonexistent")
+    (folder / "folder.jpg").mkdir()
+    os.mkfifo(folder / "pipe.jpg")
+    for name in photos:
+        voc(tmp_path / "xml" / name.replace(".png", ".XML"), (1, 1, 5, 5))
+    printed = command("--boxes", "xml")
+    assert "named like images, left out: 3\n  cat/folder.jpg\n  cat/gone.jpg\n  cat/pipe.jpg" in printed
+    assert "val: 4 images, 4 boxes" in printed  # also of .XML
+    for head in ('<?xml version="1.0" encoding="gb2312"?>', '<?xml version="1.0" encoding="none"?>'):
+        voc(tmp_path / "xml/dog/10.XML", (1, 1, 5, 5), head=head)
+        assert "xml/dog/10.XML: not a readable XML file" in command("--boxes", "xml", code=2)
+    voc(tmp_path / "xml/dog/10.XML", (-3, 1, 5, 5))
+    assert "object 1: box -4,0,4,4; expected it inside" in command("--boxes", "xml", code=2)
+    (folder / os.fsdecode(b"caf\xe9.png")).write_bytes(picture(700))
+    assert r"b'cat/caf\xe9.png'; expected file names in UTF-8" in command("--boxes", "xml", "--replace", code=2)
+
+
+def test_masks_do_not_share_files_and_two_of_an_image_are_refused(photos, command, tmp_path):
+    (tmp_path / "photos/dog/10_ignore.png").write_bytes(picture(900))
+    mask = np.zeros(SIZE[::-1], np.uint8)
+    mask[5:9, 5:9], mask[0] = 1, 3
+    for i, name in enumerate([*photos[1:], "dog/10_ignore.png"]):
+        path = tmp_path / "masks" / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(mask).save(path.with_suffix(".PNG" if i % 2 else ".png"), format="PNG")
+    arguments = ("--masks", "masks", "--foreground", "1", "--ignore", "3", "--shares", "0", "0.5", "0.5")
+    command(*arguments)
+    used = [get_mask_paths(configure_metadata(tmp_path / "metadata/Mine" / split)) for split in ("val", "test")]
+    files = [file for masks, ignores in used for file in (*(name for [name] in masks.values()), *ignores.values())]
+    assert len(files) == len(set(files)) == 40
+    (tmp_path / "masks/10.png").write_bytes((tmp_path / "masks/dog/10_ignore.PNG").read_bytes())
+    assert "masks/dog/10.PNG and masks/10.png both mean 'dog/10.png'" in command(*arguments, code=2)
+
+
+def test_what_described_other_levels_is_removed(tmp_path):
+    def entries(*names):
+        return {"val": [Entry("a.png", names, SIZE)]}
+
+    write_metadata(tmp_path, ["breed", "species"], [("manx", "cat")], entries("manx", "cat"))
+    (tmp_path / "tree.csv").write_text("child,parent\nmanx,cat\n")
+    write_metadata(tmp_path, ["breed"], [("manx",)], entries("manx"))
+    assert {path.name for path in tmp_path.iterdir()} == {"class_names.txt", "levels.txt", "tree.csv", "val"}
+    write_metadata(tmp_path, ["breed"], [("cat",)], entries("cat"))
+    assert not (tmp_path / "tree.csv").exists()
+
+
+def test_no_split_with_a_share_stays_empty_while_groups_suffice():
+    labels = {f"{label}{i}": label for label in "abc" for i in range(4)}
+    for seed in range(5):
+        splits, left_out = draw_splits(labels, set(labels), labels, (0.2, 0.4, 0.4), np.random.default_rng(seed))
+        assert [len(names) for names in splits.values()] == [4, 4, 4] and not left_out
 
 
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-16"])
@@ -269,8 +378,8 @@ def test_xml_with_a_doctype_is_refused_unexpanded(tmp_path, encoding):
 
 def test_names_are_found_by_path_or_file_and_never_guessed():
     names = Names(["a/1.jpg", "b/1.jpg", "b/2.jpg"])
-    assert names.find("a/1.jpg", "x") == "a/1.jpg" and names.find("photos\\2.jpg", "x") == "b/2.jpg"
-    assert names.find("3.jpg", "x") is None
+    assert names.find("a/1.jpg", "x") == "a/1.jpg" and names.find("photos\\b\\2.jpg", "x") == "b/2.jpg"
+    assert names.find("2.jpg", "x") == "b/2.jpg" and names.find("a/2.jpg", "x") is None and names.find("3.jpg", "x") is None
     with pytest.raises(InputError, match=r"t\.csv:4: '1\.jpg' may be 'a/1\.jpg' or 'b/1\.jpg'"):
         names.find("1.jpg", "t.csv:4")
     assert Names(["a/1.v2.jpg"], stems=True).find("1.v2.xml", "x") == "a/1.v2.jpg"

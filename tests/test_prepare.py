@@ -1,5 +1,6 @@
 """prepare.py against archives of the official layouts, by path and from a local server that misbehaves."""
 
+import gzip
 import os
 import shutil
 import tarfile
@@ -9,10 +10,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from dataset import addresses, cub_levels, prepare
+from dataset import addresses, cub_levels, oxford_pet, prepare, tiny_imagenet
 from dataset.addresses import SOURCES, Official
 from dataset.layout import write_lines
-from official import BIRDS, OFFICIAL_LAYOUTS, inatloc, jpeg, mask_png, write_archive
+from dataset.sources import extract
+from official import BIRDS, OFFICIAL_LAYOUTS, inatloc, jpeg, mask_png, tar_bytes, write_archive
+from wsol.errors import InputError
 from wsol.levels import SPLITS, load_level
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_image_sizes, get_mask_paths
 
@@ -168,7 +171,7 @@ def test_what_only_a_person_can_fetch_is_asked_for_at_once(command, tmp_path):
     assert "dataset/downloads/ILSVRC" in message and not (tmp_path / "dataset").exists()
 
 
-@pytest.mark.parametrize("kind", ["../evil.jpg", "/tmp/evil.jpg", "link"])
+@pytest.mark.parametrize("kind", ["../evil.jpg", "/tmp/evil.jpg", "data/images//tmp/evil.jpg", "link"])
 def test_a_malicious_archive_from_the_server_is_refused(kind, command, server, tmp_path):
     handler, address = server
     OFFICIAL_LAYOUTS["FGVC-Aircraft"](handler.folder)
@@ -194,7 +197,7 @@ def test_the_check_finds_missing_images_other_images_and_boxes_that_leave_them(c
     image = tmp_path / "dataset/CUB" / BIRDS[0] / "301.jpg"
     content = image.read_bytes()
     image.unlink()
-    assert "1 of 4 images are missing:\n  001.Black_footed_Albatross/301.jpg" in command("CUB", "--check", code=2)
+    assert "1 of 4 images are missing or empty:\n  001.Black_footed_Albatross/301.jpg" in command("CUB", "--check", code=2)
     image.write_bytes(jpeg(61, 45))
     assert "is 61 x 45; the file says 60 x 45" in command("CUB", "--check", code=2)
     image.write_bytes(content)
@@ -211,6 +214,7 @@ def test_the_check_finds_missing_images_other_images_and_boxes_that_leave_them(c
 def test_the_proxy_list_is_a_tenth_of_every_class_and_a_released_one_stays(command, tmp_path):
     OFFICIAL_LAYOUTS["CUB"](tmp_path / "a")
     assert "2 in the proxy list" in command("CUB", "--proxy", "--archive", *archives(tmp_path / "a"))
+    assert "2 in the proxy list" in command("CUB", "--archive", *archives(tmp_path / "a"))  # it stays
     data = load_level(tmp_path / "metadata", "CUB", splits=["train"], proxy=True)
     assert sorted(data.splits["train"].labels) == [0, 1]
     OFFICIAL_LAYOUTS["ILSVRC"](tmp_path / "b")
@@ -218,6 +222,82 @@ def test_the_proxy_list_is_a_tenth_of_every_class_and_a_released_one_stays(comma
     proxy = get_image_ids(configure_metadata(tmp_path / "metadata/ILSVRC/train"), proxy=True)
     assert proxy == ["train/n01440764/n01440764_0.JPEG", "train/n01443537/n01443537_0.JPEG"]
     command("CUB", "--proxy", "--splits", "val", code=2)
+
+
+def changed(path, target, **changes):
+    """Write an archive anew, with one text replaced in a member: `member="old>new"`; return its path."""
+    with tarfile.open(path) as archive:
+        members = {info.name: archive.extractfile(info).read() for info in archive}
+    for member, change in changes.items():
+        [name] = [name for name in members if name.endswith(f"/{member}.txt")]
+        old, new = change.encode().split(b">")
+        assert old in members[name]
+        members[name] = members[name].replace(old, new, 1)
+    return write_archive(target / path.name, members)
+
+
+@pytest.mark.parametrize(
+    ("name", "member", "change", "message"),
+    [
+        ("CUB", "images", f"1 {BIRDS[0]}/>1 /tmp/evil/", "images.txt:1: "),
+        ("CUB", "images", f"2 {BIRDS[0]}/>2 ../", "images.txt:2: "),
+        ("CUB", "bounding_boxes", "2 5.7>2 55.7", "bounding_boxes.txt:2: 001.Black"),
+        ("FGVC-Aircraft", "images_box", " 1 5 > 48 5 ", "images_box.txt:1: images/"),
+    ],
+)
+def test_bad_lines_of_an_archives_text_are_named(name, member, change, message, command, tmp_path):
+    OFFICIAL_LAYOUTS[name](tmp_path / "a")
+    [first] = [path for path in archives(tmp_path / "a") if path.suffix in (".tgz", ".gz")]
+    broken = changed(first, tmp_path / "b", **{member: change})
+    assert message in command(name, "--splits", "train", "test", "--archive", broken, code=2)
+    assert not (tmp_path / "metadata").exists()
+
+
+def test_texts_that_are_not_utf8_are_refused(tmp_path):
+    for name in ("words.txt", "list.txt", "val.txt"):
+        (tmp_path / name).write_bytes("n1\tcaf\xe9".encode("cp1252"))
+    for read in (
+        lambda: tiny_imagenet._names(tmp_path),
+        lambda: tiny_imagenet._read_annotations(tmp_path / "val.txt", {}),
+        lambda: oxford_pet._read_list(tmp_path / "list.txt"),
+    ):
+        with pytest.raises(InputError, match="not UTF-8 text"):
+            read()
+
+
+def test_a_damaged_member_is_the_archives_fault(tmp_path):
+    content = tar_bytes({"a.txt": b"x" * 5000})
+    first = bytearray(gzip.compress(content[:2000]))
+    first[-8] ^= 255  # the CRC
+    (tmp_path / "a.tgz").write_bytes(first + gzip.compress(content[2000:]))
+    with pytest.raises(InputError, match=r"a\.tgz: damaged or unreadable \(CRC"):
+        extract(tmp_path / "a.tgz", tmp_path / "out", lambda name: name)
+    assert not list((tmp_path / "out").rglob("*"))
+
+
+def test_empty_files_are_found_and_repaired_and_unpacked_archives_may_hold_archives(command, tmp_path):
+    OFFICIAL_LAYOUTS["ILSVRC"](tmp_path / "a")
+    [train, *others] = [path for path in archives(tmp_path / "a") if path.name != "ILSVRC2012_img_val.tar"]
+    unpacked = tmp_path / "unpacked"
+    with tarfile.open(train) as archive:
+        archive.extractall(unpacked, filter="data")
+    arguments = ("ILSVRC", "--splits", "train", "val", "--archive", unpacked, *others)
+    command(*arguments)
+    image = tmp_path / "dataset/ILSVRC/train/n01440764/n01440764_0.JPEG"
+    content = image.read_bytes()
+    image.write_bytes(b"")
+    assert "1 of 6 images are missing or empty" in command("ILSVRC", "--splits", "train", "--check", code=2)
+    command(*arguments)
+    assert image.read_bytes() == content
+
+
+def test_a_root_that_is_a_file_is_refused(command, tmp_path):
+    (tmp_path / "file").write_text("x")
+    for option in ("--data_root", "--metadata_root"):
+        assert "is no folder that can be written in" in command("Toy", option, "file/below", code=2)
+    (tmp_path / "dataset").mkdir()
+    (tmp_path / "dataset/downloads").write_text("x")
+    assert "dataset/downloads is no folder that can be written in" in command("FGVC-Aircraft", code=2)
 
 
 def test_cub_has_the_archives_lists_boxes_and_levels(command, tmp_path):
@@ -278,7 +358,7 @@ def test_a_name_of_no_data_set_is_refused_but_checked_if_it_is_there(command, to
         shutil.copytree(toy_root / root / "Toy", tmp_path / root / "Birds")
     assert "val: 128 images, 128 boxes, all inside their images, 128 masks" in command("Birds", "--check")
     next((tmp_path / "dataset/Birds").rglob("*_mask.png")).unlink()
-    assert "masks are missing" in command("Birds", "--check", code=2)
+    assert "masks are missing or empty" in command("Birds", "--check", code=2)
 
 
 def test_aircraft_has_its_three_levels_and_boxes_counted_from_0(command, tmp_path):

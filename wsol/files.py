@@ -2,8 +2,11 @@
 
 import json
 import os
+import re
+import shutil
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -15,20 +18,60 @@ def temporary_sibling(path: Path) -> Path:
     return path.with_name(f".{path.name}.{os.getpid()}.tmp")
 
 
-def missing_files(root: str | os.PathLike, names: Iterable[str]) -> list[str]:
-    """Return the relative names that are no entry below `root`; each folder is listed once, for speed."""
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def remove_litter(folder: Path) -> None:
+    """Remove the temporary files and folders in and beside `folder` whose process was killed before it could."""
+    inside = (Path(root) / name for root, folders, files in os.walk(folder) for name in (*folders, *files))
+    for path in list(chain(folder.parent.glob(f".{folder.name}.*.tmp"), inside)):
+        match = re.fullmatch(r"\..+\.(\d+)\.tmp", path.name)
+        if match and not _is_running(int(match[1])):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _listing(folder: Path, filled: bool) -> set[str]:
+    try:
+        if not filled:
+            return set(os.listdir(folder))
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file() and entry.stat().st_size}
+    except OSError:
+        return set()
+
+
+def missing_files(root: str | os.PathLike, names: Iterable[str], filled: bool = False) -> list[str]:
+    """Return the relative names that are no entry below `root` (`filled`: no regular file of a byte or more).
+
+    Each folder is listed once, for speed.
+    """
     listed: dict[str, set[str]] = {}
     missing = []
     for name in names:
         folder, _, file = name.rpartition("/")
         if folder not in listed:
-            try:
-                listed[folder] = set(os.listdir(Path(root) / folder))
-            except OSError:
-                listed[folder] = set()
+            listed[folder] = _listing(Path(root) / folder, filled)
         if file not in listed[folder]:
             missing.append(name)
     return missing
+
+
+def check_folder(folder: str | os.PathLike) -> None:
+    """Refuse a folder that is there but cannot be written in, or that cannot be made."""
+    folder = Path(os.path.realpath(folder))
+    above = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: {above} is no folder that can be written in")
 
 
 def check_writable(path: str | os.PathLike) -> None:
@@ -40,9 +83,7 @@ def check_writable(path: str | os.PathLike) -> None:
     path = Path(os.path.realpath(path))
     if os.path.lexists(path) and not path.is_file():
         raise InputError(f"{path}: a folder or device; expected a file")
-    above = next(parent for parent in path.parents if os.path.lexists(parent))
-    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(f"{path}: {above} is no folder that can be written in")
+    check_folder(path.parent)
 
 
 @contextmanager

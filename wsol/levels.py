@@ -37,11 +37,16 @@ def read_class_names(folder: Path, level: str) -> dict[int, str]:
     return names
 
 
+def is_level_name(level: str) -> bool:
+    """Tell whether a level may have this name: it is a part of file names, and a line of levels.txt."""
+    return level not in (".", "..") and "/" not in level and len(level.splitlines()) == 1
+
+
 def _listed_levels(folder: Path) -> list[str]:
     path = folder / "levels.txt"
     levels = read_lines(path, optional=True)
     for number, level in enumerate(levels, 1):
-        if level in ("", ".", "..", *levels[: number - 1]) or "/" in level:
+        if not is_level_name(level) or level in levels[: number - 1]:
             raise MetadataError(f"{path}:{number}: {level!r}; expected each level's name once, finest first")
     return levels
 
