@@ -42,6 +42,7 @@ def _drive(key: str) -> str:
 
 CHOE = "Choe et al., Evaluating Weakly Supervised Object Localization Methods Right, CVPR 2020"
 WSOLEVALUATION = "https://github.com/clovaai/wsolevaluation"
+IMAGENET = "https://image-net.org/download.php"
 INAT = "https://ml-inat-competition-datasets.s3.amazonaws.com/inatloc/"
 PETS = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
 
@@ -68,8 +69,8 @@ SOURCES = {
     ),
     "ILSVRC": Source(
         (
-            Official("ILSVRC2012_img_train.tar", None, splits=("train",), page="https://image-net.org/download.php"),
-            Official("ILSVRC2012_img_val.tar", None, splits=("test",), page="https://image-net.org/download.php"),
+            Official("ILSVRC2012_img_train.tar", None, "1d675b47d978889d74fa0da5fadfb00e", splits=("train",), page=IMAGENET),
+            Official("ILSVRC2012_img_val.tar", None, "29b22e2961454d5413ddabcf34fc5622", splits=("test",), page=IMAGENET),
             Official(
                 "imagenetv2-threshold0.7.tar.gz",
                 "https://s3-us-west-2.amazonaws.com/imagenetv2public/imagenetv2-threshold0.7.tar.gz",

@@ -3,7 +3,7 @@ import subprocess
 import pytest
 
 from wsol.errors import InputError
-from wsol.files import check_writable, remove_litter, temporary_sibling, whole_file, write_json, write_text
+from wsol.files import HOST, check_writable, remove_litter, temporary_sibling, whole_file, write_json, write_text
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -40,14 +40,13 @@ def test_litter_of_killed_processes_is_removed_and_nothing_else(tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
     folder = tmp_path / "Birds"
-    ours, others = (
-        temporary_sibling(folder / "a.txt"),
-        [folder / "b.tmp", folder / ".c.tmp", tmp_path / f".Cats.{dead.pid}.tmp"],
-    )
-    litter = [folder / "x" / f".a.txt.{dead.pid}.tmp", tmp_path / f".Birds.{dead.pid}.tmp/train/image_ids.txt"]
+    ours, elsewhere = temporary_sibling(folder / "a.txt"), folder / f".a.txt.other{HOST}.{dead.pid}.tmp"
+    beside = temporary_sibling(tmp_path / "Cats", dead.pid)
+    others = [folder / "b.tmp", folder / ".c.tmp", elsewhere, beside]
+    litter = [temporary_sibling(folder / "x/a.txt", dead.pid), temporary_sibling(folder, dead.pid) / "train/image_ids.txt"]
     for path in (ours, *others, *litter):
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("x")
     remove_litter(folder)
     assert all(path.exists() for path in (ours, *others)) and not any(path.exists() for path in litter)
-    assert sorted(path.name for path in tmp_path.iterdir()) == [f".Cats.{dead.pid}.tmp", "Birds"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == [beside.name, "Birds"]

@@ -2,6 +2,7 @@
 
 import json
 import os
+import platform
 import re
 import shutil
 from collections.abc import Iterable, Iterator
@@ -12,10 +13,13 @@ from typing import Any
 
 from wsol.errors import InputError
 
+HOST = re.sub(r"\W", "", platform.node())[:20]  # process numbers are those of one machine; folders may be shared
 
-def temporary_sibling(path: Path) -> Path:
-    """Return a name beside `path` that only this process uses; the caller renames it to `path` or removes it."""
-    return path.with_name(f".{path.name}.{os.getpid()}.tmp")
+
+def temporary_sibling(path: Path, process: int | None = None) -> Path:
+    """Return a name beside `path` that only this process (or the one given) uses; the caller renames it to `path` or
+    removes it."""
+    return path.with_name(f".{path.name}.{HOST}.{process or os.getpid()}.tmp")
 
 
 def _is_running(process: int) -> bool:
@@ -29,10 +33,11 @@ def _is_running(process: int) -> bool:
 
 
 def remove_litter(folder: Path) -> None:
-    """Remove the temporary files and folders in and beside `folder` whose process was killed before it could."""
+    """Remove the temporary files and folders in and beside `folder` whose process, on this machine, was killed before it
+    could."""
     inside = (Path(root) / name for root, folders, files in os.walk(folder) for name in (*folders, *files))
     for path in list(chain(folder.parent.glob(f".{folder.name}.*.tmp"), inside)):
-        match = re.fullmatch(r"\..+\.(\d+)\.tmp", path.name)
+        match = re.fullmatch(rf"\..+\.{HOST}\.(\d+)\.tmp", path.name)
         if match and not _is_running(int(match[1])):
             if path.is_dir():
                 shutil.rmtree(path, ignore_errors=True)
