@@ -96,7 +96,10 @@ def plot(rows: list[dict], title: str, path: Path) -> None:
             [row["level"] for row in levels], [row[name] for row in levels], style, marker="o", color=color, label=name
         )
         axes.axhline(center[name] if center[name] is not None else np.nan, color=color, linestyle="--", linewidth=0.8)
-    axes.set(title=f"{title}\n(dashed: Center)", xlabel="label level trained on, finest first", ylabel="percent")
+    axes.set_title(f"{title}\n(dashed: Center)", parse_math=False)
+    for label in axes.get_xticklabels():  # the levels
+        label.set_parse_math(False)
+    axes.set(xlabel="label level trained on, finest first", ylabel="percent")
     axes.set_ylim(0, 100)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small")

@@ -100,11 +100,14 @@ def plot(
         for level, points in table.items():
             axes.plot([level] * len(points), points, ".", color="C1")
         axes.set(xlabel="label level trained on, finest first", ylabel=f"{name}, percent")
+        for label in axes.get_xticklabels():  # the levels
+            label.set_parse_math(False)
         axes.grid(alpha=0.3)
     for i, (name, center) in enumerate(centers.items()):
         left.axhline(center, color="grey", linestyle=CENTER_LINES[i % len(CENTER_LINES)], label=name)
-    left.legend()
-    figure.suptitle(f"{title} test: each seed, mean and standard deviation", fontsize="medium")
+    for text in left.legend().get_texts():
+        text.set_parse_math(False)
+    figure.suptitle(f"{title} test: each seed, mean and standard deviation", fontsize="medium", parse_math=False)
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130)
 
