@@ -133,9 +133,8 @@ def build(config: Munch) -> Experiment:
     )
     config.label_level = None if config.coarsening else data.level
     if len(data.class_names) < 2:
-        raise InputError(
-            f"--label_level {data.level}: {config.dataset_name} has one class at this level; expected two or more"
-        )
+        asked = f"--coarsening {config.coarsening}" if config.coarsening else f"--label_level {data.level}"
+        raise InputError(f"{asked}: {config.dataset_name} has one class at this level; expected two or more")
     ancestors = None
     if config.cam_agg_level:
         ancestors = ancestors_at(

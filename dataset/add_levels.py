@@ -1,9 +1,10 @@
 """Add label levels to metadata that has the finest labels alone:
 
-    python dataset/add_levels.py CUB         # the released metadata of CUB or ILSVRC: from our tables
-    python dataset/add_levels.py MyData      # your own: from hierarchy.csv or tree.csv in metadata/MyData/
+    python dataset/add_levels.py MyData      # from hierarchy.csv or tree.csv in metadata/MyData/
+    python dataset/add_levels.py CUB         # released metadata of CUB or ILSVRC, without such a file: from our tables
 
-Writes class_labels_<level>.txt of every split there is, class names and levels.txt (docs/hierarchies.md).
+Writes class_labels_<level>.txt of every split there is, class names and levels.txt (docs/hierarchies.md); a file that says
+the same already stays as it is.
 `dataset/prepare.py` does this by itself.
 """
 
@@ -16,33 +17,34 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dataset import cub_levels, wordnet
 from dataset.label_levels import Splits, read_splits, write_levels, write_tree_levels
 from wsol.errors import InputError, command
-from wsol.hierarchy import read_notice, read_rows, read_tiers, read_tree
-from wsol.levels import finest_level, load_level, read_class_names, read_levels
+from wsol.hierarchy import read_rows, read_tiers, read_tree
+from wsol.levels import finest_level, load_level, read_distinct_names, read_hierarchy, read_levels
 
 OURS = {"CUB": cub_levels.write_levels, "ILSVRC": wordnet.write_ilsvrc_levels}
+SOME = 5  # classes outside the hierarchy that are named
 
 
 def class_list(folder: Path, splits: Splits) -> list[str]:
     """Return the finest classes' names by label; where none are named, the labels."""
-    names = read_class_names(folder, finest_level(folder))
+    names = read_distinct_names(folder, finest_level(folder))
     names = names or {label: str(label) for labels in splits.values() for label in labels.values()}
     if sorted(names) != list(range(len(names))):
         raise InputError(f"{folder}: the finest labels are not 0 to {len(names) - 1}; expected them numbered without a gap")
     return [names[label] for label in range(len(names))]
 
 
-def write_own_levels(folder: Path, splits: Splits) -> None:
-    """Write the levels that a data set's own hierarchy.csv or tree.csv gives."""
-    classes = class_list(folder, splits)
+def write_any_levels(name: str, folder: Path, splits: Splits) -> None:
+    """Write the levels that a data set's own hierarchy.csv or tree.csv gives; without either, those of our table."""
     if (path := folder / "hierarchy.csv").exists():
-        levels, hierarchy = read_tiers(path)
+        classes = class_list(folder, splits)
+        levels, _ = read_tiers(path, classes)
         row_of = {row[0]: row for _, row in read_rows(path)[1]}
-        if unknown := [name for name in hierarchy.leaves if name not in set(classes)]:
-            raise InputError(f"{path}: {unknown[0]!r} is no class of the finest level; expected names of classes there")
         write_levels(folder, levels, [row_of.get(name, [name, *[""] * (len(levels) - 1)]) for name in classes], splits)
     elif (path := folder / "tree.csv").exists():
-        tree = read_tree(path, classes)
-        write_tree_levels(folder, finest_level(folder), classes, tree, splits, read_notice(path))
+        classes = class_list(folder, splits)
+        write_tree_levels(folder, finest_level(folder), classes, read_tree(path, classes), splits)
+    elif name in OURS:
+        OURS[name](folder, splits)
     else:
         raise InputError(f"{folder}: neither hierarchy.csv nor tree.csv; expected one, or one of {', '.join(OURS)}")
 
@@ -58,9 +60,14 @@ def main() -> None:
     splits = read_splits(folder)
     if not splits:
         raise InputError(f"{folder}: no split with class_labels.txt; expected metadata with the finest labels")
-    OURS.get(options.name, write_own_levels)(folder, splits)
+    write_any_levels(options.name, folder, splits)
     for level in read_levels(folder):
-        print(f"level {level}: {len(load_level(options.metadata_root, options.name, level, splits).class_names)} classes")
+        count = len(load_level(options.metadata_root, options.name, level, splits).class_names)
+        print(f"level {level}: {count} classes" if count > 1 else f"level {level}: 1 class, too few to train on")
+    classes, inside = class_list(folder, splits), set(read_hierarchy(folder).leaves)
+    if outside := [name for name in classes if name not in inside]:
+        some = ", ".join(map(repr, outside[:SOME])) + (", ..." if len(outside) > SOME else "")
+        print(f"{len(outside)} of {len(classes)} classes lie outside the hierarchy, in no coarser level: {some}")
 
 
 if __name__ == "__main__":

@@ -13,7 +13,6 @@ from xml.etree import ElementTree
 
 from dataset.coco import corners, read_coco
 from wsol.errors import InputError
-from wsol.levels import is_level_name
 from wsol.metadata import read_lines
 
 
@@ -204,11 +203,10 @@ def read_taxonomy(path: Path) -> tuple[list[str], dict[str, list[str]]]:
     levels: list[str] = []
     for where, row in read_table(path, ()):
         levels, names = list(row), list(row.values())
-        if wrong := [level for level in levels if not is_level_name(level)]:
-            raise InputError(f"{path}:1: {wrong[0]!r}; expected names of levels, none empty, '.' or '..', without '/'")
         if not all(names) or names[0] in rows:
             raise InputError(f"{where}: {','.join(names)!r}; expected each leaf once, then its ancestors, none empty")
         rows[names[0]] = names
     if not rows:
         raise InputError(f"{path}: no rows; expected level names, finest first, then a row for every leaf")
+    check_level_names(levels, [f"{path}:1"] * len(levels))
     return levels, rows

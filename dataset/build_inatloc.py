@@ -301,12 +301,13 @@ def build(options: argparse.Namespace) -> None:
         write_rows(options.review, [COLUMNS, *review_rows(boxed)])
         print(f"{options.review}: {len(boxed)} images to review; fill the last column and call again")
         return
-    rejected: list[tuple[str, str]] = []
+    rejected: list[tuple[str | int, ...]] = []
     if options.review:
         verdicts = read_verdicts(options.review, boxed)
         counts = Counter(verdicts.values())
+        turned_down = [p for p in boxed if verdicts.get(p.file, KEEP) != KEEP]  # with the box that the reason is about
+        rejected = [(p.file, verdicts[p.file], *corners(p.boxes[0], p.size)) for p in turned_down]
         boxed = [p for p in boxed if verdicts.get(p.file) == KEEP]
-        rejected = [(file, verdict) for file, verdict in verdicts.items() if verdict != KEEP]
         said = [f"{reason} {counts[reason]}" for reason in REASONS]
         log.step("manual review", train, boxed, f"of {counts.total()} reviewed: {', '.join(said)}")
     splits = split_all(train, boxed, options.per_split, options.seed, log)
@@ -315,7 +316,7 @@ def build(options: argparse.Namespace) -> None:
     rows = {species: row for species, row in rows.items() if species in used}
     write_metadata(metadata, levels, list(rows.values()), entries_of(splits, rows))
     write_lines(metadata / "construction.txt", log.lines)
-    write_rows(metadata / "rejected.csv", [("image", "reason"), *rejected])
+    write_rows(metadata / "rejected.csv", [("image", "reason", "x0", "y0", "x1", "y1"), *rejected])
     print(f"wrote {metadata}: levels {', '.join(levels)}")
 
 

@@ -36,7 +36,8 @@ from dataset.layout import Entry, check_consistent, metadata_files, whole_folder
 from dataset.verify import verify_split
 from wsol.errors import InputError, command
 from wsol.files import check_folder, remove_litter, whole_file, write_text
-from wsol.levels import SPLITS, is_level_name
+from wsol.hierarchy import check_level_names
+from wsol.levels import SPLITS
 from wsol.metadata import first_names
 from wsol.progress import progress
 
@@ -393,8 +394,7 @@ def main() -> None:
         parser.error("--group names a column of --labels; expected both")
     if options.seed < 0:
         parser.error(f"--seed {options.seed}: expected 0 or more")
-    if not is_level_name(options.level):
-        parser.error(f"--level {options.level!r}: expected a name, not '.' or '..', without '/'")
+    check_level_names([options.level], ["--level"])
     for root in (options.data_root, options.metadata_root):
         check_folder(root / options.name)
         remove_litter(root / options.name)

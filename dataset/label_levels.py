@@ -5,12 +5,13 @@ class_names[_<level>].txt, levels.txt, and hierarchy.csv or tree.csv (docs/hiera
 """
 
 from collections.abc import Sequence
+from itertools import repeat
 from pathlib import Path
 
 from wsol.errors import InputError
 from wsol.files import write_text
-from wsol.hierarchy import Hierarchy, csv_text
-from wsol.levels import SPLITS
+from wsol.hierarchy import TREE_HEADER, Hierarchy, check_level_names, csv_text, read_rows
+from wsol.levels import SPLITS, read_names
 from wsol.metadata import configure_metadata, get_class_labels
 
 Splits = dict[str, dict[str, int]]  # split, image id: finest label
@@ -22,44 +23,77 @@ def read_splits(folder: Path) -> Splits:
     return {split: get_class_labels(each) for split, each in metadata.items() if Path(each.class_labels).exists()}
 
 
+def _check_names(path: Path, rows: Sequence[Sequence[str]]) -> None:
+    """Refuse to replace the finest classes' names by others: they may be another data set's."""
+    names, ours = read_names(path), {label: row[0] for label, row in enumerate(rows)}
+    for number, label in enumerate(names | ours if names else (), 1):
+        if names.get(label) != ours.get(label):
+            raise InputError(
+                f"{path}:{number}: the class {label} is {names.get(label)!r}, in the hierarchy {ours.get(label)!r}; "
+                "expected the same classes, or no such file"
+            )
+
+
+def _describes(path: Path, table: Sequence[Sequence[str]]) -> bool:
+    """Tell whether a CSV file has a table's header and rows, in any order; comments, and rows that name a class alone, do
+    not count."""
+    if not path.exists():
+        return False
+    header, rows = read_rows(path)
+    expected = sorted(list(row) for row in table[1:] if any(row[1:]))
+    return header == list(table[0]) and sorted(row for _, row in rows if any(row[1:])) == expected
+
+
 def write_levels(
     folder: Path,
     levels: Sequence[str],
     rows: Sequence[Sequence[str]],
     splits: Splits,
-    tree: str | None = None,
+    tree: Hierarchy | None = None,
+    notice: Sequence[str] = (),
 ) -> None:
     """Write the levels after the first for every split, and what describes the whole data set.
 
+    A file that describes the same already stays as it is, with its comments and its order: classes keep their numbers.
+
     Args:
         rows: one finest class each, by its label: its name at every level, "" where the level leaves it out.
-        tree: text of tree.csv, for leaves at many depths; without it the rows are written as hierarchy.csv.
+        tree: for leaves at many depths, written as tree.csv after the notice; without it the rows are, as hierarchy.csv.
 
     Raises:
-        InputError: a label that has no row; nothing is written then.
+        InputError: a level's name that cannot be a file's, a label that has no row, other finest classes than those named in
+            class_names.txt; nothing is written then.
     """
+    check_level_names(levels, repeat(str(folder)))
     for split, labels in splits.items():
         if wrong := [f"{image_id},{label}" for image_id, label in labels.items() if not 0 <= label < len(rows)]:
             raise InputError(f"{folder / split}/class_labels.txt: {wrong[0]!r}; expected labels from 0 to {len(rows) - 1}")
-    names = {level: list(dict.fromkeys(row[i] for row in rows if row[i])) for i, level in enumerate(levels)}
-    for i, level in enumerate(levels):
-        number = {name: label for label, name in enumerate(names[level])}
-        for split, labels in splits.items() if i else ():
+    _check_names(folder / "class_names.txt", rows)
+    table = [levels, *rows] if tree is None else [TREE_HEADER, *tree.parents.items()]
+    description = folder / ("hierarchy.csv" if tree is None else "tree.csv")
+    described = _describes(description, table)
+
+    if not read_names(folder / "class_names.txt"):
+        write_text(folder / "class_names.txt", "".join(f"{row[0]},{label}\n" for label, row in enumerate(rows)))
+    for i, level in enumerate(levels[1:], 1):
+        path = folder / f"class_names_{level}.txt"
+        names = dict.fromkeys(row[i] for row in rows if row[i])
+        number = {name: label for label, name in read_names(path).items()}
+        if number.keys() != names.keys():
+            number = {name: label for label, name in enumerate(names)}
+            write_text(path, "".join(f"{name},{label}\n" for name, label in number.items()))
+        for split, labels in splits.items():
             lines = [f"{image_id},{number[rows[label][i]]}\n" for image_id, label in labels.items() if rows[label][i]]
             write_text(folder / split / f"class_labels_{level}.txt", "".join(lines))
-        file = f"class_names_{level}.txt" if i else "class_names.txt"
-        write_text(folder / file, "".join(f"{name},{label}\n" for name, label in number.items()))
-    if tree is None:
-        write_text(folder / "hierarchy.csv", csv_text([levels, *rows]))
-    else:
-        write_text(folder / "tree.csv", tree)
+    if not described:
+        write_text(description, csv_text(table) if tree is None else tree.tree_text(notice))
     write_text(folder / "levels.txt", "".join(f"{level}\n" for level in levels))
 
 
 def write_tree_levels(
     folder: Path, finest: str, classes: Sequence[str], hierarchy: Hierarchy, splits: Splits, notice: Sequence[str] = ()
 ) -> list[str]:
-    """Write levels c0, c1, ... of a tree with leaves at many depths, down to the last that has two categories.
+    """Write levels c0, c1, ... of a tree with leaves at many depths, down to the last that has two categories or more.
 
     `classes` are the names of the finest level by label; those outside the tree have no label at any c level. Level c0 is
     left out where it would be the finest level again, the same classes. Returns the levels' names, finest first.
@@ -68,5 +102,5 @@ def write_tree_levels(
     columns = {f"c{k}": labels for k, labels in enumerate(steps) if k or len(labels) < len(classes)}
     rows = [[name, *(labels.get(name, "") for labels in columns.values())] for name in classes]
     levels = [finest, *columns]
-    write_levels(folder, levels, rows, splits, hierarchy.tree_text(notice))
+    write_levels(folder, levels, rows, splits, hierarchy, notice)
     return levels

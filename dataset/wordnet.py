@@ -9,13 +9,13 @@ the synsets of timm's imagenet_synsets.txt, and those of TinyImageNet's wnids.tx
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset.label_levels import Splits, write_tree_levels
-from wsol.errors import InputError, command
+from wsol.errors import InputError, MetadataError, command
 from wsol.files import write_text
 from wsol.hierarchy import Hierarchy, greedy_parents, read_notice, read_tree
 from wsol.metadata import read_lines
@@ -58,6 +58,18 @@ def read_nouns(path: Path) -> tuple[dict[str, str], dict[str, list[str]], list[s
     return words, hypernyms, notice
 
 
+def read_synsets(path: Path, nouns: Container[str]) -> list[str]:
+    """Return the synset ids of a file, one a line."""
+    synsets: dict[str, None] = {}
+    for number, line in enumerate(read_lines(path), 1):
+        if line not in nouns or line in synsets:
+            raise InputError(f"{path}:{number}: {line!r}; expected a noun of this WordNet, as n01440764, each once")
+        synsets[line] = None
+    if not synsets:
+        raise InputError(f"{path}: empty; expected synset ids, one a line")
+    return list(synsets)
+
+
 def hypernym_graph(hypernyms: dict[str, list[str]], synsets: Sequence[str]) -> dict[str, list[str]]:
     """Return every synset given and all above it, to their hypernyms."""
     graph: dict[str, list[str]] = {}
@@ -65,7 +77,7 @@ def hypernym_graph(hypernyms: dict[str, list[str]], synsets: Sequence[str]) -> d
     while waiting:
         synset = waiting.pop()
         if synset not in hypernyms:
-            raise InputError(f"{synset}: no noun of this WordNet; expected WordNet 3.0's synset numbers")
+            raise MetadataError(f"{synset} is a hypernym and no noun itself; expected WordNet's whole file")
         if synset not in graph:
             graph[synset] = hypernyms[synset]
             waiting.extend(hypernyms[synset])
@@ -109,18 +121,23 @@ def main() -> None:
     parser.add_argument("out", type=Path, help="tree.csv to write")
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder of data.noun")
     options = parser.parse_args()
-    words, hypernyms, notice = read_nouns(options.wordnet / "data.noun")
-    synsets = read_lines(options.synsets)
-    graph = hypernym_graph(hypernyms, synsets)
-    parents = greedy_parents(graph, synsets)
-    names = {synset: node_name(words[synset], synset) for synset in graph}
-    tree = Hierarchy({names[child]: names[parents[child]] for child in sorted(parents)})
+    nouns = options.wordnet / "data.noun"
+    words, hypernyms, notice = read_nouns(nouns)
+    synsets = read_synsets(options.synsets, hypernyms)
+    try:
+        graph = hypernym_graph(hypernyms, synsets)
+        parents = greedy_parents(graph, synsets)
+        names = {synset: node_name(words[synset], synset) for synset in graph}
+        tree = Hierarchy({names[child]: names[parents[child]] for child in sorted(parents)})
+    except MetadataError as error:
+        raise InputError(f"{nouns}: {error}") from None
     several = sum(len(above) > 1 for above in graph.values())
     print(
         f"{len(synsets)} synsets; {len(graph)} nodes, {several} with several parents;"
         f" after the greedy rule {len(tree.depths)} nodes, {len(tree.leaves)} leaves, depth {max(tree.depths.values())}"
     )
-    lost = [names[synset] for synset in synsets if names[synset] not in tree.depths]
+    leaves = set(tree.leaves)  # a synset above another one is in the tree and yet no class of it
+    lost = [names[synset] for synset in synsets if names[synset] not in leaves]
     print("left out:", ", ".join(lost) or "none")
     source = f"Hypernyms of {len(synsets)} synsets, one parent each by the rule of Cole et al. (dataset/wordnet.py), from:"
     write_text(options.out, tree.tree_text([source, "", *notice]))

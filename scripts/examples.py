@@ -54,7 +54,8 @@ def draw_examples(config: Mapping, split: str, image_ids: Sequence[str], runs: M
             for (x0, y0, x1, y1), color in boxes:
                 axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor=color, linewidth=1.5))
     for axes, name in zip(grid[0], ["image", *runs], strict=True):
-        axes.set_title(name, fontsize="small")
-    figure.suptitle(f"{config['dataset_name']} {split}: true boxes green, predicted red", fontsize="medium")
+        axes.set_title(name, fontsize="small", parse_math=False)
+    heading = f"{config['dataset_name']} {split}: true boxes green, predicted red"
+    figure.suptitle(heading, fontsize="medium", parse_math=False)
     with whole_file(path) as temporary:
         figure.savefig(temporary, format=path.suffix[1:], dpi=110)

@@ -7,7 +7,6 @@ In: main.py's options, whose --experiment_name names the sweep. Out: train_log/<
 examples.png.
 """
 
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -15,22 +14,18 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-import yaml
 from munch import Munch
 
 from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
 from scripts.examples import draw_examples, spread
+from scripts.runs import center_results, center_sets, is_finished, read_results
 from wsol.errors import InputError, command
 from wsol.files import whole_file, write_text
 from wsol.levels import LevelData, load_level
 from wsol.metadata import read_id_list
-from wsol.scoring import Center
-from wsol.split_evaluator import SplitEvaluator
 from wsol.tables import markdown_table, write_table
 
-# Options that change how a run is done, not what it gives.
-NOT_COMPARED = ("experiment_name", "label_level", "override_cache", "workers", "device")
 EXAMPLES = 6
 UNNAMED = training_parser("").known_defaults["experiment_name"]
 
@@ -58,38 +53,13 @@ def trainable_levels(config: Munch, splits: Sequence[str]) -> dict[str, LevelDat
     return levels
 
 
-def is_finished(folder: Path, config: Munch) -> bool:
-    """Tell whether a level's run has its results; results of other options are refused, not reused."""
-    if not (folder / "results.json").is_file():
-        return False
-    saved = yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8"))
-    differing = [
-        f"{name} was {saved.get(name)}, now {value}"
-        for name, value in config.items()
-        if name not in NOT_COMPARED and saved.get(name) != value
-    ]
-    if differing and not config.override_cache:
-        raise InputError(
-            f"{folder} is a finished run with other options ({'; '.join(differing)}); expected another "
-            "--experiment_name, or --override_cache TRUE to train anew"
-        )
-    return not config.override_cache
-
-
 def plan(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     """Print "level<tab>experiment" for every level that is not finished."""
     for level in levels:
-        if is_finished(folder / level, config):
+        if is_finished(folder / level, {**config, "label_level": level}):
             print(f"{level}: finished before, skipped", file=sys.stderr)
         else:
             print(level, (folder / level).relative_to(LOG_ROOT), sep="\t")
-
-
-def center_results(config: Munch, split: str, image_ids: list[str]) -> dict:
-    """Return the Center baseline's metrics on the same images and map size."""
-    evaluator = SplitEvaluator.of(config, split, image_ids)
-    Center(config.crop_size).score(evaluator)
-    return evaluator.results()
 
 
 def scored_ids(folder: Path, levels: dict[str, LevelData], split: str) -> dict[str, list[str]]:
@@ -108,13 +78,7 @@ def table_rows(
         return {"level": name, "classes": num_classes, **both, **{k: figures.get(k) for k in ("top1_loc", "top1_cls")}}
 
     rows = [row(level, len(data.class_names), results[level][split]) for level, data in levels.items()]
-    image_sets: dict[tuple[str, ...], list[str]] = {}
-    for level, image_ids in ids.items():
-        image_sets.setdefault(tuple(image_ids), []).append(level)
-    for image_ids, same in image_sets.items():
-        name = "Center" if len(image_sets) == 1 else f"Center ({', '.join(same)})"
-        rows.append(row(name, None, center_results(config, split, list(image_ids))))
-    return rows
+    return rows + [row(name, None, center_results(config, split, each)) for name, each in center_sets(ids).items()]
 
 
 def plot(rows: list[dict], title: str, path: Path) -> None:
@@ -132,7 +96,10 @@ def plot(rows: list[dict], title: str, path: Path) -> None:
             [row["level"] for row in levels], [row[name] for row in levels], style, marker="o", color=color, label=name
         )
         axes.axhline(center[name] if center[name] is not None else np.nan, color=color, linestyle="--", linewidth=0.8)
-    axes.set(title=f"{title}\n(dashed: Center)", xlabel="label level trained on, finest first", ylabel="percent")
+    axes.set_title(f"{title}\n(dashed: Center)", parse_math=False)
+    for label in axes.get_xticklabels():  # the levels
+        label.set_parse_math(False)
+    axes.set(xlabel="label level trained on, finest first", ylabel="percent")
     axes.set_ylim(0, 100)
     axes.grid(alpha=0.3)
     figure.legend(loc="outside right upper", fontsize="small")
@@ -145,7 +112,7 @@ def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     missing = [level for level in levels if not (folder / level / "results.json").is_file()]
     if missing:
         raise InputError(f"{folder}: no results.json yet of the levels {', '.join(missing)}")
-    results = {level: json.loads((folder / level / "results.json").read_text(encoding="utf-8")) for level in levels}
+    results = {level: read_results(folder / level) for level in levels}
     split = "test" if config.eval_test else "val"
     ids = scored_ids(folder, levels, split)
     rows = table_rows(config, split, levels, results, ids)

@@ -2,7 +2,7 @@
 
     python scripts/plot_dataset.py iNatLoc500 CUB                            # all that can be drawn
     python scripts/plot_dataset.py CUB --what hierarchy --format pdf
-    python scripts/plot_dataset.py OxfordPet --what rejected --rejected rejected.csv    # lines of image,reason
+    python scripts/plot_dataset.py OxfordPet --what rejected --rejected rejected.csv    # image,reason[,x0,y0,x1,y1]
 
 Out, in --out: NAME_counts (images per category at every level with imbalance: A7), box_sizes (all data sets together: A6),
 NAME_hierarchy (A5), NAME_samples (random images with boxes: A8), NAME_rejected (images with their reason: A9).
@@ -31,6 +31,7 @@ from wsol.statistics import images_per_category, imbalance, relative_box_areas, 
 
 WHAT = ("counts", "boxes", "hierarchy", "samples", "rejected")
 COLUMNS, SAMPLES = 6, 24
+BOX = ("x0", "y0", "x1", "y1")
 
 
 def counts_figure(name: str, split: str, counts: Mapping[str, np.ndarray]) -> Figure:
@@ -43,7 +44,7 @@ def counts_figure(name: str, split: str, counts: Mapping[str, np.ndarray]) -> Fi
         ratio = imbalance(values)
         text = "a category has none" if ratio is None else f"imbalance {ratio:.1f}"
         number = f"{len(values)} {'category' if len(values) == 1 else 'categories'}"
-        axes.set_title(f"{level}: {number}, {text}", fontsize="small")
+        axes.set_title(f"{level}: {number}, {text}", fontsize="small", parse_math=False)
         axes.set_xlim(0, len(values))
         if values.min() and ratio > 10:
             axes.set_yscale("log")
@@ -53,7 +54,9 @@ def counts_figure(name: str, split: str, counts: Mapping[str, np.ndarray]) -> Fi
         axes.tick_params(labelsize="x-small", which="both")
     for axes in figure.axes[len(counts) :]:
         axes.remove()
-    figure.suptitle(f"{name} {split}: images per category, largest first", fontsize="medium")
+    figure.supxlabel("categories, largest first", fontsize="small")
+    figure.supylabel("images", fontsize="small")
+    figure.suptitle(f"{name} {split}: images per category, largest first", fontsize="medium", parse_math=False)
     return figure
 
 
@@ -65,7 +68,8 @@ def box_sizes_figure(areas: Mapping[str, np.ndarray]) -> Figure:
         axes.plot(values, np.arange(1, len(values) + 1) / len(values), label=f"{name}, {len(values)} boxes")
     axes.set(xlabel="box area / image area", ylabel="share of boxes at most as large", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
-    axes.legend(fontsize="small")
+    for text in axes.legend(fontsize="small").get_texts():
+        text.set_parse_math(False)
     return figure
 
 
@@ -86,10 +90,10 @@ def images_figure(root: Path, titles: Mapping[str, str], boxes: Mapping[str, Seq
         axes.axis("off")
     for axes, (image_id, title) in zip(grid, titles.items(), strict=False):
         axes.imshow(load_image(root / image_id))
-        axes.set_title(textwrap.fill(title, 30, max_lines=3), fontsize="x-small")
+        axes.set_title(textwrap.fill(title, 30, max_lines=3), fontsize="x-small", parse_math=False)
         for x0, y0, x1, y1 in boxes.get(image_id, ()):
             axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="lime", linewidth=1.5))
-    figure.suptitle(heading, fontsize="medium")
+    figure.suptitle(heading, fontsize="medium", parse_math=False)
     return figure
 
 
@@ -121,16 +125,30 @@ def draw_samples(name: str, options: argparse.Namespace) -> dict[str, Figure]:
     return {f"{name}_samples": images_figure(root, titles, read_boxes(folder / split), heading)}
 
 
-def draw_rejected(name: str, options: argparse.Namespace) -> dict[str, Figure]:
-    """Return the figure of the rejected images of a CSV image,reason, with the boxes that the metadata has of them."""
-    root = options.data_root / name
-    _, rows = read_rows(options.rejected, ("image", "reason"))
-    titles = {image_id: reason for _, (image_id, reason) in rows}
-    if not titles:
-        raise InputError(f"{options.rejected}: no image; expected lines of image,reason after the header")
+def read_rejected(path: Path) -> tuple[dict[str, str], dict[str, list[Box]]]:
+    """Return (image id to its reasons, image id to its boxes) of a CSV; an image with several has several lines."""
+    reasons: dict[str, dict[str, None]] = {}
     boxes: dict[str, list[Box]] = {}
+    for number, (image_id, reason, *corners) in read_rows(path, ("image", "reason"), BOX)[1]:
+        reasons.setdefault(image_id, {})[reason] = None
+        if any(corners):
+            if not all(value.removeprefix("-").isdecimal() for value in corners):
+                raise InputError(
+                    f"{path}:{number}: box {','.join(corners)!r}; expected whole numbers {','.join(BOX)}, or none"
+                )
+            boxes.setdefault(image_id, []).append(tuple(map(int, corners)))
+    if not reasons:
+        raise InputError(f"{path}: no image; expected lines of image,reason after the header")
+    return {image_id: "; ".join(each) for image_id, each in reasons.items()}, boxes
+
+
+def draw_rejected(name: str, options: argparse.Namespace) -> dict[str, Figure]:
+    """Return the figure of the rejected images of a CSV image,reason[,x0,y0,x1,y1], with their boxes: those of the file, and
+    those that the metadata has of images without any there."""
+    root = options.data_root / name
+    titles, boxes = read_rejected(options.rejected)
     for split in SPLITS:
-        boxes |= read_boxes(options.metadata_root / name / split)
+        boxes = read_boxes(options.metadata_root / name / split) | boxes
     shown = dict(list(titles.items())[: 5 * SAMPLES])
     heading = f"{name}: {len(shown)} of {len(titles)} rejected images, with the reason"
     return {f"{name}_rejected": images_figure(root, shown, boxes, heading)}
@@ -178,13 +196,15 @@ def main() -> None:
     parser.add_argument(
         "--split", choices=SPLITS, help="default: counts of train, boxes and samples of test, or what is there"
     )
-    parser.add_argument("--rejected", type=Path, metavar="FILE", help="CSV of image,reason, for one data set")
+    parser.add_argument("--rejected", type=Path, metavar="FILE", help="CSV of image,reason[,x0,y0,x1,y1], for one data set")
     parser.add_argument("--seed", type=int, default=0, help="of the random samples; default: 0")
     parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
     parser.add_argument("--data_root", type=Path, default=Path("dataset"), help="default: dataset/")
     parser.add_argument("--out", type=Path, default=Path("train_log/plots"), help="default: train_log/plots/")
     parser.add_argument("--format", choices=("png", "pdf", "svg"), default="png", help="default: png")
     options = parser.parse_args()
+    if options.seed < 0:
+        raise InputError(f"--seed {options.seed}: expected 0 or more")
     what = options.what or [each for each in WHAT if each != "rejected" or options.rejected]
     if "rejected" in what and not (options.rejected and len(options.names) == 1):
         raise InputError("--what rejected: expected one data set and --rejected FILE")

@@ -1,14 +1,14 @@
 """The helper of tiny_animals.sh: which learning rate val prefers, and the table and figure of the finished runs.
 
-    python scripts/tiny_animals.py choose train_log/tiny_animals/rates/LEVEL RATE ...    # prints the best RATE
-    python scripts/tiny_animals.py report train_log/tiny_animals LEVEL ...               # seeds/LEVEL/*/results.json
+    python scripts/tiny_animals.py finished EXPERIMENT [main.py options]     # "finished", or nothing
+    python scripts/tiny_animals.py choose train_log/tiny_animals/rates/LEVEL RATE ...     # prints the best RATE
+    python scripts/tiny_animals.py report train_log/tiny_animals --levels LEVEL ... --rates RATE ... --seeds SEED ...
 
-Out: train_log/tiny_animals/table.{md,csv} and figure.png; mean and population standard deviation over the seeds, Center
-beside them.
+In: rates/LEVEL/RATE and seeds/LEVEL/SEED. Out: train_log/tiny_animals/table.{md,csv} and figure.png; mean and population
+standard deviation over the seeds, Center beside them.
 """
 
 import argparse
-import json
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -16,71 +16,80 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
-import yaml
-from munch import Munch
 
+from config import LOG_ROOT, get_config
+from scripts.runs import NOT_COMPARED, center_results, center_sets, differing, is_finished, read_config, read_figure
 from wsol.errors import InputError, command
 from wsol.files import whole_file, write_text
 from wsol.metadata import read_id_list
-from wsol.scoring import Center
-from wsol.split_evaluator import SplitEvaluator
 from wsol.tables import markdown_table, write_table
 
 IOUS = ("30", "50", "70")
-VARIED = ("label_level", "lr", "seed", "experiment_name", "workers", "device")  # what the runs of a study may differ in
+VARIED = (*NOT_COMPARED, "label_level", "lr", "seed", "eval_test")  # what the runs of a study may differ in
+CENTER_LINES = ("--", ":", "-.")
 
 
-def read_results(folder: Path) -> dict:
-    """Return a finished run's results.json."""
-    path = folder / "results.json"
-    if not path.is_file():
-        raise InputError(f"{path}: no such file; expected a finished run")
-    return json.loads(path.read_text(encoding="utf-8"))
+def finished(experiment: str, argv: Sequence[str]) -> bool:
+    """Tell whether a run is finished; one with other options is refused, not reused."""
+    return is_finished(Path(LOG_ROOT) / experiment, get_config(argv)[0])
 
 
-def choose(folder: Path, rates: list[str]) -> str:
+def rate(text: str) -> str:
+    """Return a learning rate as it was written, which is its folder's name; ValueError if it is no number."""
+    float(text)
+    return text
+
+
+def choose(folder: Path, rates: Sequence[str]) -> str:
     """Return the learning rate whose run has the highest val MaxBoxAccV2, the first of them on ties."""
-    return max(rates, key=lambda rate: read_results(folder / rate)["val"]["MaxBoxAccV2"])
+    return max(rates, key=lambda rate: read_figure(folder / rate, "val", "MaxBoxAccV2"))
 
 
-def read_seeds(folder: Path) -> list[Path]:
-    """Return the finished runs of one level, by seed."""
-    if not (runs := sorted(path.parent for path in folder.glob("*/results.json"))):
-        raise InputError(f"{folder}: no finished run; expected <seed>/results.json")
-    return runs
+def check_runs(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Sequence[int]) -> None:
+    """Refuse runs that are not what their folder says, a level trained with another rate than val prefers, and runs that
+    differ in anything else."""
+    planned: dict[Path, dict] = {}
+    for level in levels:
+        best = choose(folder / "rates" / level, rates)
+        for rate in rates:
+            planned[folder / "rates" / level / rate] = {"label_level": level, "lr": float(rate), "seed": 0}
+        for seed in seeds:
+            planned[folder / "seeds" / level / str(seed)] = {"label_level": level, "lr": float(best), "seed": seed}
+    first, *_ = planned
+    for run, expected in planned.items():
+        config = read_config(run)
+        for name, value in expected.items():
+            if config.get(name) != value:
+                raise InputError(f"{run}: was run with --{name} {config.get(name)}; expected {value}")
+        if other := differing(read_config(first), config, VARIED):
+            raise InputError(f"{run}: was run with another --{other[0]} than {first}; expected runs of one study")
 
 
-def read_config(run: Path) -> Munch:
-    """Return the configuration of a run."""
-    return Munch(yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8")))
-
-
-def check_alike(runs: Sequence[Path]) -> None:
-    """Refuse runs that differ in anything but level, learning rate and seed."""
-    first = read_config(runs[0])
-    for run in runs[1:]:
-        other = read_config(run)
-        if differing := [name for name in first | other if name not in VARIED and first.get(name) != other.get(name)]:
-            raise InputError(f"{run}: was run with another --{differing[0]} than {runs[0]}; expected runs of one study")
-
-
-def figures(results: dict) -> dict[str, float]:
+def figures(run: Path) -> dict[str, float]:
     """Return the percentages of one run's test split that the table shows."""
-    test = results["test"]
-    at_val = {"at val's threshold": test["MaxBoxAccV2_at_val_threshold"], "top-1": test["top1_cls"]}
-    return {"MaxBoxAccV2": test["MaxBoxAccV2"], **{f"IoU {iou}": test["MaxBoxAcc"][iou] for iou in IOUS}, **at_val}
+    return {
+        "MaxBoxAccV2": read_figure(run, "test", "MaxBoxAccV2"),
+        **{f"IoU {iou}": read_figure(run, "test", "MaxBoxAcc", iou) for iou in IOUS},
+        "at val's threshold": read_figure(run, "test", "MaxBoxAccV2_at_val_threshold"),
+        "top-1": read_figure(run, "test", "top1_cls"),
+    }
 
 
-def center_figures(run: Path) -> dict[str, float]:
-    """Return Center's percentages on the images that a run scored, with maps of its size."""
-    config = read_config(run)
-    evaluator = SplitEvaluator.of(config, "test", read_id_list(run / "test_image_ids.txt"))
-    Center(config.crop_size).score(evaluator)
-    results = evaluator.results()
-    return {"MaxBoxAccV2": results["MaxBoxAccV2"], **{f"IoU {iou}": results["MaxBoxAcc"][iou] for iou in IOUS}}
+def center_figures(runs: dict[str, Path]) -> dict[str, dict[str, float]]:
+    """Return Center's name to its percentages on the images of each level's run: one of all levels, or of each set of images
+    where levels leave some out."""
+    config = read_config(next(iter(runs.values())))
+    ids = {level: read_id_list(run / "test_image_ids.txt") for level, run in runs.items()}
+    rows = {}
+    for name, image_ids in center_sets(ids).items():
+        results = center_results(config, "test", image_ids)
+        rows[name] = {"MaxBoxAccV2": results["MaxBoxAccV2"], **{f"IoU {iou}": results["MaxBoxAcc"][iou] for iou in IOUS}}
+    return rows
 
 
-def plot(values: dict[str, np.ndarray], top1: dict[str, np.ndarray], center: float, title: str, path: Path) -> None:
+def plot(
+    values: dict[str, np.ndarray], top1: dict[str, np.ndarray], centers: dict[str, float], title: str, path: Path
+) -> None:
     """Plot every seed's MaxBoxAccV2 and the mean at each level, Center's as a dashed line, and top-1 classification."""
     from matplotlib.figure import Figure
 
@@ -91,28 +100,33 @@ def plot(values: dict[str, np.ndarray], top1: dict[str, np.ndarray], center: flo
         for level, points in table.items():
             axes.plot([level] * len(points), points, ".", color="C1")
         axes.set(xlabel="label level trained on, finest first", ylabel=f"{name}, percent")
+        for label in axes.get_xticklabels():  # the levels
+            label.set_parse_math(False)
         axes.grid(alpha=0.3)
-    left.axhline(center, color="grey", linestyle="--", label="Center")
-    left.legend()
-    figure.suptitle(f"{title} test: each seed, mean and standard deviation", fontsize="medium")
+    for i, (name, center) in enumerate(centers.items()):
+        left.axhline(center, color="grey", linestyle=CENTER_LINES[i % len(CENTER_LINES)], label=name)
+    for text in left.legend().get_texts():
+        text.set_parse_math(False)
+    figure.suptitle(f"{title} test: each seed, mean and standard deviation", fontsize="medium", parse_math=False)
     with whole_file(path) as temporary:
         figure.savefig(temporary, format="png", dpi=130)
 
 
-def report(folder: Path, levels: list[str]) -> None:
+def report(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Sequence[int]) -> None:
     """Write and print the table and the figure."""
-    runs = {level: read_seeds(folder / "seeds" / level) for level in levels}
-    check_alike([run for paths in runs.values() for run in paths])
-    tables = {level: [figures(read_results(run)) for run in paths] for level, paths in runs.items()}
+    check_runs(folder, levels, rates, seeds)
+    runs = {level: [folder / "seeds" / level / str(seed) for seed in seeds] for level in levels}
+    tables = {level: [figures(run) for run in paths] for level, paths in runs.items()}
     arrays = {level: {name: np.array([row[name] for row in rows]) for name in rows[0]} for level, rows in tables.items()}
-    center = center_figures(runs[levels[0]][0])
+    centers = center_figures({level: paths[0] for level, paths in runs.items()})
     rows = []
     for level, columns in arrays.items():
         run = runs[level][0]
-        row = {"level": level, "classes": read_results(run)["num_classes"], "seeds": len(runs[level])}
+        row = {"level": level, "classes": read_figure(run, "num_classes"), "seeds": len(runs[level])}
         row["lr"] = f"{read_config(run).lr:g}"
         rows.append(row | {name: f"{v.mean():.1f} ± {v.std():.1f}" for name, v in columns.items()})
-    rows.append(dict.fromkeys(rows[0]) | {"level": "Center"} | {name: f"{value:.1f}" for name, value in center.items()})
+    for name, center in centers.items():
+        rows.append(dict.fromkeys(rows[0]) | {"level": name} | {key: f"{value:.1f}" for key, value in center.items()})
     text = markdown_table(rows)
     print(text)
     write_text(folder / "table.md", text + "\n")
@@ -121,23 +135,36 @@ def report(folder: Path, levels: list[str]) -> None:
         for level in levels
         for run, row in zip(runs[level], tables[level], strict=True)
     ]
-    write_table(folder / "table.csv", [*flat, dict.fromkeys(flat[0]) | {"level": "Center"} | center])
+    blank = dict.fromkeys(flat[0])
+    write_table(folder / "table.csv", [*flat, *(blank | {"level": name} | center for name, center in centers.items())])
     pairs = [{level: columns[name] for level, columns in arrays.items()} for name in ("MaxBoxAccV2", "top-1")]
-    plot(*pairs, center["MaxBoxAccV2"], read_config(runs[levels[0]][0]).dataset_name, folder / "figure.png")
+    dashed = {name: center["MaxBoxAccV2"] for name, center in centers.items()}
+    plot(*pairs, dashed, read_config(runs[levels[0]][0]).dataset_name, folder / "figure.png")
 
 
 @command
 def main() -> None:
-    """Choose or report."""
+    """Check, choose or report."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("action", choices=("choose", "report"))
-    parser.add_argument("folder", type=Path)
-    parser.add_argument("names", nargs="+", metavar="NAME", help="learning rates, or levels")
+    actions = parser.add_subparsers(dest="action", required=True)
+    asker = actions.add_parser("finished", help="whether a run is finished")
+    asker.add_argument("experiment")
+    asker.add_argument("options", nargs=argparse.REMAINDER)
+    chooser = actions.add_parser("choose", help="the best learning rate")
+    chooser.add_argument("folder", type=Path)
+    chooser.add_argument("rates", nargs="+")
+    reporter = actions.add_parser("report", help="the table and the figure")
+    reporter.add_argument("folder", type=Path)
+    reporter.add_argument("--levels", nargs="+", required=True)
+    reporter.add_argument("--rates", nargs="+", required=True, type=rate)
+    reporter.add_argument("--seeds", nargs="+", required=True, type=int)
     options = parser.parse_args()
-    if options.action == "choose":
-        print(choose(options.folder, options.names))
+    if options.action == "finished":
+        print("finished" if finished(options.experiment, options.options) else "")
+    elif options.action == "choose":
+        print(choose(options.folder, options.rates))
     else:
-        report(options.folder, options.names)
+        report(options.folder, options.levels, options.rates, options.seeds)
 
 
 if __name__ == "__main__":

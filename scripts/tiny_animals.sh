@@ -4,9 +4,9 @@
 #   python dataset/prepare.py TinyAnimals --archive tiny-imagenet-200.zip
 #   WEIGHTS=efficientnet-lite0.pth bash scripts/tiny_animals.sh [main.py options]
 #
-# Runs go to train_log/tiny_animals/; finished ones are skipped when called again. First seed 0 with every learning rate,
-# without the test split; then seeds 0, 1, 2 with each level's best by val MaxBoxAccV2. The end is table.md, table.csv and
-# figure.png there. PYTHON names the interpreter; WEIGHTS, LEVELS, RATES, SEEDS, DATASET and STUDY replace what stands below.
+# Runs go to train_log/tiny_animals/; finished ones are skipped when called again, and refused if they were run with other
+# options. First seed 0 with every learning rate, without the test split; then seeds 0, 1, 2 with each level's best by val
+# MaxBoxAccV2. The end is table.md, table.csv and figure.png there. PYTHON names the interpreter; WEIGHTS, LEVELS, RATES, SEEDS, DATASET and STUDY replace what stands below.
 set -euo pipefail
 here=$(dirname "$0")
 python=${PYTHON:-python}
@@ -16,14 +16,23 @@ rates=${RATES:-0.01 0.001 0.0001}
 seeds=${SEEDS:-0 1 2}
 study=${STUDY:-tiny_animals}
 options=(--dataset_name "$dataset" --architecture timm:tf_efficientnet_lite0 --large_feature_map TRUE
-  --resize_size 144 --crop_size 128 --batch_size 32 --epochs 4 --lr_decay_frequency 4 --save_scoremaps none)
+  --resize_size 144 --crop_size 128 --batch_size 32 --epochs 3 --lr_decay_frequency 3 --save_scoremaps none)
 [ -z "${WEIGHTS:-}" ] || options+=(--pretrained_path "$WEIGHTS")
+
+for word in "$@"; do  # what is given last wins: in every run
+  case ${word%%=*} in
+    --label_level | --lr | --seed | --eval_test | --coarsening | --experiment_name)
+      echo "error: ${word%%=*}: the study sets it; expected LEVELS, RATES, SEEDS or STUDY in the environment" >&2
+      exit 2 ;;
+  esac
+done
 
 # run EXPERIMENT OPTION...: one main.py run of the study, unless it is finished; the options given last win.
 run() {
-  local experiment=$study/$1
+  local experiment=$study/$1 state
   shift
-  if [ -f "train_log/$experiment/results.json" ]; then
+  state=$("$python" "$here/tiny_animals.py" finished "$experiment" "${options[@]}" "$@")
+  if [ "$state" = finished ]; then
     echo "$experiment: finished before, skipped"
   else
     "$python" "$here/../main.py" "${options[@]}" --experiment_name "$experiment" --override_cache "$@" < /dev/null
@@ -39,4 +48,4 @@ for level in $levels; do
     run "seeds/$level/$seed" --label_level "$level" --lr "$best" --seed "$seed" "$@"
   done
 done
-"$python" "$here/tiny_animals.py" report "train_log/$study" $levels
+"$python" "$here/tiny_animals.py" report "train_log/$study" --levels $levels --rates $rates --seeds $seeds

@@ -124,7 +124,11 @@ def test_every_rule_and_its_count(tmp_path):
     assert {box for boxes in get_bounding_boxes(paths).values() for box in boxes} <= {(10, 10, 110, 90), (0, 0, 192, 32)}
     log = (tmp_path / "metadata/MyLoc/construction.txt").read_text().splitlines()
     rejected = (tmp_path / "metadata/MyLoc/rejected.csv").read_text().splitlines()
-    assert rejected == ["image,reason", "b/single0.jpg,close_up", "b/single1.jpg,missing_instances"]
+    assert rejected == [
+        "image,reason,x0,y0,x1,y1",
+        "b/single0.jpg,close_up,10,10,110,90",
+        "b/single1.jpg,missing_instances,10,10,110,90",
+    ]
     assert len(log) == 8 and log == printed.splitlines()[:8]
 
 

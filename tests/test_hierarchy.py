@@ -1,5 +1,7 @@
+import re
 from itertools import pairwise
 
+import numpy as np
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
@@ -123,6 +125,9 @@ def test_the_pair_that_breaks_the_rule_is_named():
         Hierarchy(BIRDS).coarsen({"crow": 1, "jay": 1})
     with pytest.raises(MetadataError, match="k = -1"):
         Hierarchy(BIRDS).coarsen(-1)
+    with pytest.raises(MetadataError, match=r"k = 1.5 of 'crow'; expected a whole number"):
+        Hierarchy(BIRDS).coarsen(1.5)
+    assert Hierarchy(BIRDS).coarsen(np.int64(0)) == {name: name for name in ("crow", "jay", "owl")}
 
 
 @pytest.mark.parametrize(
@@ -154,24 +159,46 @@ def test_consistent_tiers(tmp_path):
     assert hierarchy.coarsen(1) == {"c1": "c, big", "c2": "c, big", "d1": "d", "p": "q"}
     assert hierarchy.coarsen(2)["p"] == "p (order)"  # a name of a finer tier
     assert set(hierarchy.coarsen(3).values()) == {"root"}  # two orders need a node above them
-    assert tier_tree(TIERS, [("", ["a", "b", "c"]), ("", ["x", "y", "c"])]).root == "c"
+    assert tier_tree(TIERS, [("", ["a", "b", "c"]), ("", ["x", "y", "c"])], "").root == "c"
 
 
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("species,genus\na,g\nb,g\na,g\n", "line 4: 'a' appears a second time"),
-        ("species,genus,order\na,g,o\nb,g,p\n", "line 3: the genus 'g' lies in the order 'p' and in 'o'"),
-        ("species,genus,order\na,g,\n", "line 2: 'a,g,'; expected a name at every level"),
-        ("species\na\n", "one level"),
+        ("species,genus\na,g\nb,g\na,g\n", "hierarchy.csv:4: 'a' appears a second time"),
+        ("species,genus,order\na,g,o\nb,g,p\n", "hierarchy.csv:3: the genus 'g' lies in the order 'p' and in 'o'"),
+        ("species,genus,order\na,g,\n", "hierarchy.csv:2: 'a,g,'; expected a name at every level"),
+        ("species\na\n", "hierarchy.csv: one level"),
+        ("species,genus\na,\n", "hierarchy.csv: no edge"),
+        ("# note\nspecies,x/../../out\na,g\n", "hierarchy.csv:2: 'x/../../out'; expected each level's name once"),
+        ("species,species\na,g\n", "hierarchy.csv:1: 'species'; expected each level's name once"),
+        ("species,\na,g\n", "hierarchy.csv:1: ''; expected each level's name"),
+        ("species,x\\y\na,g\n", "expected each level's name"),
+        ("species,genus\na,g\nemu,\n", "hierarchy.csv:3: 'emu' is no class of the finest level"),
+        ("#species,genus\na,g\nb,g\n", "hierarchy.csv:2: 'a' is a class; expected the header"),
+        ('species,genus\na,"g\nh"\n', "hierarchy.csv:2: unexpected end of data; expected CSV, every row on one line"),
         ("species,genus\na,g,x\n", "hierarchy.csv:2: 'a,g,x'; expected 2 fields"),
         ("", "hierarchy.csv:1: nothing; expected the header"),
     ],
 )
 def test_what_is_no_set_of_tiers_is_refused_with_its_line(tmp_path, text, message):
     write_text(tmp_path / "hierarchy.csv", text)
-    with pytest.raises(MetadataError, match=message):
-        read_tiers(tmp_path / "hierarchy.csv")
+    with pytest.raises(MetadataError, match=re.escape(message)):
+        read_tiers(tmp_path / "hierarchy.csv", ["a", "b", "c"])
+
+
+@pytest.mark.parametrize(
+    ("text", "nodes"),
+    [
+        ("s,g\na,root\nb,other\n", {"root of all"}),
+        ("s,g\na,root\nb,root of all\n", {"root of all of all"}),
+        ("s,g\nx,x\ny,x (g)\n", {"x", "x (g)", "x (g) (g)", "y", "root"}),
+    ],
+)
+def test_a_node_of_ours_takes_no_name_that_is_there(tmp_path, text, nodes):
+    write_text(tmp_path / "hierarchy.csv", text)
+    hierarchy = read_tiers(tmp_path / "hierarchy.csv")[1]
+    assert nodes <= set(hierarchy.depths) and max(hierarchy.depths.values()) == 2 and len(hierarchy.depths) == 5
 
 
 @pytest.mark.parametrize(
@@ -183,12 +210,21 @@ def test_what_is_no_set_of_tiers_is_refused_with_its_line(tmp_path, text, messag
         ("# note\nkid,parent\n", "tree.csv:2: 'kid,parent'; expected the header child,parent"),
         ("child,parent\na,b\nb,a\n", "tree.csv: a cycle"),
         ("child,parent\na\n", "tree.csv:2: 'a'; expected 2 fields"),
+        ("child,parent\na,r\nx,r\n", "tree.csv:3: the leaf 'x' is no class of the finest level"),
     ],
 )
 def test_what_is_no_tree_is_refused_with_its_line(tmp_path, text, message):
     write_text(tmp_path / "tree.csv", text)
     with pytest.raises(MetadataError, match=message):
-        read_tree(tmp_path / "tree.csv")
+        read_tree(tmp_path / "tree.csv", ["a", "b"])
+
+
+@pytest.mark.parametrize("name", ["a\nb", "a\rb", "a\u2028b", ""])
+def test_a_name_that_a_text_file_would_not_give_back_is_refused(name):
+    with pytest.raises(MetadataError, match="expected names on one line"):
+        Hierarchy({name: "r", "c": "r"})
+    with pytest.raises(MetadataError, match="expected lines without a line end"):
+        Hierarchy(BIRDS).tree_text(["a", "", f"{name}\n"])
 
 
 def test_a_vector_from_a_file(tmp_path):
@@ -199,6 +235,7 @@ def test_a_vector_from_a_file(tmp_path):
         "class,k\ncrow,1\ncrow,1\n": "vector.csv:3: 'crow', '1'",
         "class,k\nemu,1\n": "vector.csv:2: 'emu', '1'; expected every finest class once",
         "class,k\ncrow,-1\n": "vector.csv:2: 'crow', '-1'",
+        f"class,k\ncrow,{'9' * 5000}\n": "vector.csv:2: 'crow', '999999999...'",
         "class,k\ncrow,0\njay,1\nowl,0\n": "vector.csv: the label 'crow'",
         "class,k\ncrow,1\n": "vector.csv: no k for the class 'jay'",
         "crow,1\n": "vector.csv:1: 'crow,1'; expected the header class,k",
@@ -208,9 +245,15 @@ def test_a_vector_from_a_file(tmp_path):
             read_coarsening(path, Hierarchy(BIRDS))
 
 
-def test_comments_count_as_lines(tmp_path):
-    write_text(tmp_path / "a.csv", "# one\n# two\na,b\n1,2\n")
+def test_comments_count_as_lines_and_blank_lines_at_the_end_do_not(tmp_path):
+    write_text(tmp_path / "a.csv", "# one\n# two\na,b\n1,2\n\n  \n")
     assert read_rows(tmp_path / "a.csv") == (["a", "b"], [(4, ["1", "2"])])
+
+
+@pytest.mark.parametrize("parents", [{}, {"a": [], "b": []}, {"a": ["b"], "b": ["a"]}])
+def test_a_graph_without_one_root_is_refused(parents):
+    with pytest.raises(MetadataError, match=r"nodes without a parent: .*; expected one root"):
+        greedy_parents(parents, list(parents))
 
 
 def test_the_greedy_rule_keeps_the_parent_that_loses_fewest_classes():

@@ -225,7 +225,7 @@ def test_a_part_with_boxes_is_shared_between_val_and_test(photos, command, tmp_p
             "boxes.json: annotations[0] (0.png): drawn on an image of 30 x 40, but cat/a/0.png is 40 x 30; expected",
         ),
         ("labels.csv", "image,label\n", "labels.csv: no rows"),
-        ("taxonomy.csv", "breed,..\ncat,a\ndog,a\n", "taxonomy.csv:1: '..'; expected names of levels"),
+        ("taxonomy.csv", "breed,..\ncat,a\ndog,a\n", "taxonomy.csv:1: '..'; expected each level's name"),
         (
             "boxes.json",
             json.dumps(
@@ -270,7 +270,7 @@ def test_options_are_checked(photos, command):
     assert "expected both" in command("--group", "camera", code=2)
     assert "expected three shares" in command("--shares", "nan", "0.5", "0.5", code=2)
     assert "--seed -1: expected 0 or more" in command("--seed", "-1", code=2)
-    assert "--level 'a/b': expected a name" in command("--level", "a/b", code=2)
+    assert "--level: 'a/b'; expected each level's name" in command("--level", "a/b", code=2)
     for name in ("OpenImages30k", "Hierarchies", "downloads", "cub", "x" * 300):
         with pytest.raises(InputError, match="expected a name of your own"):
             check_own_name(name)

@@ -64,14 +64,33 @@ def test_a_tree_from_wordnets_own_file(tmp_path):
         "house dog (n00000003),animal (n00000002)",
         "fox (n00000005),animal (n00000002)",
     ]
-    write_text(tmp_path / "synsets.txt", "n00000077\n")
-    assert "n00000077: no noun of this WordNet" in run(
-        "dataset/wordnet.py", "synsets.txt", "x.csv", "--wordnet", ".", cwd=tmp_path, code=2
-    )
-    write_text(tmp_path / "data.noun", NOUNS + "nonsense\n")
-    assert "data.noun:7: not a line" in run(
-        "dataset/wordnet.py", "synsets.txt", "x.csv", "--wordnet", ".", cwd=tmp_path, code=2
-    )
+    write_text(tmp_path / "synsets.txt", "n00000002\nn00000003\nn00000005\n")
+    printed = run("dataset/wordnet.py", "synsets.txt", "tree.csv", "--wordnet", ".", cwd=tmp_path)
+    assert "left out: animal (n00000002)\n" in printed  # it lies above the others, so it is no leaf
+
+
+TWO_ROOTS = NOUNS.replace("01 animal 0 002 @ 00000001", "01 animal 0 002 ~ 00000001")
+
+
+@pytest.mark.parametrize(
+    ("nouns", "synsets", "message"),
+    [
+        (NOUNS, "n00000003\nn00000077\n", "synsets.txt:2: 'n00000077'; expected a noun of this WordNet"),
+        (NOUNS, "n00000003\nn00000003\n", "synsets.txt:2: 'n00000003'; expected a noun of this WordNet, as n01440764, each"),
+        (NOUNS, "n00000003\n\n", "synsets.txt:2: ''; expected"),
+        (NOUNS, "", "synsets.txt: empty; expected synset ids"),
+        (NOUNS + "nonsense\n", "n00000003\n", "data.noun:7: not a line"),
+        (NOUNS.replace("@ 00000001", "@ 00000009"), "n00000003\n", "data.noun: n00000009 is a hypernym and no noun"),
+        (TWO_ROOTS, "n00000001\nn00000003\n", "data.noun: 2 nodes without a parent"),
+        (NOUNS.replace("~ 00000003", "@ 00000003"), "n00000003\n", "data.noun: "),
+    ],
+)
+def test_what_gives_no_tree_from_wordnet_is_refused(tmp_path, nouns, synsets, message):
+    write_text(tmp_path / "data.noun", nouns)
+    write_text(tmp_path / "synsets.txt", synsets)
+    words = ("synsets.txt", "x.csv", "--wordnet", ".")
+    assert message in run("dataset/wordnet.py", *words, cwd=tmp_path, code=2)
+    assert not (tmp_path / "x.csv").exists()
 
 
 IMAGENET_SIZES = [927, 926, 904, 845, 804, 747, 680, 625, 553, 477, 345, 208, 71, 27, 13, 8, 4, 2]
@@ -122,7 +141,8 @@ CUB_SIZES = {"category": 200, "species": 188, "genus": 114, "family": 36, "order
 def test_the_levels_of_cub(shared, tmp_path):
     folder = released(shared, tmp_path, "CUB")
     printed = run("dataset/add_levels.py", "CUB", "--metadata_root", tmp_path, cwd=tmp_path)
-    assert printed == "".join(f"level {level}: {size} classes\n" for level, size in CUB_SIZES.items())
+    sizes = "".join(f"level {level}: {size} classes\n" for level, size in CUB_SIZES.items())
+    assert printed.startswith(f"{sizes}12 of 200 classes lie outside the hierarchy, in no coarser level: '017.Cardinal'")
     assert {level: len(load_level(tmp_path, "CUB", level).class_names) for level in CUB_SIZES} == CUB_SIZES
     official = [line.split()[1] for line in (shared / "data/CUB_200_2011/classes.txt").read_text().splitlines()]
     assert load_level(tmp_path, "CUB").class_names == official
@@ -167,12 +187,57 @@ def test_levels_from_a_data_sets_own_files(tmp_path):
     assert "neither hierarchy.csv nor tree.csv" in add(code=2)
     tree = "# a notice\nchild,parent\ncrow,corvid\njay,corvid\nowl,bird\ncorvid,bird\n"
     write_text(folder / "tree.csv", tree)
-    assert add() == "level finest: 4 classes\nlevel c0: 3 classes\nlevel c1: 2 classes\n"
+    outside = "1 of 4 classes lie outside the hierarchy, in no coarser level: 'emu'\n"
+    assert add() == f"level finest: 4 classes\nlevel c0: 3 classes\nlevel c1: 2 classes\n{outside}"
     assert add() == add() and (folder / "tree.csv").read_text() == tree
     assert (folder / "val/class_labels_c1.txt").read_text() == "val0.jpg,0\nval1.jpg,0\nval2.jpg,1\n"
     write_text(folder / "hierarchy.csv", "finest,group\njay,corvid\ncrow,corvid\nowl,other\n")
-    assert add() == "level finest: 4 classes\nlevel group: 2 classes\n"
-    write_text(folder / "hierarchy.csv", "finest,group\nrook,corvid\nowl,other\n")
-    assert "'rook' is no class of the finest level" in add(code=2)
-    write_text(folder / "class_names.txt", "crow,0\nowl,2\n")
+    assert add() == f"level finest: 4 classes\nlevel group: 2 classes\n{outside}"
+    write_text(folder / "class_names.txt", "crow,0\nowl,2\njay,3\n")
     assert "expected them numbered without a gap" in add(code=2)
+
+
+def contents(folder):
+    return {path.relative_to(folder): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("name", "names", "hierarchy", "message"),
+    [
+        ("D", "a,0\nb,1\n", "finest,x/../../../../escaped\na,g\nb,h\n", "hierarchy.csv:1: 'x/../../../../escaped'"),
+        ("D", "a,0\nb,1\n", "finest,g,g\na,x,x\nb,y,y\n", "hierarchy.csv:1: 'g'; expected each level's name once"),
+        ("D", "a,0\nb,1\n", "finest,\na,g\nb,h\n", "hierarchy.csv:1: ''; expected each level's name"),
+        ("D", "a,0\na,1\n", "finest,g\na,g\n", "class_names.txt:2: 'a' names a second class"),
+        ("D", "a,0\nb,1\n", "finest,g\na,g\nrook,\n", "hierarchy.csv:3: 'rook' is no class of the finest level"),
+        ("CUB", "a,0\nb,1\n", None, "class_names.txt:1: the class 0 is 'a', in the hierarchy '001.Black_footed_Albatross'"),
+        ("ILSVRC", "a,0\nb,1\n", None, "class_names.txt:1: the class 0 is 'a'"),
+    ],
+)
+def test_what_cannot_be_added_is_refused_before_anything_is_written(tmp_path, name, names, hierarchy, message):
+    folder = labelled(tmp_path / "root" / name, train=[0, 1])
+    write_text(folder / "class_names.txt", names)
+    if hierarchy:
+        write_text(folder / "hierarchy.csv", hierarchy)
+    before = contents(tmp_path)
+    assert message in run("dataset/add_levels.py", name, "--metadata_root", "root", cwd=tmp_path, code=2)
+    assert contents(tmp_path) == before
+
+
+def test_files_that_say_the_same_stay_as_they_are(tmp_path):
+    """Above all the order of class names, which numbers the classes of trained models; and our tables give way."""
+    folder = labelled(tmp_path / "CUB", train=[0, 1, 2])
+    own = {
+        "class_names.txt": "c,2\na,0\nb,1\n",
+        "class_names_group.txt": "h,1\ng,0\n",
+        "hierarchy.csv": "# mine\nfinest,group\nc,h\na,g\n\n",
+    }
+    for name, text in own.items():
+        write_text(folder / name, text)
+    printed = run("dataset/add_levels.py", "CUB", "--metadata_root", ".", cwd=tmp_path)
+    assert printed.endswith("1 of 3 classes lie outside the hierarchy, in no coarser level: 'b'\n")
+    assert {name: (folder / name).read_text() for name in own} == own
+    assert (folder / "train/class_labels_group.txt").read_text() == "train0.jpg,0\ntrain2.jpg,1\n"
+    write_text(folder / "hierarchy.csv", "finest,group,all\nc,h,bird\na,g,bird\n")
+    assert "level all: 1 class, too few to train on" in run(
+        "dataset/add_levels.py", "CUB", "--metadata_root", ".", cwd=tmp_path
+    )

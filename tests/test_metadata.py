@@ -270,8 +270,9 @@ def test_the_hierarchy_of_a_data_set_from_its_files(tmp_path):
     write_text(folder / "hierarchy.csv", "finest,coarse\ncrow,corvid\njay,corvid\nowl,other\n")
     assert read_hierarchy(folder).coarsen(1) == {"crow": "corvid", "jay": "corvid", "owl": "other"}
     write_text(folder / "hierarchy.csv", "finest,coarse\nrook,corvid\njay,corvid\n")
-    with pytest.raises(MetadataError, match=r"hierarchy.csv: 'rook' is no class of the finest level"):
+    with pytest.raises(MetadataError, match=r"hierarchy.csv:2: 'rook' is no class of the finest level"):
         read_hierarchy(folder)
+    write_text(folder / "hierarchy.csv", "finest,coarse\ncrow,corvid\n")
     write_text(folder / "levels.txt", "finest\n")
     with pytest.raises(MetadataError, match=r"hierarchy.csv:1: 'finest,coarse'; expected the levels of levels.txt"):
         read_hierarchy(folder)

@@ -1,12 +1,15 @@
 import numpy as np
 import pytest
 from hypothesis import given
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.text import Text
 from PIL import Image
 from test_hierarchy import trees
 
 from conftest import CHECKOUT, run
+from scripts.plot_dataset import box_sizes_figure, counts_figure, images_figure, read_rejected
 from wsol.files import write_text
-from wsol.hierarchy import Hierarchy, read_tree
+from wsol.hierarchy import Hierarchy, read_rows, read_tree, tier_tree
 from wsol.hierarchy_plot import branches, hierarchy_figure, layout
 
 
@@ -45,6 +48,42 @@ def test_a_small_tree_has_all_names():
     assert {text.get_text() for text in figure.axes[0].texts} == {"crow", "owl", "corvid", "bird"}
 
 
+def test_the_largest_branch_is_named_before_the_root_and_no_name_covers_a_leafs():
+    levels, rows = read_rows(CHECKOUT / "metadata/hierarchies/cub.csv")
+    tree = tier_tree(levels, [("", row) for _, row in rows], "cub.csv")
+    assert "Passeriformes" in {text.get_text() for text in hierarchy_figure(tree, "CUB").axes[0].texts}
+    tree = tier_tree(("category", "order"), [("", ("slug", "a very long name of an order")), ("", ("bee", "b"))], "")
+    figure = hierarchy_figure(tree, "long")
+    FigureCanvasAgg(figure).draw()
+    covers = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
+    assert not any(covers["a very long name of an order"].overlaps(covers[leaf]) for leaf in tree.leaves if leaf in covers)
+
+
+def test_names_are_no_formulas(tmp_path):
+    tree = Hierarchy({"$\\frac$": "cost $5 to $9", "b": "cost $5 to $9"})
+    figures = [hierarchy_figure(tree, "$\\frac$"), counts_figure("$\\frac$", "train", {"$\\frac$": np.arange(3)})]
+    Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
+    figures += [box_sizes_figure({"$\\frac$": np.arange(3)}), images_figure(tmp_path, {"a.png": "$\\frac$"}, {}, "$\\frac$")]
+    for figure in figures:
+        FigureCanvasAgg(figure).draw()
+        named = [text for text in figure.findobj(Text) if "$5" in text.get_text() or "frac" in text.get_text()]
+        assert named and not any(text.get_parse_math() for text in named)
+
+
+def test_rejected_images_with_their_boxes_and_all_reasons(tmp_path):
+    lines = [
+        "image,reason,x0,y0,x1,y1",
+        "a.png,close_up,1,2,3,4",
+        "a.png,blurred,,,,",
+        "a.png,close_up,5,6,7,8",
+        "b.png,,,,,",
+    ]
+    write_text(tmp_path / "rejected.csv", "\n".join(lines))
+    titles, boxes = read_rejected(tmp_path / "rejected.csv")
+    assert titles == {"a.png": "close_up; blurred", "b.png": ""}
+    assert boxes == {"a.png": [(1, 2, 3, 4), (5, 6, 7, 8)]}
+
+
 def test_all_pictures_of_a_data_set(workspace):
     write_text(workspace / "rejected.csv", "image,reason\ntest/round-red-striped-ring/000.png,close-up\n")
     printed = run("scripts/plot_dataset.py", "Toy", "--rejected", "rejected.csv", "--out", "plots", cwd=workspace)
@@ -66,11 +105,14 @@ def test_all_pictures_of_a_data_set(workspace):
         (("Toy", "--what", "samples", "--data_root", "elsewhere"), "24 of 24 images are missing"),
         (("Toy", "--what", "rejected", "--rejected", "bad.csv"), "bad.csv:1: 'id,why'; expected the header image,reason"),
         (("Toy", "--what", "rejected", "--rejected", "empty.csv"), "empty.csv: no image"),
+        (("Toy", "--what", "rejected", "--rejected", "box.csv"), "box.csv:2: box '1,2,3,x'; expected whole numbers"),
+        (("Toy", "--what", "samples", "--seed", "-1"), "--seed -1: expected 0 or more"),
     ],
 )
 def test_what_cannot_be_drawn_is_refused(workspace, options, message):
     write_text(workspace / "bad.csv", "id,why\n")
     write_text(workspace / "empty.csv", "image,reason\n")
+    write_text(workspace / "box.csv", "image,reason,x0,y0,x1,y1\na.png,why,1,2,3,x\n")
     assert message in run("scripts/plot_dataset.py", *options, "--out", "plots", cwd=workspace, code=2)
     assert not (workspace / "plots").exists()
 

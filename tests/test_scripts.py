@@ -3,9 +3,13 @@ import json
 from functools import partial
 
 import pytest
+import yaml
 from PIL import Image
 
-from conftest import SMALL, run, run_process
+from config import get_config, write_config
+from conftest import SMALL, call, run, run_process
+from scripts import tiny_animals
+from wsol.files import write_text
 
 
 def sweep(*options, cwd, code=0):
@@ -67,6 +71,79 @@ def test_the_study_of_tiny_animals_chooses_rates_on_val_and_makes_its_table(work
     assert min(Image.open(folder / "figure.png").size) > 300
     again = run_process("scripts/tiny_animals.sh", *small, cwd=workspace)
     assert again.count("finished before, skipped") == 8
-    config = folder / "seeds/order/1/config.yaml"
-    config.write_text(config.read_text().replace("crop_size: 32", "crop_size: 48"))
-    assert "another --crop_size" in run_process("scripts/tiny_animals.sh", *small, cwd=workspace, code=2)
+    refused = run_process("scripts/tiny_animals.sh", *small, "--crop_size", "48", cwd=workspace, code=2)
+    assert "0.01 is a finished run with other options (crop_size was 32, now 48)" in refused
+    assert "error: --lr: the study sets it" in run_process("scripts/tiny_animals.sh", "--lr=0.1", cwd=workspace, code=2)
+
+
+STUDY = {"lr": 0.1, "seed": 0, "crop_size": 32, "workers": 0}
+
+
+@pytest.fixture
+def study(tmp_path):
+    """The files of finished runs of two levels, two rates and two seeds; a third seed that is not asked for is broken."""
+    for level in ("family", "order"):
+        runs = {"rates": {"0.1": {"lr": 0.1}, "1": {"lr": 1.0}}, "seeds": {"0": {"seed": 0}, "1": {"seed": 1}, "2": {}}}
+        for kind, changes in runs.items():
+            for name, change in changes.items():
+                run = tmp_path / kind / level / name
+                config = {**STUDY, "label_level": level, "dataset_name": "D$", **change, "eval_test": kind == "seeds"}
+                write_text(run / "config.yaml", yaml.safe_dump(config))
+                boxes = {"MaxBoxAccV2": 50.0 + (name == "0.1"), "MaxBoxAcc": {"30": 1.0, "50": 2.0, "70": 3.0}}
+                test = {**boxes, "MaxBoxAccV2_at_val_threshold": 4.0, "top1_cls": 5.0}
+                results = {"num_classes": 4, "val": boxes, **({"test": test} if kind == "seeds" else {})}
+                write_text(run / "results.json", "{" if name == "2" else json.dumps(results))
+                write_text(run / "test_image_ids.txt", "a\nb\n" if level == "family" else "a\n")
+    return tmp_path
+
+
+ASKED = ("--levels", "family", "order", "--rates", "0.1", "1", "--seeds", "0", "1")
+
+
+def test_the_study_reports_the_seeds_asked_for_and_center_for_each_set_of_images(study, run_here, monkeypatch):
+    results = {"MaxBoxAccV2": 7.0, "MaxBoxAcc": {"30": 8.0, "50": 9.0, "70": 10.0}}
+    monkeypatch.setattr(tiny_animals, "center_results", lambda config, split, ids: results)
+    run_here(tiny_animals.main, "report", ".", *ASKED)
+    with (study / "table.csv").open() as file:
+        rows = [(row["level"], row["run"]) for row in csv.DictReader(file)]
+    runs = [("family", "0"), ("family", "1"), ("order", "0"), ("order", "1")]
+    assert rows == [*runs, ("Center (family)", ""), ("Center (order)", "")]
+    assert (study / "figure.png").exists()
+
+
+@pytest.mark.parametrize(
+    ("run", "old", "new", "message"),
+    [
+        ("seeds/order/1/config.yaml", "lr: 0.1", "lr: 1.0", "seeds/order/1: was run with --lr 1.0; expected 0.1"),
+        ("seeds/order/1/config.yaml", "seed: 1", "seed: 0", "seeds/order/1: was run with --seed 0; expected 1"),
+        ("rates/order/1/config.yaml", "lr: 1.0", "lr: 0.1", "rates/order/1: was run with --lr 0.1; expected 1"),
+        ("seeds/order/0/config.yaml", "order", "family", "seeds/order/0: was run with --label_level family; expected order"),
+        ("rates/order/1/config.yaml", "crop_size: 32", "crop_size: 48", "another --crop_size than rates/family/0.1"),
+        ("seeds/order/1/config.yaml", "lr", "]", "seeds/order/1/config.yaml: not a run's configuration"),
+        ("seeds/order/1/results.json", "}", "", "seeds/order/1/results.json: not JSON"),
+        ("rates/order/1/results.json", "V2", "V3", "rates/order/1/results.json: val.MaxBoxAccV2 is None; expected a number"),
+    ],
+)
+def test_runs_that_are_not_of_the_study_are_refused(study, run_here, run, old, new, message):
+    write_text(study / run, (study / run).read_text().replace(old, new))
+    assert message in run_here(tiny_animals.main, "report", ".", *ASKED, code=2)
+    assert not (study / "table.md").exists()
+
+
+def test_a_finished_run_of_other_options_is_not_reused(workspace):
+    options = ("--dataset_name", "Toy", "--label_level", "order", "--lr", "0.1")
+    config, _ = get_config(options)
+    run = workspace / "train_log/s/0.1"
+    write_config(config, run / "config.yaml")
+
+    def state(*more, code=0):
+        return call(tiny_animals.main, "finished", "s/0.1", *options, *more, cwd=workspace, code=code)
+
+    assert state() == "\n"  # it has no results yet
+    write_text(run / "results.json", "{}")
+    assert state("--workers", "1") == "finished\n"
+    assert "(lr was 0.1, now 0.2)" in state("--lr", "0.2", code=2)
+    assert "(label_level was order, now genus)" in state("--label_level", "genus", code=2)
+    assert state("--lr", "0.2", "--override_cache", "TRUE") == "\n"
+    write_text(run / "results.json", "{")
+    assert "results.json: not JSON" in state(code=2)

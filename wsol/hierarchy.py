@@ -8,14 +8,16 @@ import csv
 import io
 import os
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise, takewhile
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import pairwise, repeat, takewhile
+from numbers import Integral
 
 from wsol.errors import MetadataError
 from wsol.metadata import read_lines
 
 TREE_HEADER = ("child", "parent")
 COARSENING_HEADER = ("class", "k")
+MOST_DIGITS = 9  # of a k; Python reads no number of thousands
 ROOT = "root"  # the name of the node above a coarsest tier that has several
 
 
@@ -29,7 +31,8 @@ class Hierarchy:
     Attributes: `root`; `leaves`, a tuple; `parents`; `depths`, node to its distance to the root in edges.
 
     Raises:
-        MetadataError: no root or several, a cycle, a leaf that is no class, a class that is no leaf.
+        MetadataError: no root or several, a cycle, a leaf that is no class, a class that is no leaf, a name that is empty or
+            has a line end (a text file could not give it back).
 
     >>> birds = Hierarchy({"crow": "corvid", "jay": "corvid", "corvid": "bird", "owl": "bird"})
     >>> birds.coarsen({"crow": 1, "jay": 1, "owl": 0})
@@ -39,6 +42,8 @@ class Hierarchy:
     def __init__(self, parents: Mapping[str, str], classes: Iterable[str] | None = None):
         self.parents = dict(parents)
         inner = dict.fromkeys(self.parents.values())
+        if torn := [node for node in (*self.parents, *inner) if not is_line(node)]:
+            raise MetadataError(f"the name {torn[0]!r}; expected names on one line, none empty")
         roots = [node for node in inner if node not in self.parents]
         if len(roots) > 1:
             raise MetadataError(f"{len(roots)} roots: {_some(roots)}; expected one node without a parent")
@@ -84,8 +89,8 @@ class Hierarchy:
 
     def ancestor(self, node: str, k: int) -> str:
         """Return the node `k` edges closer to the root, which is where it stops."""
-        if k < 0:
-            raise MetadataError(f"k = {k} of {node!r}; expected 0 or more")
+        if not isinstance(k, Integral) or k < 0:
+            raise MetadataError(f"k = {k} of {node!r}; expected a whole number of 0 or more")
         for _, above in zip(range(k), self.ancestors(node), strict=False):
             node = above
         return node
@@ -98,12 +103,14 @@ class Hierarchy:
             labels: leaf to the label to start from; default: every leaf is its own label.
 
         Raises:
-            MetadataError: a resulting label is a descendant of another (names the pair); a leaf without a k.
+            MetadataError: a resulting label is a descendant of another (names the pair); a leaf without a k; a k that is no
+                whole number of 0 or more.
         """
         labels = {leaf: leaf for leaf in self.leaves} if labels is None else labels
-        if not isinstance(k, int) and (missing := [leaf for leaf in labels if leaf not in k]):
+        vector = k if isinstance(k, Mapping) else dict.fromkeys(labels, k)
+        if missing := [leaf for leaf in labels if leaf not in vector]:
             raise MetadataError(f"no k for the class {missing[0]!r} ({len(missing)} such); expected one for every class")
-        moved = {leaf: self.ancestor(label, k if isinstance(k, int) else k[leaf]) for leaf, label in labels.items()}
+        moved = {leaf: self.ancestor(label, vector[leaf]) for leaf, label in labels.items()}
         used = set(moved.values())
         for leaf, label in moved.items():
             if above := next((node for node in self.ancestors(label) if node in used), None):
@@ -132,7 +139,26 @@ class Hierarchy:
 
     def tree_text(self, notice: Iterable[str] = ()) -> str:
         """Return tree.csv: lines of `# notice`, the header, child,parent in the order of `parents`."""
+        notice = list(notice)
+        if torn := [line for line in notice if line and not is_line(line)]:
+            raise MetadataError(f"the notice {torn[0]!r}; expected lines without a line end")
         return "".join(f"# {line}".rstrip() + "\n" for line in notice) + csv_text([TREE_HEADER, *self.parents.items()])
+
+
+def is_line(text: str) -> bool:
+    """Tell whether a text is one line, not empty: what a file of lines gives back as it was."""
+    return text.splitlines() == [text]
+
+
+def check_level_names(levels: Sequence[str], places: Iterable[str]) -> None:
+    """Refuse names that would write outside the data set's folder (`class_labels_<level>.txt`) or that a file would not
+    give back; `places`: where each stands, for the message."""
+    for i, (level, place) in enumerate(zip(levels, places, strict=False)):
+        if level in (".", "..", *levels[:i]) or level.startswith("#") or set(level) & set("/\\\0") or not is_line(level):
+            raise MetadataError(
+                f"{place}: {level!r}; expected each level's name once, finest first, on one line, not '.' or '..', without "
+                "slash, backslash or a # before it"
+            )
 
 
 def _some(names: Sequence[str]) -> str:
@@ -151,20 +177,26 @@ def read_notice(path: str | os.PathLike) -> list[str]:
     return [line[1:].strip() for line in takewhile(lambda line: line.startswith("#"), read_lines(path))]
 
 
-def read_rows(path: str | os.PathLike, header: Sequence[str] | None = None) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return (header, (line number, fields) of every row) of a CSV file; lines of `#` before the header are comments.
+def read_rows(
+    path: str | os.PathLike, header: Sequence[str] | None = None, optional: Sequence[str] = ()
+) -> tuple[list[str], list[tuple[int, list[str]]]]:
+    """Return (header, (line number, fields) of every row) of a CSV file; lines of `#` before the header are comments, and
+    blank lines at the end do not count. `optional`: columns that may stand, all of them, after those of `header`.
 
     Raises:
-        MetadataError: another header than the one asked for, a row of another number of fields.
+        MetadataError: another header than the one asked for, a row of another number of fields or of several lines.
     """
     lines = read_lines(path)
+    while lines and not lines[-1].strip():
+        lines.pop()
     comments = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    reader = csv.reader(lines[comments:])
-    try:
-        rows = [(reader.line_num + comments, row) for row in reader]
-    except csv.Error as error:
-        raise MetadataError(f"{path}:{reader.line_num + comments}: {error}; expected CSV") from None
-    if not rows or (header and rows[0][1] != list(header)):
+    rows: list[tuple[int, list[str]]] = []
+    for number, line in enumerate(lines[comments:], comments + 1):
+        try:  # each line by itself: a reader of all would join the lines of a quoted field without a word
+            rows.append((number, next(csv.reader([line], strict=True))))
+        except csv.Error as error:
+            raise MetadataError(f"{path}:{number}: {error}; expected CSV, every row on one line") from None
+    if not rows or (header and rows[0][1] not in ([*header], [*header, *optional])):
         found = repr(",".join(rows[0][1])) if rows else "nothing"
         raise MetadataError(f"{path}:{comments + 1}: {found}; expected the header {','.join(header or ['of level names'])}")
     names = rows[0][1]
@@ -174,9 +206,10 @@ def read_rows(path: str | os.PathLike, header: Sequence[str] | None = None) -> t
     return names, rows[1:]
 
 
-def read_tree(path: str | os.PathLike, classes: Iterable[str] | None = None) -> Hierarchy:
+def read_tree(path: str | os.PathLike, classes: Collection[str] | None = None) -> Hierarchy:
     """Return the hierarchy of a tree.csv; `classes`: the finest classes, of which some may lie outside the tree."""
     parents: dict[str, str] = {}
+    line_of: dict[str, int] = {}
     for number, (child, parent) in read_rows(path, TREE_HEADER)[1]:
         if not (child and parent) or child == parent:
             raise MetadataError(f"{path}:{number}: {child!r}, {parent!r}; expected child,parent, two different names")
@@ -185,32 +218,52 @@ def read_tree(path: str | os.PathLike, classes: Iterable[str] | None = None) -> 
                 f"{path}:{number}: {child!r} has the parents {parents[child]!r} and {parent!r}; expected one parent"
             )
         parents[child] = parent
-    nodes = {*parents, *parents.values()}
+        line_of[child] = number
+    inner = set(parents.values())
+    if classes is not None:
+        known = set(classes)
+        if extra := [child for child in parents if child not in inner and child not in known]:
+            raise MetadataError(
+                f"{path}:{line_of[extra[0]]}: the leaf {extra[0]!r} is no class of the finest level ({len(extra)} such); "
+                "expected the leaves to be the classes"
+            )
+        classes = [name for name in classes if name in parents or name in inner]
     try:
-        return Hierarchy(parents, None if classes is None else [name for name in classes if name in nodes])
+        return Hierarchy(parents, classes)
     except MetadataError as error:
         raise MetadataError(f"{path}: {error}") from None
 
 
-def tier_tree(levels: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) -> Hierarchy:
+def _free_name(name: str, suffix: str, taken: Collection[str]) -> str:
+    """Return `name` with as many suffixes as it takes to differ from all names taken."""
+    while name in taken:
+        name += suffix
+    return name
+
+
+def tier_tree(levels: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], source: str) -> Hierarchy:
     """Return the hierarchy of consistent tiers: rows of (where a message says it stands, class name at every level).
 
     A row whose coarser fields are all empty is a class outside the hierarchy. A name that a finer tier has too gets
-    " (level)" appended. A coarsest tier with several names gets a node `root` above it.
+    " (level)" appended. A coarsest tier with several names gets a node `root` above it. `source`: what a message names where
+    no row is at fault.
 
     Raises:
-        MetadataError: a class with two parents, a finest class in two rows, a row with gaps.
+        MetadataError: one level, a class with two parents, a finest class in two rows, a row with gaps, no row inside.
     """
     parents: dict[str, str] = {}
     names: list[dict[str, str]] = [{} for _ in levels]  # of every tier: name to node
     rows = list(rows)
     if len(levels) < 2:
-        raise MetadataError(f"one level, {','.join(levels)}; expected two or more for a hierarchy")
+        raise MetadataError(f"{source}: one level, {','.join(levels)}; expected two or more for a hierarchy")
+    taken = {name for _, row in rows for name in row}
     for i, level in enumerate(levels):
-        taken = {node for tier in names[:i] for node in tier.values()}
+        finer = {node for tier in names[:i] for node in tier.values()}
         for _, row in rows:
-            if row[i] and any(row[1:]):
-                names[i].setdefault(row[i], f"{row[i]} ({level})" if row[i] in taken else row[i])
+            if row[i] and any(row[1:]) and row[i] not in names[i]:
+                suffix = f" ({level})"
+                names[i][row[i]] = _free_name(row[i] + suffix, suffix, taken) if row[i] in finer else row[i]
+                taken.add(names[i][row[i]])
     leaves: dict[str, None] = {}
     for where, row in rows:
         if row[0] in leaves:
@@ -229,17 +282,29 @@ def tier_tree(levels: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]]) 
                 )
     top = list(names[-1].values())
     if len(top) > 1:
-        parents |= dict.fromkeys(top, ROOT if ROOT not in parents else f"{ROOT} of all")
-    return Hierarchy(parents, [name for name in leaves if name in names[0]])
-
-
-def read_tiers(path: str | os.PathLike) -> tuple[list[str], Hierarchy]:
-    """Return (level names, hierarchy) of a hierarchy.csv."""
-    levels, rows = read_rows(path)
+        parents |= dict.fromkeys(top, _free_name(ROOT, " of all", taken))
     try:
-        return levels, tier_tree(levels, [(f"line {number}", row) for number, row in rows])
+        return Hierarchy(parents, [name for name in leaves if name in names[0]])
     except MetadataError as error:
-        raise MetadataError(f"{path}: {error}") from None
+        raise MetadataError(f"{source}: {error}") from None
+
+
+def read_tiers(path: str | os.PathLike, classes: Collection[str] | None = None) -> tuple[list[str], Hierarchy]:
+    """Return (level names, hierarchy) of a hierarchy.csv; `classes`: the finest classes, of which some may lie outside."""
+    levels, rows = read_rows(path)
+    header = f"{path}:{len(read_notice(path)) + 1}"
+    check_level_names(levels, repeat(header))
+    known = None if classes is None else set(classes)
+    if known and levels[0] in known:
+        raise MetadataError(
+            f"{header}: {levels[0]!r} is a class; expected the header of level names (a line of # before it is a comment)"
+        )
+    for number, row in rows if known is not None else ():
+        if row[0] not in known:
+            raise MetadataError(
+                f"{path}:{number}: {row[0]!r} is no class of the finest level; expected names of classes there"
+            )
+    return levels, tier_tree(levels, [(f"{path}:{number}", row) for number, row in rows], str(path))
 
 
 def read_coarsening(path: str | os.PathLike, hierarchy: Hierarchy) -> dict[str, str]:
@@ -247,8 +312,12 @@ def read_coarsening(path: str | os.PathLike, hierarchy: Hierarchy) -> dict[str, 
     vector: dict[str, int] = {}
     leaves = set(hierarchy.leaves)
     for number, (name, k) in read_rows(path, COARSENING_HEADER)[1]:
-        if name not in leaves or name in vector or not k.isdecimal():
-            raise MetadataError(f"{path}:{number}: {name!r}, {k!r}; expected every finest class once and k of 0 or more")
+        if name not in leaves or name in vector or not k.isdecimal() or len(k) > MOST_DIGITS:
+            said = f"{k[:MOST_DIGITS]}..." if len(k) > MOST_DIGITS else k
+            raise MetadataError(
+                f"{path}:{number}: {name!r}, {said!r}; expected every finest class once and k of 0 or more (at most "
+                f"{MOST_DIGITS} digits)"
+            )
         vector[name] = int(k)
     try:
         return hierarchy.coarsen(vector)
@@ -262,8 +331,14 @@ def greedy_parents(parents: Mapping[str, Sequence[str]], classes: Iterable[str])
     Nodes with several parents are visited in ascending order of their names. Of each, the parent stays that keeps the
     most classes reachable from the root if the other parents are deleted (on ties: the first in ascending order); these
     go, and with them all that the root no longer reaches. What is then left without a class below it goes too.
+
+    Raises:
+        MetadataError: no root or several.
     """
-    (root,) = [node for node, above in parents.items() if not above]
+    roots = [node for node, above in parents.items() if not above]
+    if len(roots) != 1:
+        raise MetadataError(f"{len(roots)} nodes without a parent: {_some(roots) or 'none'}; expected one root")
+    (root,) = roots
     classes = set(classes)
     left = {node: sorted(above) for node, above in parents.items()}
     for node in sorted(node for node, above in parents.items() if len(above) > 1):

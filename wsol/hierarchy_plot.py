@@ -4,6 +4,7 @@ In: a `Hierarchy`. Out: a matplotlib figure whose size grows with the leaves, so
 """
 
 from collections.abc import Sequence
+from itertools import product
 
 import numpy as np
 from matplotlib import colormaps
@@ -17,6 +18,8 @@ LEAF_POINTS = 5.0  # font size of a leaf's name where there are many
 LINE_POINTS = 1.25  # of the circumference, a leaf, in font sizes
 NAMED_SHARE = 0.02  # an inner node with this share of the leaves below it has its name too
 ALL_NAMED = 20  # with no more leaves than this, every inner node has its name
+NAME_WIDTH = 0.62  # of a letter, in font sizes
+STEPS = (0.0, 0.3, -0.3, 0.6, -0.6)  # where an inner node's name is tried: of its half angle, and of a depth
 BRANCHES = 40  # how many branches have a colour, not that of the next one
 
 
@@ -88,8 +91,51 @@ def _text(axes: Axes, node: str, angle: float, radius: float, **style: object) -
         rotation_mode="anchor",
         ha="right" if turned else "left",
         va="center",
+        parse_math=False,
         **style,
     )
+
+
+def _leaf_strips(hierarchy: Hierarchy, angles: dict[str, float], radius: float, size: float) -> np.ndarray:
+    """Return points (x, y in inches) along every leaf's name at the rim, close enough that no box fits between them."""
+    points = []
+    for leaf in hierarchy.leaves:
+        along = np.arange(radius + 0.06, radius + 0.06 + len(leaf) * size * NAME_WIDTH / 72, 0.04)
+        points.append(np.outer(along, (np.cos(angles[leaf]), np.sin(angles[leaf]))))
+    return np.concatenate(points)
+
+
+def _name_places(
+    hierarchy: Hierarchy, angles: dict[str, float], weights: dict[str, int], radius: float, size: float
+) -> dict[str, tuple[float, float]]:
+    """Return the (angle, depth) of inner nodes' names, large nodes first, the root last: it says least, and it may be one
+    that is only there because a tree needs one.
+
+    A name that would cover another, or a leaf's, moves along its branch, nearest place first; without room it is left out.
+    """
+    children = _children(hierarchy)
+    count, deepest = len(hierarchy.leaves), max(hierarchy.depths.values())
+    strips = _leaf_strips(hierarchy, angles, radius, size)
+    taken: list[tuple[float, float, float]] = []  # middle and half width of the names so far, in inches
+    height = 1.8 * (size + 2) / 72
+    places: dict[str, tuple[float, float]] = {}
+    for node, weight in sorted(weights.items(), key=lambda item: (item[0] == hierarchy.root, -item[1])):
+        link = len(children.get(node, ())) == 1 and node != hierarchy.root  # of a chain: the node below it tells more
+        if node not in children or (count > ALL_NAMED and (link or weight < max(2, NAMED_SHARE * count))):
+            continue
+        half = len(node) * (size + 2) * NAME_WIDTH / 2 / 72 + 0.06
+        span = 2 * np.pi * weight / count
+        steps = (0.0,) if node == hierarchy.root else STEPS
+        for turn, shift in sorted(product(steps, steps), key=lambda step: abs(step[0]) + abs(step[1])):
+            angle, depth = angles[node] + turn / 2 * span, hierarchy.depths[node] + shift
+            x, y = depth / deepest * radius * np.cos(angle), depth / deepest * radius * np.sin(angle)
+            covers = any(abs(x - left) < half + other and abs(y - low) < height for left, low, other in taken)
+            rim = (abs(strips[:, 0] - x) < half + size / 144) & (abs(strips[:, 1] - y) < height / 2 + size / 144)
+            if not covers and not rim.any():
+                taken.append((x, y, half))
+                places[node] = (angle, depth)
+                break
+    return places
 
 
 def hierarchy_figure(hierarchy: Hierarchy, title: str) -> Figure:
@@ -100,7 +146,7 @@ def hierarchy_figure(hierarchy: Hierarchy, title: str) -> Figure:
     count = len(hierarchy.leaves)
     size = LEAF_POINTS if count > 60 else 8.0
     radius = max(2.2, count * size * LINE_POINTS / (2 * np.pi * 72))  # inches
-    margin = 0.2 + max(len(leaf) for leaf in hierarchy.leaves) * size * 0.62 / 72  # inches for the names
+    margin = 0.2 + max(len(leaf) for leaf in hierarchy.leaves) * size * NAME_WIDTH / 72  # inches for the names
     figure = Figure(figsize=(2 * (radius + margin), 2 * (radius + margin) + 0.4))
     axes = figure.add_axes((0, 0, 1, 1))
     reach = (radius + margin) / radius
@@ -125,19 +171,10 @@ def hierarchy_figure(hierarchy: Hierarchy, title: str) -> Figure:
             )
         axes.plot(*point(angle, depth), ".", color=colors[leaf], markersize=2.5)
         _text(axes, leaf, angle, 1 + 0.06 / radius, fontsize=size, color=colors[leaf])
-    children = _children(hierarchy)
-    taken: list[tuple[float, float, float]] = []  # middle and half width of the names so far, in inches
-    height = 1.8 * (size + 2) / 72
-    for node, weight in sorted(weights.items(), key=lambda item: -item[1]):
-        link = len(children.get(node, ())) == 1 and node != hierarchy.root  # of a chain: the node below it tells more
-        if node not in children or (count > ALL_NAMED and (link or weight < max(2, NAMED_SHARE * count))):
-            continue
-        where = point(angles[node], hierarchy.depths[node])
-        x, y, half = where[0] * radius, where[1] * radius, len(node) * (size + 2) * 0.31 / 72 + 0.06
-        if any(abs(x - left) < half + other and abs(y - low) < height for left, low, other in taken):
-            continue  # a smaller node's name would cover a larger one's
-        taken.append((x, y, half))
+    for node, (angle, depth) in _name_places(hierarchy, angles, weights, radius, size).items():
         box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colors[node], "linewidth": 0.6}
-        axes.text(*where, node, fontsize=size + 2, ha="center", va="center", bbox=box, zorder=3)
-    figure.suptitle(f"{title}: {count} leaves, depth {deepest}", y=1 - 0.1 / (radius + margin), fontsize=10 + radius / 2)
+        style = {"fontsize": size + 2, "ha": "center", "va": "center", "bbox": box, "zorder": 3, "parse_math": False}
+        axes.text(*point(angle, depth), node, **style)
+    text = f"{title}: {count} leaves, depth {deepest}"
+    figure.suptitle(text, y=1 - 0.1 / (radius + margin), fontsize=10 + radius / 2, parse_math=False)
     return figure

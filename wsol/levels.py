@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from wsol.errors import InputError, MetadataError
-from wsol.hierarchy import Hierarchy, read_coarsening, read_tiers, read_tree, tier_tree
+from wsol.hierarchy import Hierarchy, check_level_names, read_coarsening, read_tiers, read_tree, tier_tree
 from wsol.metadata import configure_metadata, get_class_labels, get_image_ids, read_lines
 
 FINEST = "finest"
@@ -25,9 +25,8 @@ def _level_file(folder: Path, stem: str, level: str, finest: str) -> Path:
     return folder / (f"{stem}.txt" if level == finest else f"{stem}_{level}.txt")
 
 
-def read_class_names(folder: Path, level: str) -> dict[int, str]:
-    """Return label to name in file order, from class_names[_<level>].txt; empty where there is no such file."""
-    path = _level_file(folder, "class_names", level, finest_level(folder))
+def read_names(path: Path) -> dict[int, str]:
+    """Return label to name in file order, from lines name,label; empty where there is no such file."""
     names: dict[int, str] = {}
     for number, line in enumerate(read_lines(path, optional=True), 1):
         name, _, label = line.rpartition(",")
@@ -37,17 +36,27 @@ def read_class_names(folder: Path, level: str) -> dict[int, str]:
     return names
 
 
-def is_level_name(level: str) -> bool:
-    """Tell whether a level may have this name: it is a part of file names, and a line of levels.txt."""
-    return level not in (".", "..") and "/" not in level and len(level.splitlines()) == 1
+def read_class_names(folder: Path, level: str) -> dict[int, str]:
+    """Return label to name in file order, from class_names[_<level>].txt; empty where there is no such file."""
+    return read_names(_level_file(folder, "class_names", level, finest_level(folder)))
+
+
+def read_distinct_names(folder: Path, level: str) -> dict[int, str]:
+    """Return `read_class_names` where names tell classes apart, as in a hierarchy: a name of two classes is refused."""
+    names = read_class_names(folder, level)
+    seen: set[str] = set()
+    for number, name in enumerate(names.values(), 1):
+        if name in seen:
+            path = _level_file(folder, "class_names", level, finest_level(folder))
+            raise MetadataError(f"{path}:{number}: {name!r} names a second class; expected a hierarchy's classes to differ")
+        seen.add(name)
+    return names
 
 
 def _listed_levels(folder: Path) -> list[str]:
     path = folder / "levels.txt"
     levels = read_lines(path, optional=True)
-    for number, level in enumerate(levels, 1):
-        if not is_level_name(level) or level in levels[: number - 1]:
-            raise MetadataError(f"{path}:{number}: {level!r}; expected each level's name once, finest first")
+    check_level_names(levels, (f"{path}:{number}" for number in range(1, len(levels) + 1)))
     return levels
 
 
@@ -90,21 +99,17 @@ def read_hierarchy(folder: Path) -> Hierarchy:
         MetadataError: no tree, or one whose leaves are not the data set's finest classes.
     """
     levels = read_levels(folder)
-    classes = list(read_class_names(folder, levels[0]).values()) or None
+    classes = list(read_distinct_names(folder, levels[0]).values()) or None
     if (path := folder / "hierarchy.csv").exists():
-        tiers, hierarchy = read_tiers(path)
+        tiers, hierarchy = read_tiers(path, classes)
         if _listed_levels(folder) and tiers != levels:
             raise MetadataError(f"{path}:1: {','.join(tiers)!r}; expected the levels of levels.txt, {','.join(levels)!r}")
-        if classes and (unknown := [name for name in hierarchy.leaves if name not in set(classes)]):
-            raise MetadataError(
-                f"{path}: {unknown[0]!r} is no class of the finest level; expected the leaves to be the classes"
-            )
         return hierarchy
     if (path := folder / "tree.csv").exists():
         return read_tree(path, classes)
     if len(levels) < 2:
         raise InputError(f"{folder}: no hierarchy.csv, no tree.csv and a single level; expected one of them for a hierarchy")
-    return tier_tree(levels, _rows_of_labels(folder, levels))
+    return tier_tree(levels, _rows_of_labels(folder, levels), str(folder))
 
 
 def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str]]]:
@@ -114,7 +119,7 @@ def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str
     for split in SPLITS:
         for level, labels in labels_by_level(folder, split).items():
             tables[level] |= {f"{split}/{image_id}": label for image_id, label in labels.items()}
-    names = {level: read_class_names(folder, level) for level in levels}
+    names = {level: read_distinct_names(folder, level) for level in levels}
     for image_id, label in tables[levels[0]].items():
         found = [tables[level].get(image_id) for level in levels]
         row = [

@@ -1,0 +1,86 @@
+"""What the helpers of several runs share: whether a run is finished and was asked for so, its files, Center's row.
+
+In: a run's folder below train_log/. Out: its configuration and results; a damaged file is an InputError that names it.
+"""
+
+import json
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+
+import yaml
+from munch import Munch
+
+from wsol.errors import InputError
+from wsol.scoring import Center
+from wsol.split_evaluator import SplitEvaluator
+
+NOT_COMPARED = ("experiment_name", "override_cache", "workers", "device")  # they change how a run is done, not what it gives
+
+
+def read_config(run: Path) -> Munch:
+    """Return the configuration of a run."""
+    path = run / "config.yaml"
+    try:
+        return Munch(yaml.safe_load(path.read_text(encoding="utf-8")))
+    except (OSError, ValueError, TypeError, yaml.YAMLError):
+        raise InputError(f"{path}: not a run's configuration; expected the file that main.py writes") from None
+
+
+def read_results(run: Path) -> dict:
+    """Return a finished run's results.json."""
+    path = run / "results.json"
+    if not path.is_file():
+        raise InputError(f"{path}: no such file; expected a finished run")
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise InputError(f"{path}: not JSON ({error}); expected the results of a finished run") from None
+
+
+def read_figure(run: Path, *keys: str) -> float:
+    """Return one number of a finished run's results.json, by its keys from the outside in."""
+    found = read_results(run)
+    for key in keys:
+        found = found.get(key) if isinstance(found, dict) else None
+    if not isinstance(found, int | float):
+        raise InputError(f"{run / 'results.json'}: {'.'.join(keys)} is {found!r}; expected a number")
+    return found
+
+
+def differing(config: Mapping, other: Mapping, ignored: Iterable[str] = NOT_COMPARED) -> list[str]:
+    """Return the options in which two runs' configurations differ."""
+    names = [name for name in {**config, **other} if name not in ignored]
+    return [name for name in names if config.get(name) != other.get(name)]
+
+
+def is_finished(run: Path, config: Mapping) -> bool:
+    """Tell whether a run has its results; results of other options are refused, not reused."""
+    if config["override_cache"] or not (run / "results.json").is_file():
+        return False
+    read_results(run)
+    saved = read_config(run)
+    if other := differing(config, saved):
+        said = "; ".join(f"{name} was {saved.get(name)}, now {config.get(name)}" for name in other)
+        raise InputError(
+            f"{run} is a finished run with other options ({said}); expected another --experiment_name, or "
+            "--override_cache TRUE to train anew"
+        )
+    return True
+
+
+def center_sets(ids: Mapping[str, list[str]]) -> dict[str, list[str]]:
+    """Return Center's name in a table to images: one a set of images, which are several where levels leave some out.
+
+    `ids`: level to the images that its run scored.
+    """
+    sets: dict[tuple[str, ...], list[str]] = {}
+    for level, image_ids in ids.items():
+        sets.setdefault(tuple(image_ids), []).append(level)
+    return {"Center" if len(sets) == 1 else f"Center ({', '.join(same)})": list(each) for each, same in sets.items()}
+
+
+def center_results(config: Mapping, split: str, image_ids: list[str]) -> dict:
+    """Return the Center baseline's metrics on the images that a run scored, with maps of its size."""
+    evaluator = SplitEvaluator.of(config, split, image_ids)
+    Center(config["crop_size"]).score(evaluator)
+    return evaluator.results()
