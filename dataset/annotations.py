@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 from dataset.coco import corners, read_coco
 from wsol.errors import InputError
+from wsol.hierarchy import check_level_names
 from wsol.metadata import read_lines
 
 
