@@ -6,7 +6,8 @@
 #
 # Runs go to train_log/tiny_animals/; finished ones are skipped when called again, and refused if they were run with other
 # options. First seed 0 with every learning rate, without the test split; then seeds 0, 1, 2 with each level's best by val
-# MaxBoxAccV2. The end is table.md, table.csv and figure.png there. PYTHON names the interpreter; WEIGHTS, LEVELS, RATES, SEEDS, DATASET and STUDY replace what stands below.
+# MaxBoxAccV2. The end is table.md, table.csv and figure.png there. PYTHON names the interpreter; WEIGHTS, LEVELS, RATES,
+# SEEDS, DATASET and STUDY replace what stands below.
 set -euo pipefail
 here=$(dirname "$0")
 python=${PYTHON:-python}
