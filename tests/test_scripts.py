@@ -71,8 +71,8 @@ def test_the_study_of_tiny_animals_chooses_rates_on_val_and_makes_its_table(work
     assert min(Image.open(folder / "figure.png").size) > 300
     again = run_process("scripts/tiny_animals.sh", *small, cwd=workspace)
     assert again.count("finished before, skipped") == 8
-    refused = run_process("scripts/tiny_animals.sh", *small, "--crop_size", "48", cwd=workspace, code=2)
-    assert "0.01 is a finished run with other options (crop_size was 32, now 48)" in refused
+    refused = run_process("scripts/tiny_animals.sh", *small, "--momentum", "0.5", cwd=workspace, code=2)
+    assert "0.01 is a finished run with other options (momentum was 0.9, now 0.5)" in refused
     assert "error: --lr: the study sets it" in run_process("scripts/tiny_animals.sh", "--lr=0.1", cwd=workspace, code=2)
 
 
