@@ -17,11 +17,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from dataset import cub_levels, wordnet
 from dataset.label_levels import Splits, read_splits, write_levels, write_tree_levels
 from wsol.errors import InputError, command
-from wsol.hierarchy import read_rows, read_tiers, read_tree
+from wsol.hierarchy import read_rows, read_tiers, read_tree, some_names
 from wsol.levels import finest_level, load_level, read_distinct_names, read_hierarchy, read_levels
 
 OURS = {"CUB": cub_levels.write_levels, "ILSVRC": wordnet.write_ilsvrc_levels}
-SOME = 5  # classes outside the hierarchy that are named
 
 
 def class_list(folder: Path, splits: Splits) -> list[str]:
@@ -66,8 +65,9 @@ def main() -> None:
         print(f"level {level}: {count} classes" if count > 1 else f"level {level}: 1 class, too few to train on")
     classes, inside = class_list(folder, splits), set(read_hierarchy(folder).leaves)
     if outside := [name for name in classes if name not in inside]:
-        some = ", ".join(map(repr, outside[:SOME])) + (", ..." if len(outside) > SOME else "")
-        print(f"{len(outside)} of {len(classes)} classes lie outside the hierarchy, in no coarser level: {some}")
+        print(
+            f"{len(outside)} of {len(classes)} classes lie outside the hierarchy, in no coarser level: {some_names(outside)}"
+        )
 
 
 if __name__ == "__main__":

@@ -238,10 +238,10 @@ def localized_entry(image: str, names: list[str], size: tuple[int, int], found: 
     return Entry(f"images/{image}", names, size, boxes, paths[:1], "".join(paths[1:]))
 
 
-def _same_mask(mask: np.ndarray, path: Path) -> bool:
+def _same_mask(decode: Callable[[], dict[str, np.ndarray]], file: str, path: Path) -> bool:
     try:
         with Image.open(path) as image:
-            return np.array_equal(np.array(image) > 0, mask)
+            return np.array_equal(np.array(image) > 0, decode()[file])
     except Exception:  # no readable mask: another file
         return False
 
@@ -338,21 +338,25 @@ def import_dataset(options: argparse.Namespace) -> Report:
         raise InputError(
             f"{metadata}: is there and was made otherwise ({wrong[0]} differs); expected another NAME, or --replace"
         )
-    copies, masked = [], []
+    copies: list[str] = []
+    masked: dict[str, list[str]] = {}  # image to those of its masks that are to be written
     for split, names in splits.items():
-        for name in names:
+        for name, entry in zip(names, entries[split], strict=True):
             if needs_writing(folder / "images" / name, partial(_same_file, options.images / name), options.replace):
                 copies.append(name)
-            for file, mask in mask_files(name, found, sizes[name], reader).items() if split != "train" else ():
-                if needs_writing(folder / file, partial(_same_mask, mask), options.replace):
-                    masked.append((name, file))
+            decode = partial(mask_files, name, found, sizes[name], reader)
+            for file in filter(None, (*entry.masks, entry.ignore)):
+                if needs_writing(folder / file, partial(_same_mask, decode, file), options.replace):
+                    masked.setdefault(name, []).append(file)
     with whole_folder(metadata) if wrong else nullcontext() as new:  # it comes into place when all images are there
         for name, text in files.items() if wrong else ():
             write_text(new / name, text)
         for name in progress(copies, "laying out images"):
             _copy(options.images / name, folder / "images" / name)
-        for name, file in progress(masked, "laying out masks"):
-            _save_mask(mask_files(name, found, sizes[name], reader)[file], folder / file)
+        for name in progress(masked, "laying out masks"):
+            masks = mask_files(name, found, sizes[name], reader)
+            for file in masked[name]:
+                _save_mask(masks[file], folder / file)
     print(f"{len(images)} image files, {len(sizes)} used")
     for i, level in enumerate(levels):
         counts = Counter(rows[label][i] for label in labels.values())

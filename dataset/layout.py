@@ -12,7 +12,7 @@ from PIL import Image
 
 from wsol.errors import InputError
 from wsol.files import temporary_sibling, write_text
-from wsol.hierarchy import csv_text, read_tree
+from wsol.hierarchy import csv_text, is_line, read_tree
 from wsol.metadata import configure_metadata, get_class_labels, get_image_ids
 
 
@@ -97,7 +97,7 @@ def _file_name(stem: str, levels: Sequence[str], level: str) -> str:
 def is_relative(name: str) -> bool:
     """Tell whether a name, of one line, is a path that stays below the data set's folder."""
     path = PurePosixPath(name)
-    return not path.is_absolute() and ".." not in path.parts and len(name.splitlines()) == 1
+    return not path.is_absolute() and ".." not in path.parts and is_line(name)
 
 
 def _check(split: str, entries: Sequence[Entry]) -> None:
@@ -105,7 +105,7 @@ def _check(split: str, entries: Sequence[Entry]) -> None:
     if not entries:
         raise InputError(f"no image is left for the split {split}; nothing was written")
     for entry in entries:
-        if not is_relative(entry.image_id) or any(len(name.splitlines()) != 1 for name in entry.classes):
+        if not is_relative(entry.image_id) or not all(map(is_line, entry.classes)):
             raise InputError(f"{entry.image_id!r}: expected a path relative to the data set's folder, names on one line")
         for x0, y0, x1, y1 in entry.boxes:
             if not (0 <= x0 <= x1 <= entry.size[0] and 0 <= y0 <= y1 <= entry.size[1]):

@@ -119,13 +119,21 @@ def _safe(name: str, archive: Path) -> str:
     return name
 
 
+@contextmanager
+def _reading(archive: Path) -> Iterator[None]:
+    try:
+        yield
+    except DAMAGES as error:
+        raise InputError(f"{archive}: damaged or unreadable ({error})") from None
+
+
 Member = tuple[str, int, Callable[[], BinaryIO]]  # name, bytes, opener
 
 
 def _of_folder(folder: Path) -> Iterator[Member]:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
         if path.suffix == ".tar":  # as in a .tar: ILSVRC's training images, unpacked once
-            with tarfile.open(path) as nested:
+            with _reading(path), tarfile.open(path) as nested:
                 yield from _of_tar(nested, path, inner=True)
         else:
             name = f"{folder.resolve().name}/{path.relative_to(folder).as_posix()}"
@@ -165,14 +173,6 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
             yield _of_tar(opened, archive)
     else:
         raise InputError(f"{archive}: {'not a .zip or .tar archive' if archive.exists() else 'no such archive'}")
-
-
-@contextmanager
-def _reading(archive: Path) -> Iterator[None]:
-    try:
-        yield
-    except DAMAGES as error:
-        raise InputError(f"{archive}: damaged or unreadable ({error})") from None
 
 
 def _chunks(opener: Callable[[], BinaryIO], archive: Path) -> Iterator[bytes]:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dataset import addresses, cub_levels, oxford_pet, prepare, tiny_imagenet
 from dataset.addresses import SOURCES, Official
-from dataset.layout import write_lines
+from dataset.layout import Entry, metadata_files, write_lines
 from dataset.sources import extract
 from official import BIRDS, OFFICIAL_LAYOUTS, inatloc, jpeg, mask_png, tar_bytes, write_archive
 from wsol.errors import InputError
@@ -289,6 +289,15 @@ def test_empty_files_are_found_and_repaired_and_unpacked_archives_may_hold_archi
     assert "1 of 6 images are missing or empty" in command("ILSVRC", "--splits", "train", "--check", code=2)
     command(*arguments)
     assert image.read_bytes() == content
+    (unpacked / "n01440764.tar").write_bytes(b"no archive")
+    image.write_bytes(b"")
+    assert "unpacked/n01440764.tar: damaged or unreadable" in command(*arguments, code=2)
+
+
+@pytest.mark.parametrize("name", ["a\n", "a\nb", ""])
+def test_a_class_name_that_is_no_line_is_refused(name):
+    with pytest.raises(InputError, match="names on one line"):
+        metadata_files("X", ["class"], [[name]], {"train": [Entry("a.jpg", [name], (9, 9))]})
 
 
 def test_a_root_that_is_a_file_is_refused(command, tmp_path):

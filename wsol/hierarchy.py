@@ -46,7 +46,7 @@ class Hierarchy:
             raise MetadataError(f"the name {torn[0]!r}; expected names on one line, none empty")
         roots = [node for node in inner if node not in self.parents]
         if len(roots) > 1:
-            raise MetadataError(f"{len(roots)} roots: {_some(roots)}; expected one node without a parent")
+            raise MetadataError(f"{len(roots)} roots: {some_names(roots)}; expected one node without a parent")
         childless = dict.fromkeys(node for node in self.parents if node not in inner)
         self.depths = self._depths(roots)
         self.root = roots[0]
@@ -60,7 +60,7 @@ class Hierarchy:
                 raise MetadataError(f"the class {name!r} {where}; expected every class to be a leaf")
         if extra := [name for name in childless if name not in set(self.leaves)]:
             raise MetadataError(
-                f"{len(extra)} leaves that are no class: {_some(extra)}; expected the leaves to be the classes"
+                f"{len(extra)} leaves that are no class: {some_names(extra)}; expected the leaves to be the classes"
             )
 
     def _depths(self, roots: Sequence[str]) -> dict[str, int]:
@@ -161,7 +161,8 @@ def check_level_names(levels: Sequence[str], places: Iterable[str]) -> None:
             )
 
 
-def _some(names: Sequence[str]) -> str:
+def some_names(names: Sequence[str]) -> str:
+    """Return the first five names for a message, and dots where there are more."""
     return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
 
 
@@ -337,7 +338,7 @@ def greedy_parents(parents: Mapping[str, Sequence[str]], classes: Iterable[str])
     """
     roots = [node for node, above in parents.items() if not above]
     if len(roots) != 1:
-        raise MetadataError(f"{len(roots)} nodes without a parent: {_some(roots) or 'none'}; expected one root")
+        raise MetadataError(f"{len(roots)} nodes without a parent: {some_names(roots) or 'none'}; expected one root")
     (root,) = roots
     classes = set(classes)
     left = {node: sorted(above) for node, above in parents.items()}
