@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from wsol.errors import InputError
+from wsol.files import read_json
 
 LARGEST = 2**31  # a coordinate in pixels; what is larger is none, and sums of it may overflow
 
@@ -73,10 +74,7 @@ def read_coco(path: Path) -> tuple[dict[str, CocoImage], list[dict]]:
     Raises:
         InputError: not JSON, or a record lacks a field, names no image or category, or appears twice.
     """
-    try:
-        data = json.loads(path.read_text(encoding="utf-8-sig"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from None
+    data = read_json(path)
     if not isinstance(data, dict):
         raise InputError(f"{path}: expected an object with COCO's images, annotations and categories")
     number = (int, str)

@@ -3,7 +3,6 @@
 In: a run's folder below train_log/. Out: its configuration and results; a damaged file is an InputError that names it.
 """
 
-import json
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -11,6 +10,7 @@ import yaml
 from munch import Munch
 
 from wsol.errors import InputError
+from wsol.files import read_json
 from wsol.scoring import Center
 from wsol.split_evaluator import SplitEvaluator
 
@@ -31,10 +31,7 @@ def read_results(run: Path) -> dict:
     path = run / "results.json"
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a finished run")
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise InputError(f"{path}: not JSON ({error}); expected the results of a finished run") from None
+    return read_json(path)
 
 
 def read_figure(run: Path, *keys: str) -> float:

@@ -1,9 +1,22 @@
+import os
 import subprocess
 
 import pytest
 
 from wsol.errors import InputError
-from wsol.files import HOST, check_writable, remove_litter, temporary_sibling, whole_file, write_json, write_text
+from wsol.files import (
+    HOST,
+    check_input,
+    check_writable,
+    read_json,
+    read_text,
+    remove_litter,
+    temporary_sibling,
+    whole_file,
+    write_json,
+    write_text,
+)
+from wsol.metadata import read_lines
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):
@@ -50,3 +63,19 @@ def test_litter_of_killed_processes_is_removed_and_nothing_else(tmp_path):
     remove_litter(folder)
     assert all(path.exists() for path in (ours, *others)) and not any(path.exists() for path in litter)
     assert sorted(path.name for path in tmp_path.iterdir()) == [beside.name, "Birds"]
+
+
+@pytest.mark.parametrize("name", ["/dev/zero", "fifo", ".", "absent", "nul\0", "surrogate\udcff", "x" * 300])
+@pytest.mark.parametrize("read", [check_input, read_text, read_json, read_lines])
+def test_what_is_no_regular_file_is_refused_before_it_is_read(tmp_path, monkeypatch, name, read):
+    monkeypatch.chdir(tmp_path)
+    os.mkfifo("fifo")
+    with pytest.raises(InputError, match=r"regular file|no such file|not a readable file|no name of a file"):
+        read(name)
+
+
+@pytest.mark.parametrize("text", ["{", "[" * 100_000, "9" * 5000, "\xff"])
+def test_json_that_cannot_be_read_is_refused_with_its_name(tmp_path, text):
+    (tmp_path / "x.json").write_text(text, encoding="latin-1")
+    with pytest.raises(InputError, match=r"x\.json: not"):
+        read_json(tmp_path / "x.json")

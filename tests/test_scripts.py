@@ -120,7 +120,7 @@ def test_the_study_reports_the_seeds_asked_for_and_center_for_each_set_of_images
         ("seeds/order/0/config.yaml", "order", "family", "seeds/order/0: was run with --label_level family; expected order"),
         ("rates/order/1/config.yaml", "crop_size: 32", "crop_size: 48", "another --crop_size than rates/family/0.1"),
         ("seeds/order/1/config.yaml", "lr", "]", "seeds/order/1/config.yaml: not a run's configuration"),
-        ("seeds/order/1/results.json", "}", "", "seeds/order/1/results.json: not JSON"),
+        ("seeds/order/1/results.json", "}", "", "seeds/order/1/results.json: not a readable JSON"),
         ("rates/order/1/results.json", "V2", "V3", "rates/order/1/results.json: val.MaxBoxAccV2 is None; expected a number"),
     ],
 )
@@ -146,4 +146,4 @@ def test_a_finished_run_of_other_options_is_not_reused(workspace):
     assert "(label_level was order, now genus)" in state("--label_level", "genus", code=2)
     assert state("--lr", "0.2", "--override_cache", "TRUE") == "\n"
     write_text(run / "results.json", "{")
-    assert "results.json: not JSON" in state(code=2)
+    assert "results.json: not a readable JSON" in state(code=2)

@@ -4,24 +4,20 @@ In: JSON, a list of {"image_id", "category_id", "bbox": [x, y, width, height], "
 (https://cocodataset.org/#format-results). Out: image id to box (x0, y0, x1, y1).
 """
 
-import json
 import os
 import sys
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
 from wsol.errors import InputError
+from wsol.files import read_json
 
 Detection = tuple[float, float, float, float]
 EXPECTED = '{"image_id": ..., "bbox": [x, y, width, height], "score": ...}'
 
 
-def _read_json(path: str | os.PathLike, expected: type, what: str) -> Any:
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: not a readable JSON file ({error})") from None
+def _read(path: str | os.PathLike, expected: type, what: str) -> Any:
+    content = read_json(path)
     if not isinstance(content, expected):
         raise InputError(f"{path}: a JSON {type(content).__name__}; expected {what}")
     return content
@@ -29,7 +25,7 @@ def _read_json(path: str | os.PathLike, expected: type, what: str) -> Any:
 
 def read_coco_names(path: str | os.PathLike) -> dict[str, str]:
     """Return image id (a number, as text) to file name, from the `images` of a COCO annotation file."""
-    content = _read_json(path, dict, 'an object with "images"')
+    content = _read(path, dict, 'an object with "images"')
     images = content.get("images")
     names: dict[str, str] = {}
     for number, image in enumerate(images if isinstance(images, list) else [], 1):
@@ -78,7 +74,7 @@ def read_detections(
     """
     best: dict[str, tuple[float, list[float]]] = {}
     unknown: dict[str, None] = {}
-    for number, entry in enumerate(_read_json(path, list, f"a list of {EXPECTED}"), 1):
+    for number, entry in enumerate(_read(path, list, f"a list of {EXPECTED}"), 1):
         _check_entry(path, number, entry)
         image_id = entry["image_id"]
         if isinstance(image_id, int) or names is not None:

@@ -1,10 +1,12 @@
-"""Files that are written whole or not at all: a temporary name beside the target, then a rename."""
+"""Files: read only where they are regular files, written whole or not at all (a temporary name beside the target, then a
+rename)."""
 
 import json
 import os
 import platform
 import re
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from itertools import chain
@@ -69,6 +71,53 @@ def missing_files(root: str | os.PathLike, names: Iterable[str], filled: bool = 
         if file not in listed[folder]:
             missing.append(name)
     return missing
+
+
+def check_input(path: str | os.PathLike) -> Path:
+    """Return the path of a file to be read, checked to be a regular file: everything that is read comes through here.
+
+    Raises:
+        InputError: there is no such file, it is a folder, or it is a FIFO or a device, which may block or never end.
+    """
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: not a readable file ({error.strerror})") from None
+    except ValueError as error:  # NUL, or a surrogate that no file name has
+        raise InputError(f"{os.fspath(path)!a}: no name of a file ({error})") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device, FIFO or socket"
+        raise InputError(f"{path}: {kind}; expected a regular file")
+    return Path(path)
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """Return the text of a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        InputError: it cannot be read, is no regular file or not UTF-8.
+    """
+    try:
+        return check_input(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: not a readable file ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error})") from None
+
+
+def read_json(path: str | os.PathLike) -> Any:
+    """Return what a JSON file holds.
+
+    Raises:
+        InputError: it cannot be read, or is no JSON.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also a whole number of thousands of digits
+        raise InputError(f"{path}: not a readable JSON file ({error})") from None
 
 
 def check_folder(folder: str | os.PathLike) -> None:

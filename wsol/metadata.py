@@ -7,11 +7,12 @@ dictionaries by image id. Whatever breaks the format raises MetadataError with f
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 from munch import Munch
 
-from wsol.errors import BoxError, MetadataError
+from wsol.errors import BoxError, InputError, MetadataError
+from wsol.files import read_text
 
 Box = tuple[int, int, int, int]
 SWAP_EVIDENCE = 10  # boxes that must contradict the documented column order of sizes before the other is considered
@@ -26,16 +27,12 @@ def configure_metadata(metadata_root: str | os.PathLike) -> Munch:
 
 def read_lines(path: str | os.PathLike, optional: bool = False) -> list[str]:
     """Return the lines of a text file; an optional file that is absent has none."""
+    if optional and not os.path.lexists(path):
+        return []
     try:
-        text = Path(path).read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        if optional:
-            return []
-        raise MetadataError(f"{path}: no such file") from None
-    except OSError as error:
-        raise MetadataError(f"{path}: not a readable file ({error.strerror})") from None
-    except UnicodeDecodeError as error:
-        raise MetadataError(f"{path}: not UTF-8 text ({error})") from None
+        text = read_text(path)
+    except InputError as error:
+        raise MetadataError(str(error)) from None
     lines = text.replace("\r\n", "\n").split("\n")
     if lines[-1] == "":
         lines.pop()

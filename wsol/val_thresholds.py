@@ -1,11 +1,10 @@
 """The score-map thresholds that the val split chose, from a file that has them: a checkpoint, or JSON results."""
 
-import json
 import os
 from collections.abc import Mapping
-from pathlib import Path
 
 from wsol.errors import InputError
+from wsol.files import read_json
 from wsol.split_evaluator import SplitEvaluator
 
 
@@ -26,10 +25,7 @@ def _from_checkpoint(path: str | os.PathLike) -> dict:
 
 
 def _from_json(path: str | os.PathLike) -> dict:
-    try:
-        content = json.loads(Path(path).read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError) as error:
-        raise InputError(f"{path}: neither a checkpoint (.pth.tar) nor a readable JSON file ({error})") from None
+    content = read_json(path)
     if isinstance(content, Mapping) and isinstance(content.get("val"), Mapping):  # results.json of main.py
         return {"dataset_name": content.get("dataset_name"), **content["val"]}
     if isinstance(content, Mapping) and content.get("split", "val") != "val":
