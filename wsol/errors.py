@@ -147,14 +147,15 @@ def _open_streams() -> bool:
     return was_closed
 
 
-def _plain_warning(message: Warning | str, *_: object, **__: object) -> str:
+def plain_warning(message: Warning | str, *_: object, **__: object) -> str:
+    """Return a warning as `warnings.formatwarning` does, without the line of code that gave it."""
     return f"WARNING: {message}\n"
 
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Show warnings as `WARNING: text`, without the line of code that gave them."""
-    before, warnings.formatwarning = warnings.formatwarning, _plain_warning
+    """Show warnings by `plain_warning`."""
+    before, warnings.formatwarning = warnings.formatwarning, plain_warning
     try:
         yield
     finally:
