@@ -15,7 +15,6 @@ import logging
 import math
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -36,6 +35,7 @@ from wsol.confidence import Resampled, intervals
 from wsol.errors import InputError, command, reason
 from wsol.files import temporary_sibling, write_json, write_text
 from wsol.levels import LevelData
+from wsol.log import start_logging
 from wsol.method import draws_of_epoch
 from wsol.parallel import map_beside
 from wsol.progress import progress
@@ -100,17 +100,6 @@ def make_folder(folder: Path, config: Mapping) -> None:
             f"{folder} was made by another process meanwhile ({error.strerror}); expected one run a folder"
         ) from None
     shutil.rmtree(old, ignore_errors=True)
-
-
-def start_logging(folder: Path) -> None:
-    """Log to standard output and to the run's log.txt."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[logging.StreamHandler(sys.stdout), logging.FileHandler(folder / "log.txt", encoding="utf-8")],
-        force=True,
-    )
 
 
 def build(config: Munch) -> Experiment:
@@ -386,7 +375,7 @@ def main() -> None:
     if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False
-    start_logging(run.folder)
+    start_logging(run.folder / "log.txt")
     for note in (*notes, *run.data.notes):
         logger.info(note)
     sizes = ", ".join(f"{len(split.image_ids)} {name}" for name, split in run.data.splits.items())
