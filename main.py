@@ -26,6 +26,7 @@ from torch import nn
 from config import LOG_ROOT, get_config, write_config
 from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, require_images
 from dataset import toy
+from dataset.known import require_dataset
 from evaluation import format_results, rescoring_command
 from inference import Prediction, autocast, predict, resolve_device, to_device
 from wsol import build_from_config, wsolevaluation
@@ -108,6 +109,7 @@ def build(config: Munch) -> Experiment:
     device = resolve_device(config.device, config.amp)
     if config.dataset_name == toy.NAME:
         toy.prepare(config.data_root, config.metadata_root)
+    require_dataset(config.metadata_root, config.dataset_name)
     splits = ("train", "val", "test") if config.eval_test else ("train", "val")
     data = load_level(
         config.metadata_root,

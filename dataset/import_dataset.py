@@ -34,6 +34,7 @@ from dataset.annotations import FoundBox, Names, annotation_files, files_below, 
 from dataset.grouped_splits import draw_splits
 from dataset.layout import Entry, check_consistent, metadata_files, whole_folder
 from dataset.verify import verify_split
+from wsol.arguments import Parser
 from wsol.errors import InputError, command
 from wsol.files import check_folder, remove_litter, whole_file, write_text
 from wsol.hierarchy import check_level_names
@@ -371,7 +372,7 @@ def import_dataset(options: argparse.Namespace) -> Report:
 @command
 def main() -> None:
     """Import one data set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("name", metavar="NAME", help="the new data set's name")
     parser.add_argument("--images", type=Path, required=True, help="folder of images; without --labels one folder a class")
     parser.add_argument("--labels", type=Path, metavar="CSV", help="columns image,label and more; label may be absent")

@@ -85,32 +85,30 @@ class Parser(argparse.ArgumentParser):
     def parse_args(
         self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """Return the options; a word that is none is refused, with the option it may have been meant to be."""
-        words = sys.argv[1:] if args is None else list(args)
-        if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
-            self._check_options(words)  # before a missing option, which may be the mistyped one
-        options, left = self.parse_known_args(words, namespace)
+        """Return the options; a word that is none is refused."""
+        options, left = self.parse_known_args(args, namespace)
         if left:
             self._refuse(left[0])
         return options
 
-    def _check_options(self, words: Sequence[str]) -> None:
+    def parse_known_args(
+        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    ) -> tuple[argparse.Namespace, list[str]]:
+        """Return the options and what is left; an unknown --option is refused, before one that is missing for it."""
+        words = sys.argv[1:] if args is None else list(args)
         end = words.index("--") if "--" in words else len(words)
-        for word in words[:end]:
-            option = word.partition("=")[0]
-            if option.startswith("--") and " " not in word and option not in self._option_string_actions:
-                self._refuse(word)
+        if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
+            for word in words[:end]:
+                option = word.partition("=")[0]
+                if option.startswith("--") and " " not in word and option not in self._option_string_actions:
+                    self._refuse(word)
+        return super().parse_known_args(words, namespace)
 
     def _refuse(self, word: str) -> None:
         if not word.startswith("-"):
             self.error(f"{shortened(word)!r} belongs to no option; --help lists them")
         option = word.partition("=")[0]
-        known = dict(self._option_string_actions)
-        for action in self._actions:
-            if action.nargs == argparse.PARSER:
-                for parser in action.choices.values():
-                    known |= parser._option_string_actions
-        hint = did_you_mean(option, known) or "; --help lists the options"
+        hint = did_you_mean(option, self._option_string_actions) or "; --help lists the options"
         self.error(f"unrecognized option {shortened(option)}{hint}")
 
     def read(self, option: str, texts: str | Sequence[str]) -> object:

@@ -10,7 +10,7 @@ import numpy as np
 from wsol.errors import InputError, MetadataError
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
 from wsol.files import missing_files
-from wsol.metadata import configure_metadata, first_names, get_image_ids, has_boxes, has_masks
+from wsol.metadata import configure_metadata, first_names, get_image_ids, has_boxes, has_masks, require_dataset
 
 LOC_IOU = 50  # the IoU threshold, in percent, of GT-known, Top-1 and Top-5 Loc
 TOP = (1, 5)
@@ -47,7 +47,7 @@ class SplitEvaluator:
         image_ids: Sequence[str] | None = None,
         detections: bool = False,
     ):
-        folder = Path(metadata_root) / dataset_name / split
+        folder = require_dataset(metadata_root, dataset_name) / split
         if not folder.is_dir():
             raise InputError(f"{folder}: no metadata of the split {split!r} of {dataset_name!r}")
         metadata = configure_metadata(folder)
