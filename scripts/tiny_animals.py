@@ -19,7 +19,7 @@ import numpy as np
 
 from config import LOG_ROOT, get_config
 from scripts.runs import NOT_COMPARED, center_results, center_sets, differing, is_finished, read_config, read_figure
-from wsol.arguments import Parser
+from wsol.arguments import Parser, number
 from wsol.errors import InputError, command
 from wsol.files import whole_file, write_text
 from wsol.metadata import read_id_list
@@ -36,8 +36,8 @@ def finished(experiment: str, argv: Sequence[str]) -> bool:
 
 
 def rate(text: str) -> str:
-    """Return a learning rate as it was written, which is its folder's name; ValueError if it is no number."""
-    float(text)
+    """Return a learning rate as it was written, which is its folder's name; refused if it is no number."""
+    number(text)
     return text
 
 
