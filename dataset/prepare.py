@@ -16,6 +16,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset import aircraft, cub, oxford_pet, released, tiny_animals, tiny_imagenet, toy
 from dataset.addresses import ALIASES, SOURCES, Official
+from dataset.known import require_dataset
 from dataset.layout import write_proxy
 from dataset.sources import fetch_all, mismatch
 from dataset.verify import verify_split
@@ -90,6 +91,7 @@ def main() -> None:
     if options.proxy and "train" not in splits:
         parser.error("--proxy is a list of training images; expected train among --splits")
     if options.check:
+        require_dataset(options.metadata_root, name)
         _report(metadata, images, splits)
         return
     for folder in (images, metadata):  # before hours of downloading
