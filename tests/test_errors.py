@@ -3,6 +3,7 @@ import os
 import subprocess
 import sys
 import warnings
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -39,6 +40,17 @@ def test_a_bug_is_one_last_line_after_its_traceback_and_names_the_file_at_hand(r
 def test_what_the_system_refuses_is_one_line(run_here, number):
     said = ended(raises(OSError(number, os.strerror(number), "some/file")), run_here, 2)
     assert said == f"error: some/file: {os.strerror(number)}\n"
+
+
+def test_an_error_of_the_system_without_a_file_names_the_last_one(run_here, tmp_path):
+    def main():
+        with suppress(InputError):
+            check_input(tmp_path / "a.txt")
+        raise ConnectionResetError(errno.ECONNRESET, "Connection reset by peer")
+
+    said = ended(main, run_here, 2)
+    assert said == f"error: Connection reset by peer (the last file was {tmp_path / 'a.txt'})\n"
+    assert ended(raises(OSError(errno.EIO, "Odd")), run_here, 2) == "error: Odd\n"  # of this command, not of an earlier one
 
 
 @pytest.mark.parametrize("error", [MemoryError(), RuntimeError("DefaultCPUAllocator: can't allocate memory: 9 bytes")])
@@ -122,7 +134,7 @@ def test_a_reader_that_is_gone_ends_a_command_quietly(program, shell, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_or_closed_output_is_one_line_and_no_file_is_lost(program, shell, tmp_path):
-    lost = "what was to be printed is lost, files are written\n"
+    lost = "what was to be printed there is lost\n"
     assert shell(f"{program} print > /dev/full") == (
         2,
         "",

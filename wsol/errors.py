@@ -94,8 +94,8 @@ def _say_unforeseen(error: Exception) -> int:
         _say(f"error: not enough memory{at_hand}: {said}")
         return REFUSED
     if isinstance(error, OSError):
-        path = error.filename if error.filename is not None else path
-        _say(f"error: {path or 'the system'}: {error.strerror or said}")
+        where = f"{error.filename}: " if error.filename is not None else ""
+        _say(f"error: {where}{error.strerror or said}{'' if where else at_hand}")
         return REFUSED
     with suppress(OSError, ValueError, AttributeError):
         traceback.print_exception(error)
@@ -179,6 +179,8 @@ def plain_warnings() -> Iterator[None]:
 
 def _run(main: Callable[[], None]) -> int:
     """Run `main`, say how it ended, and return the exit code."""
+    global _at_hand
+    _at_hand = None
     try:
         main()
     except SystemExit as stop:  # of --help
@@ -207,7 +209,7 @@ def _end_output(code: int, was_closed: bool) -> int:
     if isinstance(error, BrokenPipeError):  # as `| head` does: nobody is left to be told
         return code or BROKEN_PIPE
     what = "closed" if error is None else error.strerror or errno.errorcode.get(error.errno, "an error")
-    _say(f"error: standard output: {what}; what was to be printed is lost, files are written")
+    _say(f"error: standard output: {what}; what was to be printed there is lost")
     return code or REFUSED
 
 
