@@ -17,16 +17,19 @@ from munch import Munch
 from wsol import registry
 from wsol.errors import InputError
 from wsol.files import write_text
+from wsol.machine import default_workers
 from wsol.score_maps import FORMATS
 
 LOG_ROOT = "train_log"
 MIN_INTERVAL = 1e-5  # a map has 256 levels; the original's finest is 0.001
 MAX_RESAMPLES = 10_000  # each holds sums over all score-map and IoU thresholds: 24 kB at 1,000 and 3
 MAX_CENTER_SIZE = 10_000
+MAX_THREADS = 1024
 AMP = ("off", "bf16", "fp16")
 CAM_AGG = "CAM-Agg: map at this level, coarser than that trained at, with the mean map of all classes of an ancestor"
 OWN_MAPS = "method"
 EXTRACTORS = (OWN_MAPS, "gradcam", "gradcam++", "xgradcam", "layercam", "scorecam")
+AUTO = "auto"
 SAVE_SCOREMAPS = ("none", "val", "test", "both")
 
 # Toy is small: a network and images to match, so that `python main.py` alone takes about a minute on two cores.
@@ -42,7 +45,7 @@ PRESETS = {
         "lr": 0.01,
         "lr_decay_frequency": 4,
         "lr_classifier_ratio": 1.0,
-        "workers": 2,
+        "workers": default_workers(2),
     }
 }
 
@@ -54,6 +57,18 @@ def boolean(text: str) -> bool:
     if text.lower() in ("false", "no", "f", "n", "0"):
         return False
     raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false (true/false, yes/no, t/f, y/n, 1/0)")
+
+
+def auto_or_boolean(text: str) -> bool | str:
+    """Return "auto", or the truth of another word (`boolean`)."""
+    return text if text == AUTO else boolean(text)
+
+
+def auto_or_count(text: str) -> int | str:
+    """Return "auto", or a whole number."""
+    if text == AUTO or re.fullmatch(r"\d{1,9}", text):
+        return text if text == AUTO else int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is no number of threads; expected {AUTO}, or a whole number")
 
 
 def _device(text: str) -> str:
@@ -114,7 +129,14 @@ def _add_bootstrap(group: _Group) -> None:
 def _add_machine_options(group: _Group) -> None:
     group.add("device", "auto", "auto (a GPU where there is one), cpu, cuda or cuda:N", type=_device)
     group.add("amp", "off", "mixed precision: off, bf16 or fp16 (a GPU is needed for fp16)", choices=AMP)
-    group.add("workers", 4, "processes that load images; 0 loads in the main process", type=int)
+    group.add("workers", default_workers(), "processes that load images; 0 loads in the main process", type=int)
+    group.add(
+        "threads",
+        AUTO,
+        "threads that compute, which change how sums are rounded; auto: OMP_NUM_THREADS, else one a core",
+        type=auto_or_count,
+        metavar="N",
+    )
     group.add(
         "on_bad_image",
         "stop",
@@ -152,7 +174,16 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     model.add("large_feature_map", False, "one stride less, for a map twice as fine (28 instead of 14 for ResNet at 224)")
     model.add("pretrained", True, "start from ImageNet weights (downloaded, or --pretrained_path), not random ones")
     model.add("pretrained_path", None, "file of weights to start from (.pth, .pt, .tar, .safetensors)", metavar="FILE")
-    model.add("keep_classifier", False, "start from the weights' own classifier too, where the classes are ImageNet's 1000")
+    model.add(
+        "keep_classifier",
+        AUTO,
+        "start from the weights' own classifier too: TRUE, FALSE, or auto, where the original code does (resnet50 with a "
+        "linear classifier on ILSVRC's 1000 classes) and for a checkpoint of a run of the same classes",
+        type=auto_or_boolean,
+        nargs="?",
+        const=True,
+        metavar="BOOL",
+    )
     model.add(
         "wsolevaluation_checkpoint", None, "start from this checkpoint of wsolevaluation, not ImageNet's", metavar="FILE"
     )
@@ -257,6 +288,11 @@ def _read_yaml(path: str, parser: argparse.ArgumentParser) -> dict:
         raise InputError(f"{path}: not a readable YAML file ({error})") from None
     if not isinstance(content, Mapping):
         raise InputError(f"{path}: expected lines of 'option: value'")
+    return _check_each(content, path, parser)
+
+
+def _check_each(content: Mapping, path: str, parser: argparse.ArgumentParser) -> dict:
+    """Return options by name, each through its option's own type and choices; `path` is where they come from."""
     actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
     values = {}
     for key, value in content.items():
@@ -309,6 +345,39 @@ def get_config(argv: Sequence[str] | None = None, description: str = "") -> tupl
     return config, notes
 
 
+def check_saved_config(saved: Mapping, path: str) -> Munch:
+    """Return the configuration that a checkpoint holds, what a model and its maps need of it checked as main.py checks it;
+    options that this version does not know are kept as they are.
+
+    Raises:
+        InputError: a value that its option would not take; the message starts with `path`.
+    """
+    parser = training_parser("")
+    known = {name: value for name, value in saved.items() if name in parser.known_defaults and name != "config"}
+    source = f"{path}: config"
+    config = Munch({**parser.known_defaults, **saved, **_check_each(known, source, parser)})
+    try:
+        check_metric_options(config)
+        check_machine_options(config)
+        _require_at_least(config, {"crop_size": 1, "batch_size": 1})
+        registry.load(registry.METHODS[config.wsol_method]).check_options(config)
+        _require_known_architecture(config)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    return Munch({name: config[name] for name in config if name in saved})
+
+
+def _require_at_least(config: Mapping, lowest: Mapping[str, int]) -> None:
+    for name, low in lowest.items():
+        _require(config[name] >= low, name, config[name], f"{low} or more")
+
+
+def _require_known_architecture(config: Mapping) -> None:
+    known = config["architecture"] in registry.ARCHITECTURES or config["architecture"].startswith(registry.TIMM_PREFIX)
+    networks = ", ".join(registry.ARCHITECTURES)
+    _require(known, "architecture", config["architecture"], f"{networks} or timm:NAME")
+
+
 def _require(condition: bool, name: str, value: object, expected: str) -> None:
     if not condition:
         raise InputError(f"--{name} {value}: expected {expected}")
@@ -353,6 +422,8 @@ def check_evaluation_options(config: Mapping) -> None:
 def check_machine_options(config: Mapping) -> None:
     """Refuse what no machine has; for main.py and inference.py."""
     _require(config["workers"] >= 0, "workers", config["workers"], "0 or more")
+    threads = config["threads"]
+    _require(threads == AUTO or 1 <= threads <= MAX_THREADS, "threads", threads, f"{AUTO}, or 1 to {MAX_THREADS}")
     batch_size = config["batch_size"]
     _require(batch_size is None or batch_size >= 1, "batch_size", batch_size, "1 or more")
 
@@ -373,8 +444,7 @@ def check_config(config: Munch) -> None:
     _require(0 <= config.seed < 2**63, "seed", config.seed, "0 or more, less than 2**63")
     at_least = {"epochs": 0, "lr_decay_frequency": 1, "crop_size": 1}
     at_least |= {"bootstrap": 0, "num_val_sample_per_class": 0, "num_train_sample_per_class": 0, "weight_decay": 0}
-    for name, low in at_least.items():
-        _require(config[name] >= low, name, config[name], f"{low} or more")
+    _require_at_least(config, at_least)
     for name in ("lr", "lr_classifier_ratio"):
         _require(0 < config[name] < float("inf"), name, config[name], "more than 0")
     _require(0 <= config.momentum < 1, "momentum", config.momentum, "0 or more, less than 1")
@@ -397,11 +467,12 @@ def check_config(config: Munch) -> None:
     )
     registry.load(registry.METHODS[config.wsol_method]).check_options(config)  # a published command carries the others' too
     if config.wsolevaluation_checkpoint:
-        _require_alone(config, "wsolevaluation_checkpoint", ("pretrained_path", "keep_classifier"))
+        _require_alone(config, "wsolevaluation_checkpoint", ("pretrained_path",))
+        expected = "not together with --wsolevaluation_checkpoint"
+        _require(config.keep_classifier is not True, "keep_classifier", config.keep_classifier, expected)
         path = config.wsolevaluation_checkpoint
         _require(os.path.isfile(path), "wsolevaluation_checkpoint", path, "a file")
-    known = config.architecture in registry.ARCHITECTURES or config.architecture.startswith(registry.TIMM_PREFIX)
-    _require(known, "architecture", config.architecture, f"{', '.join(registry.ARCHITECTURES)} or timm:NAME")
+    _require_known_architecture(config)
 
 
 def write_config(config: Mapping, path: str | os.PathLike, leave_out: Iterable[str] = ("override_cache",)) -> None:
