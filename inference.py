@@ -120,16 +120,7 @@ def predict(
 
 def choose_images(split: LevelSplit, options: Munch) -> None:
     """Leave only the images of --image_list in a split."""
-    ids = read_id_list(options.image_list)
-    if not ids:
-        raise InputError(f"--image_list {options.image_list}: no image id in it; expected one a line")
-    known = set(split.image_ids)
-    if unknown := [f"line {number}: {one}" for number, one in enumerate(ids, 1) if one not in known]:
-        raise InputError(
-            f"{options.image_list}: {len(unknown)} of {len(ids)} ids are of no image of {options.split} at this level:"
-            + first_names(unknown)
-        )
-    wanted = set(ids)
+    wanted = set(read_id_list(options.image_list, split.image_ids, f"{options.split} at this level"))
     kept = [image_id in wanted for image_id in split.image_ids]
     split.image_ids = [image_id for image_id, keep in zip(split.image_ids, kept, strict=True) if keep]
     split.labels = split.labels[kept]
