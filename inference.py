@@ -13,6 +13,9 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
+
+# isort: split
 import cv2
 import numpy as np
 import torch
@@ -27,7 +30,6 @@ from wsol.errors import InputError, command
 from wsol.files import check_folder
 from wsol.levels import SPLITS, LevelData, LevelSplit, read_levels
 from wsol.loading import loading_failures
-from wsol.machine import resolve_threads, use_threads
 from wsol.metadata import first_names, read_id_list
 from wsol.parallel import map_beside
 from wsol.progress import progress

@@ -21,6 +21,9 @@ from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
+from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
+
+# isort: split
 import torch
 from munch import Munch
 from torch import nn
@@ -37,7 +40,6 @@ from wsol.errors import InputError, command, reason
 from wsol.files import write_json, write_text
 from wsol.levels import LevelData
 from wsol.loading import loading_failures
-from wsol.machine import resolve_threads, use_threads
 from wsol.method import draws_of_epoch
 from wsol.parallel import map_beside
 from wsol.progress import progress

@@ -5,8 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# How the threads of OpenMP (torch's) wait for work: asleep, not by spinning, which takes the cores that other processes
-# need. Read when torch is loaded, so this module comes first in the commands that train or map (docs/runs.md, "Threads").
+# How the threads of OpenMP (torch's) wait for work: asleep, not spinning on a core that another process needs. It is read
+# when torch is loaded, so this module comes first in the commands that train or map (docs/runs.md, "Threads").
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
 MOST_WORKERS = 4  # the default number of processes that load images, where there are as many cores
