@@ -40,10 +40,11 @@ from wsol.errors import InputError, command, reason
 from wsol.files import write_json, write_text
 from wsol.levels import LevelData
 from wsol.loading import loading_failures
+from wsol.log import start_logging
 from wsol.method import draws_of_epoch
 from wsol.parallel import map_beside
 from wsol.progress import progress
-from wsol.run_folder import RESULTS, check_folder, finish_folder, make_folder, start_logging
+from wsol.run_folder import LOG, RESULTS, check_folder, finish_folder, make_folder
 from wsol.score_maps import being_written, save_score_map
 from wsol.split_evaluator import Scored, SplitEvaluator, headline
 from wsol.starting_weights import start_model
@@ -372,7 +373,7 @@ def main() -> None:
     if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False
-    start_logging(run.folder)
+    start_logging(run.folder / LOG)
     for note in (*notes, *run.data.notes):
         logger.info(note)
     sizes = ", ".join(f"{len(split.image_ids)} {name}" for name, split in run.data.splits.items())

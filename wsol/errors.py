@@ -106,25 +106,39 @@ def _say_unforeseen(error: Exception) -> int:
 def _stream_error() -> OSError | None:
     """Return what keeps standard output or standard error from being written, if anything does."""
     for stream in (sys.stdout, sys.stderr):
-        try:
+        with suppress(OSError, ValueError):  # ValueError: closed by the program that calls the command
             stream.flush()
-        except OSError as error:
-            return error
-        except (ValueError, AttributeError):  # closed by the program that calls the command
-            continue
+        if failure := getattr(stream, "failure", None):
+            return failure
     return None
 
 
 def _discard_output() -> None:
     """Let what is left for a stream that cannot be written vanish, so that Python does not complain of it at its exit."""
-    with suppress(OSError):
-        nowhere = os.open(os.devnull, os.O_WRONLY)
-        for stream in (sys.stdout, sys.stderr):
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        if getattr(stream, "failure", None):
+            os.dup2(nowhere, stream.fileno())
+    os.close(nowhere)
+
+
+def _note_failures(stream: io.TextIOWrapper) -> None:
+    """Keep in `stream.failure` the first error of writing to it: once raised, it does not tell of which file it is."""
+
+    def noting(function: Callable) -> Callable:
+        @functools.wraps(function)
+        def call(*arguments: object) -> object:
             try:
-                stream.flush()
-            except OSError:
-                os.dup2(nowhere, stream.fileno())
-        os.close(nowhere)
+                return function(*arguments)
+            except OSError as error:
+                stream.failure = stream.failure or error
+                raise
+
+        return call
+
+    if not hasattr(stream, "failure"):
+        stream.write, stream.flush = noting(stream.write), noting(stream.flush)
+    stream.failure = None
 
 
 def _open_streams() -> bool:
@@ -144,17 +158,19 @@ def _open_streams() -> bool:
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows its code, and the work goes on
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
+            _note_failures(stream)
     return was_closed
 
 
-def _plain_warning(message: Warning | str, *_: object, **__: object) -> str:
+def plain_warning(message: Warning | str, *_: object, **__: object) -> str:
+    """Return a warning as `warnings.formatwarning` does, without the line of code that gave it."""
     return f"WARNING: {message}\n"
 
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Show warnings as `WARNING: text`, without the line of code that gave them."""
-    before, warnings.formatwarning = warnings.formatwarning, _plain_warning
+    """Show warnings by `plain_warning`."""
+    before, warnings.formatwarning = warnings.formatwarning, plain_warning
     try:
         yield
     finally:

@@ -1,11 +1,8 @@
 """A run's folder: made at once with its configuration, the earlier run kept beside it until the new one is finished."""
 
-import logging
 import os
 import shutil
-import sys
 from collections.abc import Callable
-from contextlib import suppress
 from pathlib import Path
 
 from wsol.errors import InputError
@@ -40,7 +37,7 @@ def check_folder(folder: Path, log_root: Path, override: bool) -> None:
         return
     if not override:
         kept = previous_of(folder)
-        also = f" (the run before it is kept in {kept})" if kept.exists() else ""
+        also = f" (the run before it is kept in {kept})" if os.path.isdir(kept) else ""
         raise InputError(
             f"{folder} exists{also}; expected a new --experiment_name, or --override_cache TRUE to replace that run"
         )
@@ -65,9 +62,9 @@ def make_folder(folder: Path, write_config: Callable[[Path], None], override: bo
     try:
         write_config(new / CONFIG)
         if folder.exists() and override:
-            if kept.exists() and (folder / RESULTS).is_file():  # killed between its results and the end of this
+            if os.path.isdir(kept) and (folder / RESULTS).is_file():  # killed between its results and the end of this
                 os.rename(kept, old)
-            os.rename(folder, old if kept.exists() else kept)
+            os.rename(folder, old if os.path.isdir(kept) else kept)
         os.rename(new, folder)  # fails where another process has put its folder since
     except OSError as error:
         raise InputError(
@@ -76,7 +73,7 @@ def make_folder(folder: Path, write_config: Callable[[Path], None], override: bo
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-    if not kept.exists():
+    if not os.path.isdir(kept):
         return []
     state = "the finished run" if (kept / RESULTS).is_file() else "the run"
     return [f"{state} that this one replaces is kept in {kept} until this one is finished"]
@@ -85,36 +82,3 @@ def make_folder(folder: Path, write_config: Callable[[Path], None], override: bo
 def finish_folder(folder: Path) -> None:
     """Remove the run that a finished one replaces."""
     shutil.rmtree(previous_of(folder), ignore_errors=True)
-
-
-class _Log(logging.FileHandler):
-    """The run's log.txt; a line that cannot be written ends the run with a message, as any other file of it does."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        error = sys.exc_info()[1]
-        if isinstance(error, OSError):
-            raise InputError(f"{self.baseFilename}: cannot be written ({error.strerror or error})") from None
-        super().handleError(record)
-
-
-class _Screen(logging.StreamHandler):
-    """Standard output; a reader that is gone, or a full disk behind it, does not end the run, whose log.txt has it all."""
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 (logging's name)
-        if isinstance(sys.exc_info()[1], OSError):
-            self.setLevel(logging.CRITICAL + 1)
-            with suppress(OSError):
-                sys.stderr.write(f"standard output cannot be written; the log goes on in {LOG} of the run's folder\n")
-        else:
-            super().handleError(record)
-
-
-def start_logging(folder: Path) -> None:
-    """Log to standard output and to the run's log.txt."""
-    try:
-        handlers = [_Screen(sys.stdout), _Log(folder / LOG, encoding="utf-8", errors="backslashreplace")]
-    except OSError as error:
-        raise InputError(f"{folder / LOG}: cannot be written ({error.strerror})") from None
-    logging.basicConfig(
-        level=logging.INFO, format="%(asctime)s %(message)s", datefmt="%H:%M:%S", handlers=handlers, force=True
-    )
