@@ -28,10 +28,8 @@ def loading_failures(workers: int) -> Iterator[None]:
     except (RuntimeError, OSError, MemoryError) as error:
         said = str(error)
         if found := re.search(KILLED, said):
-            how = f"by the signal {found[2]}" if found[2] else "without a word"
-            raise InputError(
-                f"a process that loads images (number {found[1]}) was ended from outside, {how}; {advice}"
-            ) from None
+            how = f"was ended from outside (signal: {found[2]})" if found[2] else "ended, perhaps from outside"
+            raise InputError(f"a process that loads images (number {found[1]}) {how}; {advice}") from None
         sent_on = re.search(RAISED, said) and isinstance(error, OSError | MemoryError)
         not_started = getattr(error, "errno", None) in NO_PROCESS
         if workers and (sent_on or not_started or re.search(SHARED, said)):

@@ -2,6 +2,7 @@
 
 import os
 import re
+import warnings
 import zipfile
 from collections.abc import Mapping
 
@@ -26,7 +27,9 @@ def load_tensors(path: str | os.PathLike) -> object:
                 packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
             if packed:
                 raise UnsafeFileError(f"its entry {packed[0]} is compressed, which torch never does")
-        return torch.load(path, map_location="cpu", weights_only=True)
+        with warnings.catch_warnings():  # of kinds of tensors that are refused with a message
+            warnings.simplefilter("ignore")
+            return torch.load(path, map_location="cpu", weights_only=True)
     except UnsafeFileError:
         raise
     except Exception as error:  # torch raises many kinds for a broken or unsafe file
