@@ -341,7 +341,8 @@ def write_tables(run: Experiment, split: str, evaluator: SplitEvaluator, val_thr
     if evaluator.boxes:
         classes = read_classes(Path(run.config.metadata_root) / run.config.dataset_name, split)
         write_table(run.folder / f"{split}_per_class.csv", class_rows(evaluator, classes, val_thresholds))
-        files["thresholds_from"] = run.folder / "results.json"
+        if val_thresholds:
+            files["thresholds_from"] = run.folder / RESULTS
     id_list = run.folder / f"{split}_image_ids.txt"
     write_text(id_list, "\n".join(evaluator.scored_ids) + "\n")
     if run.data.splits[split].subset or evaluator.counts["skipped_images"]:
