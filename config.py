@@ -14,10 +14,11 @@ import yaml
 from munch import Munch
 
 from wsol import registry
-from wsol.arguments import Parser, folder_name
+from wsol.arguments import Parser, folder_name, whole
 from wsol.errors import InputError, did_you_mean, shortened
 from wsol.files import write_text
 from wsol.flat_yaml import read_flat_yaml
+from wsol.machine import default_workers
 from wsol.score_maps import FORMATS
 
 LOG_ROOT = "train_log"
@@ -31,10 +32,12 @@ MAX_EPOCHS = 1_000_000
 MAX_COUNT = 10**9  # of images per class, and of epochs between two decays
 MAX_RATE = 1e6  # of lr, lr_classifier_ratio, weight_decay
 MAX_SEED = 2**63 - 1
+MAX_THREADS = 1_000
 AMP = ("off", "bf16", "fp16")
 CAM_AGG = "CAM-Agg: map at this level, coarser than that trained at, with the mean map of all classes of an ancestor"
 OWN_MAPS = "method"
 EXTRACTORS = (OWN_MAPS, "gradcam", "gradcam++", "xgradcam", "layercam", "scorecam")
+AUTO = "auto"
 SAVE_SCOREMAPS = ("none", "val", "test", "both")
 
 # Toy is small: a network and images to match, so that `python main.py` alone takes about a minute on two cores.
@@ -50,7 +53,7 @@ PRESETS = {
         "lr": 0.01,
         "lr_decay_frequency": 4,
         "lr_classifier_ratio": 1.0,
-        "workers": 2,
+        "workers": default_workers(2),
     }
 }
 
@@ -64,6 +67,16 @@ def boolean(text: str) -> bool:
     raise argparse.ArgumentTypeError(
         f"{shortened(ascii(text))} is neither true nor false (true/false, yes/no, t/f, y/n, 1/0)"
     )
+
+
+def auto_or_boolean(text: str) -> bool | str:
+    """Return "auto", or the truth of another word (`boolean`)."""
+    return text if text == AUTO else boolean(text)
+
+
+def auto_or_count(text: str) -> int | str:
+    """Return "auto", or a whole number."""
+    return text if text == AUTO else whole(text)
 
 
 def _device(text: str) -> str:
@@ -122,7 +135,14 @@ def _add_bootstrap(group: _Group) -> None:
 def _add_machine_options(group: _Group) -> None:
     group.add("device", "auto", "auto (a GPU where there is one), cpu, cuda or cuda:N", type=_device)
     group.add("amp", "off", "mixed precision: off, bf16 or fp16 (a GPU is needed for fp16)", choices=AMP)
-    group.add("workers", 4, "processes that load images; 0 loads in the main process", type=int)
+    group.add("workers", default_workers(), "processes that load images; 0 loads in the main process", type=int)
+    group.add(
+        "threads",
+        AUTO,
+        "threads that compute, which change how sums are rounded; auto: OMP_NUM_THREADS, else one a core",
+        type=auto_or_count,
+        metavar="N",
+    )
     group.add(
         "on_bad_image",
         "stop",
@@ -160,7 +180,16 @@ def training_parser(description: str) -> Parser:
     model.add("large_feature_map", False, "one stride less, for a map twice as fine (28 instead of 14 for ResNet at 224)")
     model.add("pretrained", True, "start from ImageNet weights (downloaded, or --pretrained_path), not random ones")
     model.add("pretrained_path", None, "file of weights to start from (.pth, .pt, .tar, .safetensors)", metavar="FILE")
-    model.add("keep_classifier", False, "start from the weights' own classifier too, where the classes are ImageNet's 1000")
+    model.add(
+        "keep_classifier",
+        AUTO,
+        "start from the weights' own classifier too: TRUE, FALSE, or auto, where the original code does (resnet50 with a "
+        "linear classifier on ILSVRC's 1000 classes) and for a checkpoint of a run of the same classes",
+        type=auto_or_boolean,
+        nargs="?",
+        const=True,
+        metavar="BOOL",
+    )
     model.add(
         "wsolevaluation_checkpoint", None, "start from this checkpoint of wsolevaluation, not ImageNet's", metavar="FILE"
     )
@@ -312,6 +341,40 @@ def get_config(argv: Sequence[str] | None = None, description: str = "") -> tupl
     return config, notes
 
 
+def check_saved_config(saved: Mapping, path: str) -> Munch:
+    """Return the configuration that a checkpoint holds, what a model and its maps need of it checked as main.py checks it;
+    options that this version does not know are kept as they are.
+
+    Raises:
+        InputError: a value that its option would not take; the message starts with `path`.
+    """
+    parser = training_parser("")
+    source = f"{path}: config"
+    config = Munch({**parser.known_defaults, **saved})
+    for name, value in saved.items():
+        if name not in parser.known_defaults or (value is None and parser.known_defaults[name] is None):
+            continue
+        try:
+            config[name] = parser.read(name, list(map(str, value)) if isinstance(value, list) else str(value))
+        except ValueError as error:
+            raise InputError(f"{source}: {name}: {shortened(repr(value))} does not fit ({error})") from None
+    try:
+        check_metric_options(config)
+        check_machine_options(config)
+        _require_range(config, "crop_size", 1, MAX_SIDE)
+        registry.load(registry.METHODS[config.wsol_method]).check_options(config)
+        _require_known_architecture(config)
+    except InputError as error:
+        raise InputError(f"{source}: {error}") from None
+    return Munch({name: config[name] for name in saved})
+
+
+def _require_known_architecture(config: Mapping) -> None:
+    known = config["architecture"] in registry.ARCHITECTURES or config["architecture"].startswith(registry.TIMM_PREFIX)
+    networks = ", ".join(registry.ARCHITECTURES)
+    _require(known, "architecture", config["architecture"], f"{networks} or timm:NAME")
+
+
 def _require(condition: bool, name: str, value: object, expected: str) -> None:
     if not condition:
         raise InputError(f"--{name} {value}: expected {expected}")
@@ -362,6 +425,8 @@ def check_evaluation_options(config: Mapping) -> None:
 def check_machine_options(config: Mapping) -> None:
     """Refuse what no machine has; for main.py and inference.py."""
     _require_range(config, "workers", 0, MAX_WORKERS)
+    if config["threads"] != AUTO:
+        _require_range(config, "threads", 1, MAX_THREADS)
     if config["batch_size"] is not None:
         _require_range(config, "batch_size", 1, MAX_BATCH)
 
@@ -406,11 +471,12 @@ def check_config(config: Munch) -> None:
     )
     registry.load(registry.METHODS[config.wsol_method]).check_options(config)  # a published command carries the others' too
     if config.wsolevaluation_checkpoint:
-        _require_alone(config, "wsolevaluation_checkpoint", ("pretrained_path", "keep_classifier"))
+        _require_alone(config, "wsolevaluation_checkpoint", ("pretrained_path",))
+        expected = "not together with --wsolevaluation_checkpoint"
+        _require(config.keep_classifier is not True, "keep_classifier", config.keep_classifier, expected)
         path = config.wsolevaluation_checkpoint
         _require(os.path.isfile(path), "wsolevaluation_checkpoint", path, "a file")
-    known = config.architecture in registry.ARCHITECTURES or config.architecture.startswith(registry.TIMM_PREFIX)
-    _require(known, "architecture", config.architecture, f"{', '.join(registry.ARCHITECTURES)} or timm:NAME")
+    _require_known_architecture(config)
 
 
 def write_config(config: Mapping, path: str | os.PathLike, leave_out: Iterable[str] = ("override_cache",)) -> None:

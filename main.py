@@ -13,12 +13,17 @@ import copy
 import json
 import logging
 import math
-import os
-import shutil
+import shlex
+import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 
+from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
+
+# isort: split
 import torch
 from munch import Munch
 from torch import nn
@@ -29,19 +34,21 @@ from dataset import toy
 from dataset.known import require_dataset
 from evaluation import format_results, rescoring_command
 from inference import Prediction, autocast, predict, resolve_device, to_device
-from wsol import build_from_config, wsolevaluation
 from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.confidence import Resampled, intervals
 from wsol.errors import InputError, command, reason
-from wsol.files import temporary_sibling, write_json, write_text
+from wsol.files import write_json, write_text
 from wsol.levels import LevelData
+from wsol.loading import loading_failures
 from wsol.log import start_logging
 from wsol.method import draws_of_epoch
 from wsol.parallel import map_beside
 from wsol.progress import progress
-from wsol.score_maps import save_score_map
+from wsol.run_folder import LOG, RESULTS, check_folder, finish_folder, make_folder
+from wsol.score_maps import being_written, save_score_map
 from wsol.split_evaluator import Scored, SplitEvaluator, headline
+from wsol.starting_weights import start_model
 from wsol.tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
 
 logger = logging.getLogger("wsol")
@@ -64,48 +71,10 @@ class Experiment:
     metrics: list[dict] = field(default_factory=list)
 
 
-def check_folder(config: Mapping) -> Path:
-    """Return the run's folder, not made yet; one that exists is an error, or may be replaced with --override_cache."""
-    folder = Path(LOG_ROOT) / config["experiment_name"]
-    for path in (folder, *folder.parents):
-        if os.path.lexists(path) and not path.is_dir():
-            raise InputError(f"--experiment_name {config['experiment_name']}: {path} is a file; expected a folder")
-    if folder.exists():
-        if not config["override_cache"]:
-            raise InputError(
-                f"{folder} exists; expected a new --experiment_name, or --override_cache TRUE to replace that run"
-            )
-        if any(folder.iterdir()) and not (folder / "config.yaml").is_file():
-            raise InputError(f"{folder} is not the folder of one run (no config.yaml), so it is not replaced")
-        if below := list(folder.glob("*/**/config.yaml")):
-            raise InputError(f"{folder} holds other runs ({below[0].parent}), so it is not replaced")
-    return folder
-
-
-def make_folder(folder: Path, config: Mapping) -> None:
-    """Make the run's folder with its config.yaml, at once; an older one is set aside first, then removed.
-
-    Of two processes that start the same run, one gets the folder and the other an InputError.
-    """
-    new, old = temporary_sibling(folder), temporary_sibling(folder).with_suffix(".old")
-    for left_over in (new, old):
-        shutil.rmtree(left_over, ignore_errors=True)
-    write_config(config, new / "config.yaml")
-    try:
-        if folder.exists() and config["override_cache"]:
-            os.rename(folder, old)
-        os.rename(new, folder)  # fails where another process has put its folder since
-    except OSError as error:
-        shutil.rmtree(new, ignore_errors=True)
-        raise InputError(
-            f"{folder} was made by another process meanwhile ({error.strerror}); expected one run a folder"
-        ) from None
-    shutil.rmtree(old, ignore_errors=True)
-
-
 def build(config: Munch) -> Experiment:
     """Read the data, build the model, then make the run's folder: nothing is written before all is checked."""
-    folder = check_folder(config)
+    folder = Path(LOG_ROOT) / config.experiment_name
+    check_folder(folder, Path(LOG_ROOT), config.override_cache)
     device = resolve_device(config.device, config.amp)
     if config.dataset_name == toy.NAME:
         toy.prepare(config.data_root, config.metadata_root)
@@ -140,19 +109,11 @@ def build(config: Munch) -> Experiment:
     for name, split in data.splits.items():
         if config.on_bad_image == "stop":
             require_images(image_root, split.image_ids, name, config.dataset_name)
-        if name != "train":
-            SplitEvaluator.of(config, name, split.image_ids)  # refuses a split without its truth before anything is trained
+    data.notes += check_truth(config, data)
 
     torch.manual_seed(config.seed)
-    model = build_from_config(
-        config,
-        len(data.class_names),
-        pretrained=config.pretrained and not config.wsolevaluation_checkpoint,  # which fills every entry
-        pretrained_path=config.pretrained_path,
-        keep_classifier=config.keep_classifier,
-    )
-    if config.wsolevaluation_checkpoint:
-        wsolevaluation.read(model, config.wsolevaluation_checkpoint)
+    model, notes = start_model(config, data)
+    data.notes += notes
     check_network(model, config, len(data.splits["train"].image_ids))
     model.to(device, memory_format=torch.channels_last)
     mapper = model if ancestors is None else aggregate(model, ancestors).to(device)
@@ -168,8 +129,27 @@ def build(config: Munch) -> Experiment:
         name: make_loader(dataset, config.batch_size, config.workers, device, shuffle if name == "train" else None)
         for name, dataset in datasets.items()
     }
-    make_folder(folder, config)
+    data.notes += make_folder(folder, partial(write_config, config), config.override_cache)
     return Experiment(config, folder, device, data, model, mapper, optimizer, loaders, shuffle)
+
+
+def check_truth(config: Mapping, data: LevelData) -> list[str]:
+    """Refuse images without their truth before anything is trained; return what a log should say of splits without any."""
+    has_truth = {
+        name: SplitEvaluator.of(config, name, split.image_ids, needs_truth=False).has_truth
+        for name, split in data.splits.items()
+        if name != "train"
+    }
+    if not has_truth["val"] and config["eval_checkpoint_type"] == "best":
+        raise InputError(
+            f"--eval_checkpoint_type best: {config['dataset_name']} val has no boxes and no masks, so no checkpoint is the "
+            "best at localization; expected last"
+        )
+    without = [name for name, has in has_truth.items() if not has]
+    notes = [f"{name}: no boxes and no masks: classification alone is measured, not localization" for name in without]
+    if "val" in without:
+        notes.append("without boxes or masks of val, no best checkpoint and no score-map threshold can be chosen")
+    return notes
 
 
 def check_network(model: nn.Module, config: Mapping, num_train: int) -> None:
@@ -247,7 +227,7 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
 def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, SplitEvaluator]:
     """Return a split's metrics in percent, and its evaluator; one forward pass gives both accuracy and maps, which threads
     score beside it."""
-    evaluator = SplitEvaluator.of(run.config, split, run.data.splits[split].image_ids)
+    evaluator = SplitEvaluator.of(run.config, split, run.data.splits[split].image_ids, needs_truth=False)
     evaluator.resample(("bootstrap",), run.config.bootstrap, run.config.seed)
 
     def score(prediction: Prediction) -> Scored:
@@ -311,7 +291,8 @@ def train(run: Experiment) -> dict[str, tuple[dict, SplitEvaluator]]:
         validation["last"] = results, _ = evaluate(run, "val", save_last and epoch == config.epochs)
         record(run, epoch, "val", results)
         save_checkpoint(run, "last", epoch, results)
-        if (figure := headline(results, config.multi_iou_eval)) > best:
+        figure = headline(results, config.multi_iou_eval)
+        if figure is not None and figure > best:
             best = figure
             validation["best"] = validation["last"]
             save_checkpoint(run, "best", epoch, results)
@@ -348,7 +329,7 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
         for line in format_results(results[split], run.config.multi_iou_eval).split("\n"):
             logger.info("  %s", line)
         files = write_tables(run, split, evaluator, val_thresholds)
-        if save:
+        if save and evaluator.has_truth:
             logger.info("  score again: %s", rescoring_command(run.config, run.folder / "scoremaps", split, files))
     return results
 
@@ -357,11 +338,13 @@ def write_tables(run: Experiment, split: str, evaluator: SplitEvaluator, val_thr
     """Write a split's tables into the run's folder; return the options of evaluation.py that take files of the run."""
     files = {"class_ranks": run.folder / f"{split}_class_ranks.csv"}
     write_class_ranks(files["class_ranks"], evaluator.ranks)
-    write_table(run.folder / f"{split}_curve.csv", curve_rows(evaluator))
+    if evaluator.has_truth:
+        write_table(run.folder / f"{split}_curve.csv", curve_rows(evaluator))
     if evaluator.boxes:
         classes = read_classes(Path(run.config.metadata_root) / run.config.dataset_name, split)
         write_table(run.folder / f"{split}_per_class.csv", class_rows(evaluator, classes, val_thresholds))
-        files["thresholds_from"] = run.folder / "results.json"
+        if val_thresholds:
+            files["thresholds_from"] = run.folder / RESULTS
     id_list = run.folder / f"{split}_image_ids.txt"
     write_text(id_list, "\n".join(evaluator.scored_ids) + "\n")
     if run.data.splits[split].subset or evaluator.counts["skipped_images"]:
@@ -369,15 +352,31 @@ def write_tables(run: Experiment, split: str, evaluator: SplitEvaluator, val_thr
     return files
 
 
+def run_experiment(run: Experiment) -> None:
+    """Train, evaluate, and write what a finished run has; its maps are marked as unfinished until then."""
+    saves = run.config.save_scoremaps != "none"
+    words = shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
+    writing = being_written(run.folder / "scoremaps", words) if saves else nullcontext()
+    with loading_failures(run.config.workers), writing:
+        results = final_evaluation(run, train(run))
+    if run.bad_images:
+        logger.warning("%d images could not be read and were skipped", len(run.bad_images))
+    write_json(run.folder / RESULTS, results)
+    finish_folder(run.folder)
+    logger.info("written: %s", run.folder / RESULTS)
+
+
 @command
 def main() -> None:
     """Run one experiment."""
     config, notes = get_config(description=__doc__)
+    config.threads = resolve_threads(config.threads)
+    use_threads(config.threads)
     run = build(config)
     if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False
-    start_logging(run.folder / "log.txt")
+    start_logging(run.folder / LOG)
     for note in (*notes, *run.data.notes):
         logger.info(note)
     sizes = ", ".join(f"{len(split.image_ids)} {name}" for name, split in run.data.splits.items())
@@ -392,11 +391,7 @@ def main() -> None:
         config.wsol_method,
         run.device,
     )
-    results = final_evaluation(run, train(run))
-    if run.bad_images:
-        logger.warning("%d images could not be read and were skipped", len(run.bad_images))
-    write_json(run.folder / "results.json", results)
-    logger.info("written: %s", run.folder / "results.json")
+    run_experiment(run)
 
 
 if __name__ == "__main__":

@@ -14,7 +14,8 @@ from wsol.files import read_json
 from wsol.scoring import Center
 from wsol.split_evaluator import SplitEvaluator
 
-NOT_COMPARED = ("experiment_name", "override_cache", "workers", "device")  # they change how a run is done, not what it gives
+# They change how a run is done, not what it gives (threads: beyond rounding).
+NOT_COMPARED = ("experiment_name", "override_cache", "workers", "threads", "device")
 
 
 def read_config(run: Path) -> Munch:

@@ -6,6 +6,8 @@ import signal
 import subprocess
 import sys
 import time
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -17,6 +19,7 @@ import main
 from conftest import CHECKOUT, SMALL, run, run_process
 from wsol.checkpoints import read_checkpoint
 from wsol.errors import InputError
+from wsol.run_folder import check_folder, make_folder
 
 
 def results_of(folder):
@@ -217,14 +220,16 @@ def test_a_broken_image_stops_the_run_or_is_skipped_and_counted(toy_root, tmp_pa
 
 def test_of_two_processes_one_gets_the_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    config = {"experiment_name": "race", "override_cache": False}
-    first, second = main.check_folder(config), main.check_folder(config)
-    main.make_folder(first, config)
-    with pytest.raises(InputError, match="made by another process meanwhile"):
-        main.make_folder(second, config)
-    assert [path.name for path in (tmp_path / "train_log").iterdir()] == ["race"]
-    main.make_folder(second, {**config, "override_cache": True})
-    assert [path.name for path in (tmp_path / "train_log").iterdir()] == ["race"]
+    folder, root = Path("train_log/race"), Path("train_log")
+    write = partial(main.write_config, {"experiment_name": "race"})
+    for _ in range(2):
+        check_folder(folder, root, override=False)
+    make_folder(folder, write, override=False)
+    with pytest.raises(InputError, match="expected one process a run"):
+        make_folder(folder, write, override=False)
+    assert [path.name for path in root.iterdir()] == ["race"]
+    make_folder(folder, write, override=True)
+    assert sorted(path.name for path in root.iterdir()) == [".race.previous", "race"]
 
 
 @pytest.mark.slow
@@ -285,7 +290,7 @@ def test_a_checkpoint_of_something_else_is_refused(tmp_path):
     for name, message in (
         ("x", "not a checkpoint of main.py"),
         ("y", "not a checkpoint that loads"),
-        ("z", "no such checkpoint"),
+        ("z", "no such file"),
     ):
         options = ("--checkpoint", f"{name}.pth.tar", "--scoremap_root", "maps")
         assert message in run("inference.py", *options, cwd=tmp_path, code=2)
@@ -347,3 +352,107 @@ def test_a_vector_of_k_is_trained_on_and_mapped_again(workspace):
     for command, option in (("main.py", "--label_level"), ("scripts/granularity.py", "--coarsening")):
         words = ("plan",) if command.startswith("scripts") else ("--label_level", "genus")
         assert option in run(command, *words, "--coarsening", "vector.csv", cwd=workspace, code=2)
+
+
+TINY = ("--architecture", "timm:test_efficientnet", "--large_feature_map", "F", "--label_level", "order")
+
+
+@pytest.fixture
+def toy_without(workspace):
+    """What removes the boxes and masks of some of Toy's splits: the file emptied, or not there."""
+
+    def remove(*splits):
+        (workspace / "metadata").unlink()
+        shutil.copytree((workspace / "dataset").resolve().parent / "metadata", workspace / "metadata")
+        for split in splits:
+            (workspace / f"metadata/Toy/{split}/localization.txt").write_text("")
+            (workspace / f"metadata/Toy/{split}/masks.txt").unlink()
+        return workspace
+
+    return remove
+
+
+def test_without_any_box_classification_is_reported_and_the_log_says_so(toy_without):
+    workspace = toy_without("val", "test")
+    (workspace / "metadata/Toy/test/localization.txt").unlink()
+    printed = run("main.py", *SMALL, *TINY, cwd=workspace)
+    assert "val: no boxes and no masks: classification alone is measured, not localization" in printed
+    assert "no best checkpoint and no score-map threshold can be chosen" in printed
+    assert "score again" not in printed
+    folder = workspace / "train_log/test_case"
+    results = results_of(folder)
+    for split in ("val", "test"):
+        part = results[split]
+        assert [part[name] for name in ("MaxBoxAccV2", "MaxBoxAcc", "PxAP", "top1_loc", "top5_loc")] == [None] * 5
+        assert part["top1_cls"] == pytest.approx(100 * part["counts"]["top1_cls"] / part["counts"]["images"])
+        assert {"top1_cls", "top5_cls"} < set(part["intervals"])
+        assert len(list((folder / "scoremaps" / split).rglob("*.npy"))) == part["counts"]["images"]
+    names = {path.name for path in folder.iterdir()}
+    assert {"last_checkpoint.pth.tar", "test_class_ranks.csv", "test_image_ids.txt"} <= names
+    assert not {"best_checkpoint.pth.tar", "val_curve.csv", "val_per_class.csv"} & names
+    refused = run(
+        "main.py", *SMALL, *TINY, "--experiment_name", "b", "--eval_checkpoint_type", "best", cwd=workspace, code=2
+    )
+    assert "--eval_checkpoint_type best: Toy val has no boxes and no masks" in refused
+    scoring = ("--scoremap_root", folder / "scoremaps", "--dataset_name", "Toy")
+    assert "no box and no mask" in run("evaluation.py", *scoring, cwd=workspace, code=2)
+    mapping = ("--checkpoint", folder / "last_checkpoint.pth.tar", "--scoremap_root", "maps", "--workers", "0")
+    assert "128 score maps of Toy val" in run("inference.py", *mapping, cwd=workspace)
+
+
+@pytest.mark.parametrize("split", ["val", "test"])
+def test_boxes_of_one_split_alone_are_measured_there(toy_without, split):
+    workspace = toy_without(split)
+    printed = run("main.py", *SMALL, *TINY, "--epochs", "0", cwd=workspace)
+    (line,) = re.findall(r"score again: python (evaluation.py .*)", printed)
+    script, *arguments = shlex.split(line)
+    run(script, *arguments, cwd=workspace)
+    results = results_of(workspace / "train_log/test_case")
+    other = {"val": "test", "test": "val"}[split]
+    assert results[split]["MaxBoxAcc"] is None
+    assert set(results[other]["MaxBoxAcc"]) == {"30", "50", "70"}
+    assert ("MaxBoxAcc_at_val_threshold" in results[other]) == (other == "val")
+    assert (workspace / "train_log/test_case/best_checkpoint.pth.tar").exists() == (split == "test")
+
+
+def test_maps_of_a_run_that_was_stopped_are_not_scored(workspace, monkeypatch):
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(main, "final_evaluation", stop)
+    words = (*SMALL, *TINY, "--epochs", "0", "--eval_test", "F")
+    run("main.py", *words, cwd=workspace, code=130)
+    maps = workspace / "train_log/test_case/scoremaps"
+    assert "main.py --epochs 1" in (maps / "UNFINISHED.txt").read_text()
+    assert list(maps.rglob("*.npy"))
+    scoring = ("--scoremap_root", maps, "--dataset_name", "Toy", "--on_missing", "skip")
+    assert "not all of its score maps are written, by 'python main" in run("evaluation.py", *scoring, cwd=workspace, code=2)
+
+
+def test_the_run_that_a_killed_one_replaced_is_still_there(workspace, monkeypatch):
+    words = (*SMALL, *TINY, "--epochs", "0", "--eval_test", "F", "--save_scoremaps", "none", "--override_cache")
+    run("main.py", *words, cwd=workspace)
+    first = (workspace / "train_log/test_case/results.json").read_bytes()
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(main, "train", stop)
+        for _ in range(2):
+            printed = run("main.py", *words, "--seed", "1", cwd=workspace, code=130)
+            assert "the finished run that this one replaces is kept in train_log/.test_case.previous" in printed
+    assert (workspace / "train_log/.test_case.previous/results.json").read_bytes() == first
+    run("main.py", *words, "--seed", "1", cwd=workspace)
+    assert [path.name for path in (workspace / "train_log").iterdir()] == ["test_case"]
+    refused = run("main.py", *words, "--experiment_name", "test_case/sub", cwd=workspace, code=2)
+    assert "train_log/test_case is a run's own folder; expected a name outside it" in refused
+
+
+def test_threads_are_written_to_the_configuration_and_kept_by_it(workspace):
+    words = (*SMALL, *TINY, "--epochs", "0", "--eval_test", "F", "--save_scoremaps", "none")
+    run("main.py", *words, "--threads", "1", cwd=workspace)
+    config = workspace / "train_log/test_case/config.yaml"
+    assert yaml.safe_load(config.read_text())["threads"] == 1
+    run("main.py", *words, "--experiment_name", "auto", cwd=workspace)
+    assert yaml.safe_load((workspace / "train_log/auto/config.yaml").read_text())["threads"] == torch.get_num_threads()

@@ -7,6 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
+from inference import normalize_raw_map
 from scripts.benchmark_methods import guided_loss_plainly, hide_cells_plainly, mix_plainly
 from wsol import build_model, spg
 from wsol.acol import erase
@@ -14,7 +15,7 @@ from wsol.adl import attend
 from wsol.cutmix import CutMixDraw, cut_span, draw_cutmix, mix, symmetric_beta
 from wsol.errors import InputError
 from wsol.has import draw_hidden_cells, hide_cells
-from wsol.method import draws_of_epoch, min_max
+from wsol.method import attention_of, draws_of_epoch, min_max
 
 CPU = torch.device("cpu")
 LABELS = torch.tensor([1, 0, 3])
@@ -252,6 +253,40 @@ def test_a_position_is_erased_where_the_normalised_map_reaches_the_threshold():
     assert erase(features, maps, 0.7)[0, 0, 0].tolist() == [1, 1, 1, 0, 0]
     assert erase(features, 3 * maps - 7, 0.5)[0, 1, 0].tolist() == [1, 0, 0, 0, 0]
     assert min_max(torch.full((1, 2, 2), 5.0)).tolist() == [[[0, 0], [0, 0]]]
+
+
+def test_a_map_without_contrast_erases_nothing_and_teaches_nothing():
+    """As 0 / 0 in the original code: such a value is neither above nor below a threshold."""
+    nan, inf = float("nan"), float("inf")
+    features = torch.ones(4, 2, 1, 4)
+    maps = torch.tensor([[[5.0] * 4], [[nan, 1, 2, 3]], [[inf, 0, 1, 2]], [[0.0, 1, 2, 3]]])
+    assert erase(features, maps, 0.0)[:2].all()
+    assert erase(features, maps, 0.7)[:3].all()
+    assert erase(features, maps, 0.7)[3, 0, 0].tolist() == [1, 1, 1, 0]
+    foreground, kept = spg.guidance(attention_of(maps), 0.7, 0.2)
+    assert kept[:, 0].tolist() == [[False] * 4, [False] * 4, [False, True, True, True], [True, False, False, True]]
+    assert not foreground[:3].any()
+
+
+@pytest.mark.parametrize("value", [0.0, float("inf"), float("nan")])
+@pytest.mark.parametrize(("method", "layer"), [("acol", "branch_a"), ("acol", "branch_b"), ("spg", "classifier")])
+def test_constant_and_infinite_maps_go_through_training_and_mapping(method, layer, value):
+    torch.manual_seed(0)
+    model = build_model("resnet18", method, 3).train()
+    classifier = getattr(model, layer)
+    classifier = classifier[-1] if method == "acol" else classifier
+    with torch.no_grad():
+        classifier.weight[:, :2] = value  # a few weights are enough for infinity and NaN
+        if value == 0:
+            classifier.weight.zero_()
+    x, labels = images(64, 64), torch.tensor([0, 2, 1])
+    _, loss = model.training_step(x, labels)
+    assert bool(loss.isfinite()) == (value == 0)
+    maps = model.eval().score_maps(x, labels)
+    score_maps = [normalize_raw_map(one.numpy(), (32, 32)) for one in maps]
+    assert all(np.isfinite(one).all() and one.min() >= 0 and one.max() <= 1 for one in score_maps)
+    other_branch = method == "acol" and value == 0  # docs/evaluation.md, "Exceptions"
+    assert all(bool(one.any()) == other_branch for one in score_maps)
 
 
 @pytest.mark.parametrize("method", ["acol", "spg"])

@@ -70,12 +70,16 @@ def build_model(
         raise InputError(f"--architecture {architecture}: expected one of {networks}, or timm:NAME")
     model = method(backbone, num_classes, **{option.name: values[option.name] for option in method.options})
     if keep_classifier:
-        _keep_classifier(model, f"{architecture} with {wsol_method}")
+        keep_pretrained_classifier(model, f"{architecture} with {wsol_method}")
     return model
 
 
-def _keep_classifier(model: "Method", what: str) -> None:
-    """Fill the model's classifier with that of the pretrained weights."""
+def keep_pretrained_classifier(model: "Method", what: str) -> None:
+    """Fill the model's classifier with that of the pretrained weights.
+
+    Raises:
+        InputError: the weights or the model (`what`) have no such classifier, or one of another shape.
+    """
     given = model.backbone.offer.pretrained_classifier
     own = dict(getattr(model, "classifier", model).named_parameters(recurse=False))
     if given is None or {name: value.shape for name, value in own.items()} != {n: v.shape for n, v in given.items()}:

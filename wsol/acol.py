@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from wsol.backbone import BRANCHED, Backbone
 from wsol.initialize import initialize
-from wsol.method import ConvolutionalClassifier, Method, Option, Outputs, min_max
+from wsol.method import ConvolutionalClassifier, Method, Option, Outputs, attention_of, min_max
 
 WIDTH = 1024
 
@@ -36,8 +36,8 @@ class Branch(nn.Sequential):
 
 def erase(features: torch.Tensor, maps: torch.Tensor, threshold: float) -> torch.Tensor:
     """Return features (B, C, h, w) with every position zero where the min-max normalised map (B, h, w) reaches the
-    threshold."""
-    return features * (min_max(maps) < threshold)[:, None].to(features.dtype)
+    threshold; a map without a contrast (constant, or NaN) erases nothing."""
+    return features * ~(attention_of(maps) >= threshold)[:, None]
 
 
 class ACoL(Method):

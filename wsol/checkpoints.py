@@ -1,27 +1,88 @@
-"""Checkpoints: one file with everything a model needs, written whole, read without running code."""
+"""Checkpoints: one file with everything a model needs, written whole, read without running code and checked when read."""
 
 import os
-from pathlib import Path
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING
 
 import torch
 
 from wsol.errors import InputError
-from wsol.files import whole_file
-from wsol.safe_load import UnsafeFileError, load_tensors
+from wsol.files import check_input, whole_file
+from wsol.safe_load import UnsafeFileError, entries_fault, load_tensors, misfit
 
-KEYS = ("architecture", "epoch", "state_dict", "optimizer", "config", "label_level", "class_names", "file_labels")
+if TYPE_CHECKING:
+    from wsol.method import Method
+
+# What every reader of a checkpoint takes from its configuration; the other options have defaults.
+CONFIG = {
+    **dict.fromkeys(("dataset_name", "data_root", "metadata_root", "architecture", "wsol_method"), str),
+    **dict.fromkeys(("batch_size", "crop_size"), int),
+    **dict.fromkeys(("large_feature_map", "multi_contour_eval"), bool),
+}
+
+
+def is_whole(value: object, low: int = 0) -> bool:
+    """Tell whether a value is a whole number, `low` or more."""
+    return isinstance(value, int) and not isinstance(value, bool) and value >= low
+
+
+def _is_threshold(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
+
+
+def _are(kind: type, values: object) -> bool:
+    return isinstance(values, list) and bool(values) and all(type(value) is kind for value in values)
+
+
+def _is_config(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+
+
+def _are_thresholds(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, Mapping) and all(isinstance(k, str) and _is_threshold(v) for k, v in value.items())
+
+
+# Entry to (its check, what it should be).
+ENTRIES: dict[str, tuple[Callable[[object], bool], str]] = {
+    "architecture": (lambda value: isinstance(value, str), "a name"),
+    "epoch": (is_whole, "a whole number, 0 or more"),
+    "state_dict": (lambda value: entries_fault(value) is None, "a mapping of names to tensors"),
+    "optimizer": (lambda value: isinstance(value, dict), "a dict"),
+    "config": (_is_config, "a mapping of options to their values"),
+    "label_level": (lambda value: isinstance(value, str) and bool(value), "the name of a level"),
+    "class_names": (lambda value: _are(str, value), "a list of names, one or more"),
+    "file_labels": (lambda value: _are(int, value) and min(value) >= 0, "a list of whole numbers, 0 or more"),
+}
+KEYS = tuple(ENTRIES)
 
 
 def write_checkpoint(path: str | os.PathLike, content: dict) -> None:
-    """Write a checkpoint: a dict of KEYS, tensors and plain values only."""
+    """Write a checkpoint: a dict of KEYS, tensors and plain values only.
+
+    Raises:
+        InputError: it cannot be written, as on a full disk; an older checkpoint of this name stays.
+    """
     with whole_file(path) as temporary:
-        torch.save(content, temporary)
+        try:
+            with open(temporary, "wb") as file:
+                torch.save(content, file)
+        except RuntimeError as error:  # torch's own writer says so of a full disk
+            raise InputError(f"{path}: cannot be written ({_first_line(error)}); is the disk full?") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict:
-    """Return a checkpoint's dict, tensors on the CPU."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such checkpoint")
+    """Return a checkpoint's dict, tensors on the CPU, every entry checked by itself.
+
+    Raises:
+        InputError: no such file, not a checkpoint, or one with an entry of another kind than `main.py` writes.
+    """
+    check_input(path)
     try:
         checkpoint = load_tensors(path)
     except UnsafeFileError as error:
@@ -29,4 +90,81 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
     missing = [key for key in KEYS if not isinstance(checkpoint, dict) or key not in checkpoint]
     if missing:
         raise InputError(f"{path}: not a checkpoint of main.py; expected the entries {', '.join(missing)}")
+    check_entries(checkpoint, str(path))
     return checkpoint
+
+
+def check_entries(checkpoint: Mapping, path: str) -> None:
+    """Refuse a checkpoint with an entry that is not as `main.py` writes it."""
+    if fault := entries_fault(checkpoint["state_dict"]):
+        raise InputError(f"{path}: state_dict: {fault}")
+    for name, (check, expected) in ENTRIES.items():
+        if not check(checkpoint[name]):
+            raise InputError(f"{path}: {name} is {_shown(checkpoint[name])}; expected {expected}")
+    names, labels = checkpoint["class_names"], checkpoint["file_labels"]
+    if len(names) != len(labels) or len(set(labels)) < len(labels):
+        raise InputError(
+            f"{path}: {len(names)} class_names and {len(set(labels))} different of {len(labels)} file_labels; expected as "
+            "many, each label once"
+        )
+    if not _are_thresholds(checkpoint.get("score_map_thresholds")):
+        shown = _shown(checkpoint["score_map_thresholds"])
+        raise InputError(f"{path}: score_map_thresholds is {shown}; expected IoU thresholds mapped to numbers in [0, 1)")
+    config = checkpoint["config"]
+    for name, kind in CONFIG.items():
+        if type(config.get(name)) is not kind or (kind is int and config[name] < 1):
+            wanted = {str: "text", int: "a whole number, 1 or more", bool: "true or false"}[kind]
+            raise InputError(f"{path}: config: {name} is {_shown(config.get(name))}; expected {wanted}")
+    if config["architecture"] != checkpoint["architecture"]:
+        raise InputError(
+            f"{path}: architecture is {_shown(checkpoint['architecture'])}; expected that of its config, "
+            f"{_shown(config['architecture'])}"
+        )
+
+
+def _shown(value: object) -> str:
+    """Return a value for a message, cut short; of a tensor or collection its kind alone."""
+    if value is None or isinstance(value, str | bool | float):
+        text = repr(value)
+        return text if len(text) <= 60 else text[:57] + "..."
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**18 else "a number of more than 18 digits"
+    size = f" of {len(value)}" if isinstance(value, list | dict | tuple | set) else ""
+    return f"a {type(value).__name__}{size}"
+
+
+def fill(model: "Method", state_dict: Mapping[str, torch.Tensor], path: str | os.PathLike, finite: bool = False) -> None:
+    """Fill a model with all entries of a checkpoint's state dict.
+
+    Raises:
+        InputError: entries are missing, unknown to the model, of another shape or kind of numbers; with `finite` also NaN or
+            infinity, which no training gets over.
+    """
+    own = model.state_dict()
+    missing = [name for name in own if name not in state_dict]
+    unknown = [name for name in state_dict if name not in own]
+    if missing or unknown:
+        raise InputError(
+            f"{path}: does not fit its own architecture and method: {len(missing)} of {len(own)} entries are missing "
+            f"(first: {(missing or ['none'])[0]}), {len(unknown)} are unknown (first: {(unknown or ['none'])[0]})"
+        )
+    for name, value in own.items():
+        if fault := misfit(state_dict[name], value, finite):
+            raise InputError(f"{path}: {name} {fault}")
+    model.load_state_dict(state_dict)
+
+
+def restore_model(checkpoint: Mapping, path: str | os.PathLike, finite: bool = False) -> "Method":
+    """Return the model that a checkpoint holds, filled; `finite` as in `fill`.
+
+    Raises:
+        InputError: its configuration describes no network, or the entries are not that network's.
+    """
+    from wsol import build_from_config
+
+    try:
+        model = build_from_config(checkpoint["config"], len(checkpoint["class_names"]))
+    except InputError as error:
+        raise InputError(f"{path}: config: {error}") from None
+    fill(model, checkpoint["state_dict"], path, finite)
+    return model

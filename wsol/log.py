@@ -4,6 +4,8 @@ import logging
 import os
 import sys
 
+from wsol.errors import InputError
+
 
 class OutputHandler(logging.StreamHandler):
     """Prints to standard output until that fails; the end of the command says so."""
@@ -26,7 +28,10 @@ class FileHandler(logging.FileHandler):
     """Writes to a file; what keeps it from that is raised, not printed as a traceback for every record."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Raise the error that is being handled."""
+        """Raise the error that is being handled, with the file's name where the system gave it."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise InputError(f"{self.baseFilename}: cannot be written ({error.strerror or error})") from None
         raise
 
 

@@ -141,10 +141,17 @@ class Method(nn.Module):
 
 
 def min_max(maps: torch.Tensor) -> torch.Tensor:
-    """Return maps (..., h, w), each scaled to [0, 1]; a constant one gives zeros."""
+    """Return maps (..., h, w), each scaled to [0, 1]; a constant one gives zeros (docs/evaluation.md, "Exceptions")."""
     low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
     spread = high - low
     return (maps - low) / torch.where(spread > 0, spread, 1)
+
+
+def attention_of(maps: torch.Tensor) -> torch.Tensor:
+    """Return maps (..., h, w), each scaled to [0, 1] for what they teach or erase in training: a constant one gives NaN, as
+    0 / 0 does in wsolevaluation, and so reaches no threshold from either side."""
+    low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
+    return (maps - low) / (high - low)
 
 
 def draws_of_epoch(seed: int, epoch: int, device: torch.device) -> torch.Generator:

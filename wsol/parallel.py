@@ -20,11 +20,12 @@ from multiprocessing import reduction, resource_tracker
 from typing import IO, Any, TypeVar
 
 from wsol.errors import InputError, add_file_at_hand, plain_warning
+from wsol.machine import usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 CHUNK = 64  # items that a process takes at a time, at most
-THREADS = min(4, os.cpu_count() or 1)
+THREADS = min(4, usable_cores())
 AHEAD = 256  # items that may wait for a thread
 
 MOST_START = 1 << 15  # bytes of what a process is sent when it starts; a pipe holds 64 KiB
@@ -144,7 +145,7 @@ def map_chunks(job: Callable[[Sequence[Item]], list[Result]], items: Sequence[It
         for chunk in chunks:
             yield from job(items[chunk.start : chunk.stop])
         return
-    if workers > (cores := len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1):
+    if workers > (cores := usable_cores()):
         warnings.warn(f"--workers {workers}: more than the {cores} cores there are; each costs memory", stacklevel=2)
     # Fresh processes: a forked one would share OpenCV's and torch's threads with its parent, which may hang.
     context = multiprocessing.get_context("spawn")

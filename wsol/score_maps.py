@@ -5,8 +5,8 @@ In: score maps, or a folder of them. Out: files written whole; maps as NumPy arr
 
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from wsol.errors import ScoreMapError, ScoreMapTypeError
-from wsol.files import whole_file
+from wsol.files import whole_file, write_text
 from wsol.metadata import first_names
 
 # What `--scoremap_format` takes. The PNG kinds truncate, as the boxes' own quantisation does, so that boxes stay exact.
@@ -22,6 +22,31 @@ FORMATS = {"npy": ".npy", "npz": ".npz", "png8": ".png", "png16": ".png"}
 EXTENSIONS = tuple(dict.fromkeys(FORMATS.values()))
 PNG_DTYPES = {"png8": np.uint8, "png16": np.uint16}
 PNG_MODES = {"L": "png8", "I;16": "png16"}  # Pillow's
+
+UNFINISHED = "UNFINISHED.txt"  # in a folder whose maps are being written, or were when their command was killed
+
+
+@contextmanager
+def being_written(scoremap_root: str | os.PathLike, command: str) -> Iterator[None]:
+    """Mark a folder of maps as unfinished while `command` writes them; the mark stays where this ends with an error."""
+    mark = Path(scoremap_root) / UNFINISHED
+    write_text(
+        mark,
+        f"{command}\n\nThe command above has not written all of its score maps into this folder: it is at work, or it was "
+        "stopped.\nThe folder is not scored while this file is here.\n",
+    )
+    yield
+    mark.unlink(missing_ok=True)
+
+
+def unfinished_by(scoremap_root: str | os.PathLike) -> str | None:
+    """Return the command that has not written all maps of a folder; None where it is finished."""
+    mark = Path(scoremap_root) / UNFINISHED
+    if not mark.is_file():
+        return None
+    with suppress(OSError, UnicodeDecodeError), mark.open(encoding="utf-8") as file:
+        return file.readline(1000).strip() or "a command"
+    return "a command"
 
 
 def check_score_map(score_map: np.ndarray, source: str) -> None:
@@ -113,11 +138,17 @@ def find_score_maps(
     `split_ids`: all ids of the split, where `image_ids` are only some.
 
     Raises:
-        ScoreMapError: no such folder, maps of more than one kind of file, or one file that two ids could mean.
+        ScoreMapError: no such folder, one that is not finished, maps of more than one kind of file, or one file that two ids
+            could mean.
     """
     root = Path(scoremap_root)
     if root.exists() and not root.is_dir():
         raise ScoreMapError(f"{root}: a file; expected a folder of score maps")
+    if command := unfinished_by(root):
+        raise ScoreMapError(
+            f"{root}: not all of its score maps are written, by {command!r}, which is at work or was stopped; expected a "
+            f"finished folder (to score what is there, remove its {UNFINISHED})"
+        )
     names = _list_folders(root, image_ids)
     without_extension = Counter(os.path.splitext(image_id)[0] for image_id in (split_ids or image_ids))
     paths: dict[str, Path] = {}

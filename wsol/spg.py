@@ -13,7 +13,7 @@ from torch.nn import functional
 from wsol.backbone import GUIDED, Backbone
 from wsol.errors import InputError
 from wsol.initialize import initialize
-from wsol.method import ConvolutionalClassifier, Method, Option, Outputs, min_max
+from wsol.method import ConvolutionalClassifier, Method, Option, Outputs, attention_of
 
 SIDE = 224  # guidance is compared at this size, whatever the images'
 FEWEST = 30  # pixels of an image above the high threshold; fewer, and those above PEAK of its maximum count instead
@@ -28,7 +28,8 @@ def guidance(maps: torch.Tensor, high: float, low: float) -> tuple[torch.Tensor,
     """Return (foreground, kept), bool (B, h, w), of maps in [0, 1]: foreground above `high`, background below `low`,
     which wins, and nothing kept between.
 
-    Where fewer than 30 pixels of an image are above `high`, those above 0.7 of its maximum are foreground.
+    Where fewer than 30 pixels of an image are above `high`, those above 0.7 of its maximum are foreground. Nothing of a map
+    of NaN is kept.
     """
     above = maps > high
     few = above.sum(dim=(1, 2), keepdim=True) < FEWEST
@@ -110,7 +111,7 @@ class SPG(Method):
     def loss(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
         """Return the cross-entropy plus the three guided losses."""
         b1, b2, c = (upsample(outputs[name]) for name in ("logits_b1", "logits_b2", "logits_c"))
-        attention = min_max(upsample(self.raw_maps(outputs, labels)))
+        attention = attention_of(upsample(self.raw_maps(outputs, labels)))
         sigmoid_1, sigmoid_2 = torch.sigmoid(b1.detach()), torch.sigmoid(b2.detach())
         guided = ((b2, attention), (b1, sigmoid_2), (c, (sigmoid_1 + sigmoid_2) / 2))
         losses = [guided_loss(logits, maps, *pair) for (logits, maps), pair in zip(guided, self.thresholds, strict=True)]

@@ -28,7 +28,8 @@ class Scored(NamedTuple):
 class SplitEvaluator:
     """The evaluators that a split's metadata calls for, `boxes` and `masks` (None where it has none), as one.
 
-    `detections`: a detector's boxes are scored, so masks are left alone.
+    `detections`: a detector's boxes are scored, so masks are left alone. `needs_truth`: a split with neither is an error;
+    without it the classification alone comes out.
 
     `image_ids` are to be scored, `scored_ids` have been; `ranks`, where known, is each image's true class among the
     logits (0: top), from which the classification and Top-1 and Top-5 Loc come; `counts` are the caller's own, of images
@@ -46,6 +47,7 @@ class SplitEvaluator:
         multi_contour_eval: bool,
         image_ids: Sequence[str] | None = None,
         detections: bool = False,
+        needs_truth: bool = True,
     ):
         folder = require_dataset(metadata_root, dataset_name) / split
         if not folder.is_dir():
@@ -81,10 +83,15 @@ class SplitEvaluator:
         self.resampling: tuple[int, int] | None = None
         self.boxes = BoxEvaluator(**options) if has_boxes(metadata) else None
         self.masks = MaskEvaluator(**options) if has_masks(metadata) and not detections else None
-        if not (self.boxes or self.masks):
+        if needs_truth and not self.has_truth:
             truth = "box" if detections else "box and no mask"
             raise MetadataError(f"{metadata.localization}: no {truth}; expected one for every image of {split}")
         self._check_truth(folder)
+
+    @property
+    def has_truth(self) -> bool:
+        """Whether there is anything to compare maps with."""
+        return bool(self.boxes or self.masks)
 
     def _check_truth(self, folder: Path) -> None:
         """Refuse images without their truth, and mask files that are not there, before anything is scored."""
@@ -105,7 +112,12 @@ class SplitEvaluator:
 
     @classmethod
     def of(
-        cls, config: Mapping, split: str, image_ids: Sequence[str] | None = None, detections: bool = False
+        cls,
+        config: Mapping,
+        split: str,
+        image_ids: Sequence[str] | None = None,
+        detections: bool = False,
+        needs_truth: bool = True,
     ) -> "SplitEvaluator":
         """Return the evaluator of a split as a command's options say, of some of its images or of all."""
         names = (
@@ -116,7 +128,8 @@ class SplitEvaluator:
             "iou_threshold_list",
             "multi_contour_eval",
         )
-        return cls(split=split, image_ids=image_ids, detections=detections, **{name: config[name] for name in names})
+        options = {name: config[name] for name in names}
+        return cls(split=split, image_ids=image_ids, detections=detections, needs_truth=needs_truth, **options)
 
     def resample(self, kinds: Sequence[str], resamples: int, seed: int) -> None:
         """Keep from here on what bootstrap intervals (and a paired test: kind `swap`) need; 0 resamples: nothing."""
@@ -161,7 +174,7 @@ class SplitEvaluator:
         there is what one could deploy.
         """
         results: dict = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None}
-        counts: dict = {"images": (self.boxes or self.masks).cnt}
+        counts: dict = {"images": (self.boxes or self.masks).cnt if self.has_truth else len(self.scored_ids)}
         if boxes := self.boxes:
             names = {iou: f"{iou:g}" for iou in boxes.iou_threshold_list}
             accuracies = dict(zip(names.values(), boxes.compute(), strict=True))
@@ -249,8 +262,9 @@ class SplitEvaluator:
         return figures
 
 
-def headline(results: Mapping, multi_iou_eval: bool) -> float:
-    """Return the one figure of a split's results: the mean over IoU thresholds or IoU 50's; PxAP without boxes."""
+def headline(results: Mapping, multi_iou_eval: bool) -> float | None:
+    """Return the one figure of a split's results: the mean over IoU thresholds or IoU 50's; PxAP without boxes; None without
+    masks too."""
     if results["MaxBoxAcc"] is None:
         return results["PxAP"]
     return float(np.mean(list(results["MaxBoxAcc"].values()))) if multi_iou_eval else results["MaxBoxAcc"]["50"]

@@ -1,41 +1,55 @@
 """Pretrained weights: from a library's download, or from a file given by hand."""
 
 from collections.abc import Callable
-from pathlib import Path
 
 import torch
 import torchvision
 from torch import nn
 
 from wsol.errors import InputError
-from wsol.safe_load import UnsafeFileError, load_tensors
+from wsol.files import check_input
+from wsol.safe_load import UnsafeFileError, entries_fault, load_tensors, misfit
 
 CONTAINERS = ("state_dict", "model", "model_state_dict")
 
 
 def _read_safetensors(path: str) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
     try:
         return load_file(path)
-    except (SafetensorError, OSError) as error:
+    except Exception as error:  # of the library, or of torch, for kinds of numbers that one of them lacks
         raise UnsafeFileError(f"it is broken: {error}") from None
 
 
-def read_state_dict(path: str, option: str = "--pretrained_path") -> dict[str, torch.Tensor]:
-    """Return the tensors of a .pth, .pt, .tar or .safetensors file, given by `option`; nothing in it is executed."""
-    if not Path(path).is_file():
-        raise InputError(f"{path}: no such file of weights ({option})")
+def read_weights(path: str, option: str = "--pretrained_path") -> object:
+    """Return what a .pth, .pt, .tar or .safetensors file, given by `option`, holds; nothing in it is executed.
+
+    Raises:
+        InputError: no such file, or not one that loads without running code.
+    """
     try:
-        content = (_read_safetensors if path.endswith(".safetensors") else load_tensors)(path)
+        check_input(path)
+    except InputError as error:
+        raise InputError(f"{option} {error}") from None
+    try:
+        return (_read_safetensors if str(path).endswith(".safetensors") else load_tensors)(path)
     except UnsafeFileError as error:
         raise InputError(f"{path}: not a file of weights that loads without running code ({error})") from None
+
+
+def read_state_dict(path: str, option: str = "--pretrained_path") -> dict[str, torch.Tensor]:
+    """Return the tensors of a file of weights, given by `option`, by their names in a bare network.
+
+    Raises:
+        InputError: not such a file, or something in it that is no dense tensor of real numbers with a name.
+    """
+    content = read_weights(path, option)
     for name in CONTAINERS:
         if isinstance(content, dict) and isinstance(content.get(name), dict):
             content = content[name]
-    if not isinstance(content, dict) or not all(isinstance(value, torch.Tensor) for value in content.values()):
-        raise InputError(f"{path}: expected a state dict, a mapping of names to tensors")
+    if fault := entries_fault(content):
+        raise InputError(f"{path}: expected a state dict, a mapping of names to tensors: {fault}")
     if own := {name: value for name, value in content.items() if name.removeprefix("module.").startswith("backbone.")}:
         content = own  # a checkpoint of this project: what a method adds to its backbone stays behind
     return {_bare(name): value for name, value in content.items()}
@@ -69,6 +83,9 @@ def load_file_into(network: nn.Module, path: str, ignored: tuple[str, ...]) -> s
             f"{path}: does not fit the architecture; {len(wrong)} of its {len(body)} entries are missing or of another "
             f"shape (first: {(wrong or ['none'])[0]}), {len(extra)} are unknown to it (first: {(extra or ['none'])[0]})"
         )
+    for name in fitting:
+        if fault := misfit(given[name], own[name], finite=True):
+            raise InputError(f"{path}: {name} {fault}")
     network.load_state_dict({name: given[name] for name in fitting}, strict=False)
     return set(fitting)
 

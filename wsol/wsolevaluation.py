@@ -10,6 +10,7 @@ import torch
 
 from wsol.errors import InputError
 from wsol.method import Method
+from wsol.safe_load import entries_fault, misfit
 from wsol.weights import read_state_dict
 
 # What they call the layers that a method adds, with our name for each. The 1x1 convolution of inception_v3 is called as
@@ -92,12 +93,10 @@ def _check_vgg_convolutions(names: Iterable[str], own: Iterable[str]) -> None:
 def _entries(content: object) -> dict[str, torch.Tensor]:
     """Return the tensors of a state dict of theirs, or of a checkpoint that holds it, without DataParallel's prefix."""
     state_dict = content.get("state_dict", content) if isinstance(content, Mapping) else content
-    if not isinstance(state_dict, Mapping):
-        raise InputError(f"expected a state dict of wsolevaluation, a mapping of names to tensors; got {type(state_dict)}")
+    if fault := entries_fault(state_dict):
+        raise InputError(f"expected a state dict of wsolevaluation, a mapping of names to tensors: {fault}")
     given: dict[str, torch.Tensor] = {}
     for full_name, value in state_dict.items():
-        if not isinstance(full_name, str) or not isinstance(value, torch.Tensor):
-            raise InputError(f"expected a mapping of names to tensors; {full_name!r} is {type(value).__name__}")
         name = full_name.removeprefix("module.")
         if name in given:
             raise InputError(f"two entries are called {name}, one of them with the prefix module.")
@@ -130,6 +129,9 @@ def load(model: Method, content: Mapping) -> None:
             f"a checkpoint of another network or number of classes: {other[0]} is {tuple(given[other[0]].shape)}; "
             f"expected {wanted} ({len(other)} such entries)"
         )
+    for name in given:
+        if fault := misfit(given[name], own[names[name]], finite=False):
+            raise InputError(f"{name} {fault}")
     model.load_state_dict(ours, strict=False)
 
 
