@@ -15,14 +15,17 @@ import yaml
 from munch import Munch
 
 from wsol import registry
+from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError
 from wsol.files import write_text
 from wsol.score_maps import FORMATS
 
 LOG_ROOT = "train_log"
+SCORING_INTERVAL = 0.01  # evaluation.py's
 MIN_INTERVAL = 1e-5  # a map has 256 levels; the original's finest is 0.001
 MAX_RESAMPLES = 10_000  # each holds sums over all score-map and IoU thresholds: 24 kB at 1,000 and 3
 MAX_CENTER_SIZE = 10_000
+MAX_LIMIT = 1_000_000  # megapixels
 AMP = ("off", "bf16", "fp16")
 CAM_AGG = "CAM-Agg: map at this level, coarser than that trained at, with the mean map of all classes of an ancestor"
 OWN_MAPS = "method"
@@ -91,8 +94,10 @@ def _add_roots(group: _Group) -> None:
     group.add("mask_root", "dataset/", "folder of the true masks: <mask_root>/<dataset_name>/<mask path>")
 
 
-def _add_metric_options(group: _Group, interval: float, multi: bool) -> None:
-    group.add("cam_curve_interval", interval, "step between score-map thresholds in [0, 1)", type=float)
+def _add_metric_options(group: _Group, interval: float | None, multi: bool) -> None:
+    step = "step between score-map thresholds in [0, 1)"
+    step += f" (default: {SCORING_INTERVAL:g}, or that of --thresholds_from)" if interval is None else ""
+    group.add("cam_curve_interval", interval, step, type=float)
     group.add("multi_contour_eval", multi, "boxes of all contours of a thresholded map, not of the largest alone")
     group.add("multi_iou_eval", multi, "report the mean over the IoU thresholds, not the figure at IoU 50 alone")
     group.add("iou_threshold_list", [30, 50, 70], "IoU thresholds in percent", type=int, nargs="+", metavar="IOU")
@@ -105,6 +110,10 @@ def _add_scoremap_format(group: _Group) -> None:
         "kind of file of the maps: npy or npz (compressed), float64; png16 or png8, far smaller, boxes still exact",
         choices=tuple(FORMATS),
     )
+
+
+def _add_max_megapixels(group: _Group, what: str) -> None:
+    group.add("max_megapixels", MAX_MEGAPIXELS, f"{what} that declare more are refused, before they are decoded", type=float)
 
 
 def _add_bootstrap(group: _Group) -> None:
@@ -180,6 +189,7 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     metric.add("eval_test", True, "evaluate on the test split, once, at the end")
     metric.add("save_scoremaps", "both", "splits whose final maps are saved", choices=SAVE_SCOREMAPS)
     _add_scoremap_format(metric)
+    _add_max_megapixels(metric, "masks")
     _add_bootstrap(metric)
     return parser
 
@@ -196,12 +206,15 @@ def evaluation_parser(description: str) -> argparse.ArgumentParser:
     group.add("image_list", None, "score only these images (a file of ids, one a line)", metavar="FILE")
     group.add("on_missing", "stop", "missing maps are an error, or are left out and counted", choices=("stop", "skip"))
     group.add("center", False, "score the Center baseline, a Gaussian in the middle, instead of saved maps")
-    group.add("center_size", 224, "side of the Center baseline's map in pixels", type=int)
+    side = "side of the Center baseline's map in pixels (default: 224, or the size of the maps that it is compared with)"
+    group.add("center_size", None, side, type=int)
+    group.add("map_size", None, "resize every map to N x N bicubically and normalise it again", type=int, metavar="N")
+    _add_max_megapixels(group, "maps and masks")
     group.add("boxes", None, "score a detector's boxes instead: COCO results, the best box of every image", metavar="FILE")
     group.add("coco_images", None, "COCO annotation file that names the numeric image ids of --boxes", metavar="FILE")
     group.add("workers", 0, "processes that read and score maps; 0: the main process alone", type=int)
     metric = _Group(parser, "metric")
-    _add_metric_options(metric, 0.01, False)
+    _add_metric_options(metric, None, False)
     metric.add(
         "thresholds_from",
         None,
@@ -348,6 +361,23 @@ def check_evaluation_options(config: Mapping) -> None:
     if config["analysis"] or config["per_image"]:
         ious = config["iou_threshold_list"]
         _require(50 in ious, "iou_threshold_list", ious, "50 among them, for --analysis and --per_image")
+    _check_map_sizes(config)
+
+
+def _check_map_sizes(config: Mapping) -> None:
+    check_max_megapixels(config)
+    if config["map_size"] is not None:
+        size = config["map_size"]
+        _require(1 <= size <= MAX_CENTER_SIZE, "map_size", size, f"1 to {MAX_CENTER_SIZE}")
+        _require_alone(config, "boxes", ("map_size",))
+        no_maps = config["center"] and config["compare"] in (None, "center")
+        _require(not no_maps, "map_size", size, "saved maps to resize; Center's size is --center_size")
+
+
+def check_max_megapixels(config: Mapping) -> None:
+    """Refuse a limit that is none; for main.py and evaluation.py."""
+    limit = config["max_megapixels"]
+    _require(0 < limit <= MAX_LIMIT, "max_megapixels", limit, f"more than 0, at most {MAX_LIMIT}")
 
 
 def check_machine_options(config: Mapping) -> None:
@@ -400,6 +430,7 @@ def check_config(config: Munch) -> None:
         _require_alone(config, "wsolevaluation_checkpoint", ("pretrained_path", "keep_classifier"))
         path = config.wsolevaluation_checkpoint
         _require(os.path.isfile(path), "wsolevaluation_checkpoint", path, "a file")
+    check_max_megapixels(config)
     known = config.architecture in registry.ARCHITECTURES or config.architecture.startswith(registry.TIMM_PREFIX)
     _require(known, "architecture", config.architecture, f"{', '.join(registry.ARCHITECTURES)} or timm:NAME")
 

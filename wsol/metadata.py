@@ -6,7 +6,7 @@ dictionaries by image id. Whatever breaks the format raises MetadataError with f
 
 import os
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import PurePosixPath
 
 from munch import Munch
@@ -199,9 +199,26 @@ def check_boxes_fit(metadata: Mapping, boxes: Mapping[str, list[Box]], sizes: Ma
                 raise BoxError(f"{where}: box {text} of {image_id!r}; expected it inside the {width} x {height} image")
 
 
-def read_id_list(path: str | os.PathLike) -> list[str]:
-    """Return the image ids of a file in the format of image_ids.txt."""
-    return get_image_ids({"image_ids": path})
+def read_id_list(path: str | os.PathLike, known: Iterable[str] | None = None, what: str = "") -> list[str]:
+    """Return the image ids of a file in the format of image_ids.txt; where `known` is given, all are of these, the images of
+    `what`.
+
+    Raises:
+        MetadataError: there is none, one is there twice, or is not known.
+    """
+    image_ids = get_image_ids({"image_ids": path})
+    if not image_ids:
+        raise MetadataError(f"{path}: no image id; expected one a line")
+    if known is not None:
+        known = set(known)
+        unknown = [(number, image_id) for number, image_id in enumerate(image_ids, 1) if image_id not in known]
+        if unknown:
+            lines = [f"{number}: {image_id}" for number, image_id in unknown]
+            raise MetadataError(
+                f"{path}:{unknown[0][0]}: {unknown[0][1]!r} is no image of {what}, as {len(unknown)} of its "
+                f"{len(image_ids)} ids are not:{first_names(lines)}"
+            )
+    return image_ids
 
 
 def first_names(names: Sequence[str], limit: int = 10) -> str:

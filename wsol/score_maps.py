@@ -4,24 +4,38 @@ In: score maps, or a folder of them. Out: files written whole; maps as NumPy arr
 """
 
 import os
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy_format
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
-from wsol.errors import ScoreMapError, ScoreMapTypeError
-from wsol.files import whole_file
+from wsol.declared_size import MAX_MEGAPIXELS, check_pixels
+from wsol.errors import InputError, ScoreMapError, ScoreMapTypeError
+from wsol.files import check_input, whole_file
 from wsol.metadata import first_names
+
+MAPS_OF_A_RUN = "scoremaps"  # the folder in a run's folder
 
 # What `--scoremap_format` takes. The PNG kinds truncate, as the boxes' own quantisation does, so that boxes stay exact.
 FORMATS = {"npy": ".npy", "npz": ".npz", "png8": ".png", "png16": ".png"}
 EXTENSIONS = tuple(dict.fromkeys(FORMATS.values()))
 PNG_DTYPES = {"png8": np.uint8, "png16": np.uint16}
 PNG_MODES = {"L": "png8", "I;16": "png16"}  # Pillow's
+
+
+def _check_kind(dtype: np.dtype, shape: tuple[int, ...], source: str) -> None:
+    if not np.issubdtype(dtype, np.floating):
+        raise ScoreMapTypeError(f"{source}: an array of {dtype}; expected floats in [0, 1]")
+    if len(shape) != 2 or min(shape) < 1:
+        raise ScoreMapError(f"{source}: shape {shape}; expected (height, width)")
 
 
 def check_score_map(score_map: np.ndarray, source: str) -> None:
@@ -33,10 +47,7 @@ def check_score_map(score_map: np.ndarray, source: str) -> None:
     """
     if not isinstance(score_map, np.ndarray):
         raise ScoreMapTypeError(f"{source}: a {type(score_map).__name__}; expected a NumPy array")
-    if not np.issubdtype(score_map.dtype, np.floating):
-        raise ScoreMapTypeError(f"{source}: an array of {score_map.dtype}; expected floats in [0, 1]")
-    if score_map.ndim != 2 or not score_map.size:
-        raise ScoreMapError(f"{source}: shape {score_map.shape}; expected (height, width)")
+    _check_kind(score_map.dtype, score_map.shape, source)
     low, high = score_map.min(), score_map.max()
     if not (low >= 0 and high <= 1):  # NaN makes both comparisons false
         raise ScoreMapError(f"{source}: values from {low} to {high}; expected all in [0, 1], no NaN")
@@ -55,30 +66,68 @@ def save_score_map(scoremap_root: str | os.PathLike, image_id: str, score_map: n
             Image.fromarray(levels).save(file, format="PNG")
 
 
-def _load(path: Path) -> tuple[np.ndarray, str]:
-    """Return what a file holds and its kind; whatever a damaged file raises comes through."""
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False), "npy"
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            if len(archive.files) != 1:
-                raise ValueError(f"{len(archive.files)} arrays in it, expected one")
-            return archive[archive.files[0]], "npz"
-    with Image.open(path) as image:
-        if image.format != "PNG" or image.mode not in PNG_MODES:
-            raise ValueError(f"{image.format} of mode {image.mode}; expected PNG of one grey channel of 8 or 16 bits")
+def _read_npy(stream: BinaryIO, path: Path, max_megapixels: float) -> np.ndarray:
+    """Return the array of an opened .npy file or member of an .npz; what its header declares is checked first."""
+    version = npy_format.read_magic(stream)
+    read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    shape, by_columns, dtype = read_header(stream)
+    if dtype.hasobject:
+        raise ValueError("pickled objects")
+    _check_kind(dtype, shape, str(path))
+    check_pixels(path, shape[::-1], max_megapixels)
+    data = np.empty(shape[0] * shape[1] * dtype.itemsize, dtype=np.uint8)
+    if (count := stream.readinto(data)) < data.size:
+        raise ValueError(f"{count} of {data.size} bytes, the rest is cut off")
+    return data.view(dtype).reshape(shape, order="F" if by_columns else "C")
+
+
+def _read_npz(path: Path, max_megapixels: float) -> np.ndarray:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if len(members) != 1:
+            raise ValueError(f"{len(members)} arrays in it, expected one")
+        if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # which unpack no more than is read
+            raise ValueError("a compression that NumPy does not write")
+        with archive.open(members[0]) as stream:
+            return _read_npy(stream, path, max_megapixels)
+
+
+def _read_png(path: Path, max_megapixels: float) -> tuple[np.ndarray, str]:
+    expected = "PNG of one grey channel of 8 or 16 bits"
+    try:
+        image = PngImageFile(path)
+    except SyntaxError as error:  # Pillow's, of what is no PNG
+        raise ValueError(f"{error}; expected {expected}") from None
+    with image:
+        if image.mode not in PNG_MODES:
+            raise ValueError(f"PNG of mode {image.mode}; expected {expected}")
+        check_pixels(path, image.size, max_megapixels)
         kind, levels = PNG_MODES[image.mode], np.array(image)
     return levels / np.iinfo(PNG_DTYPES[kind]).max, kind
 
 
-def read_score_map(path: Path) -> tuple[np.ndarray, str]:
+def _load(path: Path, max_megapixels: float) -> tuple[np.ndarray, str]:
+    """Return what a file holds and its kind; whatever a damaged file raises comes through."""
+    if path.suffix == ".npy":
+        with path.open("rb") as file:
+            return _read_npy(file, path, max_megapixels), "npy"
+    if path.suffix == ".npz":
+        return _read_npz(path, max_megapixels), "npz"
+    return _read_png(path, max_megapixels)
+
+
+def read_score_map(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[np.ndarray, str]:
     """Return a file's score map, float (H, W) in [0, 1], and its kind, one of FORMATS.
 
     Raises:
+        InputError: no regular file, or one that declares more than `max_megapixels`.
         ScoreMapError, ScoreMapTypeError: the file is damaged, or holds no score map; the message names it.
     """
+    check_input(path)
     try:
-        score_map, kind = _load(path)
+        score_map, kind = _load(path, max_megapixels)
+    except InputError:
+        raise
     except Exception as error:  # a damaged file makes NumPy, zipfile and Pillow raise a dozen kinds
         reason = "damaged, or pickled objects" if "pickle" in str(error) else error  # no advice to load it all the same
         raise ScoreMapError(f"{path}: not a readable {path.suffix} score map ({reason})") from None
@@ -116,6 +165,8 @@ def find_score_maps(
         ScoreMapError: no such folder, maps of more than one kind of file, or one file that two ids could mean.
     """
     root = Path(scoremap_root)
+    if not os.path.lexists(root):
+        raise ScoreMapError(f"{root}: no such folder; expected one of score maps")
     if root.exists() and not root.is_dir():
         raise ScoreMapError(f"{root}: a file; expected a folder of score maps")
     names = _list_folders(root, image_ids)
@@ -135,6 +186,8 @@ def find_score_maps(
             kinds.update({os.path.splitext(name)[1] for name in (own if without_extension[stem] == 1 else full)})
         else:
             missing.append(image_id)
+    if not paths and os.path.isdir(root / MAPS_OF_A_RUN):
+        raise ScoreMapError(f"{root}: a run's folder; expected that of its maps, {root / MAPS_OF_A_RUN}")
     if len(kinds) > 1:
         counts = ", ".join(f"{count} {extension}" for extension, count in sorted(kinds.items()))
         raise ScoreMapError(f"{root}: a mixture of {counts}; expected maps of one kind")
@@ -146,7 +199,7 @@ def _list_folders(root: Path, image_ids: Iterable[str]) -> set[str]:
     """Return the names, relative to the root, of all that is in the folders of the ids; each is listed once, for speed."""
     names: set[str] = set()
     for folder in {image_id.rpartition("/")[0] for image_id in image_ids}:
-        with suppress(OSError):  # no such folder
+        with suppress(OSError, ValueError):  # no such folder, or no name that one could have
             names.update(f"{folder}/{name}" if folder else name for name in os.listdir(root / folder))
     return names
 

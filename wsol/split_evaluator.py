@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError, MetadataError
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
 from wsol.files import missing_files
@@ -18,11 +19,13 @@ DETECTIONS = "detections"  # the box rule of a detector's boxes, which have no s
 
 
 class Scored(NamedTuple):
-    """What one map gave: packed bits of the boxes and histograms of the pixels, None where a split has no such truth."""
+    """What one map of a size (w, h) gave: packed bits of the boxes and histograms of the pixels, None where a split has no
+    such truth; no size where there was no map."""
 
     image_id: str
     boxes: np.ndarray | None
     masks: np.ndarray | None
+    size: tuple[int, int] | None = None
 
 
 class SplitEvaluator:
@@ -32,7 +35,7 @@ class SplitEvaluator:
 
     `image_ids` are to be scored, `scored_ids` have been; `ranks`, where known, is each image's true class among the
     logits (0: top), from which the classification and Top-1 and Top-5 Loc come; `counts` are the caller's own, of images
-    skipped and the like, for the results.
+    skipped and the like, for the results; `map_sizes`, image id to (w, h), are those of the maps that have been scored.
     """
 
     def __init__(
@@ -46,6 +49,7 @@ class SplitEvaluator:
         multi_contour_eval: bool,
         image_ids: Sequence[str] | None = None,
         detections: bool = False,
+        max_megapixels: float = MAX_MEGAPIXELS,
     ):
         folder = Path(metadata_root) / dataset_name / split
         if not folder.is_dir():
@@ -74,11 +78,14 @@ class SplitEvaluator:
         self.dataset_name, self.split = dataset_name, split
         self.box_rule = DETECTIONS if detections else "multi_contour" if multi_contour_eval else "largest_contour"
         self.scored_ids: list[str] = []
+        self.map_sizes: dict[str, tuple[int, int]] = {}
         self.ranks: dict[str, int] = {}
         self.counts: dict[str, int] = {}
         self.resampling: tuple[int, int] | None = None
         self.boxes = BoxEvaluator(**options) if has_boxes(metadata) else None
-        self.masks = MaskEvaluator(**options) if has_masks(metadata) and not detections else None
+        self.masks = None
+        if has_masks(metadata) and not detections:
+            self.masks = MaskEvaluator(**options, max_megapixels=max_megapixels)
         if not (self.boxes or self.masks):
             truth = "box" if detections else "box and no mask"
             raise MetadataError(f"{metadata.localization}: no {truth}; expected one for every image of {split}")
@@ -114,7 +121,9 @@ class SplitEvaluator:
             "iou_threshold_list",
             "multi_contour_eval",
         )
-        return cls(split=split, image_ids=image_ids, detections=detections, **{name: config[name] for name in names})
+        limit = config.get("max_megapixels", MAX_MEGAPIXELS)  # runs before this option lack it
+        options = {name: config[name] for name in names}
+        return cls(split=split, image_ids=image_ids, detections=detections, max_megapixels=limit, **options)
 
     def resample(self, kinds: Sequence[str], resamples: int, seed: int) -> None:
         """Keep from here on what bootstrap intervals (and a paired test: kind `swap`) need; 0 resamples: nothing."""
@@ -129,6 +138,7 @@ class SplitEvaluator:
             image_id,
             self.boxes.score(score_map, image_id) if self.boxes else None,
             self.masks.score(score_map, image_id) if self.masks else None,
+            score_map.shape[::-1],
         )
 
     def add(self, scored: Scored) -> None:
@@ -138,6 +148,8 @@ class SplitEvaluator:
         if self.masks:
             self.masks.add(scored.masks, scored.image_id)
         self.scored_ids.append(scored.image_id)
+        if scored.size:
+            self.map_sizes[scored.image_id] = scored.size
 
     def accumulate(self, score_map: np.ndarray, image_id: str) -> None:
         """Score and count one map."""
@@ -150,6 +162,7 @@ class SplitEvaluator:
         if self.masks:
             self.masks.merge(other.masks)
         self.scored_ids.extend(other.scored_ids)
+        self.map_sizes.update(other.map_sizes)
         self.ranks.update(other.ranks)
 
     def results(self, val_thresholds: Mapping[str, float] | None = None) -> dict:
