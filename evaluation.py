@@ -21,6 +21,7 @@ from munch import Munch
 from config import SCORING_INTERVAL, check_evaluation_options, check_metric_options, evaluation_parser, parse_options
 from wsol.boxes import calculate_multiple_iou, compute_bboxes_from_scoremaps, resize_bbox
 from wsol.confidence import Resampled, compare, intervals
+from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.detections import read_coco_names, read_detections
 from wsol.errors import InputError, command
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
@@ -120,7 +121,7 @@ def format_results(results: Mapping, multi_iou_eval: bool) -> str:
 def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: str, files: Mapping[str, object]) -> str:
     """Return the command line that scores a run's saved maps with the run's own options; `files` are options too."""
     copied = ("metadata_root", "mask_root", "dataset_name", "cam_curve_interval", "multi_contour_eval", "multi_iou_eval")
-    copied += ("bootstrap", "seed")
+    copied += ("bootstrap", "seed", *(("max_megapixels",) if config["max_megapixels"] != MAX_MEGAPIXELS else ()))
     options = {"scoremap_root": scoremap_root, "split": split, **{name: config[name] for name in copied}, **files}
     words = ["python", "evaluation.py"]
     for name, value in options.items():
@@ -152,6 +153,8 @@ def check_outputs(options: Munch) -> None:
     """Refuse outputs that could not be written, or that would overwrite each other."""
     outputs = outputs_of(options)
     for name, path in outputs.items():
+        if path == "-" or path.endswith(os.sep) or (os.path.exists(path) and not os.path.isfile(path)):
+            raise InputError(f"--{name} {path}: a folder, device or pipe; expected a file")
         check_writable(path)
         if name != "json":
             check_table_path(name, path)

@@ -10,18 +10,8 @@ from PIL import Image
 
 from wsol.errors import InputError
 
-KINDS = (
-    "PNG",
-    "JPEG",
-    "BMP",
-    "TIFF",
-    "GIF",
-    "PPM",
-    "WEBP",
-    "JPEG2000",
-    "SUN",
-    "AVIF",
-)  # Pillow's names of what OpenCV reads
+# Pillow's names of the kinds of files that OpenCV reads.
+KINDS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "PPM", "WEBP", "JPEG2000", "SUN", "AVIF")
 MAX_MEGAPIXELS = 100.0  # the default of --max_megapixels: 0.8 GB as float64
 
 

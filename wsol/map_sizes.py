@@ -57,6 +57,6 @@ def check_same_sizes(first: Mapping[str, Size], second: Mapping[str, Size]) -> N
         one, other = first[unlike[0]], second[unlike[0]]
         more = f" and {len(unlike) - 1} more" if len(unlike) > 1 else ""
         raise InputError(
-            f"maps of {_text(one)} and of {_text(other)} pixels ({unlike[0]}{more}) cannot be compared, as figures depend on "
+            f"maps of {_text(one)} and of {_text(other)} pixels ({unlike[0]}{more}) cannot be compared: figures depend on "
             "the size; expected one size, such as --map_size N gives"
         )
