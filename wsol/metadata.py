@@ -200,8 +200,7 @@ def check_boxes_fit(metadata: Mapping, boxes: Mapping[str, list[Box]], sizes: Ma
 
 
 def read_id_list(path: str | os.PathLike, known: Iterable[str] | None = None, what: str = "") -> list[str]:
-    """Return the image ids of a file in the format of image_ids.txt; where `known` is given, all are of these, the images of
-    `what`.
+    """Return the image ids of a file in the format of image_ids.txt; with `known`, ids of `what`, all must be among those.
 
     Raises:
         MetadataError: there is none, one is there twice, or is not known.

@@ -27,7 +27,11 @@ KEPT_SIZES = 4  # of Center: maps mostly have one size
 
 def _read_resized(path: Path, map_size: int | None, max_megapixels: float) -> tuple[np.ndarray, str]:
     score_map, kind = read_score_map(path, max_megapixels)
-    return normalize_raw_map(score_map, (map_size, map_size)) if map_size else score_map, kind
+    if map_size and score_map.min() == score_map.max():  # resized, it might differ from itself by rounding
+        score_map = np.zeros((map_size, map_size))
+    elif map_size:
+        score_map = normalize_raw_map(score_map, (map_size, map_size))
+    return score_map, kind
 
 
 @dataclass

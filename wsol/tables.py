@@ -3,7 +3,6 @@
 import csv
 import io
 import os
-import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,7 +12,6 @@ import numpy as np
 from wsol.errors import InputError, MetadataError
 from wsol.files import whole_file, write_text
 from wsol.levels import labels_by_level, read_class_names
-from wsol.metadata import read_lines
 from wsol.split_evaluator import SplitEvaluator
 
 TABLE_EXTENSIONS = (".csv", ".parquet")
@@ -66,18 +64,18 @@ def write_class_ranks(path: str | os.PathLike, ranks: Mapping[str, int]) -> None
 def read_class_ranks(path: str | os.PathLike) -> dict[str, int]:
     """Return image id to the rank of its true class among the logits (0: top), from a CSV of image_id, rank."""
     ranks: dict[str, int] = {}
-    for number, line in enumerate(read_lines(path), 1):
-        try:
-            row = next(csv.reader([line], strict=True))
-        except csv.Error as error:
-            raise MetadataError(f"{path}:{number}: {line[:80]!r}; not a line of CSV ({error})") from None
-        if number == 1 and row == ["image_id", "rank"]:
-            continue
-        if number == 1 or len(row) != 2 or not re.fullmatch(r"[0-9]{1,9}", row[1]):
-            raise MetadataError(f"{path}:{number}: {line[:80]!r}; expected a header and lines of image_id,rank")
-        if row[0] in ranks:
-            raise MetadataError(f"{path}:{number}: {row[0]!r} appears a second time; expected every id once")
-        ranks[row[0]] = int(row[1])
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            for number, row in enumerate(csv.reader(file), 1):
+                if number == 1 and row == ["image_id", "rank"]:
+                    continue
+                if number == 1 or len(row) != 2 or not row[1].isdecimal():
+                    raise MetadataError(f"{path}:{number}: {','.join(row)!r}; expected a header and lines of image_id,rank")
+                if row[0] in ranks:
+                    raise MetadataError(f"{path}:{number}: {row[0]!r} appears a second time; expected every id once")
+                ranks[row[0]] = int(row[1])
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path}: not a readable CSV file ({error})") from None
     return ranks
 
 

@@ -46,7 +46,7 @@ class ValThresholds:
 
 
 def _shown(value: object) -> str:
-    text = repr(value)
+    text = value if isinstance(value, str) and value.isprintable() else repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
