@@ -145,7 +145,11 @@ class ScoreMapFiles:
     others: list[str]
 
     def require_all(self) -> None:
-        """Refuse a folder that lacks maps."""
+        """Refuse a folder that lacks maps, or that is none of maps."""
+        if not self.paths and not os.path.isdir(self.root):
+            raise ScoreMapError(f"{self.root}: no such folder; expected one of score maps")
+        if not self.paths and os.path.isdir(self.root / MAPS_OF_A_RUN):
+            raise ScoreMapError(f"{self.root}: a run's folder; expected that of its maps, {self.root / MAPS_OF_A_RUN}")
         if self.missing:
             count = len(self.paths) + len(self.missing)
             raise ScoreMapError(
@@ -162,12 +166,10 @@ def find_score_maps(
     `split_ids`: all ids of the split, where `image_ids` are only some.
 
     Raises:
-        ScoreMapError: no such folder, maps of more than one kind of file, or one file that two ids could mean.
+        ScoreMapError: a file in the folder's place, maps of more than one kind of file, or one file that two ids could mean.
     """
     root = Path(scoremap_root)
-    if not os.path.lexists(root):
-        raise ScoreMapError(f"{root}: no such folder; expected one of score maps")
-    if root.exists() and not root.is_dir():
+    if os.path.exists(root) and not root.is_dir():
         raise ScoreMapError(f"{root}: a file; expected a folder of score maps")
     names = _list_folders(root, image_ids)
     without_extension = Counter(os.path.splitext(image_id)[0] for image_id in (split_ids or image_ids))
@@ -186,8 +188,6 @@ def find_score_maps(
             kinds.update({os.path.splitext(name)[1] for name in (own if without_extension[stem] == 1 else full)})
         else:
             missing.append(image_id)
-    if not paths and os.path.isdir(root / MAPS_OF_A_RUN):
-        raise ScoreMapError(f"{root}: a run's folder; expected that of its maps, {root / MAPS_OF_A_RUN}")
     if len(kinds) > 1:
         counts = ", ".join(f"{count} {extension}" for extension, count in sorted(kinds.items()))
         raise ScoreMapError(f"{root}: a mixture of {counts}; expected maps of one kind")
