@@ -202,8 +202,6 @@ def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps
     files = find_score_maps(root, evaluator.image_ids, evaluator.split_ids)
     splits = {*SPLITS, options.split}
     of_splits, unknown = sort_others(files.others, read_known_ids(options.metadata_root, options.dataset_name, splits))
-    if unknown:
-        warn(f"{root}: {len(unknown)} maps are of no image of {options.dataset_name}, left out:" + first_names(unknown))
     elsewhere = [f"{count} maps of {split} images" for split, count in of_splits.items() if split != options.split]
     if elsewhere and not files.paths:
         raise InputError(
@@ -211,6 +209,8 @@ def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps
         )
     if options.on_missing == "stop" or not files.paths:
         files.require_all()
+    if unknown:
+        warn(f"{root}: {len(unknown)} maps are of no image of {options.dataset_name}, left out:" + first_names(unknown))
     if files.missing:
         total = len(evaluator.image_ids)
         warn(

@@ -598,7 +598,7 @@ def test_compare_finds_no_difference_of_equals_and_a_large_one(toy_root, tmp_pat
         assert same[name] == {"difference": 0, "interval": [0, 0], "p_value": 1}
     good = SplitEvaluator(toy_root / "metadata", toy_root / "dataset", "Toy", "val", 0.1, [50], True)
     for image_id in ids:
-        score_map = np.zeros((96, 96))
+        score_map = np.zeros((16, 16))  # the size of the others, as other sizes are not compared
         for x0, y0, x1, y1 in good.boxes.true_boxes(image_id, score_map.shape):
             score_map[y0:y1, x0:x1] = 1
         save_score_map(tmp_path / "good", image_id, score_map)

@@ -35,7 +35,7 @@ class ValThresholds:
         """
         for name, expected in (("dataset_name", dataset_name), ("box_rule", evaluator.box_rule)):
             if (found := getattr(self, name)) != expected:
-                raise InputError(f"{self.path}: thresholds for {name} {_shown(found)}; expected {expected}")
+                raise InputError(f"{self.path}: thresholds for {name} {_shown(found).strip("'")}; expected {expected}")
         if evaluator.boxes:
             try:
                 evaluator.positions(self.thresholds)
@@ -46,7 +46,7 @@ class ValThresholds:
 
 
 def _shown(value: object) -> str:
-    text = value if isinstance(value, str) and value.isprintable() else repr(value)
+    text = repr(value)
     return text if len(text) <= 60 else f"{text[:60]}..."
 
 
