@@ -35,7 +35,8 @@ class ValThresholds:
         """
         for name, expected in (("dataset_name", dataset_name), ("box_rule", evaluator.box_rule)):
             if (found := getattr(self, name)) != expected:
-                raise InputError(f"{self.path}: thresholds for {name} {_shown(found).strip("'")}; expected {expected}")
+                shown = _shown(found).strip("'")
+                raise InputError(f"{self.path}: thresholds for {name} {shown}; expected {expected}")
         if evaluator.boxes:
             try:
                 evaluator.positions(self.thresholds)
