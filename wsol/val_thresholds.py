@@ -41,7 +41,8 @@ class ValThresholds:
             try:
                 evaluator.positions(self.thresholds)
             except InputError as error:
-                known = "" if self.interval is None else f", which is {self.interval:g}"
+                stated = self.interval is not None and _on(self.interval, self.thresholds)
+                known = f", which is {self.interval:g}" if stated else ""
                 raise InputError(f"{self.path}: {error}{known}") from None
         return self.thresholds
 
@@ -100,12 +101,8 @@ def _find_interval(path: str | os.PathLike, stated: object, thresholds: Mapping[
     """Return the interval that a file states, or the coarsest of LATTICES that has all its thresholds."""
     if stated is None:
         return next((lattice for lattice in LATTICES if _on(lattice, thresholds)), None)
-    if not (_is_number(stated) and FINEST <= stated <= 1 and _on(stated, thresholds)):
-        values = ", ".join(f"{value:g}" for value in thresholds.values())
-        raise InputError(
-            f"{path}: cam_curve_interval {_shown(stated)}; expected a number from {FINEST:g} to 1, of which val's "
-            f"thresholds ({values}) are multiples"
-        )
+    if not (_is_number(stated) and FINEST <= stated <= 1):
+        raise InputError(f"{path}: cam_curve_interval {_shown(stated)}; expected a number from {FINEST:g} to 1")
     return float(stated)
 
 
