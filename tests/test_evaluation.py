@@ -806,7 +806,7 @@ def test_the_interval_of_vals_thresholds_is_taken_from_their_file(inputs, tmp_pa
     assert (
         "0.5125 for IoU 50 is none of those of --cam_curve_interval 0.01; expected the interval with which val was" in output
     )
-    assert "which is 0.0125" in output
+    assert "val was scored, 0.0125" in output
     results = {"dataset_name": "D", "cam_curve_interval": 0.0125, "val": val | {"cam_curve_interval": None}}
     del results["val"]["cam_curve_interval"]
     write_text(tmp_path / "results.json", json.dumps(results))  # as main.py writes it

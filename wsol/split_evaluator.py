@@ -221,8 +221,9 @@ class SplitEvaluator:
         right = self.boxes.correct_at(LOC_IOU, position)
         return np.array([right[image_id] for image_id in self.scored_ids])
 
-    def positions(self, thresholds: Mapping[str, float]) -> dict[int, int]:
-        """Return IoU threshold to the position of the score-map threshold that was chosen for it elsewhere.
+    def positions(self, thresholds: Mapping[str, float], interval: float | None = None) -> dict[int, int]:
+        """Return IoU threshold to the position of the score-map threshold that was chosen for it elsewhere, of those of an
+        interval, where it is known.
 
         Raises:
             InputError: none was chosen for one of the IoU thresholds, or none of this evaluator's.
@@ -236,9 +237,10 @@ class SplitEvaluator:
             threshold = thresholds[f"{iou:g}"]
             if not np.isclose(own, threshold, rtol=0, atol=1e-9).any():
                 step = own[1] if len(own) > 1 else 1
+                known = "" if interval in (None, step) else f", {interval:g}"
                 raise InputError(
                     f"val's score-map threshold {threshold} for IoU {iou:g} is none of those of --cam_curve_interval "
-                    f"{step:g}; expected the interval with which val was scored"
+                    f"{step:g}; expected the interval with which val was scored{known}"
                 )
             found[iou] = int(np.abs(own - threshold).argmin())
         return found

@@ -39,11 +39,9 @@ class ValThresholds:
                 raise InputError(f"{self.path}: thresholds for {name} {shown}; expected {expected}")
         if evaluator.boxes:
             try:
-                evaluator.positions(self.thresholds)
+                evaluator.positions(self.thresholds, self.interval)
             except InputError as error:
-                stated = self.interval is not None and _on(self.interval, self.thresholds)
-                known = f", which is {self.interval:g}" if stated else ""
-                raise InputError(f"{self.path}: {error}{known}") from None
+                raise InputError(f"{self.path}: {error}") from None
         return self.thresholds
 
 
