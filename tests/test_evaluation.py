@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import shlex
+import subprocess
 import sys
 from functools import partial
 
@@ -14,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evaluation
-from conftest import run
+from conftest import CHECKOUT, run
 from evaluation import BoxEvaluator, MaskEvaluator, evaluate_wsol
 from wsol.center import center_map
 from wsol.confidence import Resampled, intervals
@@ -790,6 +792,15 @@ def test_an_output_that_cannot_be_printed_costs_no_file(inputs, tmp_path, monkey
         evaluation.main()
     for name in ("r.json", "c.csv", "p.csv", "i.csv"):
         assert (tmp_path / name).stat().st_size > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", [">/dev/full", ">&-", "| true"])
+def test_a_closed_or_full_output_costs_no_file(inputs, tmp_path, where):
+    words = [sys.executable, str(CHECKOUT / "evaluation.py"), "--dataset_name", "D", "--scoremap_root", "maps"]
+    command = f"{shlex.join([*words, '--bootstrap', '20', '--json', 'r.json', '--curve', 'c.csv'])} {where}"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, env={**os.environ, "PYTHONUNBUFFERED": "1"}, timeout=300)
+    assert (tmp_path / "r.json").is_file() and (tmp_path / "c.csv").is_file()
 
 
 def test_the_interval_of_vals_thresholds_is_taken_from_their_file(inputs, tmp_path, command):
