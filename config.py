@@ -15,6 +15,7 @@ from munch import Munch
 
 from wsol import registry
 from wsol.arguments import Parser, folder_name, whole
+from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError, did_you_mean, shortened
 from wsol.files import write_text
 from wsol.flat_yaml import read_flat_yaml
@@ -22,10 +23,11 @@ from wsol.machine import default_workers
 from wsol.score_maps import FORMATS
 
 LOG_ROOT = "train_log"
+SCORING_INTERVAL = 0.01  # evaluation.py's
 MIN_INTERVAL = 1e-5  # a map has 256 levels; the original's finest is 0.001
 MAX_RESAMPLES = 10_000  # each holds sums over all score-map and IoU thresholds: 24 kB at 1,000 and 3
 # The most of each: no image, machine or training has more, and what is beyond fails only after long work, or never.
-MAX_SIDE = 10_000  # pixels: of crop_size, resize_size, center_size
+MAX_SIDE = 10_000  # pixels: of crop_size, resize_size, center_size, map_size
 MAX_BATCH = 100_000
 MAX_WORKERS = 1_000
 MAX_EPOCHS = 1_000_000
@@ -33,6 +35,7 @@ MAX_COUNT = 10**9  # of images per class, and of epochs between two decays
 MAX_RATE = 1e6  # of lr, lr_classifier_ratio, weight_decay
 MAX_SEED = 2**63 - 1
 MAX_THREADS = 1_000
+MAX_LIMIT = 1_000_000  # megapixels
 AMP = ("off", "bf16", "fp16")
 CAM_AGG = "CAM-Agg: map at this level, coarser than that trained at, with the mean map of all classes of an ancestor"
 OWN_MAPS = "method"
@@ -112,8 +115,10 @@ def _add_roots(group: _Group) -> None:
     group.add("mask_root", "dataset/", "folder of the true masks: <mask_root>/<dataset_name>/<mask path>")
 
 
-def _add_metric_options(group: _Group, interval: float, multi: bool) -> None:
-    group.add("cam_curve_interval", interval, "step between score-map thresholds in [0, 1)", type=float)
+def _add_metric_options(group: _Group, interval: float | None, multi: bool) -> None:
+    step = "step between score-map thresholds in [0, 1)"
+    step += f" (default: {SCORING_INTERVAL:g}, or that of --thresholds_from)" if interval is None else ""
+    group.add("cam_curve_interval", interval, step, type=float)
     group.add("multi_contour_eval", multi, "boxes of all contours of a thresholded map, not of the largest alone")
     group.add("multi_iou_eval", multi, "report the mean over the IoU thresholds, not the figure at IoU 50 alone")
     group.add("iou_threshold_list", [30, 50, 70], "IoU thresholds in percent", type=int, nargs="+", metavar="IOU")
@@ -126,6 +131,10 @@ def _add_scoremap_format(group: _Group) -> None:
         "kind of file of the maps: npy or npz (compressed), float64; png16 or png8, far smaller, boxes still exact",
         choices=tuple(FORMATS),
     )
+
+
+def _add_max_megapixels(group: _Group, what: str) -> None:
+    group.add("max_megapixels", MAX_MEGAPIXELS, f"{what} that declare more are refused, before they are decoded", type=float)
 
 
 def _add_bootstrap(group: _Group) -> None:
@@ -217,6 +226,7 @@ def training_parser(description: str) -> Parser:
     metric.add("eval_test", True, "evaluate on the test split, once, at the end")
     metric.add("save_scoremaps", "both", "splits whose final maps are saved", choices=SAVE_SCOREMAPS)
     _add_scoremap_format(metric)
+    _add_max_megapixels(metric, "masks")
     _add_bootstrap(metric)
     return parser
 
@@ -233,12 +243,15 @@ def evaluation_parser(description: str) -> Parser:
     group.add("image_list", None, "score only these images (a file of ids, one a line)", metavar="FILE")
     group.add("on_missing", "stop", "missing maps are an error, or are left out and counted", choices=("stop", "skip"))
     group.add("center", False, "score the Center baseline, a Gaussian in the middle, instead of saved maps")
-    group.add("center_size", 224, "side of the Center baseline's map in pixels", type=int)
+    side = "side of the Center baseline's map in pixels (default: 224, or the size of the maps that it is compared with)"
+    group.add("center_size", None, side, type=int)
+    group.add("map_size", None, "resize every map to N x N bicubically and normalise it again", type=int, metavar="N")
+    _add_max_megapixels(group, "maps and masks")
     group.add("boxes", None, "score a detector's boxes instead: COCO results, the best box of every image", metavar="FILE")
     group.add("coco_images", None, "COCO annotation file that names the numeric image ids of --boxes", metavar="FILE")
     group.add("workers", 0, "processes that read and score maps; 0: the main process alone", type=int)
     metric = _Group(parser, "metric")
-    _add_metric_options(metric, 0.01, False)
+    _add_metric_options(metric, None, False)
     metric.add(
         "thresholds_from",
         None,
@@ -420,6 +433,23 @@ def check_evaluation_options(config: Mapping) -> None:
     if config["analysis"] or config["per_image"]:
         ious = config["iou_threshold_list"]
         _require(50 in ious, "iou_threshold_list", ious, "50 among them, for --analysis and --per_image")
+    _check_map_sizes(config)
+
+
+def _check_map_sizes(config: Mapping) -> None:
+    check_max_megapixels(config)
+    if config["map_size"] is not None:
+        size = config["map_size"]
+        _require_range(config, "map_size", 1, MAX_SIDE)
+        _require_alone(config, "boxes", ("map_size",))
+        no_maps = config["center"] and config["compare"] in (None, "center")
+        _require(not no_maps, "map_size", size, "saved maps to resize; Center's size is --center_size")
+
+
+def check_max_megapixels(config: Mapping) -> None:
+    """Refuse a limit that is none; for main.py and evaluation.py."""
+    limit = config["max_megapixels"]
+    _require(0 < limit <= MAX_LIMIT, "max_megapixels", limit, f"more than 0, at most {MAX_LIMIT}")
 
 
 def check_machine_options(config: Mapping) -> None:
@@ -476,6 +506,7 @@ def check_config(config: Munch) -> None:
         _require(config.keep_classifier is not True, "keep_classifier", config.keep_classifier, expected)
         path = config.wsolevaluation_checkpoint
         _require(os.path.isfile(path), "wsolevaluation_checkpoint", path, "a file")
+    check_max_megapixels(config)
     _require_known_architecture(config)
 
 

@@ -12,28 +12,31 @@ and how sure they are. The exact semantics are those of wsolevaluation (Choe et 
 import os
 import shlex
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from munch import Munch
 
-from config import check_evaluation_options, check_metric_options, evaluation_parser, parse_options
+from config import SCORING_INTERVAL, check_evaluation_options, check_metric_options, evaluation_parser, parse_options
 from dataset.known import require_dataset
 from wsol.boxes import calculate_multiple_iou, compute_bboxes_from_scoremaps, resize_bbox
 from wsol.confidence import Resampled, compare, intervals
+from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.detections import read_coco_names, read_detections
 from wsol.errors import InputError, command
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
-from wsol.files import check_writable, write_json
+from wsol.files import check_writable, refuse_overwriting, write_json
 from wsol.levels import SPLITS
 from wsol.map_details import summarize
-from wsol.masks import get_mask
+from wsol.map_sizes import check_same_sizes, mixture_warning, size_rows, small_map_note
+from wsol.masks import VIEW, get_mask
 from wsol.metadata import first_names, read_id_list
 from wsol.score_maps import find_score_maps, sort_others
 from wsol.scoring import Center, Describe, Detections, SavedMaps, Source
 from wsol.split_evaluator import LOC_IOU, TOP, SplitEvaluator, headline, read_known_ids
 from wsol.tables import check_table_path, class_rows, curve_rows, read_class_ranks, read_classes, write_table
-from wsol.val_thresholds import read_val_thresholds
+from wsol.val_thresholds import ValThresholds, read_val_thresholds
 
 __all__ = [
     "BoxEvaluator",
@@ -47,6 +50,7 @@ __all__ = [
 
 CENTER = "center"  # what --compare takes beside a folder or file
 OUTPUTS = ("per_image", "per_class", "curve", "json")
+INPUTS = ("image_list", "thresholds_from", "class_ranks", "boxes", "coco_images", "compare")
 
 
 def evaluate_wsol(
@@ -118,7 +122,7 @@ def format_results(results: Mapping, multi_iou_eval: bool) -> str:
 def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: str, files: Mapping[str, object]) -> str:
     """Return the command line that scores a run's saved maps with the run's own options; `files` are options too."""
     copied = ("metadata_root", "mask_root", "dataset_name", "cam_curve_interval", "multi_contour_eval", "multi_iou_eval")
-    copied += ("bootstrap", "seed")
+    copied += ("bootstrap", "seed", *(("max_megapixels",) if config["max_megapixels"] != MAX_MEGAPIXELS else ()))
     options = {"scoremap_root": scoremap_root, "split": split, **{name: config[name] for name in copied}, **files}
     words = ["python", "evaluation.py"]
     for name, value in options.items():
@@ -126,18 +130,32 @@ def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: 
     return shlex.join([*words, "--iou_threshold_list", *map(str, config["iou_threshold_list"])])
 
 
-# The command, in its order of work: check the outputs, find what is to be scored, count it, look at each map, write.
+# The command, in its order of work: check the outputs, find what is to be scored, count it, look at each map, write, print.
 
 
 def warn(message: str) -> None:
     """Say on standard error what a user should not overlook."""
-    print(f"WARNING: {message}", file=sys.stderr)
+    with suppress(OSError, ValueError):  # full, or closed: no reason to lose the results
+        print(f"WARNING: {message}", file=sys.stderr)
+
+
+def settle(options: Munch) -> ValThresholds | None:
+    """Fill in the options whose default depends on others; return what --thresholds_from holds."""
+    chosen = read_val_thresholds(options.thresholds_from) if options.thresholds_from else None
+    if options.cam_curve_interval is None:
+        options.cam_curve_interval = (chosen and chosen.interval) or SCORING_INTERVAL
+    options.center_follows = options.center_size is None
+    if options.center_follows:
+        options.center_size = VIEW[0]
+    return chosen
 
 
 def check_outputs(options: Munch) -> None:
     """Refuse outputs that could not be written, or that would overwrite each other."""
-    outputs = {name: options[name] for name in OUTPUTS if options[name]}
+    outputs = outputs_of(options)
     for name, path in outputs.items():
+        if path == "-" or path.endswith(os.sep) or (os.path.exists(path) and not os.path.isfile(path)):
+            raise InputError(f"--{name} {path}: a folder, device or pipe; expected a file")
         check_writable(path)
         if name != "json":
             check_table_path(name, path)
@@ -147,10 +165,33 @@ def check_outputs(options: Munch) -> None:
             raise InputError(f"--{name} {path}: expected another file than --{same[0]}'s")
 
 
+def outputs_of(options: Munch) -> dict[str, str]:
+    """Return the files to be written, by option."""
+    return {name: options[name] for name in OUTPUTS if options[name]}
+
+
+def input_files(options: Munch, evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> Iterator[Path | str]:
+    """Yield every file that is read, and the maps of other splits beside those that are."""
+    yield from (options[name] for name in INPUTS if options[name])
+    metadata = Path(options.metadata_root) / options.dataset_name
+    yield from (*metadata.glob("*"), *metadata.glob("*/*"))
+    if masks := evaluators[0].masks:
+        for names in (*masks.mask_paths.values(), filter(None, masks.ignore_paths.values())):
+            yield from (masks.mask_root / name for name in names)
+    for source in sources:
+        if isinstance(source, SavedMaps):
+            yield from source.files.paths.values()
+            yield from (source.files.root / name for name in source.files.others)
+
+
 def make_evaluator(options: Munch) -> SplitEvaluator:
     """Return the evaluator of the command's split."""
     require_dataset(options.metadata_root, options.dataset_name)
-    image_ids = read_id_list(options.image_list) if options.image_list else None
+    image_ids = None
+    if options.image_list:
+        known = read_known_ids(options.metadata_root, options.dataset_name, [options.split])
+        what = f"{options.dataset_name} {options.split}"
+        image_ids = read_id_list(options.image_list, known.get(options.split), what)
     evaluator = SplitEvaluator.of(options, options.split, image_ids, detections=bool(options.boxes))
     wanted = [name for name in ("per_class", "per_image", "analysis") if options[name]]
     if wanted and evaluator.boxes is None:
@@ -163,8 +204,6 @@ def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps
     files = find_score_maps(root, evaluator.image_ids, evaluator.split_ids)
     splits = {*SPLITS, options.split}
     of_splits, unknown = sort_others(files.others, read_known_ids(options.metadata_root, options.dataset_name, splits))
-    if unknown:
-        warn(f"{root}: {len(unknown)} maps are of no image of {options.dataset_name}, left out:" + first_names(unknown))
     elsewhere = [f"{count} maps of {split} images" for split, count in of_splits.items() if split != options.split]
     if elsewhere and not files.paths:
         raise InputError(
@@ -172,6 +211,8 @@ def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps
         )
     if options.on_missing == "stop" or not files.paths:
         files.require_all()
+    if unknown:
+        warn(f"{root}: {len(unknown)} maps are of no image of {options.dataset_name}, left out:" + first_names(unknown))
     if files.missing:
         total = len(evaluator.image_ids)
         warn(
@@ -180,7 +221,7 @@ def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps
         )
     evaluator.image_ids = list(files.paths)
     evaluator.counts |= {"missing_maps": len(files.missing), "unknown_maps": len(unknown)}
-    return SavedMaps(files, options.workers)
+    return SavedMaps(files, options.workers, options.map_size, options.max_megapixels)
 
 
 def open_detections(path: str, options: Munch, evaluator: SplitEvaluator) -> Detections:
@@ -205,6 +246,42 @@ def open_source(options: Munch, evaluator: SplitEvaluator, compared: bool = Fals
     if options.boxes:
         return open_detections(options.compare if compared else options.boxes, options, evaluator)
     return open_maps(options.compare if compared else options.scoremap_root, options, evaluator)
+
+
+def open_all(options: Munch) -> tuple[list[SplitEvaluator], list[Source]]:
+    """Return the evaluator and source of what is scored, and those of what it is compared with, left with the images that
+    both have."""
+    evaluators = [make_evaluator(options)]
+    sources = [open_source(options, evaluators[0])]
+    if not options.compare:
+        return evaluators, sources
+    evaluators.append(make_evaluator(options))
+    sources.append(open_source(options, evaluators[1], compared=True))
+    both = set(evaluators[1].image_ids) & set(evaluators[0].image_ids)
+    if not both:
+        raise InputError(f"--compare {options.compare}: no image that both have a map of")
+    for one in evaluators:
+        one.image_ids = [image_id for image_id in one.image_ids if image_id in both]
+    return evaluators, sources
+
+
+def match_sizes(options: Munch, evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> None:
+    """Let Center take the size of the maps that it is compared with; refuse other two sizes by the first image, before all
+    are scored."""
+    maps, centers = ([i for i, source in enumerate(sources) if isinstance(source, kind)] for kind in (SavedMaps, Center))
+    if maps and centers and options.center_follows:
+        sources[centers[0]].sizes = evaluators[maps[0]].map_sizes  # filled when they are scored, which is first
+    elif len(maps + centers) == 2:
+        first = evaluators[0].image_ids[0]
+        check_same_sizes(*({first: source.size_of(first)} for source in sources))
+
+
+def score_all(options: Munch, evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> None:
+    """Count every image; Center comes last, as it may take the maps' sizes."""
+    kinds = ("bootstrap", "swap") if options.compare else ("bootstrap",)
+    for one, source in sorted(zip(evaluators, sources, strict=True), key=lambda pair: isinstance(pair[1], Center)):
+        one.resample(kinds, options.bootstrap, options.seed)
+        source.score(one)
 
 
 def read_ranks(options: Munch, evaluator: SplitEvaluator) -> dict[str, int]:
@@ -259,55 +336,59 @@ def format_comparison(what: str, other: str, comparison: Mapping) -> str:
     return "\n".join(lines)
 
 
+def warn_of_mixtures(evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> list[str]:
+    """Say which folders have maps of several sizes; return what was said."""
+    warnings = []
+    for one, source in zip(evaluators, sources, strict=True):
+        if isinstance(source, SavedMaps) and (mixture := mixture_warning(one.map_sizes.values())):
+            warnings.append(f"{source.files.root}: {mixture}")
+            warn(warnings[-1])
+    return warnings
+
+
 def write_outputs(options: Munch, tables: Mapping[str, list[dict]], results: dict) -> None:
     """Write every table asked for, then the results."""
     for name, rows in tables.items():
         write_table(options[name], rows)
     if options.json:
         write_json(options.json, results)
-    if written := [options[name] for name in OUTPUTS if options[name]]:
-        print(f"written: {', '.join(written)}")
 
 
 @command
 def main() -> None:
     """Score saved maps, the Center baseline or a detector's boxes."""
     options = parse_options(evaluation_parser(__doc__))
+    chosen = settle(options)
     check_evaluation_options(options)
     check_outputs(options)
 
-    evaluator = make_evaluator(options)
+    evaluators, sources = open_all(options)
+    evaluator, source = evaluators[0], sources[0]
     classes = read_classes(Path(options.metadata_root) / options.dataset_name, options.split) if options.per_class else []
-    thresholds = None
-    if options.thresholds_from:
-        thresholds = read_val_thresholds(options.thresholds_from, options.dataset_name, evaluator)
-    source = open_source(options, evaluator)
-    evaluators, sources = [evaluator], [source]
-    if options.compare:
-        evaluators.append(make_evaluator(options))
-        sources.append(open_source(options, evaluators[1], compared=True))
-        both = set(evaluators[1].image_ids) & set(evaluator.image_ids)
-        if not both:
-            raise InputError(f"--compare {options.compare}: no image that both have a map of")
-        for one in evaluators:
-            one.image_ids = [image_id for image_id in one.image_ids if image_id in both]
+    thresholds = chosen.fit(options.dataset_name, evaluator) if chosen else None
     evaluator.ranks = read_ranks(options, evaluator)
+    refuse_overwriting(outputs_of(options), input_files(options, evaluators, sources))
+    match_sizes(options, evaluators, sources)
 
-    kinds = ("bootstrap", "swap") if options.compare else ("bootstrap",)
-    for one, its_source in zip(evaluators, sources, strict=True):
-        one.resample(kinds, options.bootstrap, options.seed)
-        its_source.score(one)
+    score_all(options, evaluators, sources)
     title = "the Center baseline" if options.center else options.boxes or options.scoremap_root
+    warnings = warn_of_mixtures(evaluators, sources)
+    small = small_map_note(options.dataset_name, evaluator.map_sizes.values())
     results = {"dataset_name": options.dataset_name, "split": options.split, "scored": title}
-    results |= evaluator.results(thresholds)
+    if not options.boxes:
+        results |= {"cam_curve_interval": options.cam_curve_interval, "map_sizes": size_rows(evaluator.map_sizes.values())}
+    results |= {"notes": [*warnings, small] if small else warnings} | evaluator.results(thresholds)
     resampled = [Resampled(one) for one in evaluators]
     results["intervals"] = intervals(resampled[0], results)
-    print(f"{options.dataset_name} {options.split}, {results['counts']['images']} images, {title}")
-    print(format_results(results, options.multi_iou_eval))
+    said = [f"{options.dataset_name} {options.split}, {results['counts']['images']} images, {title}"]
+    said.append(format_results(results, options.multi_iou_eval))
+    said += [f"note: {small}"] if small else []
+    if chosen:
+        said.append(f"score-map thresholds every {options.cam_curve_interval:g}, val's from {options.thresholds_from}")
     if options.compare:
         comparison = compare(*resampled)
         results["compare"] = {"other": options.compare, **comparison}
-        print(format_comparison(title, options.compare, comparison))
+        said.append(format_comparison(title, options.compare, comparison))
 
     tables = {"curve": curve_rows(evaluator)} if options.curve else {}
     if options.per_class:
@@ -319,8 +400,11 @@ def main() -> None:
         tables |= {"per_image": rows} if options.per_image else {}
         if options.analysis:
             results["analysis"] = analysis
-            print(format_analysis(analysis))
+            said.append(format_analysis(analysis))
     write_outputs(options, tables, results)
+    if written := list(outputs_of(options).values()):
+        said.append(f"written: {', '.join(written)}")
+    print("\n".join(said))  # last: a standard output that is closed or full costs no file
 
 
 if __name__ == "__main__":

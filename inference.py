@@ -16,7 +16,6 @@ from pathlib import Path
 from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
 
 # isort: split
-import cv2
 import numpy as np
 import torch
 from munch import Munch
@@ -32,6 +31,7 @@ from wsol.files import check_folder
 from wsol.levels import SPLITS, LevelData, LevelSplit, read_levels
 from wsol.loading import loading_failures
 from wsol.metadata import first_names, read_id_list
+from wsol.normalize import normalize_raw_map
 from wsol.parallel import map_beside
 from wsol.progress import progress
 from wsol.score_maps import being_written, holds_score_maps, save_score_map, unfinished_by
@@ -63,19 +63,6 @@ def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.T
     """Return a batch's images (channels last) and labels on the device, without waiting for the copies."""
     images = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
     return images, batch.labels.to(device, non_blocking=True)
-
-
-def normalize_raw_map(raw_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return float64 (h, w) in [0, 1]: a raw map (any float, 2-D), resized bicubically to (w, h), then min-max.
-
-    A map that is constant or not finite gives all zeros.
-    """
-    score_map = cv2.resize(raw_map.astype(np.float64), size, interpolation=cv2.INTER_CUBIC)
-    low = score_map.min()
-    spread = score_map.max() - low
-    if not np.isfinite(spread) or spread == 0:
-        return np.zeros(size[::-1])
-    return (score_map - low) / spread
 
 
 @dataclass

@@ -42,6 +42,7 @@ from wsol.files import write_json, write_text
 from wsol.levels import LevelData
 from wsol.loading import loading_failures
 from wsol.log import start_logging
+from wsol.map_sizes import small_map_note
 from wsol.method import draws_of_epoch
 from wsol.parallel import map_beside
 from wsol.progress import progress
@@ -311,6 +312,7 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
         "dataset_name": run.config.dataset_name,
         "label_level": run.data.level,
         "cam_agg_level": run.config.cam_agg_level,
+        "cam_curve_interval": run.config.cam_curve_interval,
         "num_classes": len(run.data.class_names),
         "checkpoint": {"type": kind, "epoch": checkpoint["epoch"]},
     }
@@ -328,6 +330,8 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
         logger.info("%s, %s checkpoint (epoch %d):", split, kind, checkpoint["epoch"])
         for line in format_results(results[split], run.config.multi_iou_eval).split("\n"):
             logger.info("  %s", line)
+        if note := small_map_note(run.config.dataset_name, evaluator.map_sizes.values()):
+            logger.info("  note: %s", note)
         files = write_tables(run, split, evaluator, val_thresholds)
         if save and evaluator.has_truth:
             logger.info("  score again: %s", rescoring_command(run.config, run.folder / "scoremaps", split, files))

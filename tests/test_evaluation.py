@@ -1,6 +1,12 @@
+import contextlib
 import copy
 import csv
+import io
 import json
+import os
+import shlex
+import subprocess
+import sys
 from functools import partial
 
 import cv2
@@ -10,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import evaluation
-from conftest import run
+from conftest import CHECKOUT, run
 from evaluation import BoxEvaluator, MaskEvaluator, evaluate_wsol
 from wsol.center import center_map
 from wsol.confidence import Resampled, intervals
@@ -307,10 +313,13 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         (("--center", "--center_size", "1000000"), "--center_size 1000000: expected 10000 or less"),
         (("--center", "--bootstrap", "1000000000"), "--bootstrap 1000000000: expected 10000 or less"),
         (("--center", "--json", "metadata/D/val/image_ids.txt/x.json"), "image_ids.txt is no folder that can be written in"),
-        (("--center", "--json", "/dev/null"), "/dev/null: a folder or device; expected a file"),
+        (("--center", "--json", "/dev/null"), "/dev/null: a folder, device or pipe; expected a file"),
         (("--center", "--curve", "x.csv", "--per_image", "./x.csv"), "expected another file than --"),
         (("--scoremap_root", "metadata/D/val/image_ids.txt"), "a file; expected a folder of score maps"),
-        (("--center", "--image_list", "other.txt"), "val/image_ids.txt: lacks 1 images that are to be scored:\n  z.jpg"),
+        (
+            ("--center", "--image_list", "other.txt"),
+            "other.txt:1: 'z.jpg' is no image of D val, as 1 of its 1 ids are not:\n  1: z.jpg",
+        ),
         (("--cam_curve_interval", "nan"), "--cam_curve_interval nan: expected more than 0"),
         (("--iou_threshold_list", "30", "70"), "expected 50 among them"),
         (("--iou_threshold_list", "30", "--multi_iou_eval", "--analysis"), "50 among them, for --analysis"),
@@ -318,17 +327,29 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         (("--workers", "-1"), "--workers -1: expected 0 or more"),
         (("--bootstrap", "-1"), "--bootstrap -1: expected 0 or more"),
         (("--compare", "maps", "--bootstrap", "0"), "--bootstrap 0: expected 1 or more with --compare"),
-        (("--scoremap_root", "nowhere"), "2 of 2 score maps are missing"),
-        (("--scoremap_root", "nowhere", "--on_missing", "skip"), "2 of 2 score maps are missing"),
-        (("--center", "--json", "metadata"), "metadata: a folder or device; expected a file"),
+        (("--scoremap_root", "nowhere"), "nowhere: no such folder"),
+        (("--scoremap_root", "nowhere", "--on_missing", "skip"), "nowhere: no such folder"),
+        (("--scoremap_root", "metadata"), "2 of 2 score maps are missing"),
+        (("--scoremap_root", "metadata", "--on_missing", "skip"), "2 of 2 score maps are missing"),
+        (("--center", "--compare", "nowhere"), "nowhere: no such folder"),
+        (("--center", "--map_size", "32"), "--map_size 32: expected saved maps to resize"),
+        (("--center", "--compare", "center", "--map_size", "32"), "--map_size 32: expected saved maps to resize"),
+        (("--map_size", "0"), "--map_size 0: expected 1 to 10000"),
+        (("--map_size", "100000000"), "--map_size 100000000: expected 1 to 10000"),
+        (("--max_megapixels", "0"), "--max_megapixels 0.0: expected more than 0"),
+        (("--max_megapixels", "nan"), "--max_megapixels nan: expected more than 0"),
+        (("--max_megapixels", "inf"), "--max_megapixels inf: expected more than 0"),
+        (("--center", "--json", "-"), "--json -: a folder, device or pipe; expected a file"),
+        (("--center", "--json", "new/"), "--json new/: a folder, device or pipe; expected a file"),
+        (("--center", "--json", "metadata"), "metadata: a folder, device or pipe; expected a file"),
         (("--center", "--curve", "curve.txt"), "--curve curve.txt: expected a file name that ends in .csv or .parquet"),
-        (("--image_list", "metadata/D/val/empty.txt"), "D val: no image to evaluate"),
+        (("--image_list", "metadata/D/val/empty.txt"), "empty.txt: no image id; expected one a line"),
         (("--boxes", "b.json", "--center"), "expected not together with --center"),
         (("--boxes", "b.json", "--analysis"), "expected not together with --boxes"),
         (("--boxes", "b.json", "--compare", "center"), "--compare center: expected another file of boxes"),
         (("--coco_images", "b.json"), "expected --boxes FILE with it"),
-        (("--boxes", "nowhere.json"), "nowhere.json: not a readable JSON file"),
-        (("--center", "--thresholds_from", "nowhere.json"), "nowhere.json: neither a checkpoint (.pth.tar) nor a readable"),
+        (("--boxes", "nowhere.json"), "nowhere.json: no such file"),
+        (("--center", "--thresholds_from", "nowhere.json"), "nowhere.json: no such file"),
         (("--center", "--thresholds_from", "nowhere.pth.tar"), "no such checkpoint"),
         (("--center", "--class_ranks", "nowhere.csv"), "nowhere.csv: no such file"),
     ],
@@ -340,7 +361,7 @@ def test_command_refuses_with_exit_code_2(two_images, tmp_path, command, argumen
 
 def test_the_command_exits_with_2_as_a_process(two_images, tmp_path):
     output = run("evaluation.py", "--dataset_name", "D", "--scoremap_root", "none", cwd=tmp_path, code=2)
-    assert output.startswith("error: none: 2 of 2 score maps are missing")
+    assert output.startswith("error: none: no such folder")
 
 
 @pytest.mark.parametrize("name", ["CUB_val", "ILSVRC_val"])
@@ -583,7 +604,7 @@ def test_compare_finds_no_difference_of_equals_and_a_large_one(toy_root, tmp_pat
         assert same[name] == {"difference": 0, "interval": [0, 0], "p_value": 1}
     good = SplitEvaluator(toy_root / "metadata", toy_root / "dataset", "Toy", "val", 0.1, [50], True)
     for image_id in ids:
-        score_map = np.zeros((96, 96))
+        score_map = np.zeros((16, 16))  # the size of the others, as other sizes are not compared
         for x0, y0, x1, y1 in good.boxes.true_boxes(image_id, score_map.shape):
             score_map[y0:y1, x0:x1] = 1
         save_score_map(tmp_path / "good", image_id, score_map)
@@ -681,3 +702,224 @@ def test_classification_has_intervals_where_there_are_masks_only(tmp_path, comma
     results = of_json(tmp_path / "r.json")
     assert (results["top1_cls"], results["top1_loc"]) == (50, None)
     assert results["intervals"]["top1_cls"] == [0, 100]
+
+
+INPUTS = {
+    "thresholds_from": "val.json",
+    "image_list": "ids.txt",
+    "class_ranks": "ranks.csv",
+    "boxes": "boxes.json",
+    "coco_images": "coco.json",
+}
+
+
+@pytest.fixture
+def inputs(two_images, tmp_path, command):
+    """All files that the command may read, beside D; return what is in each file below the folder."""
+    save_maps(tmp_path / "maps")
+    (tmp_path / "dataset/D").mkdir(parents=True)
+    cv2.imwrite(str(tmp_path / "dataset/D/m.png"), np.ones((8, 16), np.uint8))
+    write_text(tmp_path / "metadata/D/val/image_sizes.txt", "a.jpg,20,10\nx, y/b.jpg,20,10\n")
+    write_text(tmp_path / "metadata/D/val/masks.txt", "a.jpg,m.png,m.png\nx, y/b.jpg,m.png,\n")
+    write_text(tmp_path / "ids.txt", "".join(f"{i}\n" for i in BOTH))
+    write_text(tmp_path / "ranks.csv", 'image_id,rank\na.jpg,3\n"x, y/b.jpg",0\n')
+    boxes = [{"image_id": n, "bbox": [0, 0, 9, 4], "score": 0.3} for n in (1, 2)]
+    write_text(tmp_path / "boxes.json", json.dumps(boxes))
+    images = [{"id": n, "file_name": i} for n, i in enumerate(BOTH, 1)]
+    write_text(tmp_path / "coco.json", json.dumps({"images": images}))
+    command("--dataset_name", "D", "--center", "--json", "val.json", "--bootstrap", "20")
+    return {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("link", ["same", "another_name", "link", "hard_link"])
+@pytest.mark.parametrize(
+    "target",
+    [*INPUTS, "compare", "metadata/D/val/image_sizes.txt", "dataset/D/m.png", "maps/a.jpg.npy", "maps/x, y/b.jpg.npy"],
+)
+def test_no_input_is_overwritten(inputs, tmp_path, command, link, target):
+    words = ["--dataset_name", "D", "--bootstrap", "20"]
+    if target in ("boxes", "coco_images"):
+        words += ["--boxes", "boxes.json", "--coco_images", "coco.json"]
+    elif target == "compare":
+        target = "boxes.json"
+        words += ["--boxes", "boxes.json", "--coco_images", "coco.json", "--compare", "boxes.json"]
+    else:
+        words += ["--scoremap_root", "maps"]
+        words += [f"--{target}", INPUTS[target]] if target in INPUTS else []
+    path = INPUTS.get(target, target)
+    output = {"same": path, "another_name": tmp_path / "maps" / ".." / path}.get(link, "out.json")
+    if link == "link":
+        (tmp_path / output).symlink_to(tmp_path / path)
+    elif link == "hard_link":
+        (tmp_path / output).hardlink_to(tmp_path / path)
+    refused = command(*words, "--json", output, "--curve" if "--boxes" not in words else "--per_class", "c.csv", code=2)
+    assert f"error: --json {output}: would replace " in refused and "which is read; expected another file" in refused
+    assert not (tmp_path / "c.csv").exists()
+    assert {path: path.read_bytes() for path in inputs} == inputs
+
+
+def test_tables_overwrite_no_input_either(inputs, tmp_path, command):
+    words = ["--dataset_name", "D", "--scoremap_root", "maps", "--class_ranks", "ranks.csv"]
+    for name in ("curve", "per_class", "per_image"):
+        assert f"--{name} ranks.csv: would replace ranks.csv" in command(*words, f"--{name}", "ranks.csv", code=2)
+    write_text(tmp_path / "metadata/D/hierarchy.csv", "finest\n")
+    assert "hierarchy.csv, which is read" in command(*words, "--curve", "metadata/D/hierarchy.csv", code=2)
+    save_maps(tmp_path / "more", ids=[*BOTH, "stray.jpg"])
+    output = command(*words, "--compare", "more", "--json", "more/stray.jpg.npy", code=2)
+    assert "more/stray.jpg.npy, which is read" in output
+    command(*words, "--json", "new.json")
+    command(*words, "--json", "new.json")  # an output of its own is replaced
+
+
+class Broken(io.StringIO):
+    """A standard output whose reader is gone, or that is full."""
+
+    def __init__(self, error):
+        super().__init__()
+        self.error = error
+
+    def write(self, text):
+        raise self.error
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), OSError(28, "No space left on device")])
+@pytest.mark.parametrize("stream", ["stdout", "stderr"])
+def test_an_output_that_cannot_be_printed_costs_no_file(inputs, tmp_path, monkeypatch, error, stream):
+    save_score_map(tmp_path / "maps", "a.jpg", np.eye(30))  # of another size, which is warned of on standard error
+    save_score_map(tmp_path / "maps", "stray.jpg", np.eye(30))
+    words = ["--dataset_name", "D", "--scoremap_root", "maps", "--bootstrap", "20", "--compare", "center", "--analysis"]
+    words += ["--json", "r.json", "--curve", "c.csv", "--per_class", "p.csv", "--per_image", "i.csv"]
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "argv", ["evaluation.py", *words])
+    monkeypatch.setattr(sys, stream, Broken(error))
+    with contextlib.suppress(OSError, SystemExit):  # how it ends is another matter
+        evaluation.main()
+    for name in ("r.json", "c.csv", "p.csv", "i.csv"):
+        assert (tmp_path / name).stat().st_size > 50
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("where", [">/dev/full", ">&-", "| true"])
+def test_a_closed_or_full_output_costs_no_file(inputs, tmp_path, where):
+    words = [sys.executable, str(CHECKOUT / "evaluation.py"), "--dataset_name", "D", "--scoremap_root", "maps"]
+    command = f"{shlex.join([*words, '--bootstrap', '20', '--json', 'r.json', '--curve', 'c.csv'])} {where}"
+    subprocess.run(["bash", "-c", command], cwd=tmp_path, env={**os.environ, "PYTHONUNBUFFERED": "1"}, timeout=300)
+    assert (tmp_path / "r.json").is_file() and (tmp_path / "c.csv").is_file()
+
+
+def test_the_interval_of_vals_thresholds_is_taken_from_their_file(inputs, tmp_path, command):
+    words = ["--dataset_name", "D", "--center", "--center_size", "64", "--bootstrap", "0"]
+    command(*words, "--json", "val.json", "--cam_curve_interval", "0.0125")
+    val = of_json(tmp_path / "val.json")
+    assert val["cam_curve_interval"] == 0.0125
+    val["best_threshold"]["50"] = 0.5125
+    write_text(tmp_path / "val.json", json.dumps(val))
+    output = command(*words, "--thresholds_from", "val.json", "--json", "r.json")
+    assert "score-map thresholds every 0.0125, val's from val.json" in output
+    assert of_json(tmp_path / "r.json")["val_threshold"]["50"] == pytest.approx(0.5125)
+    output = command(*words, "--thresholds_from", "val.json", "--cam_curve_interval", "0.01", code=2)
+    assert (
+        "0.5125 for IoU 50 is none of those of --cam_curve_interval 0.01; expected the interval with which val was" in output
+    )
+    assert "val was scored, 0.0125" in output
+    results = {"dataset_name": "D", "cam_curve_interval": 0.0125, "val": val | {"cam_curve_interval": None}}
+    del results["val"]["cam_curve_interval"]
+    write_text(tmp_path / "results.json", json.dumps(results))  # as main.py writes it
+    assert "every 0.0125" in command(*words, "--thresholds_from", "results.json")
+
+
+@pytest.mark.parametrize(("threshold", "interval"), [(0.57, "0.01"), (0.571, "0.001"), (0.5715, None)])
+def test_older_files_without_an_interval(inputs, tmp_path, command, threshold, interval):
+    thresholds = {"30": 0.2, "50": threshold, "70": 0.3}
+    write_json_file(tmp_path, {"dataset_name": "D", "box_rule": "largest_contour", "best_threshold": thresholds})
+    words = ["--dataset_name", "D", "--center", "--center_size", "64", "--bootstrap", "0", "--thresholds_from", "other.json"]
+    if interval:
+        assert f"score-map thresholds every {interval}, val's from other.json" in command(*words)
+    else:
+        message = "other.json: val's score-map threshold 0.5715 for IoU 50 is none of those of --cam_curve_interval 0.01"
+        assert message in command(*words, code=2)
+        assert "every 0.0005" in command(*words, "--cam_curve_interval", "0.0005")
+
+
+GOOD = {"dataset_name": "D", "box_rule": "largest_contour", "best_threshold": {"50": 0.46}, "cam_curve_interval": 0.01}
+NO_NUMBERS = ("[]", "{}", '"0.01"', "true", "NaN", "Infinity", "-1", "2", "1" * 4000, '"' + "x" * 9000 + '"', '"\\ud800"')
+
+
+@pytest.mark.parametrize("key", GOOD)
+def test_a_thresholds_file_with_a_wrong_entry_is_named(inputs, tmp_path, command, key):
+    words = ["--dataset_name", "D", "--center", "--iou_threshold_list", "50", "--thresholds_from", "other.json"]
+    for value in NO_NUMBERS:
+        texts = [json.dumps({**GOOD, key: 7}).replace(": 7", f": {value}")]
+        texts += [json.dumps({**GOOD, key: {"50": 7}}).replace(": 7", f": {value}")] if key == "best_threshold" else []
+        for text in texts:
+            write_text(tmp_path / "other.json", text)
+            output = command(*words, code=2)
+            assert output.startswith("error: other.json: ") and len(output) < 600
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "null", "[]", "{}", "3", '{"val": []}', '{"val": null}', '{"val": {}}', '{"split": []}', '{"split": "test"}'),
+        *("[" * 100_000, '{"best_threshold": ' + "1" * 5000 + "}", "\x00", '{"best_threshold": {}}', '{"val": {"val": {}}}'),
+        json.dumps({**GOOD, "best_threshold": {"fifty": 0.5}}),
+        json.dumps({**GOOD, "best_threshold": {"9" * 5000: 0.5}}),
+    ],
+)
+def test_a_thresholds_file_of_another_kind_is_named(inputs, tmp_path, command, text):
+    write_text(tmp_path / "other.json", text)
+    output = command("--dataset_name", "D", "--center", "--thresholds_from", "other.json", code=2)
+    assert output.startswith("error: other.json: ") and len(output) < 600
+
+
+def test_a_runs_folder_is_told_from_that_of_its_maps(two_images, tmp_path, command):
+    save_maps(tmp_path / "run/scoremaps")
+    write_text(tmp_path / "run/config.yaml", "")
+    message = "error: run: a run's folder; expected that of its maps, run/scoremaps"
+    assert message in command("--dataset_name", "D", "--scoremap_root", "run", code=2)
+    assert message in command("--dataset_name", "D", "--scoremap_root", "run/scoremaps", "--compare", "run", code=2)
+    save_maps(tmp_path / "run")  # maps of its own
+    command("--dataset_name", "D", "--scoremap_root", "run")
+
+
+def test_an_image_list_is_blamed_for_its_own_lines(two_images, tmp_path, command):
+    for text, message in (
+        (
+            "a.jpg\nz.jpg\nb.jpg\n",
+            "ids.txt:2: 'z.jpg' is no image of D val, as 2 of its 3 ids are not:\n  2: z.jpg\n  3: b.jpg",
+        ),
+        ("a.jpg\na.jpg\n", "ids.txt:2: 'a.jpg' appears a second time"),
+        ("a.jpg\n\n", "ids.txt:2: ''; expected a path"),
+        ("", "ids.txt: no image id; expected one a line"),
+    ):
+        write_text(tmp_path / "ids.txt", text)
+        assert message in command("--dataset_name", "D", "--center", "--image_list", "ids.txt", code=2)
+
+
+def test_a_fifo_is_refused_as_any_input(inputs, tmp_path, command):
+    for name in ("f.txt", "f.json", "npy/a.jpg.npy", "npz/a.jpg.npz", "png/a.jpg.png"):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        os.mkfifo(tmp_path / name)
+    write_text(tmp_path / "ids.txt", "a.jpg\n")
+    for words in (
+        *(("--scoremap_root", kind, "--image_list", "ids.txt") for kind in ("npy", "npz", "png")),
+        ("--center", "--image_list", "f.txt"),
+        ("--center", "--thresholds_from", "f.json"),
+        ("--boxes", "f.json"),
+        ("--boxes", "boxes.json", "--coco_images", "f.json"),
+    ):
+        assert "a device, FIFO or socket; expected a regular file" in command("--dataset_name", "D", *words, code=2)
+    (tmp_path / "dataset/D/m.png").unlink()
+    os.mkfifo(tmp_path / "dataset/D/m.png")
+    assert "dataset/D/m.png: a device, FIFO or socket" in command("--dataset_name", "D", "--center", code=2)
+
+
+def test_maps_and_masks_that_declare_too_much_are_refused_by_the_command(inputs, tmp_path, command):
+    where = ["--dataset_name", "D", "--scoremap_root", "maps", "--bootstrap", "0"]
+    output = command(*where, "--max_megapixels", "0.0001", code=2)
+    assert "maps/a.jpg.npy: declares 16 x 16 pixels, 0.0 megapixels; expected at most 0.0001, or a larger --max" in output
+    cv2.imwrite(str(tmp_path / "dataset/D/m.png"), np.ones((80, 160), np.uint8))
+    output = command(*where, "--max_megapixels", "0.01", code=2)
+    assert "dataset/D/m.png: declares 160 x 80 pixels" in output
+    assert "160 x 80 pixels" in command(*where, "--max_megapixels", "0.01", "--workers", "2", code=2)
+    command(*where, "--max_megapixels", "0.0128")

@@ -26,7 +26,7 @@ def test_masks_union_ignore_and_nearest_resize(tmp_path):
 
 def test_a_missing_and_an_unreadable_mask_are_named(tmp_path):
     (tmp_path / "text.png").write_text("no image")
-    for name, message in (("nope.png", r"nope\.png: no such mask"), ("text.png", r"text\.png: not a readable image")):
+    for name, message in (("nope.png", r"nope\.png: no such file"), ("text.png", r"text\.png: not a readable image")):
         with pytest.raises(InputError, match=message):
             get_mask(tmp_path, [name], "")
 

@@ -154,7 +154,7 @@ def damaged(folder):
         "integers.npz": "an array of int64; expected floats",
         "colours.png": "PNG of mode RGB; expected PNG of one grey channel of 8 or 16 bits",
         "palette.png": "PNG of mode P; expected",
-        "jpeg.png": "JPEG of mode L; expected PNG",
+        "jpeg.png": "not a PNG file; expected PNG of one grey channel",
         "onebit.png": "PNG of mode 1; expected",
         "empty.npy": "not a readable .npy",
         "empty.npz": "not a readable .npz",

@@ -4,6 +4,7 @@ from functools import cached_property
 
 import numpy as np
 
+from wsol.map_sizes import check_same_sizes
 from wsol.resampling import LEVEL, WeightedSums, average_precision, interval, max_accuracies, paired_test
 from wsol.split_evaluator import LOC_IOU, TOP, SplitEvaluator
 
@@ -160,7 +161,11 @@ def compare(first: Resampled, second: Resampled) -> dict[str, dict]:
     """Return figure to `paired_test` of two runs on the same images, the first's figures less the second's.
 
     Both evaluators have had `resample` of the kinds bootstrap and swap.
+
+    Raises:
+        InputError: an image's two maps differ in size.
     """
+    check_same_sizes(first.evaluator.map_sizes, second.evaluator.map_sizes)
     found: dict[str, dict] = {}
     if first.evaluator.boxes:
         found |= _compare_boxes(first, second)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from wsol.boxes import Candidates, best_ious, calculate_multiple_iou, map_ious, resize_bbox
+from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError, MetadataError, NoPositiveError
 from wsol.histogram import count_scores
 from wsol.masks import VIEW, get_mask
@@ -141,7 +142,8 @@ class BoxEvaluator:
 class MaskEvaluator:
     """Histograms of the scores of foreground and background pixels, for PxAP.
 
-    Arguments as for BoxEvaluator; `mask_root` is the data set's own mask folder. Attributes:
+    Arguments as for BoxEvaluator; `mask_root` is the data set's own mask folder, `max_megapixels` the most that a mask may
+    declare. Attributes:
     `gt_true_score_hist` and `gt_false_score_hist`, float64 (thresholds + 2,); `cnt` images so far; `resampled`, sums of
     the histograms (foreground, background) over resamples, where `resample` has been called.
     """
@@ -155,9 +157,10 @@ class MaskEvaluator:
         iou_threshold_list: Sequence[int] = (50,),
         mask_root: str | os.PathLike = "",
         multi_contour_eval: bool = False,
+        max_megapixels: float = MAX_MEGAPIXELS,
     ):
         self.dataset_name, self.split = dataset_name, split
-        self.mask_root = Path(mask_root)
+        self.mask_root, self.max_megapixels = Path(mask_root), max_megapixels
         self.cam_threshold_list = list(cam_threshold_list)
         self.mask_paths, self.ignore_paths = get_mask_paths(metadata)
         self.image_sizes = get_image_sizes(metadata)
@@ -182,7 +185,8 @@ class MaskEvaluator:
         if image_id not in self.mask_paths:
             raise MetadataError(f"{self.dataset_name} {self.split}: {image_id!r} has no true mask")
         paths, ignored = self.mask_paths[image_id], self.ignore_paths[image_id]
-        mask = get_mask(self.mask_root, paths, ignored, scoremap.shape[::-1], self.image_sizes.get(image_id))
+        size, image_size = scoremap.shape[::-1], self.image_sizes.get(image_id)
+        mask = get_mask(self.mask_root, paths, ignored, size, image_size, self.max_megapixels)
         counts = np.zeros((2, len(self.edges) - 1), dtype=np.int64)
         count_scores(np.ascontiguousarray(scoremap, dtype=np.float64), mask, self.edges, counts)
         return counts

@@ -8,7 +8,7 @@ import platform
 import re
 import shutil
 import stat
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from itertools import chain
 from pathlib import Path
@@ -161,6 +161,27 @@ def check_writable(path: str | os.PathLike) -> None:
     if os.path.lexists(path) and not path.is_file():
         raise InputError(f"{path}: a folder or device; expected a file")
     check_folder(path.parent)
+
+
+def refuse_overwriting(outputs: Mapping[str, str | os.PathLike], inputs: Iterable[str | os.PathLike]) -> None:
+    """Refuse an output (option to path) that is a file which is read, by whatever name or link.
+
+    Raises:
+        InputError: it is; the message names both.
+    """
+    existing = {_identity(path): option for option, path in outputs.items() if os.path.exists(path)}
+    for path in inputs if existing else ():
+        if option := existing.get(_identity(path)):
+            raise InputError(f"--{option} {outputs[option]}: would replace {path}, which is read; expected another file")
+
+
+def _identity(path: str | os.PathLike) -> tuple[int, int] | None:
+    """Return what is the same for all names and links of a file; None where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
 
 
 @contextmanager

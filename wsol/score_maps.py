@@ -4,18 +4,25 @@ In: score maps, or a folder of them. Out: files written whole; maps as NumPy arr
 """
 
 import os
+import zipfile
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
+from numpy.lib import format as npy_format
 from PIL import Image
+from PIL.PngImagePlugin import PngImageFile
 
-from wsol.errors import ScoreMapError, ScoreMapTypeError
-from wsol.files import whole_file, write_text
+from wsol.declared_size import MAX_MEGAPIXELS, check_pixels
+from wsol.errors import InputError, ScoreMapError, ScoreMapTypeError
+from wsol.files import check_input, whole_file, write_text
 from wsol.metadata import first_names
+
+MAPS_OF_A_RUN = "scoremaps"  # the folder in a run's folder
 
 # What `--scoremap_format` takes. The PNG kinds truncate, as the boxes' own quantisation does, so that boxes stay exact.
 FORMATS = {"npy": ".npy", "npz": ".npz", "png8": ".png", "png16": ".png"}
@@ -49,6 +56,13 @@ def unfinished_by(scoremap_root: str | os.PathLike) -> str | None:
     return "a command"
 
 
+def _check_kind(dtype: np.dtype, shape: tuple[int, ...], source: str) -> None:
+    if not np.issubdtype(dtype, np.floating):
+        raise ScoreMapTypeError(f"{source}: an array of {dtype}; expected floats in [0, 1]")
+    if len(shape) != 2 or min(shape) < 1:
+        raise ScoreMapError(f"{source}: shape {shape}; expected (height, width)")
+
+
 def check_score_map(score_map: np.ndarray, source: str) -> None:
     """Refuse what is no score map.
 
@@ -58,10 +72,7 @@ def check_score_map(score_map: np.ndarray, source: str) -> None:
     """
     if not isinstance(score_map, np.ndarray):
         raise ScoreMapTypeError(f"{source}: a {type(score_map).__name__}; expected a NumPy array")
-    if not np.issubdtype(score_map.dtype, np.floating):
-        raise ScoreMapTypeError(f"{source}: an array of {score_map.dtype}; expected floats in [0, 1]")
-    if score_map.ndim != 2 or not score_map.size:
-        raise ScoreMapError(f"{source}: shape {score_map.shape}; expected (height, width)")
+    _check_kind(score_map.dtype, score_map.shape, source)
     low, high = score_map.min(), score_map.max()
     if not (low >= 0 and high <= 1):  # NaN makes both comparisons false
         raise ScoreMapError(f"{source}: values from {low} to {high}; expected all in [0, 1], no NaN")
@@ -80,30 +91,68 @@ def save_score_map(scoremap_root: str | os.PathLike, image_id: str, score_map: n
             Image.fromarray(levels).save(file, format="PNG")
 
 
-def _load(path: Path) -> tuple[np.ndarray, str]:
-    """Return what a file holds and its kind; whatever a damaged file raises comes through."""
-    if path.suffix == ".npy":
-        return np.load(path, allow_pickle=False), "npy"
-    if path.suffix == ".npz":
-        with np.load(path, allow_pickle=False) as archive:
-            if len(archive.files) != 1:
-                raise ValueError(f"{len(archive.files)} arrays in it, expected one")
-            return archive[archive.files[0]], "npz"
-    with Image.open(path) as image:
-        if image.format != "PNG" or image.mode not in PNG_MODES:
-            raise ValueError(f"{image.format} of mode {image.mode}; expected PNG of one grey channel of 8 or 16 bits")
+def _read_npy(stream: BinaryIO, path: Path, max_megapixels: float) -> np.ndarray:
+    """Return the array of an opened .npy file or member of an .npz; what its header declares is checked first."""
+    version = npy_format.read_magic(stream)
+    read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
+    shape, by_columns, dtype = read_header(stream)
+    if dtype.hasobject:
+        raise ValueError("pickled objects")
+    _check_kind(dtype, shape, str(path))
+    check_pixels(path, shape[::-1], max_megapixels)
+    data = np.empty(shape[0] * shape[1] * dtype.itemsize, dtype=np.uint8)
+    if (count := stream.readinto(data)) < data.size:
+        raise ValueError(f"{count} of {data.size} bytes, the rest is cut off")
+    return data.view(dtype).reshape(shape, order="F" if by_columns else "C")
+
+
+def _read_npz(path: Path, max_megapixels: float) -> np.ndarray:
+    with zipfile.ZipFile(path) as archive:
+        members = archive.infolist()
+        if len(members) != 1:
+            raise ValueError(f"{len(members)} arrays in it, expected one")
+        if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # which unpack no more than is read
+            raise ValueError("a compression that NumPy does not write")
+        with archive.open(members[0]) as stream:
+            return _read_npy(stream, path, max_megapixels)
+
+
+def _read_png(path: Path, max_megapixels: float) -> tuple[np.ndarray, str]:
+    expected = "PNG of one grey channel of 8 or 16 bits"
+    try:
+        image = PngImageFile(path)
+    except SyntaxError as error:  # Pillow's, of what is no PNG
+        raise ValueError(f"{error}; expected {expected}") from None
+    with image:
+        if image.mode not in PNG_MODES:
+            raise ValueError(f"PNG of mode {image.mode}; expected {expected}")
+        check_pixels(path, image.size, max_megapixels)
         kind, levels = PNG_MODES[image.mode], np.array(image)
     return levels / np.iinfo(PNG_DTYPES[kind]).max, kind
 
 
-def read_score_map(path: Path) -> tuple[np.ndarray, str]:
+def _load(path: Path, max_megapixels: float) -> tuple[np.ndarray, str]:
+    """Return what a file holds and its kind; whatever a damaged file raises comes through."""
+    if path.suffix == ".npy":
+        with path.open("rb") as file:
+            return _read_npy(file, path, max_megapixels), "npy"
+    if path.suffix == ".npz":
+        return _read_npz(path, max_megapixels), "npz"
+    return _read_png(path, max_megapixels)
+
+
+def read_score_map(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[np.ndarray, str]:
     """Return a file's score map, float (H, W) in [0, 1], and its kind, one of FORMATS.
 
     Raises:
+        InputError: no regular file, or one that declares more than `max_megapixels`.
         ScoreMapError, ScoreMapTypeError: the file is damaged, or holds no score map; the message names it.
     """
+    check_input(path)
     try:
-        score_map, kind = _load(path)
+        score_map, kind = _load(path, max_megapixels)
+    except InputError:
+        raise
     except Exception as error:  # a damaged file makes NumPy, zipfile and Pillow raise a dozen kinds
         reason = "damaged, or pickled objects" if "pickle" in str(error) else error  # no advice to load it all the same
         raise ScoreMapError(f"{path}: not a readable {path.suffix} score map ({reason})") from None
@@ -121,7 +170,11 @@ class ScoreMapFiles:
     others: list[str]
 
     def require_all(self) -> None:
-        """Refuse a folder that lacks maps."""
+        """Refuse a folder that lacks maps, or that is none of maps."""
+        if not self.paths and not os.path.isdir(self.root):
+            raise ScoreMapError(f"{self.root}: no such folder; expected one of score maps")
+        if not self.paths and os.path.isdir(self.root / MAPS_OF_A_RUN):
+            raise ScoreMapError(f"{self.root}: a run's folder; expected that of its maps, {self.root / MAPS_OF_A_RUN}")
         if self.missing:
             count = len(self.paths) + len(self.missing)
             raise ScoreMapError(
@@ -138,11 +191,11 @@ def find_score_maps(
     `split_ids`: all ids of the split, where `image_ids` are only some.
 
     Raises:
-        ScoreMapError: no such folder, one that is not finished, maps of more than one kind of file, or one file that two ids
-            could mean.
+        ScoreMapError: a file in the folder's place, a folder that is not finished, maps of more than one kind of file, or one
+            file that two ids could mean.
     """
     root = Path(scoremap_root)
-    if root.exists() and not root.is_dir():
+    if os.path.exists(root) and not root.is_dir():
         raise ScoreMapError(f"{root}: a file; expected a folder of score maps")
     if command := unfinished_by(root):
         raise ScoreMapError(
@@ -177,7 +230,7 @@ def _list_folders(root: Path, image_ids: Iterable[str]) -> set[str]:
     """Return the names, relative to the root, of all that is in the folders of the ids; each is listed once, for speed."""
     names: set[str] = set()
     for folder in {image_id.rpartition("/")[0] for image_id in image_ids}:
-        with suppress(OSError):  # no such folder
+        with suppress(OSError, ValueError):  # no such folder, or no name that one could have
             names.update(f"{folder}/{name}" if folder else name for name in os.listdir(root / folder))
     return names
 

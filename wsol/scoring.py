@@ -1,22 +1,37 @@
 """What an evaluation scores: saved maps, the Center baseline, or a detector's boxes. Each counts itself into an evaluator,
 and describes its maps one by one."""
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
 from pathlib import Path
 
 import numpy as np
 
-from wsol.boxes import candidate_boxes
+from wsol.boxes import Candidates, candidate_boxes
 from wsol.center import center_map
+from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.detections import Detection
 from wsol.errors import ScoreMapError
 from wsol.evaluators import BoxEvaluator
 from wsol.map_details import MapDetails, describe_map
+from wsol.masks import VIEW
+from wsol.normalize import normalize_raw_map
 from wsol.parallel import map_chunks
 from wsol.progress import progress
 from wsol.score_maps import ScoreMapFiles, read_score_map
 from wsol.split_evaluator import Scored, SplitEvaluator
+
+KEPT_SIZES = 4  # of Center: maps mostly have one size
+
+
+def _read_resized(path: Path, map_size: int | None, max_megapixels: float) -> tuple[np.ndarray, str]:
+    score_map, kind = read_score_map(path, max_megapixels)
+    if map_size and score_map.min() == score_map.max():  # resized, it might differ from itself by rounding
+        score_map = np.zeros((map_size, map_size))
+    elif map_size:
+        score_map = normalize_raw_map(score_map, (map_size, map_size))
+    return score_map, kind
 
 
 @dataclass
@@ -25,26 +40,37 @@ class _ReadAnd:
 
     paths: dict[str, Path]
     function: Callable
+    read: Callable[[Path], tuple[np.ndarray, str]]
 
     def __call__(self, image_ids: Sequence[str]) -> list[tuple]:
         results = []
         for image_id in image_ids:
-            score_map, kind = read_score_map(self.paths[image_id])
+            score_map, kind = self.read(self.paths[image_id])
             results.append((self.function(score_map, image_id), kind))
         return results
 
 
 @dataclass
 class SavedMaps:
-    """Score maps of a folder, read by `workers` processes (0: this one)."""
+    """Score maps of a folder, read by `workers` processes (0: this one), resized to a side of `map_size` where given."""
 
     files: ScoreMapFiles
     workers: int = 0
+    map_size: int | None = None
+    max_megapixels: float = MAX_MEGAPIXELS
+
+    @property
+    def _read(self) -> Callable[[Path], tuple[np.ndarray, str]]:
+        return partial(_read_resized, map_size=self.map_size, max_megapixels=self.max_megapixels)
+
+    def size_of(self, image_id: str) -> tuple[int, int]:
+        """Return the size (w, h) at which an image's map is scored."""
+        return self._read(self.files.paths[image_id])[0].shape[::-1]
 
     def _apply(self, function: Callable, image_ids: Sequence[str], what: str) -> Iterator:
         """Yield function(score map, image id) in order; maps of two kinds are refused."""
         first: tuple[str, str] | None = None
-        results = map_chunks(_ReadAnd(self.files.paths, function), image_ids, self.workers)
+        results = map_chunks(_ReadAnd(self.files.paths, function, self._read), image_ids, self.workers)
         for image_id, (result, kind) in zip(image_ids, progress(results, what, len(image_ids)), strict=True):
             first = first or (image_id, kind)
             if kind != first[1]:
@@ -64,24 +90,38 @@ class SavedMaps:
 
 @dataclass
 class Center:
-    """The Center baseline: one map of side x side pixels, the same for every image."""
+    """The Center baseline: one map of side x side pixels for every image, or of the image's own size (w, h) in `sizes`,
+    those of the maps that it is compared with."""
 
-    side: int
+    side: int = VIEW[0]
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def size_of(self, image_id: str) -> tuple[int, int]:
+        """Return the size (w, h) of an image's map."""
+        return self.sizes.get(image_id, (self.side, self.side))
 
     def score(self, evaluator: SplitEvaluator) -> None:
         """Count it for every image."""
-        score_map = center_map(self.side, self.side)
         boxes, masks = evaluator.boxes, evaluator.masks
-        if boxes:  # found once
-            candidates = candidate_boxes(score_map, boxes.cam_threshold_list, boxes.multi_contour_eval)
+
+        @lru_cache(KEPT_SIZES)
+        def boxes_of(size: tuple[int, int]) -> Candidates:
+            return candidate_boxes(_center_map(size), boxes.cam_threshold_list, boxes.multi_contour_eval)
+
         for image_id in progress(evaluator.image_ids, "Center"):
-            bits = boxes and boxes.score_candidates(candidates, score_map.shape, image_id)
-            evaluator.add(Scored(image_id, bits, masks and masks.score(score_map, image_id)))
+            size = self.size_of(image_id)
+            bits = boxes and boxes.score_candidates(boxes_of(size), size[::-1], image_id)
+            evaluator.add(Scored(image_id, bits, masks and masks.score(_center_map(size), image_id), size))
 
     def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
         """Yield its details for every image."""
-        score_map = center_map(self.side, self.side)
-        return (describe(score_map, image_id) for image_id in progress(evaluator.scored_ids, "describing"))
+        for image_id in progress(evaluator.scored_ids, "describing"):
+            yield describe(_center_map(self.size_of(image_id)), image_id)
+
+
+@lru_cache(KEPT_SIZES)
+def _center_map(size: tuple[int, int]) -> np.ndarray:
+    return center_map(size[1], size[0])
 
 
 @dataclass

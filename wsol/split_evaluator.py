@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError, MetadataError, did_you_mean
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
 from wsol.files import missing_files
@@ -18,11 +19,13 @@ DETECTIONS = "detections"  # the box rule of a detector's boxes, which have no s
 
 
 class Scored(NamedTuple):
-    """What one map gave: packed bits of the boxes and histograms of the pixels, None where a split has no such truth."""
+    """What one map of a size (w, h) gave: packed bits of the boxes and histograms of the pixels, None where a split has no
+    such truth; no size where there was no map."""
 
     image_id: str
     boxes: np.ndarray | None
     masks: np.ndarray | None
+    size: tuple[int, int] | None = None
 
 
 class SplitEvaluator:
@@ -33,7 +36,7 @@ class SplitEvaluator:
 
     `image_ids` are to be scored, `scored_ids` have been; `ranks`, where known, is each image's true class among the
     logits (0: top), from which the classification and Top-1 and Top-5 Loc come; `counts` are the caller's own, of images
-    skipped and the like, for the results.
+    skipped and the like, for the results; `map_sizes`, image id to (w, h), are those of the maps that have been scored.
     """
 
     def __init__(
@@ -48,6 +51,7 @@ class SplitEvaluator:
         image_ids: Sequence[str] | None = None,
         detections: bool = False,
         needs_truth: bool = True,
+        max_megapixels: float = MAX_MEGAPIXELS,
     ):
         folder = require_dataset(metadata_root, dataset_name) / split
         if not folder.is_dir():
@@ -78,11 +82,14 @@ class SplitEvaluator:
         self.dataset_name, self.split = dataset_name, split
         self.box_rule = DETECTIONS if detections else "multi_contour" if multi_contour_eval else "largest_contour"
         self.scored_ids: list[str] = []
+        self.map_sizes: dict[str, tuple[int, int]] = {}
         self.ranks: dict[str, int] = {}
         self.counts: dict[str, int] = {}
         self.resampling: tuple[int, int] | None = None
         self.boxes = BoxEvaluator(**options) if has_boxes(metadata) else None
-        self.masks = MaskEvaluator(**options) if has_masks(metadata) and not detections else None
+        self.masks = None
+        if has_masks(metadata) and not detections:
+            self.masks = MaskEvaluator(**options, max_megapixels=max_megapixels)
         if needs_truth and not self.has_truth:
             truth = "box" if detections else "box and no mask"
             raise MetadataError(f"{metadata.localization}: no {truth}; expected one for every image of {split}")
@@ -128,8 +135,9 @@ class SplitEvaluator:
             "iou_threshold_list",
             "multi_contour_eval",
         )
-        options = {name: config[name] for name in names}
-        return cls(split=split, image_ids=image_ids, detections=detections, needs_truth=needs_truth, **options)
+        given = {name: config[name] for name in names}
+        given["max_megapixels"] = config.get("max_megapixels", MAX_MEGAPIXELS)  # runs before this option lack it
+        return cls(split=split, image_ids=image_ids, detections=detections, needs_truth=needs_truth, **given)
 
     def resample(self, kinds: Sequence[str], resamples: int, seed: int) -> None:
         """Keep from here on what bootstrap intervals (and a paired test: kind `swap`) need; 0 resamples: nothing."""
@@ -144,6 +152,7 @@ class SplitEvaluator:
             image_id,
             self.boxes.score(score_map, image_id) if self.boxes else None,
             self.masks.score(score_map, image_id) if self.masks else None,
+            score_map.shape[::-1],
         )
 
     def add(self, scored: Scored) -> None:
@@ -153,6 +162,8 @@ class SplitEvaluator:
         if self.masks:
             self.masks.add(scored.masks, scored.image_id)
         self.scored_ids.append(scored.image_id)
+        if scored.size:
+            self.map_sizes[scored.image_id] = scored.size
 
     def accumulate(self, score_map: np.ndarray, image_id: str) -> None:
         """Score and count one map."""
@@ -165,6 +176,7 @@ class SplitEvaluator:
         if self.masks:
             self.masks.merge(other.masks)
         self.scored_ids.extend(other.scored_ids)
+        self.map_sizes.update(other.map_sizes)
         self.ranks.update(other.ranks)
 
     def results(self, val_thresholds: Mapping[str, float] | None = None) -> dict:
@@ -223,8 +235,9 @@ class SplitEvaluator:
         right = self.boxes.correct_at(LOC_IOU, position)
         return np.array([right[image_id] for image_id in self.scored_ids])
 
-    def positions(self, thresholds: Mapping[str, float]) -> dict[int, int]:
-        """Return IoU threshold to the position of the score-map threshold that was chosen for it elsewhere.
+    def positions(self, thresholds: Mapping[str, float], interval: float | None = None) -> dict[int, int]:
+        """Return IoU threshold to the position of the score-map threshold that was chosen for it elsewhere, of those of an
+        interval, where it is known.
 
         Raises:
             InputError: none was chosen for one of the IoU thresholds, or none of this evaluator's.
@@ -238,9 +251,10 @@ class SplitEvaluator:
             threshold = thresholds[f"{iou:g}"]
             if not np.isclose(own, threshold, rtol=0, atol=1e-9).any():
                 step = own[1] if len(own) > 1 else 1
+                known = "" if interval in (None, step) else f", {interval:g}"
                 raise InputError(
                     f"val's score-map threshold {threshold} for IoU {iou:g} is none of those of --cam_curve_interval "
-                    f"{step:g}; expected the interval with which val was scored"
+                    f"{step:g}; expected the interval with which val was scored{known}"
                 )
             found[iou] = int(np.abs(own - threshold).argmin())
         return found

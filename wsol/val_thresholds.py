@@ -1,15 +1,66 @@
 """The score-map thresholds that the val split chose, from a file that has them: a checkpoint, or JSON results."""
 
 import os
+import re
 from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
 
 from wsol.errors import InputError
 from wsol.files import read_json
 from wsol.split_evaluator import SplitEvaluator
 
+LATTICES = (0.01, 0.001)  # the default intervals of evaluation.py and main.py, for files that state none
+FINEST = 1e-5  # of --cam_curve_interval
+SAME = 1e-9  # how far a threshold may be from one of an interval
 
-def _is_threshold(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
+
+@dataclass
+class ValThresholds:
+    """What val chose: IoU threshold (its name, such as "50") to score-map threshold, for a data set and a box rule; and the
+    interval of the score-map thresholds that it chose from, None where the file does not say and they do not tell."""
+
+    path: str | os.PathLike
+    dataset_name: object
+    box_rule: object
+    thresholds: dict[str, float]
+    interval: float | None
+
+    def fit(self, dataset_name: str, evaluator: SplitEvaluator) -> dict[str, float]:
+        """Return the thresholds, checked to be of a data set, and of an evaluator's rule and score-map thresholds.
+
+        Raises:
+            InputError: they are of others.
+        """
+        for name, expected in (("dataset_name", dataset_name), ("box_rule", evaluator.box_rule)):
+            if (found := getattr(self, name)) != expected:
+                shown = _shown(found).strip("'")
+                raise InputError(f"{self.path}: thresholds for {name} {shown}; expected {expected}")
+        if evaluator.boxes:
+            try:
+                evaluator.positions(self.thresholds, self.interval)
+            except InputError as error:
+                raise InputError(f"{self.path}: {error}") from None
+        return self.thresholds
+
+
+def _shown(value: object) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _are_thresholds(value: object) -> bool:
+    return (
+        isinstance(value, Mapping)
+        and len(value) > 0
+        and all(isinstance(iou, str) and re.fullmatch(r"[0-9.]{1,9}", iou) for iou in value)
+        and all(_is_number(threshold) and 0 <= threshold < 1 for threshold in value.values())
+    )
 
 
 def _from_checkpoint(path: str | os.PathLike) -> dict:
@@ -17,45 +68,55 @@ def _from_checkpoint(path: str | os.PathLike) -> dict:
 
     checkpoint = read_checkpoint(path)
     config = checkpoint["config"]
+    if not isinstance(config, Mapping) or not isinstance(config.get("multi_contour_eval"), bool):
+        raise InputError(f"{path}: config without multi_contour_eval; expected a checkpoint of main.py")
     return {
-        "dataset_name": config["dataset_name"],
+        "dataset_name": config.get("dataset_name"),
         "box_rule": "multi_contour" if config["multi_contour_eval"] else "largest_contour",
         "best_threshold": checkpoint.get("score_map_thresholds"),
+        "cam_curve_interval": config.get("cam_curve_interval"),
     }
 
 
 def _from_json(path: str | os.PathLike) -> dict:
     content = read_json(path)
-    if isinstance(content, Mapping) and isinstance(content.get("val"), Mapping):  # results.json of main.py
-        return {"dataset_name": content.get("dataset_name"), **content["val"]}
-    if isinstance(content, Mapping) and content.get("split", "val") != "val":
+    if not isinstance(content, Mapping):
+        return {}
+    if isinstance(content.get("val"), Mapping):  # results.json of main.py
+        return {**content, **content["val"]}
+    if content.get("split", "val") != "val":
         raise InputError(
-            f"{path}: results of the split {content['split']!r}; expected val's, on which a threshold is chosen"
+            f"{path}: results of the split {_shown(content['split'])}; expected val's, on which a threshold is chosen"
         )
-    return dict(content) if isinstance(content, Mapping) else {}
+    return dict(content)
 
 
-def read_val_thresholds(path: str | os.PathLike, dataset_name: str, evaluator: SplitEvaluator) -> dict[str, float]:
-    """Return IoU threshold (its name, such as "50") to the score-map threshold that val chose for it.
+def _on(lattice: float, thresholds: Mapping[str, float]) -> bool:
+    return all(abs(value - np.round(value / lattice) * lattice) < SAME for value in thresholds.values())
 
-    `path`: a run's checkpoint or results.json, or what `evaluation.py --split val --json` wrote.
+
+def _find_interval(path: str | os.PathLike, stated: object, thresholds: Mapping[str, float]) -> float | None:
+    """Return the interval that a file states, or the coarsest of LATTICES that has all its thresholds."""
+    if stated is None:
+        return next((lattice for lattice in LATTICES if _on(lattice, thresholds)), None)
+    if not (_is_number(stated) and FINEST <= stated <= 1):
+        raise InputError(f"{path}: cam_curve_interval {_shown(stated)}; expected a number from {FINEST:g} to 1")
+    return float(stated)
+
+
+def read_val_thresholds(path: str | os.PathLike) -> ValThresholds:
+    """Return what val chose, from a run's checkpoint or results.json, or what `evaluation.py --split val --json` wrote.
 
     Raises:
-        InputError: the file has no such thresholds, or those of another data set, rule, or grid of thresholds.
+        InputError: the file has no such thresholds.
     """
     found = _from_checkpoint(path) if str(path).endswith((".tar", ".pth", ".pt")) else _from_json(path)
     thresholds = found.get("best_threshold")
-    if not isinstance(thresholds, Mapping) or not all(map(_is_threshold, thresholds.values())):
+    if not _are_thresholds(thresholds):
         raise InputError(
-            f"{path}: no best_threshold of val in it; expected a checkpoint, results.json, or JSON of evaluation.py"
+            f"{path}: no best_threshold of val in it; expected a checkpoint, results.json, or JSON of evaluation.py, with "
+            "IoU thresholds mapped to numbers in [0, 1)"
         )
-    for name, expected in (("dataset_name", dataset_name), ("box_rule", evaluator.box_rule)):
-        if found.get(name) != expected:
-            raise InputError(f"{path}: thresholds for {name} {found.get(name)}; expected {expected}")
-    thresholds = {str(iou): float(value) for iou, value in thresholds.items()}
-    if evaluator.boxes:
-        try:
-            evaluator.positions(thresholds)
-        except InputError as error:
-            raise InputError(f"{path}: {error}") from None
-    return thresholds
+    thresholds = {iou: float(value) for iou, value in thresholds.items()}
+    interval = _find_interval(path, found.get("cam_curve_interval"), thresholds)
+    return ValThresholds(path, found.get("dataset_name"), found.get("box_rule"), thresholds, interval)

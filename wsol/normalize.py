@@ -1,0 +1,17 @@
+"""A map of any range and size to a score map: resized bicubically, then min-max normalised."""
+
+import cv2
+import numpy as np
+
+
+def normalize_raw_map(raw_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return float64 (h, w) in [0, 1]: a raw map (any float, 2-D), resized bicubically to (w, h), then min-max.
+
+    A map that is constant or not finite gives all zeros.
+    """
+    score_map = cv2.resize(raw_map.astype(np.float64), size, interpolation=cv2.INTER_CUBIC)
+    low = score_map.min()
+    spread = score_map.max() - low
+    if not np.isfinite(spread) or spread == 0:
+        return np.zeros(size[::-1])
+    return (score_map - low) / spread
