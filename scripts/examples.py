@@ -90,13 +90,13 @@ def draw_examples(config: Mapping, split: str, image_ids: Sequence[str], runs: M
     photos = [load_image(Path(config["data_root"]) / config["dataset_name"] / image_id) for image_id in image_ids]
     heights = [min(1.4, photo.height / photo.width) for photo in photos]
     columns = len(runs) + 1
-    size = (CELL * columns + 1.4, (CELL + 0.1) * sum(heights) + 0.25 * len(photos) + 1.3)
+    size = (CELL * columns + 1.4, (CELL + 0.1) * sum(heights) + 0.25 * len(photos) + 1.1)
     figure = Figure(figsize=size, layout="constrained")
     grid = figure.subplots(len(image_ids), columns, squeeze=False, height_ratios=heights)
     for line, image_id, photo in zip(grid, image_ids, photos, strict=True):
         show_photo(line[0], photo)
         draw_boxes(line[0], truth.scaled(image_id, photo.size), photo.size, TRUE_BOX)
-        text = "\n".join(wrapped(each, 20) for each in (image_id, truth.classes.get(image_id, "")) if each)
+        text = "\n".join(wrapped(each, 24) for each in (image_id, truth.classes.get(image_id, "")) if each)
         style = {"rotation": 0, "ha": "right", "va": "center", "fontsize": "x-small", "parse_math": False}
         line[0].set_ylabel(text, **style)
         for axes, name in zip(line[1:], runs, strict=True):
@@ -106,7 +106,7 @@ def draw_examples(config: Mapping, split: str, image_ids: Sequence[str], runs: M
         axes.set_title(wrapped(name, 24), fontsize="small", parse_math=False)
     colors = ScalarMappable(cmap=MAP_COLORS)
     colors.set_clim(0, 1)
-    bar = figure.colorbar(colors, ax=grid, location="bottom", label="score", shrink=0.5, aspect=40)
+    bar = figure.colorbar(colors, ax=grid, location="bottom", label="score", shrink=0.5, aspect=40, pad=0.01)
     bar.ax.tick_params(labelsize="x-small")
     styles = [style for style, there in ((TRUE_BOX, truth.boxes), (PREDICTED_BOX, any(thresholds.values()))) if there]
     figure.suptitle(f"{config['dataset_name']} {split}", fontsize="medium", parse_math=False)

@@ -120,7 +120,7 @@ def plot_panel(
                 axes.axhline(y[0], color=style["color"], linestyle=":", linewidth=0.7, zorder=0)
     if len(levels) < len(figures):
         axes.axvline(len(levels) - 0.5, color="0.6", linewidth=0.8)
-    axes.set(ylim=(0, 100), xlim=(-0.5, len(places) - 0.5), xlabel="label level trained on, finest first")
+    axes.set(ylim=(0, 102), xlim=(-0.5, len(places) - 0.5), xlabel="label level trained on, finest first")
     axes.grid(alpha=0.3, axis="y")
     axes.legend(fontsize="x-small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.07))
 
