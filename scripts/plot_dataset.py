@@ -44,8 +44,7 @@ def count_axes(axes: Axes, counts: Sequence[tuple[str, int]]) -> None:
     if len(values) <= NAMED:
         places = np.arange(len(values))
         axes.barh(places, values, color=COLORS[0], height=0.8)
-        axes.set_yticks(places, [wrapped(name, LETTERS, 1) for name in names])
-        plain(axes.get_yticklabels())
+        axes.set_yticks(places, [wrapped(name, LETTERS, 1) for name in names], parse_math=False)
         axes.set_ylim(len(values) - 0.4, -0.6)
         axes.set_xlabel("images", fontsize="x-small")
         numbers, set_scale, set_limit = axes.xaxis, axes.set_xscale, axes.set_xlim

@@ -126,7 +126,7 @@ def main() -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--pairs", type=int, default=1000, help="pairs of runs of each kind; default: 1000")
-    parser.add_argument("--images", type=int, nargs="+", default=[100, 300], help="images of a run; default: 100 300")
+    parser.add_argument("--images", type=int, nargs="+", default=[200], help="images of a run; default: 200")
     parser.add_argument("--resamples", type=int, default=1000, help="default: 1000, as the evaluation's")
     parser.add_argument("--seed", type=int, default=0, help="default: 0")
     parser.add_argument("--workers", type=int, default=0, help="processes; they change no digit; default: 0, this one")

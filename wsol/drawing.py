@@ -4,7 +4,7 @@ Colours are told apart by people with any colour vision, and by line and marker 
 """
 
 import os
-import textwrap
+import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -72,16 +72,17 @@ def draw_boxes(axes: Axes, boxes: Iterable[Sequence[float]], size: tuple[int, in
 
 
 def wrapped(name: str, width: int, lines: int = 3) -> str:
-    """Return a name in lines of at most `width` letters, cut after some lines; without a space it breaks after / or _."""
-    if len(name) <= width:
-        return name
-    parts = []
-    for word in name.replace("/", "/ ").replace("_", "_ ").split(" "):
-        if parts and parts[-1].endswith(("/", "_")) and len(parts[-1] + word) <= width:
-            parts[-1] += word
-        else:
-            parts.append(word)
-    return "\n".join(textwrap.wrap(" ".join(parts), width, max_lines=lines, placeholder="...", break_on_hyphens=False))
+    """Return a name in lines of at most `width` letters, cut after `lines`; it breaks after a space, / or _ if it can."""
+    rows = [""]
+    for piece in re.findall(r"[^ /_]*[ /_]|[^ /_]+", name):
+        if rows[-1] and len((rows[-1] + piece).rstrip()) > width:
+            rows.append("")
+        rows[-1] += piece
+        while len(rows[-1].rstrip()) > width:
+            rows[-1:] = [rows[-1][:width], rows[-1][width:]]
+    if len(rows) > lines:
+        rows[lines - 1 :] = [rows[lines - 1][: width - 3] + "..."]
+    return "\n".join(row.rstrip() for row in rows)
 
 
 def name_ticks(axes: Axes, names: Sequence[str], inches: float) -> None:
@@ -89,11 +90,11 @@ def name_ticks(axes: Axes, names: Sequence[str], inches: float) -> None:
     letters = int(inches / max(len(names), 1) / 0.085)  # of a small font
     longest = max((len(word) for name in names for word in name.split()), default=0)
     flat = longest <= letters
-    axes.set_xticks(range(len(names)), [name if flat else name.replace("\n", ", ") for name in names], fontsize="small")
+    shown = [name if flat else name.replace("\n", ", ") for name in names]
+    axes.set_xticks(range(len(names)), shown, fontsize="small", parse_math=False)
     if not flat:
         for label in axes.get_xticklabels():
             label.set(rotation=40, ha="right", rotation_mode="anchor")
-    plain(axes.get_xticklabels())
 
 
 def plain(texts: Iterable[Text]) -> None:
