@@ -21,7 +21,7 @@ from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
 from scripts.examples import draw_examples, spaced
 from scripts.runs import center_results, center_sets, is_finished, read_results
-from wsol.drawing import COLORS, MARKERS, name_ticks, save_figure, wrapped
+from wsol.drawing import COLORS, MARKERS, name_ticks, save_figure, slot_width, wrapped
 from wsol.errors import InputError, command
 from wsol.files import write_text
 from wsol.levels import LevelData, load_level
@@ -29,6 +29,7 @@ from wsol.metadata import read_id_list
 from wsol.tables import markdown_table, write_table
 
 EXAMPLES = 6
+WIDEST = 18.0  # inches that two panels may be wide, side by side
 Measured = tuple[float | None, Sequence[float] | None]  # a figure in percent, and its interval [low, high]
 UNNAMED = training_parser("").known_defaults["experiment_name"]
 
@@ -96,7 +97,7 @@ def table_rows(levels: Mapping[str, LevelData], figures: Mapping[str, Mapping[st
 
 
 def plot_panel(
-    axes: Axes, names: Sequence[str], figures: Mapping[str, Mapping[str, Measured]], levels: Sequence[str], inches: float
+    axes: Axes, names: Sequence[str], figures: Mapping[str, Mapping[str, Measured]], levels: Sequence[str]
 ) -> None:
     """Plot figures against the level with their intervals; Center's are hollow, at places of their own, without a line."""
     places = {name: i for i, name in enumerate(figures)}
@@ -133,18 +134,21 @@ def plot(levels: Mapping[str, LevelData], figures: Mapping[str, Mapping[str, Mea
     localization = [name for name in named if name != "top1_cls"]
     panels = {"localization": (localization, list(figures)), "classification": (["top1_cls"], list(levels))}
     panels = {name: panel for name, panel in panels.items() if panel[0]}
-    widths = [max(4.0, 0.75 * len(rows) + 1) for _, rows in panels.values()]
-    figure = Figure(figsize=(sum(widths), 5), layout="constrained")
-    grid = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
-    for axes, width, (kind, (names, rows)) in zip(grid, widths, panels.items(), strict=True):
-        plot_panel(axes, names, {row: figures[row] for row in rows}, list(levels), width)
+    ticks = {row: wrapped(row, 16) for row in figures}
+    for level, data in levels.items():
+        ticks[level] += f"\n{len(data.class_names)} classes\n{len(data.splits['train'].image_ids)} images"
+    widths = [max(4.0, len(rows) * slot_width(ticks.values()) + 0.8) for _, rows in panels.values()]
+    if sum(widths) > WIDEST:  # one panel below the other
+        figure = Figure(figsize=(max(widths), 4.5 * len(panels)), layout="constrained")
+        grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    else:
+        figure = Figure(figsize=(sum(widths), 5), layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
+    for axes, (kind, (names, rows)) in zip(grid, panels.items(), strict=True):
+        plot_panel(axes, names, {row: figures[row] for row in rows}, list(levels))
+        name_ticks(axes, [ticks[row] for row in rows])
         axes.set_title(kind, fontsize="medium")
         axes.set_ylabel("percent")
-        sizes = {
-            level: f"\n{len(data.class_names)} classes\n{len(data.splits['train'].image_ids)} images"
-            for level, data in levels.items()
-        }
-        name_ticks(axes, [wrapped(row, 16) + sizes.get(row, "") for row in rows], width - 0.8)
     note = "bars: 95 % intervals over images; images: those of training"
     if len(figures) > len(levels):
         note += "; hollow, dotted: Center, which looks at no image"

@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from data_loaders import load_image
 from wsol.drawing import COLORS, draw_boxes, plain, save_figure, show_photo, wrapped
@@ -45,7 +45,7 @@ def count_axes(axes: Axes, counts: Sequence[tuple[str, int]]) -> None:
         places = np.arange(len(values))
         axes.barh(places, values, color=COLORS[0], height=0.8)
         axes.set_yticks(places, [wrapped(name, LETTERS, 1) for name in names], parse_math=False)
-        axes.set_ylim(len(values) - 0.4, -0.6)
+        axes.set_ylim(max(len(values), 4) - 0.4, -0.6)  # no bar as thick as a page
         axes.set_xlabel("images", fontsize="x-small")
         numbers, set_scale, set_limit = axes.xaxis, axes.set_xscale, axes.set_xlim
     else:
@@ -59,8 +59,9 @@ def count_axes(axes: Axes, counts: Sequence[tuple[str, int]]) -> None:
     if ratio and ratio > 10:
         set_scale("log")
         set_limit(values.min() / 2)
+        numbers.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 100 else (1,)))
+        numbers.set_minor_locator(NullLocator())
         numbers.set_major_formatter("{x:g}")
-        numbers.set_minor_formatter("")
     else:
         set_limit(0)
         numbers.set_major_locator(MaxNLocator(5, integer=True))

@@ -20,7 +20,7 @@ from matplotlib.figure import Figure
 
 from config import LOG_ROOT, get_config
 from scripts.runs import NOT_COMPARED, center_results, center_sets, differing, is_finished, read_config, read_figure
-from wsol.drawing import COLORS, MARKERS, name_ticks, plain, save_figure, wrapped
+from wsol.drawing import COLORS, MARKERS, name_ticks, plain, save_figure, slot_width, wrapped
 from wsol.errors import InputError, command
 from wsol.files import write_text
 from wsol.metadata import read_id_list
@@ -94,7 +94,8 @@ def plot(
     values: dict[str, np.ndarray], top1: dict[str, np.ndarray], centers: dict[str, float], title: str, path: Path
 ) -> None:
     """Plot every seed's MaxBoxAccV2 and the mean at each level, Center's as a dashed line, and top-1 classification."""
-    figure = Figure(figsize=(9, 4), layout="constrained")
+    names = [wrapped(level, 16) for level in values]
+    figure = Figure(figsize=(2 * max(4.5, len(names) * slot_width(names) + 0.8), 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, table, name in ((left, values, "MaxBoxAccV2"), (right, top1, "top-1 classification")):
         places = range(len(table))
@@ -102,7 +103,7 @@ def plot(
         axes.errorbar(places, [points.mean() for points in table.values()], deviations, capsize=4, color=COLORS[0])
         for place, points in zip(places, table.values(), strict=True):
             axes.plot([place] * len(points), points, MARKERS[2], color=COLORS[1], markersize=4)
-        name_ticks(axes, [wrapped(level, 16) for level in table], 4)
+        name_ticks(axes, names)
         axes.set(xlabel="label level trained on, finest first", ylabel=f"{name}, percent", xlim=(-0.4, len(table) - 0.6))
         axes.grid(alpha=0.3)
     for i, (name, center) in enumerate(centers.items()):

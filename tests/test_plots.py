@@ -11,7 +11,7 @@ from test_hierarchy import trees
 
 from conftest import CHECKOUT, run
 from scripts.plot_dataset import box_sizes_figure, counts_figure, images_figure, read_rejected
-from wsol.drawing import PREDICTED_BOX, TRUE_BOX, draw_boxes, name_ticks, show_photo, wrapped
+from wsol.drawing import PREDICTED_BOX, TRUE_BOX, draw_boxes, name_ticks, show_photo, slot_width, wrapped
 from wsol.files import write_text
 from wsol.hierarchy import Hierarchy, read_rows, read_tree, tier_tree
 from wsol.hierarchy_plot import branches, hierarchy_figure, layout
@@ -174,20 +174,15 @@ def test_long_names_are_broken_into_short_lines(name):
     assert lines[0][:4] == name[:4] and (len(name) <= 40 or lines[-1].endswith("..."))
 
 
-@pytest.mark.parametrize("number", [2, 6, 20])
+@pytest.mark.parametrize("number", [2, 20])
 def test_names_on_an_axis_do_not_cover_each_other(number):
-    figure = Figure(figsize=(6, 4), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot(range(number), range(number))
-    name_ticks(axes, [f"quite_a_long_level_{i}\n1234 classes" for i in range(number)], 5)
+    names = [f"QUITE_A_LONG_{i}\n123400 classes" for i in range(number)]
+    figure = Figure(figsize=(number * slot_width(names), 3))
+    axes = figure.add_axes((0, 0.3, 1, 0.7), xlim=(-0.5, number - 0.5))
+    name_ticks(axes, names)
     FigureCanvasAgg(figure).draw()
-    labels = axes.get_xticklabels()
-    if labels[0].get_rotation() == 0:
-        boxes = [label.get_window_extent() for label in labels]
-        assert not any(one.overlaps(other) for one, other in pairwise(boxes))
-    else:  # turned: parallel lines, apart by more than their height
-        step = np.diff(axes.transData.transform([(0, 0), (1, 0)])[:, 0])[0] if number > 1 else np.inf
-        assert step * np.sin(np.radians(40)) > labels[0].get_fontsize() * figure.dpi / 72 * 0.8
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
 
 
 def test_counts_are_whole_numbers_and_few_classes_have_their_names():

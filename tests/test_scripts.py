@@ -1,6 +1,8 @@
 import csv
 import json
 from functools import partial
+from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -112,6 +114,21 @@ def test_a_sweep_is_drawn_in_two_panels_with_intervals_and_a_hollow_center(works
     assert hollow and all(line.get_linestyle() == "None" for line in hollow) and accuracy.get_markerfacecolor() != "white"
     markers = [one[0].get_marker() for one in left.containers if one.get_label() in left.get_legend_handles_labels()[1]]
     assert len(set(markers)) == len(markers)  # told apart in grey, too
+
+
+@pytest.mark.parametrize("count", [1, 3, 18])
+def test_panels_stay_readable_with_long_names_and_with_many_levels(count, tmp_path, monkeypatch):
+    splits = {"train": SimpleNamespace(image_ids=["a"] * 12345)}
+    names = [f"a_level_with_quite_a_long_name_{i}" for i in range(count)]
+    levels = {name: SimpleNamespace(class_names=["x"] * 927, splits=splits) for name in names}
+    figures = {name: granularity.figures_of({**BOXES, "top1_cls": 5.0}) for name in [*names, f"Center ({', '.join(names)})"]}
+    kept = figure_of(monkeypatch)
+    granularity.plot(levels, figures, "D", tmp_path / "x.png")
+    FigureCanvasAgg(kept[0]).draw()
+    for axes in kept[0].axes:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+        assert axes.bbox.width > 0.4 * min(kept[0].bbox.width, 9 * kept[0].dpi) and axes.bbox.height > 2 * kept[0].dpi
 
 
 def test_a_sweep_of_equally_many_images_says_nothing_of_confounding(workspace):

@@ -85,16 +85,14 @@ def wrapped(name: str, width: int, lines: int = 3) -> str:
     return "\n".join(row.rstrip() for row in rows)
 
 
-def name_ticks(axes: Axes, names: Sequence[str], inches: float) -> None:
-    """Write names below positions 0, 1, ... of an axis that is `inches` wide: in lines where they fit, else turned."""
-    letters = int(inches / max(len(names), 1) / 0.085)  # of a small font
-    longest = max((len(word) for name in names for word in name.split()), default=0)
-    flat = longest <= letters
-    shown = [name if flat else name.replace("\n", ", ") for name in names]
-    axes.set_xticks(range(len(names)), shown, fontsize="small", parse_math=False)
-    if not flat:
-        for label in axes.get_xticklabels():
-            label.set(rotation=40, ha="right", rotation_mode="anchor")
+def slot_width(names: Iterable[str]) -> float:
+    """Return the inches that each place of an axis needs, so that names (in lines, small) do not cover each other."""
+    return 0.12 + 0.08 * max((len(line) for name in names for line in name.split("\n")), default=0)
+
+
+def name_ticks(axes: Axes, names: Sequence[str]) -> None:
+    """Write names below positions 0, 1, ... of an axis with `slot_width` for each."""
+    axes.set_xticks(range(len(names)), names, fontsize="small", parse_math=False)
 
 
 def plain(texts: Iterable[Text]) -> None:
