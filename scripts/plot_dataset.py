@@ -33,7 +33,7 @@ from wsol.statistics import imbalance, named_counts, relative_box_areas, splits_
 WHAT = ("counts", "boxes", "hierarchy", "samples", "rejected")
 COLUMNS, SAMPLES = 6, 24
 NAMED = 24  # with no more categories than this, each has its name on the axis
-LETTERS = 22  # of a category's name
+LETTERS = 32  # of a category's name
 LINES = ("-", "--", "-.", ":")  # of curves, beside their colours
 BOX = ("x0", "y0", "x1", "y1")
 
@@ -73,7 +73,9 @@ def counts_figure(name: str, split: str, counts: Mapping[str, Sequence[tuple[str
     columns = min(4, len(counts))
     rows = -(-len(counts) // columns)
     height = max(2.4, 0.16 * max((len(each) for each in counts.values() if len(each) <= NAMED), default=0) + 0.8)
-    figure = Figure(figsize=(3.4 * columns, height * rows + 0.5), layout="constrained")
+    letters = max((len(category) for each in counts.values() if len(each) <= NAMED for category, _ in each), default=0)
+    width = 2.6 + 0.065 * max(12, min(letters, LETTERS))
+    figure = Figure(figsize=(width * columns, height * rows + 0.5), layout="constrained")
     for axes, (level, each) in zip(figure.subplots(rows, columns, squeeze=False).flat, counts.items(), strict=False):
         count_axes(axes, each)
         ratio = imbalance(np.array([count for _, count in each]))
@@ -110,9 +112,10 @@ def images_figure(root: Path, titles: Mapping[str, str], boxes: Mapping[str, Seq
     """Return images (id to title) in a grid with their boxes."""
     if missing := missing_files(root, titles):
         raise InputError(f"{root}: {len(missing)} of {len(titles)} images are missing:" + first_names(missing))
-    rows = -(-len(titles) // COLUMNS)
-    figure = Figure(figsize=(2.2 * COLUMNS, 2.3 * rows + 0.4), layout="constrained")
-    grid = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+    columns = max(3, min(COLUMNS, len(titles)))  # the heading needs three
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(2.2 * columns, 2.3 * rows + 0.4), layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid:
         axes.axis("off")
     for axes, (image_id, title) in zip(grid, titles.items(), strict=False):
