@@ -15,7 +15,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.examples import draw_examples, spaced
-from scripts.runs import read_config, read_results
+from scripts.runs import read_config, read_split
 from wsol.errors import InputError, command
 from wsol.metadata import read_id_list
 from wsol.score_maps import find_score_maps
@@ -25,9 +25,7 @@ from wsol.tables import markdown_table
 
 def figures_of(folder: Path, split: str) -> dict[str, float]:
     """Return a run's figures of a split, in percent; those that its data set has."""
-    results = read_results(folder).get(split)
-    if not isinstance(results, dict):
-        raise InputError(f"{folder}: no finished run with results of the {split} split")
+    results = read_split(folder, split)
     accuracies = {f"at IoU {iou}": value for iou, value in (results.get("MaxBoxAcc") or {}).items()}
     figures = {"MaxBoxAccV2": results.get("MaxBoxAccV2"), **accuracies, "PxAP": results.get("PxAP")}
     figures |= {"at val's threshold": results.get("MaxBoxAccV2_at_val_threshold"), "top-1": results.get("top1_cls")}
@@ -59,11 +57,18 @@ def main() -> None:
     if wrong := [text for text in options.runs if "=" not in text]:
         raise InputError(f"{wrong[0]}: expected NAME=FOLDER, or several folders with commas between")
     runs = {name: [Path(f) for f in folders.split(",")] for name, folders in (text.split("=", 1) for text in options.runs)}
+    if len(runs) < len(options.runs):
+        names = [text.split("=", 1)[0] for text in options.runs]
+        raise InputError(
+            f"{max(names, key=names.count)}: named twice; expected each name once, its folders with commas between"
+        )
+    if options.images < 1:
+        raise InputError(f"--images {options.images}: expected 1 or more")
+    if options.page and options.page.suffix not in (".png", ".jpg"):
+        raise InputError(f"--page {options.page}: expected a name ending in .png or .jpg")
     figures = {name: [figures_of(folder, options.split) for folder in folders] for name, folders in runs.items()}
     print(f"{options.split}, percent. {table(figures, options.intervals)}")
     if options.page:
-        if options.page.suffix not in (".png", ".jpg"):
-            raise InputError(f"--page {options.page}: expected a name ending in .png or .jpg")
         first = {name: folders[0] for name, folders in runs.items()}
         folder = next(iter(first.values()))
         image_ids = spaced(read_id_list(folder / f"{options.split}_image_ids.txt"), options.images)

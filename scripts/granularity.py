@@ -20,7 +20,7 @@ from munch import Munch
 from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
 from scripts.examples import draw_examples, spaced
-from scripts.runs import center_results, center_sets, is_finished, read_results
+from scripts.runs import center_results, center_sets, is_finished, read_split
 from wsol.drawing import COLORS, MARKERS, name_ticks, save_figure, slot_width, wrapped
 from wsol.errors import InputError, command
 from wsol.files import write_text
@@ -175,7 +175,7 @@ def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     if missing:
         raise InputError(f"{folder}: no results.json yet of the levels {', '.join(missing)}")
     split = "test" if config.eval_test else "val"
-    results = {level: read_results(folder / level)[split] for level in levels}
+    results = {level: read_split(folder / level, split) for level in levels}
     ids = scored_ids(folder, levels, split)
     has_truth = any(has_localization(one) for one in results.values())
     if has_truth:
@@ -202,6 +202,9 @@ def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
 def main() -> None:
     """Plan or report one sweep."""
     actions = {"plan": plan, "report": report}
+    if sys.argv[1:2] in (["-h"], ["--help"]):
+        print(__doc__)
+        return
     if len(sys.argv) < 2 or sys.argv[1] not in actions:
         raise InputError(f"expected one of {', '.join(actions)}, then main.py options")
     argv = sys.argv[2:]

@@ -8,6 +8,7 @@
 set -euo pipefail
 here=$(dirname "$0")
 python=${PYTHON:-python}
+case ${1:-} in -h | --help) sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "$0"; exit ;; esac
 dataset=${1:?usage: sweep_granularity.sh DATASET [main.py options]}
 shift
 

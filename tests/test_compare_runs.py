@@ -55,12 +55,28 @@ def test_runs_without_localization_and_with_different_figures_are_compared(runs)
     assert rows[2:] == [["a", "1", "80.0", "", "", "", ""], ["b", "1", "25.0", "70.0", "90.0", "70.0", "40.0"]]
 
 
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ([], "no results of the test split"),
+        ({"MaxBoxAccV2": "50"}, "test.MaxBoxAccV2 is '50'; expected a number"),
+        ({"MaxBoxAcc": [1]}, "test.MaxBoxAcc is [1]; expected an object"),
+        ({"intervals": [1]}, "test.intervals is [1]; expected an object"),
+        ({"MaxBoxAcc": {"50": True}}, "test.MaxBoxAcc.50 is True; expected a number"),
+        ({"intervals": {"PxAP": [1]}}, "test.intervals.PxAP is [1]; expected [low, high]"),
+    ],
+)
+def test_results_that_are_none_are_refused(runs, part, message):
+    write_text(runs / "run_0" / "results.json", json.dumps({"test": part}))
+    assert f"results.json: {message}" in run("scripts/compare_runs.py", "a=run_0", cwd=runs, code=2)
+
+
 def test_refusals(runs):
+    assert "a: named twice" in run("scripts/compare_runs.py", "a=run_0", "a=run_1", cwd=runs, code=2)
+    assert "--images 0: expected 1" in run("scripts/compare_runs.py", "a=run_0", "--images", "0", cwd=runs, code=2)
     assert "expected NAME=FOLDER" in run("scripts/compare_runs.py", "run_0", cwd=runs, code=2)
     assert "expected a finished run" in run("scripts/compare_runs.py", "a=nowhere", cwd=runs, code=2)
-    assert "no finished run with results of the val2 split" in run(
-        "scripts/compare_runs.py", "a=run_0", "--split", "val2", cwd=runs, code=2
-    )
+    assert "no results of the val2 split" in run("scripts/compare_runs.py", "a=run_0", "--split", "val2", cwd=runs, code=2)
     printed = run("scripts/compare_runs.py", "a=run_0", "b=run_1", "--page", "x.png", cwd=runs, code=2)
     assert "run_1: its score maps of test were not saved" in printed
     assert "ending in .png or .jpg" in run("scripts/compare_runs.py", "a=run_0", "--page", "x.gif", cwd=runs, code=2)

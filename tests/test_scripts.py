@@ -48,6 +48,15 @@ def test_a_sweep_runs_every_level_makes_its_table_and_skips_what_is_finished(wor
     assert "finished run with other options (lr was 0.01, now 0.5)" in printed
 
 
+def test_the_help_of_every_helper(workspace):
+    for script in ("sweep_granularity.sh", "tiny_animals.sh"):
+        shown = run_process(f"scripts/{script}", "--help", cwd=workspace)
+        assert "main.py options" in shown and "#" not in shown and "set -" not in shown
+    for script in ("granularity", "tiny_animals", "compare_runs", "plot_dataset", "simulate_paired_test"):
+        assert f"scripts/{script}.py" in run(f"scripts/{script}.py", "--help", cwd=workspace)
+    assert not (workspace / "train_log").exists()
+
+
 def test_a_sweep_refuses_bad_options_before_training(workspace):
     assert "a sweep runs every level" in sweep("Toy", "--label_level", "genus", cwd=workspace, code=2)
     plan = partial(run, "scripts/granularity.py", "plan", "--dataset_name", cwd=workspace, code=2)  # as the sweep begins
