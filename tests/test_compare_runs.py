@@ -30,7 +30,7 @@ def runs(workspace):
 
 def test_the_table_has_means_and_sample_deviations_and_the_page_is_drawn(runs):
     printed = run("scripts/compare_runs.py", "a=run_0,run_1", "b=run_2", "--page", "x.jpg", "--images", "3", cwd=runs)
-    assert "test, percent. Mean ± sample standard deviation; 2 runs a row." in printed
+    assert "test, percent. Mean ± sample standard deviation, over the runs of each row." in printed
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
     assert rows[0] == ["", "runs", "MaxBoxAccV2", "at IoU 30", "at IoU 50", "at val's threshold", "top-1"]
     # 50 and 60: squares of 5 and 5, divided by 2 - 1, not by 2
@@ -41,7 +41,7 @@ def test_the_table_has_means_and_sample_deviations_and_the_page_is_drawn(runs):
 
 def test_intervals_are_written_as_intervals(runs):
     printed = run("scripts/compare_runs.py", "a=run_0,run_1", "--intervals", cwd=runs)
-    assert "Mean [low, high]: 95 % interval of the mean, Student's t; 2 runs a row." in printed
+    assert "Mean [low, high]: 95 % interval of the mean, Student's t, over the runs of each row." in printed
     # 7.07 over the root of two, times Student's 12.71
     assert "55.0 [-8.5, 118.5]" in printed and "±" not in printed
 

@@ -201,7 +201,7 @@ def test_the_study_reports_the_seeds_asked_for_and_center_for_each_set_of_images
     with (study / "table.csv").open() as file:
         rows = [(row["level"], row["run"]) for row in csv.DictReader(file)]
     table = (study / "table.md").read_text()
-    assert "Mean ± sample standard deviation; 2 runs a row." in table and "51.0 ± 0.0" not in table
+    assert "Mean ± sample standard deviation, over the runs of each row." in table and "51.0 ± 0.0" not in table
     assert "| 50.0 ± 1.4 " in table  # 49 and 51
     runs = [("family", "0"), ("family", "1"), ("order", "0"), ("order", "1")]
     assert rows == [*runs, ("Center (family)", ""), ("Center (order)", "")]

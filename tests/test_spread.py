@@ -34,6 +34,6 @@ def test_an_interval_is_written_as_one_and_a_single_run_has_none():
 
 
 def test_the_heading_names_the_convention():
-    assert heading([3, 3]) == "Mean ± sample standard deviation; 3 runs a row."
-    assert heading([1, 2, 5], INTERVAL).endswith("Student's t; 2 to 5 runs a row.")
+    assert heading([3, 3]) == "Mean ± sample standard deviation, over the runs of each row."
+    assert heading([1, 2, 5], INTERVAL).endswith("Student's t, over the runs of each row.")
     assert heading([1, 1], DEVIATION) == "One run a row: no spread."

@@ -41,8 +41,6 @@ def mean_and_interval(values: Sequence[float]) -> str:
 
 def heading(runs: Sequence[int], cell: str = DEVIATION) -> str:
     """Return what a table's cells are, for a line above it; `runs`: the numbers of runs of its rows."""
-    counts = sorted({count for count in runs if count > 1})
-    if not counts:
+    if max(runs) < 2:
         return "One run a row: no spread."
-    several = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
-    return f"{cell[0].upper()}{cell[1:]}; {several} runs a row."
+    return f"{cell[0].upper()}{cell[1:]}, over the runs of each row."
