@@ -8,26 +8,30 @@ examples.png.
 """
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from munch import Munch
 
 from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
 from dataset.known import require_dataset
-from scripts.examples import draw_examples, spread
-from scripts.runs import center_results, center_sets, is_finished, read_results
+from scripts.examples import draw_examples, spaced
+from scripts.runs import center_results, center_sets, is_finished, read_split
+from wsol.drawing import COLORS, MARKERS, name_ticks, save_figure, slot_width, wrapped
 from wsol.errors import InputError, command
-from wsol.files import whole_file, write_text
+from wsol.files import write_text
 from wsol.levels import LevelData, load_level
 from wsol.metadata import read_id_list
 from wsol.tables import markdown_table, write_table
 
 EXAMPLES = 6
+WIDEST = 18.0  # inches that two panels may be wide, side by side
+Measured = tuple[float | None, Sequence[float] | None]  # a figure in percent, and its interval [low, high]
 UNNAMED = training_parser("").known_defaults["experiment_name"]
 
 
@@ -69,44 +73,102 @@ def scored_ids(folder: Path, levels: dict[str, LevelData], split: str) -> dict[s
     return {level: read_id_list(folder / level / f"{split}_image_ids.txt") for level in levels}
 
 
-def table_rows(
-    config: Munch, split: str, levels: dict[str, LevelData], results: dict[str, dict], ids: dict[str, list[str]]
-) -> list[dict]:
+def has_localization(results: Mapping) -> bool:
+    """Tell whether a split's results have figures of boxes or masks."""
+    return results.get("MaxBoxAcc") is not None or results.get("PxAP") is not None
+
+
+def figures_of(results: Mapping) -> dict[str, Measured]:
+    """Return a split's figures by name, in percent, each with its interval; None where the data set has none."""
+    intervals = results.get("intervals") or {}
+    accuracies = results.get("MaxBoxAcc") or {}
+    names = {"MaxBoxAccV2": "MaxBoxAccV2", "PxAP": "PxAP", "top1_loc": "top1_loc", "top1_cls": "top1_cls"}
+    found = {name: (results.get(key), intervals.get(key)) for name, key in names.items()}
+    by_iou = {f"MaxBoxAcc{iou}": (value, (intervals.get("MaxBoxAcc") or {}).get(iou)) for iou, value in accuracies.items()}
+    return {"MaxBoxAccV2": found.pop("MaxBoxAccV2"), **by_iou, **found}
+
+
+def table_rows(levels: Mapping[str, LevelData], figures: Mapping[str, Mapping[str, Measured]]) -> list[dict]:
     """Return one row a level, finest first, then Center's (one for each set of images, where levels leave some out)."""
-
-    def row(name: str, num_classes: int | None, figures: dict) -> dict:
-        accuracies = {f"MaxBoxAcc{iou}": value for iou, value in (figures["MaxBoxAcc"] or {}).items()}
-        both = {"MaxBoxAccV2": figures["MaxBoxAccV2"], **accuracies, "PxAP": figures["PxAP"]}
-        return {"level": name, "classes": num_classes, **both, **{k: figures.get(k) for k in ("top1_loc", "top1_cls")}}
-
-    rows = [row(level, len(data.class_names), results[level][split]) for level, data in levels.items()]
-    return rows + [row(name, None, center_results(config, split, each)) for name, each in center_sets(ids).items()]
+    rows = []
+    for name, values in figures.items():
+        data = levels.get(name)
+        sizes = {"classes": data and len(data.class_names), "train images": data and len(data.splits["train"].image_ids)}
+        rows.append({"level": name, **sizes, **{key: value for key, (value, _) in values.items()}})
+    return rows
 
 
-def plot(rows: list[dict], title: str, path: Path) -> None:
-    """Plot the metrics against the level, Center's as dashed lines, top-1 classification on the same percent axis."""
-    from matplotlib.figure import Figure
+def plot_panel(
+    axes: Axes, names: Sequence[str], figures: Mapping[str, Mapping[str, Measured]], levels: Sequence[str]
+) -> None:
+    """Plot figures against the level with their intervals; Center's are hollow, at places of their own, without a line."""
+    places = {name: i for i, name in enumerate(figures)}
+    for i, name in enumerate(names):
+        style = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 5, "capsize": 2}
+        shift = (i - (len(names) - 1) / 2) * 0.06  # so that intervals do not hide each other
+        for is_level in (True, False):
+            points = [
+                (places[row] + shift, *values[name])
+                for row, values in figures.items()
+                if (row in levels) == is_level and values.get(name, (None,))[0] is not None
+            ]
+            if not points:
+                continue
+            x, y, found = zip(*points, strict=True)
+            errors = [[abs(value - (ends or [value] * 2)[k]) for value, ends in zip(y, found, strict=True)] for k in (0, 1)]
+            if is_level:
+                axes.errorbar(x, y, errors, label=name, linewidth=1.5, elinewidth=0.8, **style)
+            else:
+                axes.errorbar(x, y, errors, linestyle="none", elinewidth=0.8, markerfacecolor="white", **style)
+                axes.axhline(y[0], color=style["color"], linestyle=":", linewidth=0.7, zorder=0)
+    if len(levels) < len(figures):
+        axes.axvline(len(levels) - 0.5, color="0.6", linewidth=0.8)
+    axes.set(ylim=(0, 102), xlim=(-0.5, len(places) - 0.5), xlabel="label level trained on, finest first")
+    axes.grid(alpha=0.3, axis="y")
+    axes.legend(fontsize="x-small", ncols=3, loc="lower center", bbox_to_anchor=(0.5, 1.07))
 
-    figure = Figure(figsize=(7, 4.5), layout="constrained")
-    axes = figure.add_subplot()
-    levels = [row for row in rows if row["classes"] is not None]
-    center = rows[len(levels)]
-    for name in (name for name in rows[0] if name not in ("level", "classes") and rows[0][name] is not None):
-        color = f"C{len(axes.lines) // 2}"
-        style = ":" if name.startswith("top1") else "-"
-        axes.plot(
-            [row["level"] for row in levels], [row[name] for row in levels], style, marker="o", color=color, label=name
+
+def plot(levels: Mapping[str, LevelData], figures: Mapping[str, Mapping[str, Measured]], title: str, path: Path) -> None:
+    """Plot localization on the left, Center beside the levels, and classification on the right."""
+    named = [
+        name for name in next(iter(figures.values())) if any(v.get(name, (None,))[0] is not None for v in figures.values())
+    ]
+    localization = [name for name in named if name != "top1_cls"]
+    panels = {"localization": (localization, list(figures)), "classification": (["top1_cls"], list(levels))}
+    panels = {name: panel for name, panel in panels.items() if panel[0]}
+    ticks = {row: wrapped(row, 16) for row in figures}
+    for level, data in levels.items():
+        ticks[level] += f"\n{len(data.class_names)} classes\n{len(data.splits['train'].image_ids)} images"
+    widths = [max(4.0, len(rows) * slot_width(ticks.values()) + 0.8) for _, rows in panels.values()]
+    if sum(widths) > WIDEST:  # one panel below the other
+        figure = Figure(figsize=(max(widths), 4.5 * len(panels)), layout="constrained")
+        grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
+    else:
+        figure = Figure(figsize=(sum(widths), 5), layout="constrained")
+        grid = figure.subplots(1, len(panels), squeeze=False, width_ratios=widths)[0]
+    for axes, (kind, (names, rows)) in zip(grid, panels.items(), strict=True):
+        plot_panel(axes, names, {row: figures[row] for row in rows}, list(levels))
+        name_ticks(axes, [ticks[row] for row in rows])
+        axes.set_title(kind, fontsize="medium")
+        axes.set_ylabel("percent")
+    note = "bars: 95 % intervals over images; images: those of training"
+    if len(figures) > len(levels):
+        note += "; hollow, dotted: Center, which looks at no image"
+    figure.suptitle(title, fontsize="medium", parse_math=False)
+    figure.supxlabel(note, fontsize="x-small")
+    save_figure(figure, path, dpi=130)
+
+
+def notes_of(levels: Mapping[str, LevelData], has_truth: bool) -> list[str]:
+    """Return what a reader of the table has to know."""
+    notes = []
+    if len({len(data.splits["train"].image_ids) for data in levels.values()}) > 1:
+        notes.append(
+            "The levels were trained on different numbers of images: granularity and the amount of data are confounded."
         )
-        axes.axhline(center[name] if center[name] is not None else np.nan, color=color, linestyle="--", linewidth=0.8)
-    axes.set_title(f"{title}\n(dashed: Center)", parse_math=False)
-    for label in axes.get_xticklabels():  # the levels
-        label.set_parse_math(False)
-    axes.set(xlabel="label level trained on, finest first", ylabel="percent")
-    axes.set_ylim(0, 100)
-    axes.grid(alpha=0.3)
-    figure.legend(loc="outside right upper", fontsize="small")
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+    if not has_truth:
+        notes.append("No boxes and no masks: localization cannot be measured, nor Center; classification alone.")
+    return notes
 
 
 def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
@@ -114,22 +176,26 @@ def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     missing = [level for level in levels if not (folder / level / "results.json").is_file()]
     if missing:
         raise InputError(f"{folder}: no results.json yet of the levels {', '.join(missing)}")
-    results = {level: read_results(folder / level) for level in levels}
     split = "test" if config.eval_test else "val"
+    results = {level: read_split(folder / level, split) for level in levels}
     ids = scored_ids(folder, levels, split)
-    rows = table_rows(config, split, levels, results, ids)
+    has_truth = any(has_localization(one) for one in results.values())
+    if has_truth:
+        results |= {name: center_results(config, split, each) for name, each in center_sets(ids).items()}
+    figures = {name: figures_of(one) for name, one in results.items()}
+    rows = table_rows(levels, figures)
     title = f"{config.dataset_name} {split}, {config.architecture} {config.wsol_method}"
-    text = markdown_table(rows)
-    print(f"\n{title}\n\n{text}\n")
-    write_text(folder / "granularity.md", f"{title}\n\n{text}\n")
+    text = "\n\n".join([title, markdown_table(rows), *notes_of(levels, has_truth)])
+    print(f"\n{text}\n")
+    write_text(folder / "granularity.md", f"{text}\n")
     write_table(folder / "granularity.csv", rows)
-    plot(rows, title, folder / "granularity.png")
+    plot(levels, figures, title, folder / "granularity.png")
     written = ["granularity.md", "granularity.csv", "granularity.png"]
     if config.save_scoremaps in (split, "both"):
         shared = set.intersection(*map(set, ids.values()))
         common = [image_id for image_id in next(iter(ids.values())) if image_id in shared]
         runs = {level: folder / level for level in levels}
-        draw_examples(config, split, spread(common, EXAMPLES), runs, folder / "examples.png")
+        draw_examples(config, split, spaced(common, EXAMPLES), runs, folder / "examples.png")
         written.append("examples.png")
     print(f"written to {folder}: {', '.join(written)}")
 

@@ -10,54 +10,82 @@ NAME_hierarchy (A5), NAME_samples (random images with boxes: A8), NAME_rejected 
 
 import argparse
 import sys
-import textwrap
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Rectangle
+from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from data_loaders import load_image
 from dataset.known import require_dataset
 from wsol.arguments import Parser, folder_name
+from wsol.drawing import COLORS, draw_boxes, plain, save_figure, show_photo, wrapped
 from wsol.errors import InputError, command
-from wsol.files import missing_files, whole_file
+from wsol.files import missing_files
 from wsol.hierarchy import read_rows
 from wsol.hierarchy_plot import hierarchy_figure
 from wsol.levels import SPLITS, labels_by_level, read_class_names, read_hierarchy
 from wsol.metadata import Box, configure_metadata, first_names, get_bounding_boxes, get_image_ids, has_boxes
-from wsol.statistics import images_per_category, imbalance, relative_box_areas, splits_of
+from wsol.statistics import imbalance, named_counts, relative_box_areas, splits_of
 
 WHAT = ("counts", "boxes", "hierarchy", "samples", "rejected")
 COLUMNS, SAMPLES = 6, 24
+NAMED = 24  # with no more categories than this, each has its name on the axis
+LETTERS = 32  # of a category's name
+LINES = ("-", "--", "-.", ":")  # of curves, beside their colours
 BOX = ("x0", "y0", "x1", "y1")
 
 
-def counts_figure(name: str, split: str, counts: Mapping[str, np.ndarray]) -> Figure:
-    """Return images per category, descending, one panel a level, with categories and imbalance in its title."""
+def count_axes(axes: Axes, counts: Sequence[tuple[str, int]]) -> None:
+    """Draw one level's images per category, descending: bars with their names while they fit, else an outline."""
+    names, values = [name for name, _ in counts], np.array([count for _, count in counts])
+    if len(values) <= NAMED:
+        places = np.arange(len(values))
+        axes.barh(places, values, color=COLORS[0], height=0.8)
+        axes.set_yticks(places, [wrapped(name, LETTERS, 1) for name in names], parse_math=False)
+        axes.set_ylim(max(len(values), 4) - 0.4, -0.6)  # no bar as thick as a page
+        axes.set_xlabel("images", fontsize="x-small")
+        numbers, set_scale, set_limit = axes.xaxis, axes.set_xscale, axes.set_xlim
+    else:
+        axes.fill_between(np.arange(len(values) + 1), np.append(values, values[-1]), step="post", color=COLORS[0])
+        axes.set_xlim(0, len(values))
+        axes.xaxis.set_major_locator(MaxNLocator(5, integer=True))
+        axes.set_xlabel("categories, largest first", fontsize="x-small")
+        axes.set_ylabel("images", fontsize="x-small")
+        numbers, set_scale, set_limit = axes.yaxis, axes.set_yscale, axes.set_ylim
+    ratio = imbalance(values)
+    if ratio and ratio > 10:
+        set_scale("log")
+        set_limit(values.min() / 2)
+        numbers.set_major_locator(LogLocator(subs=(1, 2, 5) if ratio < 100 else (1,)))
+        numbers.set_minor_locator(NullLocator())
+        numbers.set_major_formatter("{x:g}")
+    else:
+        set_limit(0)
+        numbers.set_major_locator(MaxNLocator(5, integer=True))
+    axes.tick_params(labelsize="x-small", which="both")
+
+
+def counts_figure(name: str, split: str, counts: Mapping[str, Sequence[tuple[str, int]]]) -> Figure:
+    """Return images per category (level to names and counts, descending), a panel a level, with its imbalance."""
     columns = min(4, len(counts))
     rows = -(-len(counts) // columns)
-    figure = Figure(figsize=(3.2 * columns, 2.4 * rows + 0.5), layout="constrained")
-    for axes, (level, values) in zip(figure.subplots(rows, columns, squeeze=False).flat, counts.items(), strict=False):
-        axes.fill_between(np.arange(len(values) + 1), np.append(values, values[-1]), step="post")
-        ratio = imbalance(values)
+    height = max(2.4, 0.16 * max((len(each) for each in counts.values() if len(each) <= NAMED), default=0) + 0.8)
+    letters = max((len(category) for each in counts.values() if len(each) <= NAMED for category, _ in each), default=0)
+    width = 2.6 + 0.065 * max(12, min(letters, LETTERS))
+    figure = Figure(figsize=(width * columns, height * rows + 0.5), layout="constrained")
+    for axes, (level, each) in zip(figure.subplots(rows, columns, squeeze=False).flat, counts.items(), strict=False):
+        count_axes(axes, each)
+        ratio = imbalance(np.array([count for _, count in each]))
         text = "a category has none" if ratio is None else f"imbalance {ratio:.1f}"
-        number = f"{len(values)} {'category' if len(values) == 1 else 'categories'}"
-        axes.set_title(f"{level}: {number}, {text}", fontsize="small", parse_math=False)
-        axes.set_xlim(0, len(values))
-        if values.min() and ratio > 10:
-            axes.set_yscale("log")
-            axes.set_ylim(values.min() / 2)
-        else:
-            axes.set_ylim(0)
-        axes.tick_params(labelsize="x-small", which="both")
+        number = f"{len(each)} {'category' if len(each) == 1 else 'categories'}"
+        axes.set_title(wrapped(f"{level}: {number}, {text}", 44), fontsize="small", parse_math=False)
     for axes in figure.axes[len(counts) :]:
         axes.remove()
-    figure.supxlabel("categories, largest first", fontsize="small")
-    figure.supylabel("images", fontsize="small")
     figure.suptitle(f"{name} {split}: images per category, largest first", fontsize="medium", parse_math=False)
     return figure
 
@@ -66,12 +94,13 @@ def box_sizes_figure(areas: Mapping[str, np.ndarray]) -> Figure:
     """Return the cumulative distribution of box area by image area, a curve each."""
     figure = Figure(figsize=(6, 4.2), layout="constrained")
     axes = figure.subplots()
-    for name, values in areas.items():
-        axes.plot(values, np.arange(1, len(values) + 1) / len(values), label=f"{name}, {len(values)} boxes")
+    for i, (name, values) in enumerate(areas.items()):
+        number = f"{len(values)} {'box' if len(values) == 1 else 'boxes'}"
+        style = {"color": COLORS[i % len(COLORS)], "linestyle": LINES[i % len(LINES)]}
+        axes.plot(values, np.arange(1, len(values) + 1) / len(values), label=f"{wrapped(name, 30)}, {number}", **style)
     axes.set(xlabel="box area / image area", ylabel="share of boxes at most as large", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
-    for text in axes.legend(fontsize="small").get_texts():
-        text.set_parse_math(False)
+    plain(axes.legend(fontsize="small").get_texts())
     return figure
 
 
@@ -85,16 +114,17 @@ def images_figure(root: Path, titles: Mapping[str, str], boxes: Mapping[str, Seq
     """Return images (id to title) in a grid with their boxes."""
     if missing := missing_files(root, titles):
         raise InputError(f"{root}: {len(missing)} of {len(titles)} images are missing:" + first_names(missing))
-    rows = -(-len(titles) // COLUMNS)
-    figure = Figure(figsize=(2.2 * COLUMNS, 2.3 * rows + 0.4), layout="constrained")
-    grid = list(figure.subplots(rows, COLUMNS, squeeze=False).flat)
+    columns = max(3, min(COLUMNS, len(titles)))  # the heading needs three
+    rows = -(-len(titles) // columns)
+    figure = Figure(figsize=(2.2 * columns, 2.3 * rows + 0.4), layout="constrained")
+    grid = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in grid:
         axes.axis("off")
     for axes, (image_id, title) in zip(grid, titles.items(), strict=False):
-        axes.imshow(load_image(root / image_id))
-        axes.set_title(textwrap.fill(title, 30, max_lines=3), fontsize="x-small", parse_math=False)
-        for x0, y0, x1, y1 in boxes.get(image_id, ()):
-            axes.add_patch(Rectangle((x0, y0), x1 - x0, y1 - y0, fill=False, edgecolor="lime", linewidth=1.5))
+        photo = load_image(root / image_id)
+        show_photo(axes, photo)
+        axes.set_title(wrapped(title, 30), fontsize="x-small", parse_math=False)
+        draw_boxes(axes, boxes.get(image_id, ()), photo.size)
     figure.suptitle(heading, fontsize="medium", parse_math=False)
     return figure
 
@@ -103,7 +133,7 @@ def draw_counts(name: str, options: argparse.Namespace) -> dict[str, Figure]:
     """Return the figure of images per category, of train unless another split is asked for."""
     folder = options.metadata_root / name
     split = _split(folder, options.split, SPLITS)
-    if not (counts := images_per_category(folder, split)):
+    if not (counts := named_counts(folder, split)):
         raise InputError(f"{folder / split}: no class labels; expected class_labels.txt for images per category")
     return {f"{name}_counts": counts_figure(name, split, counts)}
 
@@ -156,7 +186,7 @@ def draw_rejected(name: str, options: argparse.Namespace) -> dict[str, Figure]:
     return {f"{name}_rejected": images_figure(root, shown, boxes, heading)}
 
 
-def draw_boxes(names: Sequence[str], options: argparse.Namespace) -> dict[str, Figure]:
+def draw_box_sizes(names: Sequence[str], options: argparse.Namespace) -> dict[str, Figure]:
     """Return the figure of the box sizes of all data sets that have boxes."""
     areas = {}
     for name in names:
@@ -184,8 +214,7 @@ def write_figures(figures: Mapping[str, Figure], folder: Path, file_format: str)
     """Write every figure under its name."""
     for name, figure in figures.items():
         path = folder / f"{name}.{file_format}"
-        with whole_file(path) as temporary:
-            figure.savefig(temporary, format=file_format, dpi=110)
+        save_figure(figure, path)
         print(f"written: {path}")
 
 
@@ -216,7 +245,7 @@ def main() -> None:
     for each in what:
         for names in [options.names] if each == "boxes" else [[name] for name in options.names]:
             try:
-                figures = draw_boxes(names, options) if each == "boxes" else DRAW_EACH[each](names[0], options)
+                figures = draw_box_sizes(names, options) if each == "boxes" else DRAW_EACH[each](names[0], options)
             except InputError as error:
                 if options.what:
                     raise

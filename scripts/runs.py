@@ -3,7 +3,7 @@
 In: a run's folder below train_log/. Out: its configuration and results; a damaged file is an InputError that names it.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 
 from munch import Munch
@@ -16,6 +16,8 @@ from wsol.split_evaluator import SplitEvaluator
 
 # They change how a run is done, not what it gives (threads: beyond rounding).
 NOT_COMPARED = ("experiment_name", "override_cache", "workers", "threads", "device")
+FIGURES = ("MaxBoxAccV2", "PxAP", "top1_loc", "top1_cls", "MaxBoxAccV2_at_val_threshold")
+BY_IOU = ("MaxBoxAcc", "best_threshold")
 
 
 def read_config(run: Path) -> Munch:
@@ -32,6 +34,45 @@ def read_results(run: Path) -> dict:
     if not path.is_file():
         raise InputError(f"{path}: no such file; expected a finished run")
     return read_json(path)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_interval(value: object) -> bool:
+    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+
+
+def _check_figures(where: str, values: object, fits: Callable[[object], bool], expected: str) -> None:
+    """Refuse what is neither None nor an object of values that fit, or of such objects."""
+    if values is None or fits(values):
+        return
+    if not isinstance(values, dict):
+        raise InputError(f"{where} is {values!r:.60}; expected {expected}")
+    for name, value in values.items():
+        _check_figures(f"{where}.{name}", value, fits, expected)
+
+
+def read_split(run: Path, split: str) -> dict:
+    """Return a split's part of a finished run's results.json; what it has of the figures that tables and plots show is
+    checked."""
+    path = run / "results.json"
+    results = read_results(run)
+    part = results.get(split) if isinstance(results, dict) else None
+    if not isinstance(part, dict):
+        raise InputError(f"{path}: no results of the {split} split; expected a run that has evaluated it")
+    for name in FIGURES:
+        _check_figures(f"{path}: {split}.{name}", part.get(name), _is_number, "a number")
+    for name in (*BY_IOU, "intervals"):
+        if part.get(name) is not None and not isinstance(part[name], dict):
+            raise InputError(f"{path}: {split}.{name} is {part[name]!r:.60}; expected an object")
+    for name in BY_IOU:
+        _check_figures(f"{path}: {split}.{name}", part.get(name), _is_number, "a number")
+    for name, value in (part.get("intervals") or {}).items():
+        if name in (*FIGURES, *BY_IOU):
+            _check_figures(f"{path}: {split}.intervals.{name}", value, _is_interval, "[low, high]")
+    return part
 
 
 def read_figure(run: Path, *keys: str) -> float:

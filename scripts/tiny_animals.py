@@ -4,7 +4,7 @@
     python scripts/tiny_animals.py choose train_log/tiny_animals/rates/LEVEL RATE ...     # prints the best RATE
     python scripts/tiny_animals.py report train_log/tiny_animals --levels LEVEL ... --rates RATE ... --seeds SEED ...
 
-In: rates/LEVEL/RATE and seeds/LEVEL/SEED. Out: train_log/tiny_animals/table.{md,csv} and figure.png; mean and population
+In: rates/LEVEL/RATE and seeds/LEVEL/SEED. Out: train_log/tiny_animals/table.{md,csv} and figure.png; mean ± sample
 standard deviation over the seeds, Center beside them.
 """
 
@@ -16,13 +16,16 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
+from matplotlib.figure import Figure
 
 from config import LOG_ROOT, get_config
 from scripts.runs import NOT_COMPARED, center_results, center_sets, differing, is_finished, read_config, read_figure
 from wsol.arguments import Parser, number
+from wsol.drawing import COLORS, MARKERS, name_ticks, plain, save_figure, slot_width, wrapped
 from wsol.errors import InputError, command
-from wsol.files import whole_file, write_text
+from wsol.files import write_text
 from wsol.metadata import read_id_list
+from wsol.spread import DEVIATION, heading, mean_and_deviation, sample_deviation
 from wsol.tables import markdown_table, write_table
 
 IOUS = ("30", "50", "70")
@@ -92,25 +95,24 @@ def plot(
     values: dict[str, np.ndarray], top1: dict[str, np.ndarray], centers: dict[str, float], title: str, path: Path
 ) -> None:
     """Plot every seed's MaxBoxAccV2 and the mean at each level, Center's as a dashed line, and top-1 classification."""
-    from matplotlib.figure import Figure
-
-    figure = Figure(figsize=(9, 3.8), layout="constrained")
+    names = [wrapped(level, 16) for level in values]
+    figure = Figure(figsize=(2 * max(4.5, len(names) * slot_width(names) + 0.8), 4), layout="constrained")
     left, right = figure.subplots(1, 2)
     for axes, table, name in ((left, values, "MaxBoxAccV2"), (right, top1, "top-1 classification")):
-        axes.errorbar(list(table), [v.mean() for v in table.values()], [v.std() for v in table.values()], capsize=4)
-        for level, points in table.items():
-            axes.plot([level] * len(points), points, ".", color="C1")
-        axes.set(xlabel="label level trained on, finest first", ylabel=f"{name}, percent")
-        for label in axes.get_xticklabels():  # the levels
-            label.set_parse_math(False)
+        places = range(len(table))
+        deviations = [sample_deviation(points) or 0.0 for points in table.values()]
+        axes.errorbar(places, [points.mean() for points in table.values()], deviations, capsize=4, color=COLORS[0])
+        for place, points in zip(places, table.values(), strict=True):
+            axes.plot([place] * len(points), points, MARKERS[2], color=COLORS[1], markersize=4)
+        name_ticks(axes, names)
+        axes.set(xlabel="label level trained on, finest first", ylabel=f"{name}, percent", xlim=(-0.4, len(table) - 0.6))
         axes.grid(alpha=0.3)
     for i, (name, center) in enumerate(centers.items()):
-        left.axhline(center, color="grey", linestyle=CENTER_LINES[i % len(CENTER_LINES)], label=name)
-    for text in left.legend().get_texts():
-        text.set_parse_math(False)
-    figure.suptitle(f"{title} test: each seed, mean and standard deviation", fontsize="medium", parse_math=False)
-    with whole_file(path) as temporary:
-        figure.savefig(temporary, format="png", dpi=130)
+        left.axhline(center, color="0.3", linestyle=CENTER_LINES[i % len(CENTER_LINES)], label=name)
+    plain(left.legend(fontsize="small").get_texts())
+    said = f"each seed; {DEVIATION}" if any(len(points) > 1 for points in values.values()) else "one seed"
+    figure.suptitle(f"{title} test: {said}", fontsize="medium", parse_math=False)
+    save_figure(figure, path, dpi=130)
 
 
 def report(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Sequence[int]) -> None:
@@ -125,10 +127,10 @@ def report(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Seq
         run = runs[level][0]
         row = {"level": level, "classes": read_figure(run, "num_classes"), "seeds": len(runs[level])}
         row["lr"] = f"{read_config(run).lr:g}"
-        rows.append(row | {name: f"{v.mean():.1f} ± {v.std():.1f}" for name, v in columns.items()})
+        rows.append(row | {name: mean_and_deviation(v) for name, v in columns.items()})
     for name, center in centers.items():
         rows.append(dict.fromkeys(rows[0]) | {"level": name} | {key: f"{value:.1f}" for key, value in center.items()})
-    text = markdown_table(rows)
+    text = f"Test, percent. {heading([len(seeds)])}\n\n{markdown_table(rows)}"
     print(text)
     write_text(folder / "table.md", text + "\n")
     flat = [

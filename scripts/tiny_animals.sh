@@ -23,6 +23,9 @@ options=(--dataset_name "$dataset" --architecture timm:tf_efficientnet_lite0 --l
 
 for word in "$@"; do  # what is given last wins: in every run
   case ${word%%=*} in
+    -h | --help)
+      sed -n '2,/^set /{/^set /!s/^# \{0,1\}//p}' "$0"
+      exit ;;
     --label_level | --lr | --seed | --eval_test | --coarsening | --experiment_name)
       echo "error: ${word%%=*}: the study sets it; expected LEVELS, RATES, SEEDS or STUDY in the environment" >&2
       exit 2 ;;

@@ -28,18 +28,55 @@ def runs(workspace):
     return workspace
 
 
-def test_the_table_has_means_and_intervals_and_the_page_is_drawn(runs):
+def test_the_table_has_means_and_sample_deviations_and_the_page_is_drawn(runs):
     printed = run("scripts/compare_runs.py", "a=run_0,run_1", "b=run_2", "--page", "x.jpg", "--images", "3", cwd=runs)
-    assert "| | MaxBoxAccV2 | at IoU 30 | at IoU 50 | at val's threshold | top-1 |" in printed
-    # 50 and 60: standard deviation 7.07, over the root of two, times Student's 12.71
-    assert "| a | 55.0 ± 63.5 | 90.0 ± 0.0 | 55.0 ± 63.5 | 40.0 ± 0.0 | 25.0 ± 0.0 |" in printed
-    assert "| b | 70.0 | 90.0 | 70.0 | 40.0 | 25.0 |" in printed
+    assert "test, percent. Mean ± sample standard deviation, over the runs of each row." in printed
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+    assert rows[0] == ["", "runs", "MaxBoxAccV2", "at IoU 30", "at IoU 50", "at val's threshold", "top-1"]
+    # 50 and 60: squares of 5 and 5, divided by 2 - 1, not by 2
+    assert rows[2] == ["a", "2", "55.0 ± 7.1", "90.0 ± 0.0", "55.0 ± 7.1", "40.0 ± 0.0", "25.0 ± 0.0"]
+    assert rows[3] == ["b", "1", "70.0", "90.0", "70.0", "40.0", "25.0"]
     assert (runs / "x.jpg").stat().st_size > 10000
 
 
+def test_intervals_are_written_as_intervals(runs):
+    printed = run("scripts/compare_runs.py", "a=run_0,run_1", "--intervals", cwd=runs)
+    assert "Mean [low, high]: 95 % interval of the mean, Student's t, over the runs of each row." in printed
+    # 7.07 over the root of two, times Student's 12.71
+    assert "55.0 [-8.5, 118.5]" in printed and "±" not in printed
+
+
+def test_runs_without_localization_and_with_different_figures_are_compared(runs):
+    part = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None, "top1_cls": 80.0}
+    write_text(runs / "run_1" / "results.json", json.dumps({"val": part, "test": part}))
+    printed = run("scripts/compare_runs.py", "a=run_1", "b=run_2", cwd=runs)
+    assert "One run a row: no spread." in printed
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
+    assert rows[2:] == [["a", "1", "80.0", "", "", "", ""], ["b", "1", "25.0", "70.0", "90.0", "70.0", "40.0"]]
+
+
+@pytest.mark.parametrize(
+    ("part", "message"),
+    [
+        ([], "no results of the test split"),
+        ({"MaxBoxAccV2": "50"}, "test.MaxBoxAccV2 is '50'; expected a number"),
+        ({"MaxBoxAcc": [1]}, "test.MaxBoxAcc is [1]; expected an object"),
+        ({"intervals": [1]}, "test.intervals is [1]; expected an object"),
+        ({"MaxBoxAcc": {"50": True}}, "test.MaxBoxAcc.50 is True; expected a number"),
+        ({"intervals": {"PxAP": [1]}}, "test.intervals.PxAP is [1]; expected [low, high]"),
+    ],
+)
+def test_results_that_are_none_are_refused(runs, part, message):
+    write_text(runs / "run_0" / "results.json", json.dumps({"test": part}))
+    assert f"results.json: {message}" in run("scripts/compare_runs.py", "a=run_0", cwd=runs, code=2)
+
+
 def test_refusals(runs):
+    assert "a: named twice" in run("scripts/compare_runs.py", "a=run_0", "a=run_1", cwd=runs, code=2)
+    assert "--images 0: expected 1" in run("scripts/compare_runs.py", "a=run_0", "--images", "0", cwd=runs, code=2)
     assert "expected NAME=FOLDER" in run("scripts/compare_runs.py", "run_0", cwd=runs, code=2)
-    assert "no finished run" in run("scripts/compare_runs.py", "a=nowhere", cwd=runs, code=2)
+    assert "expected a finished run" in run("scripts/compare_runs.py", "a=nowhere", cwd=runs, code=2)
+    assert "no results of the val2 split" in run("scripts/compare_runs.py", "a=run_0", "--split", "val2", cwd=runs, code=2)
     printed = run("scripts/compare_runs.py", "a=run_0", "b=run_1", "--page", "x.png", cwd=runs, code=2)
     assert "run_1: its score maps of test were not saved" in printed
     assert "ending in .png or .jpg" in run("scripts/compare_runs.py", "a=run_0", "--page", "x.gif", cwd=runs, code=2)

@@ -1,5 +1,6 @@
 import json
 import os
+import shlex
 
 import pytest
 
@@ -309,6 +310,17 @@ def test_the_presets_have_the_published_settings(shared):
     published = facts["published_commands"]["OpenImages vgg16 CAM"]
     config, _ = get_config(["--config", str(folder / "openimages_vgg16_cam.yaml")])
     assert {name: config[name] for name in published} == published
+
+
+def test_the_openimages_preset_is_the_published_command(shared):
+    """Every option of it, of the README of wsolevaluation."""
+    readme = (shared / "seeds/evaluating_wsol_methods_right_readme.txt").read_text(encoding="utf-8")
+    text = readme[readme.index("python main.py --dataset_name OpenImages") :].split("\nSee ")[0]
+    words = shlex.split(text.replace("\\\n", " "))[2:]
+    published, _ = get_config(words)
+    preset, _ = get_config(["--config", str(CHECKOUT / "scripts/presets/openimages_vgg16_cam.yaml")])
+    assert "--num_val_sample_per_class" in words and published.num_val_sample_per_class == 5
+    assert {**preset, "experiment_name": ""} == {**published, "experiment_name": ""}
 
 
 @pytest.mark.parametrize(

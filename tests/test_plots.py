@@ -1,13 +1,17 @@
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given
 from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 from test_hierarchy import trees
 
 from conftest import CHECKOUT, run
 from scripts.plot_dataset import box_sizes_figure, counts_figure, images_figure, read_rejected
+from wsol.drawing import PREDICTED_BOX, TRUE_BOX, draw_boxes, name_ticks, show_photo, slot_width, wrapped
 from wsol.files import write_text
 from wsol.hierarchy import Hierarchy, read_rows, read_tree, tier_tree
 from wsol.hierarchy_plot import branches, hierarchy_figure, layout
@@ -61,7 +65,10 @@ def test_the_largest_branch_is_named_before_the_root_and_no_name_covers_a_leafs(
 
 def test_names_are_no_formulas(tmp_path):
     tree = Hierarchy({"$\\frac$": "cost $5 to $9", "b": "cost $5 to $9"})
-    figures = [hierarchy_figure(tree, "$\\frac$"), counts_figure("$\\frac$", "train", {"$\\frac$": np.arange(3)})]
+    figures = [
+        hierarchy_figure(tree, "$\\frac$"),
+        counts_figure("$\\frac$", "train", {"$\\frac$": [("$\\frac$", 2), ("$5", 1)]}),
+    ]
     Image.new("RGB", (9, 9)).save(tmp_path / "a.png")
     figures += [box_sizes_figure({"$\\frac$": np.arange(3)}), images_figure(tmp_path, {"a.png": "$\\frac$"}, {}, "$\\frac$")]
     for figure in figures:
@@ -123,3 +130,76 @@ def test_masks_alone_and_one_level_leave_pictures_out_and_say_so(shared, tmp_pat
     written = {path.name for path in (tmp_path / "plots").iterdir()}
     assert written == {"OpenImages_counts.png", "CUB_counts.png", "box_sizes.png"}
     assert "skipped: hierarchy of OpenImages" in printed and "skipped: samples of CUB" in printed
+
+
+def drawn(figure):
+    """Return a figure's pixels, uint8 (H, W, 3)."""
+    canvas = FigureCanvasAgg(figure)
+    canvas.draw()
+    return np.asarray(canvas.buffer_rgba())[..., :3]
+
+
+@pytest.mark.parametrize("style", [TRUE_BOX, PREDICTED_BOX], ids=lambda style: style.name)
+@pytest.mark.parametrize("color", ["black", "white", "#00e5ff", "grey"])
+def test_a_box_at_the_frame_is_seen_on_any_photo(style, color):
+    figure = Figure(figsize=(2, 2))
+    axes = figure.add_axes((0, 0, 1, 1))
+    show_photo(axes, Image.new("RGB", (200, 200), color))
+    axes.axis("off")
+    plain = drawn(figure).astype(int)
+    draw_boxes(axes, [(0, 0, 200, 200)], (200, 200), style)
+    changed = np.abs(drawn(figure).astype(int) - plain).max(axis=2) > 100  # clearly another colour
+    middle = len(plain) // 2 + np.arange(-30, 30)  # of each side: both dashes and gaps
+    for side in (changed[middle], changed[middle, ::-1], changed.T[middle], changed.T[middle, ::-1]):
+        assert (side[:, :8].sum(axis=1) >= 1).mean() > 0.4  # all of it, or the dashes
+        assert side[:, :8].any(axis=0).sum() >= 1 and not side[:, 8:90].any()
+
+
+def test_a_photo_keeps_its_proportions_and_its_coordinates():
+    axes = Figure().add_subplot()
+    show_photo(axes, Image.new("RGB", (1200, 300)))
+    (image,) = axes.images
+    assert tuple(image.get_extent()) == (0, 1200, 300, 0) and max(image.get_size()) <= 400
+    assert axes.get_aspect() == 1
+    draw_boxes(axes, [(100, 50, 700, 250)], (1200, 300))
+    assert axes.patches[0].get_bbox().extents.tolist() == [100, 50, 700, 250]
+
+
+@pytest.mark.parametrize(
+    "name", ["Acropora_cervicornis_of_the_reef", "a name of several words that is long", "a/b/" + "c" * 60]
+)
+def test_long_names_are_broken_into_short_lines(name):
+    lines = wrapped(name, 16).split("\n")
+    assert len(lines) <= 3 and max(map(len, lines)) <= 16
+    assert lines[0][:4] == name[:4] and (len(name) <= 40 or lines[-1].endswith("..."))
+
+
+@pytest.mark.parametrize("number", [2, 20])
+def test_names_on_an_axis_do_not_cover_each_other(number):
+    names = [f"QUITE_A_LONG_{i}\n123400 classes" for i in range(number)]
+    figure = Figure(figsize=(number * slot_width(names), 3))
+    axes = figure.add_axes((0, 0.3, 1, 0.7), xlim=(-0.5, number - 0.5))
+    name_ticks(axes, names)
+    FigureCanvasAgg(figure).draw()
+    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+    assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+
+
+def test_counts_are_whole_numbers_and_few_classes_have_their_names():
+    counts = {"few": [("a name " * 9, 2), ("b", 1)], "many": [(str(i), 2 - i // 50) for i in range(100)]}
+    figure = counts_figure("D", "train", counts)
+    FigureCanvasAgg(figure).draw()
+    few, many = figure.axes
+    assert [label.get_text()[:5] for label in few.get_yticklabels()] == ["a nam", "b"]
+    for ticks in (few.get_xticks(), many.get_xticks(), many.get_yticks()):
+        assert (ticks == np.round(ticks)).all()
+    assert few.yaxis.get_tightbbox().width < figure.bbox.width / 3  # of a long name
+
+
+def test_an_imbalance_is_drawn_on_a_scale_of_whole_numbers():
+    figure = counts_figure("D", "train", {"few": [("a", 500), ("b", 1)], "many": [(str(i), 500 - 9 * i) for i in range(55)]})
+    FigureCanvasAgg(figure).draw()
+    few, many = figure.axes
+    seen = [tick for tick in few.xaxis.get_major_ticks() if tick.get_loc() >= few.get_xlim()[0]]
+    assert {"1", "10", "100"} <= {tick.label1.get_text() for tick in seen} <= {"1", "10", "100", "1000"}
+    assert few.get_xscale() == many.get_yscale() == "log"

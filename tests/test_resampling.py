@@ -3,10 +3,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from scripts.simulate_paired_test import FIGURES, rejections, score_histograms, summary
 from wsol.evaluators import MaskEvaluator
 from wsol.resampling import (
     WeightedSums,
     average_precision,
+    average_precision_gradient,
     image_weights,
     interval,
     max_accuracies,
@@ -99,3 +101,55 @@ def test_p_values_of_equal_runs_are_spread_evenly():
         p_values.append(paired_test(difference, swapped, swapped)["p_value"])
     assert 0.35 < np.mean(p_values) < 0.65
     assert np.mean(np.array(p_values) < 0.2) < 0.35
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(0, 1000))
+def test_the_gradient_of_precision_is_what_a_pixel_more_changes(seed):
+    rng = np.random.default_rng(seed)
+    hist = rng.integers(0, 50, (2, 12)).astype(float) * (rng.random((2, 12)) < 0.8)  # some bins are empty
+    hist[1, 3], hist[:, 11] = 9, 0
+    hist[0, 1] = 5
+    gradient = average_precision_gradient(*hist)
+    assert (gradient * hist).sum() == pytest.approx(0, abs=1e-9)  # twice the pixels: the same figure
+    for place in zip(*np.nonzero(hist), strict=True):
+        change = np.zeros_like(hist)
+        change[place] = 1e-4
+        slope = (average_precision(*(hist + change)[::-1]) - average_precision(*(hist - change)[::-1])) / 2e-4
+        assert gradient[place] == pytest.approx(slope, abs=1e-6)
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_equal_runs_are_found_different_as_seldom_as_p_says_and_the_interval_agrees(figure):
+    """The twin of scripts/simulate_paired_test.py. A test that mixes the counts of runs whose scores are spread differently
+    never rejects, while the interval does."""
+    shares = summary(rejections(figure, True, 100, 400, 0, range(100)))
+    assert 1 <= shares["p < 0.05"] <= 10
+    assert 1 <= shares["interval without 0"] <= 10
+    assert shares["disagree"] < 5
+
+
+@pytest.mark.parametrize("figure", FIGURES)
+def test_how_the_scores_are_spread_plays_no_part(figure):
+    draw, test = FIGURES[figure]
+    alike, stretched = (test(draw(np.random.default_rng(5), 40, each), 0, 50) for each in (False, True))
+    assert alike["p_value"] == stretched["p_value"]
+    assert alike["interval"] == pytest.approx(stretched["interval"], abs=1e-6)
+
+
+def test_stretched_scores_change_no_figure():
+    """Otherwise the simulated runs would not be equally good."""
+    alike, stretched = (score_histograms(np.random.default_rng(0), 20, each).sum(axis=0)[1] for each in (False, True))
+    assert (alike != stretched).any()
+    assert average_precision(*alike[::-1]) == pytest.approx(average_precision(*stretched[::-1]), rel=1e-12)
+
+
+def test_a_better_run_is_found_whatever_its_scores_are_spread_like():
+    """Its counts mixed with the other's would hide it: the second run finds a quarter of the foreground not at all."""
+    for stretched in (False, True):
+        counts = score_histograms(np.random.default_rng(1), 100, stretched)
+        lost = 0.25 * counts[:, 1, 1]
+        counts[:, 1, 1] -= lost
+        counts[:, 1, 1, 0] += lost.sum(axis=1)
+        result = FIGURES["PxAP"][1](counts, 0, 200)
+        assert result["difference"] > 0 and result["interval"][0] > 0 and result["p_value"] < 0.02

@@ -2,14 +2,17 @@ import csv
 import importlib
 import json
 from functools import partial
+from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
 import yaml
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from PIL import Image
 
 from config import get_config, write_config
 from conftest import CHECKOUT, SMALL, call, run, run_process
-from scripts import tiny_animals
+from scripts import granularity, tiny_animals
 from wsol.files import write_text
 
 COMMANDS = sorted(
@@ -116,6 +119,8 @@ def test_a_sweep_runs_every_level_makes_its_table_and_skips_what_is_finished(wor
         rows = list(csv.DictReader(file))
     assert [row["level"] for row in rows] == ["species", "genus", "family", "order", "Center"]
     assert [row["classes"] for row in rows] == ["16", "8", "4", "2", ""]
+    assert [row["train images"] for row in rows] == ["32", "16", "8", "4", ""]
+    assert "trained on different numbers of images" in printed
     assert {"MaxBoxAccV2", "MaxBoxAcc30", "MaxBoxAcc50", "MaxBoxAcc70", "PxAP", "top1_cls"} <= set(rows[0])
     assert "| Center" in printed
     for name in ("granularity.png", "examples.png"):
@@ -134,6 +139,15 @@ def test_a_sweep_runs_every_level_makes_its_table_and_skips_what_is_finished(wor
     assert "finished run with other options (lr was 0.01, now 0.5)" in printed
 
 
+def test_the_help_of_every_helper(workspace):
+    for script in ("sweep_granularity.sh", "tiny_animals.sh"):
+        shown = run_process(f"scripts/{script}", "--help", cwd=workspace)
+        assert "main.py options" in shown and "#" not in shown and "set -" not in shown
+    for script in ("granularity", "tiny_animals", "compare_runs", "plot_dataset", "simulate_paired_test"):
+        assert f"scripts/{script}.py" in run(f"scripts/{script}.py", "--help", cwd=workspace)
+    assert not (workspace / "train_log").exists()
+
+
 def test_a_sweep_refuses_bad_options_before_training(workspace):
     assert "a sweep runs every level" in sweep("Toy", "--label_level", "genus", cwd=workspace, code=2)
     plan = partial(run, "scripts/granularity.py", "plan", "--dataset_name", cwd=workspace, code=2)  # as the sweep begins
@@ -143,6 +157,85 @@ def test_a_sweep_refuses_bad_options_before_training(workspace):
     assert "The options are those of main.py" in plan("Toy", "--help", code=0)
     assert "--lr 0.0: expected more than 0" in plan("Toy", "--lr", "0")
     assert not (workspace / "train_log").exists()
+
+
+INTERVALS = {"MaxBoxAccV2": [50.0, 70.0], "MaxBoxAcc": {"30": [80.0, 92.0], "50": [55.0, 66.0], "70": [20.0, 40.0]}}
+BOXES = {"MaxBoxAccV2": 60.0, "MaxBoxAcc": {"30": 90.0, "50": 60.0, "70": 30.0}, "PxAP": 55.5, "top1_loc": 40.0}
+NOTHING = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None, "top1_loc": None, "intervals": {}}
+
+
+def finished_sweep(workspace, results, left_out=()):
+    """Write train_log/s/LEVEL as finished runs on Toy leave them; `left_out`: levels that scored one image less."""
+    ids = (workspace / "metadata/Toy/test/image_ids.txt").read_text().split("\n")[:-1]
+    for level in ("species", "genus", "family", "order"):
+        folder = workspace / "train_log/s" / level
+        part = {"intervals": {**INTERVALS, "PxAP": [50.0, 60.0], "top1_cls": [75.0, 85.0]}, "top1_cls": 80.0, **results}
+        write_text(folder / "results.json", json.dumps({"val": part, "test": part}))
+        write_text(folder / "test_image_ids.txt", "\n".join(ids[level in left_out :]) + "\n")
+
+
+def report(workspace, *options):
+    run("scripts/granularity.py", "report", "--dataset_name", "Toy", "--experiment_name", "s", *options, cwd=workspace)
+    return (workspace / "train_log/s/granularity.md").read_text()
+
+
+def figure_of(monkeypatch):
+    """Keep the figures that scripts/granularity.py saves."""
+    kept = []
+    monkeypatch.setattr(granularity, "save_figure", lambda figure, path, dpi: kept.append(figure))
+    return kept
+
+
+def test_a_sweep_without_boxes_and_masks_reports_classification_alone(workspace, monkeypatch):
+    finished_sweep(workspace, NOTHING)
+    kept = figure_of(monkeypatch)
+    text = report(workspace, "--save_scoremaps", "none")
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in text.splitlines() if line.startswith("|")]
+    assert rows[0] == ["level", "classes", "train images", "top1_cls"]
+    assert [row[0] for row in rows[2:]] == ["species", "genus", "family", "order"]  # no Center
+    assert "No boxes and no masks: localization cannot be measured" in text
+    assert [axes.get_title() for axes in kept[0].axes] == ["classification"]
+
+
+def test_a_sweep_is_drawn_in_two_panels_with_intervals_and_a_hollow_center(workspace, monkeypatch):
+    finished_sweep(workspace, BOXES, left_out=["order"])
+    monkeypatch.setattr(granularity, "center_results", lambda config, split, ids: {**BOXES, "top1_loc": None})
+    kept = figure_of(monkeypatch)
+    text = report(workspace, "--save_scoremaps", "none", "--num_train_sample_per_class", "3")
+    assert "granularity and the amount of data are confounded" in text
+    assert "| Center (species, genus, family) |" in text and "| species " in text and "| 48 " in text
+    FigureCanvasAgg(kept[0]).draw()
+    left, right = kept[0].axes
+    assert [left.get_title(), right.get_title()] == ["localization", "classification"]
+    names = [label.get_text().replace("\n", " ") for label in left.get_xticklabels()]
+    assert names[0].startswith("species") and "48 images" in names[0] and names[-1].startswith("Center (order)")
+    assert len(right.get_xticklabels()) == 4
+    (accuracy, caps, _), *_ = (one for one in left.containers if one.get_label() == "MaxBoxAccV2")
+    assert [line.get_ydata()[0] for line in caps] == [50.0, 70.0]  # its interval
+    hollow = [one[0] for one in left.containers if one[0].get_markerfacecolor() == "white"]
+    assert hollow and all(line.get_linestyle() == "None" for line in hollow) and accuracy.get_markerfacecolor() != "white"
+    markers = [one[0].get_marker() for one in left.containers if one.get_label() in left.get_legend_handles_labels()[1]]
+    assert len(set(markers)) == len(markers)  # told apart in grey, too
+
+
+@pytest.mark.parametrize("count", [1, 3, 18])
+def test_panels_stay_readable_with_long_names_and_with_many_levels(count, tmp_path, monkeypatch):
+    splits = {"train": SimpleNamespace(image_ids=["a"] * 12345)}
+    names = [f"a_level_with_quite_a_long_name_{i}" for i in range(count)]
+    levels = {name: SimpleNamespace(class_names=["x"] * 927, splits=splits) for name in names}
+    figures = {name: granularity.figures_of({**BOXES, "top1_cls": 5.0}) for name in [*names, f"Center ({', '.join(names)})"]}
+    kept = figure_of(monkeypatch)
+    granularity.plot(levels, figures, "D", tmp_path / "x.png")
+    FigureCanvasAgg(kept[0]).draw()
+    for axes in kept[0].axes:
+        boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
+        assert not any(one.overlaps(other) for one, other in pairwise(boxes))
+        assert axes.bbox.width > 0.4 * min(kept[0].bbox.width, 9 * kept[0].dpi) and axes.bbox.height > 2 * kept[0].dpi
+
+
+def test_a_sweep_of_equally_many_images_says_nothing_of_confounding(workspace):
+    finished_sweep(workspace, NOTHING)
+    assert "confounded" not in report(workspace, "--save_scoremaps", "none")
 
 
 @pytest.mark.slow
@@ -183,7 +276,8 @@ def study(tmp_path):
                 config = {**STUDY, "label_level": level, "dataset_name": "D$", **change, "eval_test": kind == "seeds"}
                 write_text(run / "config.yaml", yaml.safe_dump(config))
                 boxes = {"MaxBoxAccV2": 50.0 + (name == "0.1"), "MaxBoxAcc": {"30": 1.0, "50": 2.0, "70": 3.0}}
-                test = {**boxes, "MaxBoxAccV2_at_val_threshold": 4.0, "top1_cls": 5.0}
+                spread = {"MaxBoxAccV2": {"0": 49.0}.get(name, 51.0)} if kind == "seeds" else {}
+                test = {**boxes, **spread, "MaxBoxAccV2_at_val_threshold": 4.0, "top1_cls": 5.0}
                 results = {"num_classes": 4, "val": boxes, **({"test": test} if kind == "seeds" else {})}
                 write_text(run / "results.json", "{" if name == "2" else json.dumps(results))
                 write_text(run / "test_image_ids.txt", "a\nb\n" if level == "family" else "a\n")
@@ -199,6 +293,9 @@ def test_the_study_reports_the_seeds_asked_for_and_center_for_each_set_of_images
     run_here(tiny_animals.main, "report", ".", *ASKED)
     with (study / "table.csv").open() as file:
         rows = [(row["level"], row["run"]) for row in csv.DictReader(file)]
+    table = (study / "table.md").read_text()
+    assert "Mean ± sample standard deviation, over the runs of each row." in table and "51.0 ± 0.0" not in table
+    assert "| 50.0 ± 1.4 " in table  # 49 and 51
     runs = [("family", "0"), ("family", "1"), ("order", "0"), ("order", "1")]
     assert rows == [*runs, ("Center (family)", ""), ("Center (order)", "")]
     assert (study / "figure.png").exists()

@@ -5,7 +5,16 @@ from functools import cached_property
 import numpy as np
 
 from wsol.map_sizes import check_same_sizes
-from wsol.resampling import LEVEL, WeightedSums, average_precision, interval, max_accuracies, paired_test
+from wsol.resampling import (
+    LEVEL,
+    WeightedSums,
+    accuracy_differences,
+    average_precision,
+    interval,
+    max_accuracies,
+    paired_test,
+    precision_difference,
+)
 from wsol.split_evaluator import LOC_IOU, TOP, SplitEvaluator
 
 
@@ -23,19 +32,15 @@ class Resampled:
     def __init__(self, evaluator: SplitEvaluator):
         self.evaluator = evaluator
 
-    def _right(self, kind: str) -> np.ndarray:
-        """Return (R, IoU thresholds, score-map thresholds): how many images are right, weighted."""
+    @cached_property
+    def right(self) -> np.ndarray:
+        """(R, IoU thresholds, score-map thresholds): how many images of every bootstrap resample are right."""
         boxes = self.evaluator.boxes
         shape = (len(boxes.iou_threshold_list), len(boxes.cam_threshold_list))
-        sums = WeightedSums(kind, *self.evaluator.resampling, shape)
+        sums = WeightedSums("bootstrap", *self.evaluator.resampling, shape)
         for image_id, correct in boxes.images():
             sums.add(image_id, correct)
         return sums.total
-
-    @cached_property
-    def right(self) -> np.ndarray:
-        """(R, IoU thresholds, score-map thresholds): the right images of every bootstrap resample."""
-        return self._right("bootstrap")
 
     @cached_property
     def _classified(self) -> np.ndarray:
@@ -75,9 +80,27 @@ class Resampled:
         """Return MaxBoxAcc (R, IoU thresholds) in percent, the best over score-map thresholds, and their positions."""
         return max_accuracies(self.right, self.images)
 
-    def swapped(self, other: "Resampled") -> np.ndarray:
-        """Return what the counts of right images gain if the images of a swap take the other's results."""
-        return other._right("swap") - self._right("swap")
+    def exchanged(self, other: "Resampled") -> np.ndarray:
+        """Return (R, IoU thresholds): over the images of every swap, own right ones less the other's, each at its own best
+        score-map thresholds."""
+        boxes = self.evaluator.boxes
+        sums = WeightedSums("swap", *self.evaluator.resampling, (len(boxes.iou_threshold_list),))
+        tables = [
+            [one.evaluator.boxes.correct_at(iou, one.evaluator.boxes.best_index(iou)) for iou in boxes.iou_threshold_list]
+            for one in (self, other)
+        ]
+        for image_id, _ in boxes.correct:
+            right = np.array([[table[image_id] for table in of_run] for of_run in tables], dtype=np.int64)
+            sums.add(image_id, right[0] - right[1])
+        return sums.total
+
+    @property
+    def swapped_images(self) -> np.ndarray:
+        """(R,): how many images there are in every swap."""
+        sums = WeightedSums("swap", *self.evaluator.resampling, (1,))
+        for image_id in self.evaluator.scored_ids:
+            sums.add(image_id, np.array([True]))
+        return sums.total[:, 0]
 
 
 def _box_intervals(resampled: Resampled, results: dict) -> dict:
@@ -131,30 +154,21 @@ def _box_figures(evaluator: SplitEvaluator, accuracies: np.ndarray) -> dict[str,
 
 
 def _compare_boxes(first: Resampled, second: Resampled) -> dict[str, dict]:
-    count = np.array([first.evaluator.boxes.cnt])
-    own = [np.array([list(one.evaluator.boxes.num_correct.values())]) for one in (first, second)]
-    exchange = first.swapped(second)
-    pairs = {
-        "observed": [max_accuracies(right, count)[0] for right in own],
-        "bootstrap": [one.accuracies()[0] for one in (first, second)],
-        "swap": [max_accuracies(right, count)[0] for right in (own[0] + exchange, own[1] - exchange)],
-    }
-    differences = {kind: _box_figures(first.evaluator, a - b) for kind, (a, b) in pairs.items()}  # of means: means
-    return {
-        name: paired_test(float(value[0]), differences["bootstrap"][name], differences["swap"][name])
-        for name, value in differences["observed"].items()
-    }
-
-
-def _compare_masks(first: SplitEvaluator, second: SplitEvaluator) -> dict:
-    own = [np.array([[one.masks.gt_false_score_hist, one.masks.gt_true_score_hist]]) for one in (first, second)]
-    bootstrap, swap = ([one.masks.resampled[i].total for one in (first, second)] for i in (0, 1))
-    exchange = swap[1] - swap[0]
+    own = [np.array(list(one.evaluator.boxes.num_correct.values())) for one in (first, second)]
+    bootstrap = [one.right for one in (first, second)]
+    differences = accuracy_differences(own, bootstrap, first.images, first.exchanged(second), first.evaluator.boxes.cnt)
     observed, resampled, swapped = (
-        average_precision(a[:, 1], a[:, 0]) - average_precision(b[:, 1], b[:, 0])
-        for a, b in (own, bootstrap, (own[0] + exchange, own[1] - exchange))
+        _box_figures(first.evaluator, np.atleast_2d(values))
+        for values in differences  # of means: means
     )
-    return paired_test(float(observed[0]), resampled, swapped)
+    return {name: paired_test(float(observed[name][0]), resampled[name], swapped[name]) for name in observed}
+
+
+def _compare_masks(first: Resampled, second: Resampled) -> dict:
+    masks = [one.evaluator.masks for one in (first, second)]
+    own = [np.array([one.gt_false_score_hist, one.gt_true_score_hist]) for one in masks]
+    bootstrap, swap = ([one.resampled[i].total for one in masks] for i in (0, 1))
+    return precision_difference(own, bootstrap, swap, first.swapped_images, masks[0].cnt)
 
 
 def compare(first: Resampled, second: Resampled) -> dict[str, dict]:
@@ -170,5 +184,5 @@ def compare(first: Resampled, second: Resampled) -> dict[str, dict]:
     if first.evaluator.boxes:
         found |= _compare_boxes(first, second)
     if first.evaluator.masks:
-        found["PxAP"] = _compare_masks(first.evaluator, second.evaluator)
+        found["PxAP"] = _compare_masks(first, second)
     return found

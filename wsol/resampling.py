@@ -6,11 +6,13 @@ resample needs: the score-map threshold is chosen anew from each resample's own 
 """
 
 import hashlib
+from collections.abc import Sequence
 
 import numpy as np
 
 BLOCK = 256  # images whose counts are multiplied at a time
 LEVEL = 95  # percent of the resamples that an interval holds
+Pair = Sequence[np.ndarray]  # of two runs
 
 
 def image_weights(image_id: str, kind: str, resamples: int, seed: int) -> np.ndarray:
@@ -85,8 +87,8 @@ def interval(figures: np.ndarray) -> list[float] | None:
 def paired_test(difference: float, resampled: np.ndarray, swapped: np.ndarray) -> dict:
     """Return the difference of two runs' figures, its interval, and the two-sided p-value of a randomization test.
 
-    `resampled` and `swapped` (resamples,): the difference in bootstrap resamples, and where each image's results are
-    exchanged between the runs by the toss of a coin, which changes nothing on average if the runs are equally good.
+    `resampled` and `swapped` (resamples,): the difference in bootstrap resamples, and where each image's shares in both
+    figures are exchanged by the toss of a coin, which changes nothing on average if the runs are equally good.
     """
     resampled = np.round(resampled, 9) + 0.0  # figures differ in their last bits where nothing else differs
     at_least = int((np.abs(swapped) >= abs(difference) - 1e-9).sum())
@@ -95,6 +97,40 @@ def paired_test(difference: float, resampled: np.ndarray, swapped: np.ndarray) -
         "interval": interval(resampled),
         "p_value": (1 + at_least) / (1 + len(swapped)),
     }
+
+
+# What is exchanged is an image's share in each run's figure, not its counts: counts of two runs whose scores are spread
+# differently (or whose best thresholds differ) make no sensible figure when mixed, and a test on such mixtures has no power.
+
+
+def accuracy_differences(
+    own: Pair, bootstrap: Pair, images: np.ndarray, exchanged: np.ndarray, count: int
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return the difference of MaxBoxAcc of two runs in percent: as it is (n,), resampled (R, n), and swapped (R, n).
+
+    `own`: each run's right images (n IoU thresholds, thresholds); `bootstrap`: those in every resample (R, n, thresholds);
+    `images` (R,): the images of a resample. `exchanged` (R, n): over the images of a swap, the first run's right ones less
+    the second's, at each run's own best threshold; `count`: all images.
+    """
+    observed = np.subtract(*(right.max(axis=1) * 100 / count for right in own))
+    resampled = np.subtract(*(max_accuracies(right, images)[0] for right in bootstrap))
+    return observed, resampled, observed - 2 * exchanged * 100 / count
+
+
+def precision_difference(own: Pair, bootstrap: Pair, swap: Pair, swapped_images: np.ndarray, count: int) -> dict:
+    """Return `paired_test` of the PxAP of two runs, from score histograms (2: background and foreground, bins).
+
+    `own` (2, bins): each run's; `bootstrap` and `swap` (R, 2, bins): those of every resample, and of the images of every
+    swap, of which there are `swapped_images` (R,) of `count`. An image's share in a run's PxAP is PxAP / count and what its
+    pixels change to first order, so that the shares of all images add up to PxAP.
+    """
+    observed = np.subtract(*(average_precision(hist[1], hist[0]) for hist in own))
+    resampled = np.subtract(*(average_precision(hist[:, 1], hist[:, 0]) for hist in bootstrap))
+    effects = np.subtract(
+        *(np.tensordot(hist, average_precision_gradient(*one), axes=2) for one, hist in zip(own, swap, strict=True))
+    )
+    exchanged = observed * swapped_images / count + effects
+    return paired_test(float(observed), resampled, observed - 2 * exchanged)
 
 
 def max_accuracies(sums: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -119,3 +155,21 @@ def average_precision(foreground: np.ndarray, background: np.ndarray) -> np.ndar
     with np.errstate(invalid="ignore", divide="ignore"):
         recall_gain = np.diff(true / true[..., -1:], axis=-1)
     return (precision * recall_gain).sum(axis=-1) * 100
+
+
+def average_precision_gradient(background: np.ndarray, foreground: np.ndarray) -> np.ndarray:
+    """Return the derivative of PxAP (percent a pixel) by the counts of both histograms (bins,): (2, bins)."""
+    true, false = foreground[::-1].cumsum(), background[::-1].cumsum()
+    predicted = true + false
+    inverse = np.divide(1.0, predicted, out=np.zeros(len(predicted)), where=predicted > 0)
+    gained = np.append(0.0, foreground[::-1][1:])  # the highest bin gives no increase of recall
+    precision = np.append(0.0, (true * inverse)[1:])
+    figure = (precision * gained).sum() / true[-1]
+
+    def below(values: np.ndarray) -> np.ndarray:
+        """A pixel changes the precision of its own bin and of all lower ones."""
+        return values[::-1].cumsum()[::-1]
+
+    by_true = precision + below(gained * false * inverse**2) - figure
+    by_false = -below(gained * true * inverse**2)
+    return 100 / true[-1] * np.stack([by_false[::-1], by_true[::-1]])

@@ -191,8 +191,8 @@ def find_score_maps(
     `split_ids`: all ids of the split, where `image_ids` are only some.
 
     Raises:
-        ScoreMapError: a file in the folder's place, a folder that is not finished, maps of more than one kind of file, or one
-            file that two ids could mean.
+        ScoreMapError: a file in the folder's place, a folder that is not finished, maps of more than one kind of file, or
+            one file that two ids could mean.
     """
     root = Path(scoremap_root)
     if os.path.exists(root) and not root.is_dir():

@@ -21,18 +21,31 @@ def splits_of(folder: Path) -> list[str]:
     return found
 
 
+def named_counts(folder: Path, split: str) -> dict[str, list[tuple[str, int]]]:
+    """Return level to its categories as (name, images), most images first; finest level first.
+
+    A category of class_names that has no image in the split counts with 0; one without a name is called by its label.
+    """
+    ids = get_image_ids(configure_metadata(folder / split))
+    counts = {}
+    for level, labels in labels_by_level(folder, split).items():
+        names = read_class_names(folder, level)
+        found = Counter(labels[image_id] for image_id in ids if image_id in labels)
+        found.update(dict.fromkeys(names, 0))
+        ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
+        counts[level] = [(names.get(label, str(label)), number) for label, number in ordered]
+    return counts
+
+
 def images_per_category(folder: Path, split: str) -> dict[str, np.ndarray]:
     """Return level to its images per category, descending, finest level first; int64.
 
     A category of class_names that has no image in the split counts with 0.
     """
-    ids = get_image_ids(configure_metadata(folder / split))
-    counts = {}
-    for level, labels in labels_by_level(folder, split).items():
-        found = Counter(labels[image_id] for image_id in ids if image_id in labels)
-        found.update(dict.fromkeys(read_class_names(folder, level), 0))
-        counts[level] = np.array(sorted(found.values(), reverse=True), dtype=np.int64)
-    return counts
+    return {
+        level: np.array([count for _, count in counts], dtype=np.int64)
+        for level, counts in named_counts(folder, split).items()
+    }
 
 
 def imbalance(counts: np.ndarray) -> float | None:
