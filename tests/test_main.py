@@ -423,7 +423,7 @@ def test_maps_of_a_run_that_was_stopped_are_not_scored(workspace, monkeypatch):
     words = (*SMALL, *TINY, "--epochs", "0", "--eval_test", "F")
     run("main.py", *words, cwd=workspace, code=130)
     maps = workspace / "train_log/test_case/scoremaps"
-    assert "main.py --epochs 1" in (maps / "UNFINISHED.txt").read_text()
+    assert "main --epochs 1" in (maps / "UNFINISHED.txt").read_text()
     assert list(maps.rglob("*.npy"))
     scoring = ("--scoremap_root", maps, "--dataset_name", "Toy", "--on_missing", "skip")
     assert "not all of its score maps are written, by 'python main" in run("evaluation.py", *scoring, cwd=workspace, code=2)

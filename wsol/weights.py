@@ -1,5 +1,6 @@
 """Pretrained weights: from a library's download, or from a file given by hand."""
 
+import os
 from collections.abc import Callable
 
 import torch
@@ -28,10 +29,12 @@ def read_weights(path: str, option: str = "--pretrained_path") -> object:
     Raises:
         InputError: no such file, or not one that loads without running code.
     """
+    if not os.path.exists(path):
+        raise InputError(f"{path}: no such file of weights ({option})")
     try:
         check_input(path)
     except InputError as error:
-        raise InputError(f"{option} {error}") from None
+        raise InputError(f"{error} ({option})") from None
     try:
         return (_read_safetensors if str(path).endswith(".safetensors") else load_tensors)(path)
     except UnsafeFileError as error:
