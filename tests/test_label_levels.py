@@ -173,6 +173,9 @@ def test_the_released_metadata_of_ilsvrc(shared, tmp_path):
     assert "level synset: 1000 classes\nlevel c0: 927 classes\nlevel c1: 926 classes\n" in printed
     val = load_level(tmp_path, "ILSVRC", "c17", ["val"])
     assert (len(val.class_names), len(val.splits["val"].image_ids)) == (2, 9270)
+    refused = run("dataset/add_levels.py", "CUB", cwd=tmp_path, code=2)
+    assert "metadata/CUB: no metadata of a data set 'CUB'; make it with 'python dataset/prepare.py CUB'" in refused
+    (tmp_path / "metadata/CUB").mkdir(parents=True)
     assert "no split with class_labels.txt" in run("dataset/add_levels.py", "CUB", cwd=tmp_path, code=2)
 
 

@@ -107,7 +107,7 @@ def test_all_pictures_of_a_data_set(workspace):
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (("Nope",), "no metadata of a data set 'Nope'"),
+        (("Nope",), "metadata/Nope: no metadata of a data set 'Nope'; metadata has Toy"),
         (("Toy", "--what", "rejected"), "expected one data set and --rejected FILE"),
         (("Toy", "--what", "samples", "--data_root", "elsewhere"), "24 of 24 images are missing"),
         (("Toy", "--what", "rejected", "--rejected", "bad.csv"), "bad.csv:1: 'id,why'; expected the header image,reason"),
