@@ -1,7 +1,7 @@
 """What the trials share: cases, one process that runs them, the judgement of how each ended, and the report.
 
 A case is a command line with what is expected of it. Cases run in a forked process (a command's imports take seconds, once),
-in a copy of a workspace. A case that hangs, or takes the process down, costs that process alone: the next one gets a new one.
+in a copy of a workspace. A case that hangs or takes the process down costs that process alone: the next gets a new one.
 """
 
 import argparse
@@ -155,7 +155,7 @@ def captured() -> Iterator[Path]:
             os.dup2(nothing.fileno(), 0)
             for fd in (1, 2):
                 os.dup2(file.fileno(), fd)
-            streams = [open(fd, "w", encoding="utf-8", buffering=1, closefd=False) for fd in (1, 2)]
+            streams = [open(fd, "w", encoding="utf-8", buffering=1, closefd=False) for fd in (1, 2)]  # noqa: SIM115
             try:
                 with mock.patch.multiple(sys, stdout=streams[0], stderr=streams[1]):
                     yield path
@@ -290,7 +290,7 @@ def import_commands(commands: Iterable[str]) -> None:
         importlib.import_module(module_of(command))
 
 
-class _Found(Exception):
+class _Found(Exception):  # noqa: N818 (it is no error)
     """Carries the parser that a command was about to use."""
 
 
@@ -340,7 +340,7 @@ def finish(outcomes: Iterable[Outcome], options: argparse.Namespace, title: str)
     for one in outcomes:
         done.append(one)
         if one.faults:
-            print(f"FAILED {one.name}: {one.command} {' '.join(shown(one.words))}", flush=True)
+            print(f"FAILED {' '.join(shown([one.name], 200))}", flush=True)
             for fault in one.faults:
                 print(f"    {fault.encode('utf-8', 'backslashreplace').decode()}", flush=True)
             if options.verbose:

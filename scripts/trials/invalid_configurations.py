@@ -5,8 +5,8 @@
     python scripts/trials/invalid_configurations.py --only evaluation --verbose
 
 The cases come from the options that each command's own parser has, so that a new option is tried too: every option times the
-values that are wrong for its kind. To these come impossible combinations and odd YAML files. A sample is drawn by --seed. Each
-is to end with exit code 2 and one message that names the option or file, and to change nothing.
+values that are wrong for its kind, besides impossible combinations and odd YAML files. A sample is drawn by --seed. Each is
+to end with exit code 2 and one message that names the option or file, and to change nothing.
 """
 
 import argparse
@@ -37,6 +37,7 @@ from scripts.trials.common import (
     snapshot,
     trial_options,
 )
+from scripts.trials.invalid_tables import COMBINATIONS, LINES, YAMLS
 from scripts.trials.workspace import BASE, make_workspace
 
 DIGITS = "9" * 5000
@@ -150,7 +151,7 @@ def option_cases(command: str) -> Iterator[Case]:
     first = ("plan",) if command == "scripts/granularity.py" else ()
     for action in parser_of(command, first)._actions:
         name = action.dest
-        if name == "help" or name not in ("help",) and isinstance(action, argparse._SubParsersAction):
+        if name == "help" or (name not in ("help",) and isinstance(action, argparse._SubParsersAction)):
             continue
         if command == "scripts/granularity.py" and name in ("label_level", "coarsening"):
             continue
@@ -163,177 +164,6 @@ def option_cases(command: str) -> Iterator[Case]:
             if not action.option_strings and (value in ("", NUL, SURROGATE, LONG)):
                 at_fault = []
             yield Case(f"{command} {name}: {label(value)}", command, words, expected, at_fault)
-
-
-RUN = "train_log/mini"
-# Combinations: command, options, what the message has to name one of.
-COMBINATIONS = (
-    ("main.py", "--crop_size 64 --resize_size 32", ("resize_size", "crop_size")),
-    ("main.py", "--crop_size 1 --resize_size 1", ("crop_size",)),
-    ("main.py", "--batch_size 11", ("batch_size",)),
-    ("main.py", "--coarsening coarsening.csv --label_level order", ("label_level",)),
-    ("main.py", "--coarsening ids.txt", ("ids.txt",)),
-    ("main.py", "--label_level genus", ("genus",)),
-    ("main.py", "--cam_agg_level species --label_level order", ("cam_agg_level", "species")),
-    ("main.py", "--eval_test FALSE --save_scoremaps both", ("save_scoremaps",)),
-    ("main.py", "--box_v2_metric FALSE --iou_threshold_list 30 70", ("iou_threshold_list",)),
-    ("main.py", "--iou_threshold_list 50 50", ("iou_threshold_list",)),
-    ("main.py", "--iou_threshold_list 0 50", ("iou_threshold_list",)),
-    ("main.py", "--pretrained FALSE --pretrained_path ids.txt", ("pretrained",)),
-    ("main.py", "--pretrained TRUE --pretrained_path ids.txt", ("ids.txt",)),
-    ("main.py", "--wsolevaluation_checkpoint ids.txt", ("ids.txt",)),
-    ("main.py", "--proxy_training_set TRUE", ("image_ids_proxy",)),
-    ("main.py", "--amp fp16 --device cpu", ("amp",)),
-    ("main.py", "--device cuda:9999999999999999999999", ("device",)),
-    ("main.py", "--device cuda:7", ("device",)),
-    ("main.py", "--architecture timm:nonsense", ("nonsense",)),
-    ("main.py", "--architecture timm:", ("architecture",)),
-    ("main.py", "--architecture timm:vit_tiny_patch16_224 --wsol_method spg --crop_size 224 --resize_size 224", ("spg",)),
-    ("main.py", "--wsol_method spg --spg_threshold_1h 0.1 --spg_threshold_1l 0.9", ("spg_threshold",)),
-    ("main.py", "--wsol_method adl --adl_drop_rate 1.5", ("adl_drop_rate",)),
-    ("main.py", "--experiment_name ../outside", ("experiment_name",)),
-    ("main.py", "--experiment_name /tmp/outside", ("experiment_name",)),
-    ("main.py", "--experiment_name .", ("experiment_name",)),
-    ("main.py", "--experiment_name mini", ("mini",)),
-    ("main.py", "--experiment_name mini/inside", ("mini",)),
-    ("main.py", "--data_root ids.txt --dataset_name Toy", ("ids.txt", "data_root")),
-    ("main.py", "--metadata_root ids.txt --dataset_name Toy", ("ids.txt", "metadata_root")),
-    ("main.py", "--dataset_name Nope", ("Nope",)),
-    ("main.py", "--dataset_name mini", ("mini",)),
-    ("main.py", "--dataset_name ../metadata/Mini", ("dataset_name",)),
-    ("main.py", "--epochs 1000000000000", ("epochs",)),
-    ("main.py", "--crop_size 1000000 --resize_size 1000000", ("crop_size",)),
-    ("main.py", "--workers 100000", ("workers",)),
-    ("main.py", "--bootstrap 10000000", ("bootstrap",)),
-    ("main.py", "--weight_decay inf", ("weight_decay",)),
-    ("main.py", "--lr 0", ("lr",)),
-    ("main.py", "--nonsense 3", ("nonsense",)),
-    ("main.py", "extra", ("extra",)),
-    ("main.py", "--epoch 3", ("epoch",)),
-    ("evaluation.py", "--center --boxes detections.json", ("boxes",)),
-    ("evaluation.py", "--boxes detections.json --thresholds_from train_log/mini/results.json", ("thresholds_from",)),
-    ("evaluation.py", "--coco_images coco.json", ("coco_images",)),
-    ("evaluation.py", "--boxes detections.json --compare center", ("compare",)),
-    ("evaluation.py", "--bootstrap 0 --compare center", ("bootstrap",)),
-    ("evaluation.py", "--compare center", ("24 x 20", "20 x 24", "size")),
-    ("evaluation.py", "--split train", ("train",)),
-    ("evaluation.py", "--split nonsense", ("nonsense",)),
-    ("evaluation.py", "--iou_threshold_list 30", ("iou_threshold_list",)),
-    ("evaluation.py", "--cam_curve_interval 1e-300", ("cam_curve_interval",)),
-    ("evaluation.py", "--center --center_size 1000000", ("center_size",)),
-    ("evaluation.py", "--workers 1000000", ("workers",)),
-    ("evaluation.py", "--json same.csv --curve same.csv", ("same.csv",)),
-    ("evaluation.py", "--curve curve.txt", ("curve",)),
-    ("evaluation.py", "--json ranks.csv --class_ranks ranks.csv", ("ranks.csv",)),
-    ("evaluation.py", "--json ids.txt --image_list ids.txt", ("ids.txt",)),
-    ("evaluation.py", "--boxes detections.json --json detections.json", ("detections.json",)),
-    ("evaluation.py", "--json maps/val/ant/0.png.npy", ("0.png.npy",)),
-    ("evaluation.py", f"--thresholds_from {RUN}/results.json --json {RUN}/results.json", ("results.json",)),
-    ("evaluation.py", f"--scoremap_root {RUN}", ("scoremaps",)),
-    ("evaluation.py", "--scoremap_root nowhere", ("nowhere",)),
-    ("evaluation.py", "--dataset_name Min", ("Mini",)),
-    ("inference.py", "--scoremap_root maps", ("maps",)),
-    ("inference.py", "--scoremap_root photos/ant/0.jpg", ("0.jpg",)),
-    ("inference.py", "--extractor gradcam --cam_agg_level order", ("extractor",)),
-    ("inference.py", "--cam_agg_level nonsense", ("nonsense",)),
-    ("inference.py", "--dataset_name Nope", ("Nope",)),
-    ("inference.py", "--image_list ranks.csv", ("ranks.csv",)),
-    ("inference.py", "--checkpoint train_log/mini/config.yaml", ("config.yaml",)),
-    ("inference.py", "--amp fp16 --device cpu", ("amp",)),
-    ("dataset/import_dataset.py", "--shares 0 0 0", ("shares",)),
-    ("dataset/import_dataset.py", "--shares 0.5 0.5 0.5", ("shares",)),
-    ("dataset/import_dataset.py", "--shares nan 0.5 0.5", ("shares",)),
-    ("dataset/import_dataset.py", "--boxes labels.csv", ("labels.csv",)),
-    ("dataset/import_dataset.py", "--labels ids.txt", ("ids.txt",)),
-    ("dataset/import_dataset.py", "--taxonomy labels.csv", ("labels.csv",)),
-    ("dataset/import_dataset.py", "--masks photos", ("photos",)),
-    ("dataset/import_dataset.py", "--group nonsense --labels labels.csv", ("nonsense",)),
-    ("dataset/import_dataset.py", "--images dataset", ("dataset", "label")),
-    ("dataset/import_dataset.py", "--level a/b", ("level",)),
-    ("dataset/prepare.py", "--archive photos", ("photos",)),
-    ("dataset/prepare.py", "--archive ids.txt", ("ids.txt",)),
-    ("dataset/prepare.py", "--proxy --splits val", ("proxy",)),
-    ("dataset/prepare.py", "--check", ("OxfordPet",)),
-    ("dataset/build_inatloc.py", "--per_split 1000", ("per_split", "1000")),
-    ("dataset/build_inatloc.py", "--boxed_json train.json", ("train.json",)),
-    ("scripts/plot_dataset.py", "--what rejected", ("rejected",)),
-    ("scripts/compare_runs.py", "--images 0 --page page.png", ("images",)),
-    ("scripts/compare_runs.py", "--page page.bmp", ("page",)),
-    ("scripts/compare_runs.py", "--split nonsense", ("nonsense",)),
-    ("scripts/granularity.py", "--label_level order", ("label_level",)),
-)
-# Whole command lines that replace the working words.
-LINES = (
-    ("dataset/import_dataset.py", "Toy --images photos", ("Toy",)),
-    ("dataset/import_dataset.py", "../Own --images photos", ("Own",)),
-    ("dataset/import_dataset.py", "Mini --images photos --boxes boxes.csv", ("Mini",)),
-    ("dataset/import_dataset.py", "Own", ("images",)),
-    ("dataset/prepare.py", "Nope", ("Nope",)),
-    ("dataset/prepare.py", "oxfordpet", ("OxfordPet",)),
-    ("dataset/prepare.py", "", ("NAME", "name")),
-    ("dataset/prepare.py", "Toy --splits val", ("splits",)),
-    ("dataset/add_levels.py", "Nope", ("Nope",)),
-    ("dataset/build_inatloc.py", "Mini --train_json train.json --boxed_json boxed.json --no_observations --per_split 1 "
-     "--min_box 4", ("Mini",)),
-    ("scripts/dataset_tables.py", "Nope", ("Nope",)),
-    ("scripts/plot_dataset.py", "Nope", ("Nope",)),
-    ("scripts/compare_runs.py", "nonsense", ("nonsense",)),
-    ("scripts/granularity.py", "", ("plan",)),
-    ("scripts/granularity.py", "nonsense", ("plan",)),
-    ("inference.py", "", ("checkpoint",)),
-    ("evaluation.py", "--dataset_name Mini", ("scoremap_root", "train_log/scoremaps")),
-    ("scripts/tiny_animals.py", "report nowhere --levels a --rates 0.1 --seeds 0", ("nowhere",)),
-    ("scripts/tiny_animals.py", "choose nowhere x", ("x", "rates")),
-    ("scripts/tiny_animals.py", "report nowhere --levels a --rates nan --seeds x", ("rates", "seeds")),
-)  # fmt: skip
-
-BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
-    f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)
-)
-# YAML files of main.py: name, bytes, what the message has to name beside the file (None: the file alone).
-YAMLS = {
-    "bomb of aliases": BOMB.encode() + b"lr: *a9\n",
-    "bomb as a value": BOMB.replace("a0: &a0", "lr: &a0", 1).replace("a9: &a9", "epochs: &a9").encode(),
-    "recursion": b"lr: &a [*a]\n",
-    "recursive mapping": b"&a\nlr: *a\n",
-    "10,000 brackets": b"lr: " + b"[" * 10000,
-    "10,000 levels": b"\n".join(b" " * i + b"a:" for i in range(2000)),
-    "date out of range": b"experiment_name: 2001-99-99\n",
-    "time out of range": b"experiment_name: 2001-01-01 99:99:99\n",
-    "a date for a number": b"epochs: 2001-01-01\n",
-    "a key twice": b"lr: 0.1\nlr: 0.2\n",
-    "null for a name": b"dataset_name: null\n",
-    "null for a number": b"epochs:\n",
-    "a tag": b"lr: !!python/object/apply:os.system [true]\n",
-    "an unknown tag": b"lr: !nonsense 3\n",
-    "binary": b"experiment_name: !!binary aGVsbG8=\n",
-    "a set": b"iou_threshold_list: !!set {30, 50}\n",
-    "a list for a scalar": b"lr: [0.1, 0.2]\n",
-    "a scalar for a list": b"iou_threshold_list: 50\n",
-    "a mapping for a scalar": b"lr: {a: 1}\n",
-    "an empty list": b"iou_threshold_list: []\n",
-    "a list of lists": b"iou_threshold_list: [[30], 50]\n",
-    "a list at the top": b"- lr\n- 0.1\n",
-    "a scalar at the top": b"nonsense\n",
-    "two documents": b"lr: 0.1\n---\nlr: 0.2\n",
-    "an unknown key": b"learning_rate: 0.1\n",
-    "a number for a key": b"3: 4\n",
-    "a list for a key": b"? [a]\n: 3\n",
-    "an empty string": b'dataset_name: ""\n',
-    "nan": b"lr: .nan\n",
-    "inf": b"weight_decay: .inf\n",
-    "5,000 digits": b"epochs: " + b"9" * 5000 + b"\n",
-    "base 60": b"crop_size: 1:30:00\n",
-    "NUL in a name": b'experiment_name: "a\\0b"\n',
-    "a surrogate in a name": b'experiment_name: "a\\ud800b"\n',
-    "not UTF-8": b"experiment_name: \xff\xfe\xfa\n",
-    "UTF-16 without its mark": "lr: 0.1\n".encode("utf-16-le"),
-    "NUL bytes": b"\0" * 100,
-    "tabs": b"\tlr: 0.1\n",
-    "no YAML": b"lr: 0.1: 0.2\n",
-    "an undefined alias": b"lr: *nothing\n",
-    "a merge of a scalar": b"<<: 3\nlr: 0.1\n",
-}
 
 
 def combination_cases() -> Iterator[Case]:
@@ -390,9 +220,14 @@ def as_commands(cases: Sequence[Case], template: Path, folder: Path) -> Iterator
         environment = {**os.environ, "PYTHON": sys.executable}
         try:
             done = subprocess.run(
-                argv, cwd=folder, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
-                stderr=subprocess.STDOUT, timeout=case.seconds,
-            )  # fmt: skip
+                argv,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=case.seconds,
+            )
             code, output = done.returncode, done.stdout.decode("utf-8", "replace")
         except subprocess.TimeoutExpired as error:
             code, output = None, (error.stdout or b"").decode("utf-8", "replace")

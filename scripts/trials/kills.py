@@ -4,10 +4,10 @@
     python scripts/trials/kills.py --only evaluation --kills 5 --verbose
 
 Each command is run once to the end, then ended at moments spread over that time: by SIGKILL, every fourth by SIGTERM, every
-fifth by SIGINT. Afterwards every file under a final name has to parse, what was there before has to be as it was, no process may
-be left, and the next call has to succeed, or be refused with advice that then works. A folder of maps that inference.py did not
-finish has to be refused by evaluation.py. main.py, inference.py and the import run in forked processes, so that the kills fall
-into their work, not into the import of libraries; the others are processes of their own. kills_faults.py has the other faults.
+fifth by SIGINT. Afterwards every file under a final name has to parse, what was there before has to be as it was, no process
+may be left, and the next call has to succeed, or be refused with advice that then works. A folder of maps that inference.py
+did not finish has to be refused by evaluation.py. main.py, inference.py and the import run in forked processes, so that the
+kills fall into their work, not into the import of libraries. kills_faults.py has the other faults.
 """
 
 import contextlib
@@ -42,7 +42,7 @@ from scripts.trials.common import (
     snapshot,
     trial_options,
 )
-from scripts.trials.workspace import NAME, TINY, make_archives, make_data, make_photos, make_workspace
+from scripts.trials.workspace import NAME, TINY, make_archives, make_workspace
 
 LIMIT = 300  # seconds for one run to its end
 LINGER = 10  # seconds after which no child may be left
@@ -68,16 +68,42 @@ class Job:
 RUN = (*TINY, "--epochs", "2", "--experiment_name", "killed", "--scoremap_format", "npz")
 JOBS = {
     "main": Job("main.py", RUN, advised=(*RUN, "--override_cache"), advice="override_cache", forked=True),
-    "main replacing": Job("main.py", (*RUN[:-4], "--epochs", "2", "--experiment_name", "mini", "--override_cache"), forked=True),
+    "main replacing": Job(
+        "main.py", (*RUN[:-4], "--epochs", "2", "--experiment_name", "mini", "--override_cache"), forked=True
+    ),
     "evaluation": Job(
         "evaluation.py",
-        ("--dataset_name", NAME, "--scoremap_root", "maps", "--workers", "2", "--bootstrap", "200", "--json", "out.json",
-         "--curve", "curve.csv", "--per_image", "images.csv", "--per_class", "classes.parquet"),
+        (
+            "--dataset_name",
+            NAME,
+            "--scoremap_root",
+            "maps",
+            "--workers",
+            "2",
+            "--bootstrap",
+            "200",
+            "--json",
+            "out.json",
+            "--curve",
+            "curve.csv",
+            "--per_image",
+            "images.csv",
+            "--per_class",
+            "classes.parquet",
+        ),
     ),
     "inference": Job(
         "inference.py",
-        ("--checkpoint", "train_log/mini/last_checkpoint.pth.tar", "--scoremap_root", "out", "--workers", "0", "--batch_size",
-         "1"),
+        (
+            "--checkpoint",
+            "train_log/mini/last_checkpoint.pth.tar",
+            "--scoremap_root",
+            "out",
+            "--workers",
+            "0",
+            "--batch_size",
+            "1",
+        ),
         advised=("--checkpoint", "train_log/mini/last_checkpoint.pth.tar", "--scoremap_root", "other", "--workers", "0"),
         advice="out",
         forked=True,
@@ -97,7 +123,7 @@ JOBS = {
         "scripts/sweep_granularity.sh",
         (NAME, *TINY[2:], "--epochs", "0", "--experiment_name", "swept"),
     ),
-}  # fmt: skip
+}
 
 
 def start(job: Job, words: Sequence[str], folder: Path, output: Path) -> int:
@@ -106,9 +132,14 @@ def start(job: Job, words: Sequence[str], folder: Path, output: Path) -> int:
         argv = ["bash" if job.command.endswith(".sh") else sys.executable, str(CHECKOUT / job.command), *words]
         with output.open("wb") as file:
             return subprocess.Popen(
-                argv, cwd=folder, stdin=subprocess.DEVNULL, stdout=file, stderr=file, start_new_session=True,
+                argv,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
                 env={**os.environ, "PYTHON": sys.executable},
-            ).pid  # fmt: skip
+            ).pid
     process = os.fork()
     if process:
         return process
@@ -253,9 +284,16 @@ def one_kill(job: Job, name: str, after: float, number: int, template: Path, fol
         faults += scored_half(folder, output)
     faults += call_again(job, folder, output, temporary(list(before)))
     return Outcome(
-        f"{name} {kind.name} after {after:.2f} s", job.command, list(job.words), "", code, time.monotonic() - begin, 0, faults,
+        f"{name} {kind.name} after {after:.2f} s",
+        job.command,
+        list(job.words),
+        "",
+        code,
+        time.monotonic() - begin,
+        0,
+        faults,
         output.read_text(errors="replace"),
-    )  # fmt: skip
+    )
 
 
 def scored_half(folder: Path, output: Path) -> list[str]:

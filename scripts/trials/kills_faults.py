@@ -1,7 +1,7 @@
 """Faults for kills.py: workers that die, outputs that are closed or full, disks that are full, folders that are read-only.
 
-Each fault runs commands in a copy of the workspace and returns what went wrong, as "kind: detail"; `Skip` says why one cannot
-be tried here.
+Each fault runs commands in a copy of the workspace and returns what went wrong, as "kind: detail"; `Skip` says why one
+cannot be tried here.
 """
 
 import contextlib
@@ -236,8 +236,10 @@ def read_only(folder: Path, command: str, words: tuple[str, ...], target: str) -
         subprocess.run(["umount", "-l", place], capture_output=True)
 
 
-INFERENCE = BASE["inference.py"]
-IMPORT = BASE["dataset/import_dataset.py"]
+INFERENCE, IMPORT, PREPARE = BASE["inference.py"], BASE["dataset/import_dataset.py"], BASE["dataset/prepare.py"]
+# The same, writing into a folder that is a small or read-only disk.
+DISK_RUN, SMALL_MAPS = (*RUN[:-1], "disk/faulty"), (*INFERENCE, "--scoremap_root", "small")
+SMALL_JSON, SMALL_IMPORT = (*EVALUATION, "--json", "small/a.json"), (*IMPORT, "--data_root", "small")
 FAULTS: dict[str, Callable[[Path], list[str]]] = {
     "fault: a loading process of main.py killed": loader_worker_killed,
     "fault: an evaluation process killed at its start": lambda folder: evaluation_worker_killed(folder, 0.0),
@@ -248,7 +250,9 @@ FAULTS: dict[str, Callable[[Path], list[str]]] = {
     "fault: evaluation.py with its output full": stdout_full,
     "fault: evaluation.py into a broken pipe": lambda f: broken_pipe(f, "evaluation.py", EVALUATION, OUTPUTS),
     "fault: main.py into a broken pipe": lambda f: broken_pipe(f, "main.py", RUN, ("train_log/faulty/results.json",)),
-    "fault: inference.py into a broken pipe": lambda f: broken_pipe(f, "inference.py", INFERENCE, ("out/val_class_ranks.csv",)),
+    "fault: inference.py into a broken pipe": lambda f: broken_pipe(
+        f, "inference.py", INFERENCE, ("out/val_class_ranks.csv",)
+    ),
     "fault: the import into a broken pipe": lambda f: broken_pipe(f, "dataset/import_dataset.py", IMPORT),
     "fault: tables into a broken pipe": lambda f: broken_pipe(f, "scripts/dataset_tables.py", (NAME,)),
     "fault: --help into a broken pipe": lambda f: broken_pipe(f, "main.py", ("--help",)),
@@ -257,19 +261,20 @@ FAULTS: dict[str, Callable[[Path], list[str]]] = {
     "fault: inference.py, no file above 2 kB": lambda f: file_limit(f, "inference.py", INFERENCE, 2 << 10),
     "fault: evaluation.py, no file above 100 B": lambda f: file_limit(f, "evaluation.py", EVALUATION, 100),
     "fault: the import, no file above 100 B": lambda f: file_limit(f, "dataset/import_dataset.py", IMPORT, 100),
-    "fault: prepare.py, no file above 1 kB": lambda f: file_limit(f, "dataset/prepare.py", BASE["dataset/prepare.py"], 1 << 10),
+    "fault: prepare.py, no file above 1 kB": lambda f: file_limit(f, "dataset/prepare.py", PREPARE, 1 << 10),
     "fault: Toy, no file above 1 kB": lambda f: file_limit(f, "dataset/prepare.py", ("Toy",), 1 << 10),
-    "fault: main.py on a full disk": lambda f: full_disk(f, "main.py", RUN, "train_log/faulty_disk/..", "50M")
-    if False else full_disk(f, "main.py", (*RUN[:-1], "disk/faulty"), "train_log/disk", "50M"),
-    "fault: inference.py on a full disk": lambda f: full_disk(f, "inference.py", (*INFERENCE, "--scoremap_root", "small"), "small", "20k"),
-    "fault: evaluation.py on a full disk": lambda f: full_disk(f, "evaluation.py", (*EVALUATION, "--json", "small/a.json"), "small", "4k"),
-    "fault: the import on a full disk": lambda f: full_disk(f, "dataset/import_dataset.py", (*IMPORT, "--data_root", "small"), "small", "20k"),
-    "fault: main.py, train_log read-only": lambda f: read_only(f, "main.py", (*RUN[:-1], "disk/faulty"), "train_log/disk"),
-    "fault: inference.py, its folder read-only": lambda f: read_only(f, "inference.py", (*INFERENCE, "--scoremap_root", "small"), "small"),
-    "fault: evaluation.py, its folder read-only": lambda f: read_only(f, "evaluation.py", (*EVALUATION, "--json", "small/a.json"), "small"),
-    "fault: the import, its folder read-only": lambda f: read_only(f, "dataset/import_dataset.py", (*IMPORT, "--data_root", "small"), "small"),
-    "fault: prepare.py, its folder read-only": lambda f: read_only(f, "dataset/prepare.py", ("Toy", "--data_root", "small"), "small"),
-}  # fmt: skip
+    "fault: main.py on a full disk": lambda f: full_disk(f, "main.py", DISK_RUN, "train_log/disk", "50M"),
+    "fault: inference.py on a full disk": lambda f: full_disk(f, "inference.py", SMALL_MAPS, "small", "20k"),
+    "fault: evaluation.py on a full disk": lambda f: full_disk(f, "evaluation.py", SMALL_JSON, "small", "4k"),
+    "fault: the import on a full disk": lambda f: full_disk(f, "dataset/import_dataset.py", SMALL_IMPORT, "small", "20k"),
+    "fault: main.py, train_log read-only": lambda f: read_only(f, "main.py", DISK_RUN, "train_log/disk"),
+    "fault: inference.py, its folder read-only": lambda f: read_only(f, "inference.py", SMALL_MAPS, "small"),
+    "fault: evaluation.py, its folder read-only": lambda f: read_only(f, "evaluation.py", SMALL_JSON, "small"),
+    "fault: the import, its folder read-only": lambda f: read_only(f, "dataset/import_dataset.py", SMALL_IMPORT, "small"),
+    "fault: prepare.py, its folder read-only": lambda f: read_only(
+        f, "dataset/prepare.py", ("Toy", "--data_root", "small"), "small"
+    ),
+}
 
 
 def outcome_of(name: str, fault: Callable[[Path], list[str]], folder: Path) -> Outcome:

@@ -1,6 +1,6 @@
 """The workspace of the trials: a small data set, a finished run on it, and inputs of every command that work.
 
-Everything is made here, the same for the same seed, in a few seconds. `BASE` has each command's words that are accepted in it.
+Everything is made here, always the same, in a few seconds. `BASE` has the words of each command that are accepted in it.
 """
 
 import io

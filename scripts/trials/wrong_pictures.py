@@ -1,192 +1,26 @@
-"""Wrong files of binary kinds, for wrong_files.py: checkpoints, weights, score maps, masks, images, archives.
+"""Wrong score maps, masks, images and archives, for wrong_files.py.
 
-Each table maps what is wrong to what makes it; a trailing REFUSED, ACCEPTED or EITHER says how the command is to end.
+Each table maps what is wrong to a file's bytes, or what makes them (bombs are made only when they are tried); a trailing
+REFUSED, ACCEPTED or EITHER says how the command is to end.
 """
 
 import io
-import os
 import struct
 import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 
 import numpy as np
-import torch
 from PIL import Image
 
 from scripts.trials.common import ACCEPTED, EITHER, REFUSED, Case
-from scripts.trials.workspace import BASE, CLASSES, SIZE, picture, tar
+from scripts.trials.workspace import BASE, SIZE, picture, tar
+from scripts.trials.wrong_common import DIGITS, SPECIAL, RunsCode, put, special, zip_bytes
 
-DIGITS = "9" * 5000
 PETS = "dataset"  # a preparation that stops keeps what it has laid out
-CHECKPOINT = "train_log/mini/last_checkpoint.pth.tar"
-
-
-class RunsCode:
-    """Would run a command when it is unpickled; a marker file would tell."""
-
-    def __reduce__(self) -> tuple:
-        return os.system, ("touch executed",)
-
-
-def _with(key: str, value: object) -> Callable[[dict], dict]:
-    return lambda content: {**content, key: value}
-
-
-def _config(**changes: object) -> Callable[[dict], dict]:
-    return lambda content: {**content, "config": {**content["config"], **changes}}
-
-
-def _without(key: str, inside: str | None = None) -> Callable[[dict], dict]:
-    def change(content: dict) -> dict:
-        if inside:
-            return {**content, inside: {k: v for k, v in content[inside].items() if k != key}}
-        return {k: v for k, v in content.items() if k != key}
-
-    return change
-
-
-def _state(change: Callable[[str, torch.Tensor], object], count: int = 1) -> Callable[[dict], dict]:
-    """Change the first `count` entries of the state dict."""
-
-    def changed(content: dict) -> dict:
-        entries = content["state_dict"]
-        names = [name for name, value in entries.items() if value.ndim][:count]
-        return {**content, "state_dict": {**entries, **{name: change(name, entries[name]) for name in names}}}
-
-    return changed
-
-
-ENTRIES = ("architecture", "epoch", "state_dict", "optimizer", "config", "label_level", "class_names", "file_labels")
-WRONG_TYPES = {
-    "architecture": 3, "epoch": "x", "state_dict": [1], "optimizer": 3, "config": [1], "label_level": 7,
-    "class_names": "abcd", "file_labels": {"a": 1},
-}  # fmt: skip
-CHECKPOINTS: dict[str, tuple] = {
-    "as it is": (lambda content: content, ACCEPTED),
-    **{f"no entry {key}": (_without(key),) for key in ENTRIES},
-    **{f"entry {key} is {value!r}": (_with(key, value),) for key, value in WRONG_TYPES.items()},
-    "config empty": (_with("config", {}),),
-    **{f"config without {key}": (_without(key, "config"),)
-       for key in ("crop_size", "wsol_method", "dataset_name", "metadata_root", "batch_size", "large_feature_map")},
-    "crop_size is text": (_config(crop_size="x"),),
-    "crop_size is -1": (_config(crop_size=-1),),
-    "crop_size is 10**9": (_config(crop_size=10**9),),
-    "batch_size is 0": (_config(batch_size=0),),
-    "dataset_name is None": (_config(dataset_name=None),),
-    "dataset_name has NUL": (_config(dataset_name="a\0b"),),
-    "unknown method": (_config(wsol_method="nonsense"),),
-    "unknown architecture": (_config(architecture="nonsense"),),
-    "another architecture": (_config(architecture="vgg16"),),
-    "another method": (_config(wsol_method="acol"),),
-    "a number as cam_agg_level": (_config(cam_agg_level=3),),
-    "unknown level": (_with("label_level", "nonsense"),),
-    "foreign classes": (_with("class_names", ["a", "b", "c", "d"]),),
-    "a class too many": (lambda c: {**c, "class_names": [*c["class_names"], "e"], "file_labels": [*c["file_labels"], 9]},),
-    "a class too few": (lambda c: {**c, "class_names": c["class_names"][:3], "file_labels": c["file_labels"][:3]},),
-    "more labels than names": (lambda c: {**c, "file_labels": [*c["file_labels"], 4]},),
-    "labels are text": (_with("file_labels", ["0", "1", "2", "3"]),),
-    "a label twice": (_with("file_labels", [0, 0, 0, 0]),),
-    "names are numbers": (_with("class_names", [0, 1, 2, 3]),),
-    "weights of another shape": (_state(lambda name, value: value[:1]),),
-    "weights are whole numbers": (_state(lambda name, value: value.to(torch.int8), 99), EITHER),
-    "weights are complex": (_state(lambda name, value: value.to(torch.complex64), 99),),
-    "weights are NaN": (_state(lambda name, value: value * float("nan"), 99), EITHER),
-    "weights are text": (_state(lambda name, value: "x"),),
-    "weights are sparse": (_state(lambda name, value: value.to_sparse()), EITHER),
-    "weights on the meta device": (_state(lambda name, value: value.to("meta"), 99),),
-    "an entry of weights missing": (lambda c: {**c, "state_dict": dict(list(c["state_dict"].items())[1:])},),
-    "an unknown entry of weights": (lambda c: {**c, "state_dict": {**c["state_dict"], "more": torch.zeros(1)}},),
-    "no weights": (_with("state_dict", {}),),
-    "weights with numbers as names": (_with("state_dict", {1: torch.zeros(1)}),),
-    "a list": (lambda content: [content],),
-    "a tensor": (lambda content: torch.zeros(3),),
-    "a number": (lambda content: 7,),
-    "None": (lambda content: None,),
-    "the state dict alone": (lambda content: content["state_dict"],),
-    "an object that runs code": (_with("epoch", RunsCode()),),
-}  # fmt: skip
-RAW_FILES: dict[str, Callable[[bytes], bytes]] = {
-    "empty": lambda good: b"",
-    "truncated": lambda good: good[: len(good) // 2],
-    "its first bytes": lambda good: good[:100],
-    "text": lambda good: b"nonsense\n",
-    "NUL bytes": lambda good: bytes(1000),
-    "a pickle of code": lambda good: b"cos\nsystem\n(S'touch executed'\ntR.",
-    "another zip": lambda good: zip_bytes({"a.txt": b"x"}),
-    "the middle zeroed": lambda good: good[:2000] + bytes(2000) + good[4000:],
-}
-WEIGHTS: dict[str, tuple] = {
-    "a list": (lambda content: [1, 2],),
-    "empty": (lambda content: {},),
-    "numbers as names": (lambda content: {1: torch.zeros(1)},),
-    "values are numbers": (lambda content: {"a": 1},),
-    "another network": (lambda content: {"features.0.weight": torch.zeros(64, 3, 3, 3)},),
-    "one of another shape": (
-        lambda content: {**content["state_dict"], "backbone.network.conv1.weight": torch.zeros(1)},
-        EITHER,
-    ),
-    "a state dict in itself": (lambda content: {"state_dict": {"state_dict": {"a": torch.zeros(1)}}},),
-    "on the meta device": (lambda content: {k: v.to("meta") for k, v in content["state_dict"].items()},),
-    "complex": (lambda content: {k: v.to(torch.complex64) for k, v in content["state_dict"].items()}, EITHER),
-    "NaN": (lambda content: {k: v * float("nan") for k, v in content["state_dict"].items()}, EITHER),
-}
-SAFETENSORS = {
-    "header longer than the file": struct.pack("<Q", 1 << 40) + b"{}",
-    "header no JSON": struct.pack("<Q", 4) + b"nons",
-    "offsets outside": struct.pack("<Q", 59) + b'{"a":{"dtype":"F32","shape":[9],"data_offsets":[0,99999]}} ',
-    "empty": b"",
-    "text": b"nonsense",
-    "pickle": b"cos\nsystem\n(S'touch executed'\ntR.",
-}
-
-
-def zip_bytes(members: dict[str, bytes]) -> bytes:
-    """Return a zip archive of members."""
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for name, content in members.items():
-            archive.writestr(name, content)
-    return buffer.getvalue()
-
-
-def torch_cases() -> Iterator[Case]:
-    """Yield wrong checkpoints (for inference, thresholds, as weights) and files of weights."""
-
-    def altered(change: Callable, file: str) -> Callable[[Path], None]:
-        def setup(folder: Path) -> None:
-            content = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
-            torch.save(change(content), folder / file)
-
-        return setup
-
-    def raw(change: Callable[[bytes], bytes], file: str) -> Callable[[Path], object]:
-        return lambda folder: (folder / file).write_bytes(change((folder / CHECKPOINT).read_bytes()))
-
-    inference = ("--checkpoint", "wrong.pth.tar", "--scoremap_root", "out", "--workers", "0", "--device", "cpu")
-    main = (*BASE["main.py"], "--pretrained", "TRUE", "--pretrained_path", "wrong.pth")
-    theirs = (*BASE["main.py"], "--wsolevaluation_checkpoint", "wrong.pth")
-    for name, (change, *expected) in CHECKPOINTS.items():
-        wanted = expected[0] if expected else REFUSED
-        yield Case(
-            f"checkpoint: {name}", "inference.py", inference, wanted, ["wrong.pth.tar"], altered(change, "wrong.pth.tar")
-        )
-    for name, change in RAW_FILES.items():
-        yield Case(
-            f"checkpoint: {name}", "inference.py", inference, REFUSED, ["wrong.pth.tar"], raw(change, "wrong.pth.tar")
-        )
-        yield Case(f"weights: {name}", "main.py", main, REFUSED, ["wrong.pth"], raw(change, "wrong.pth"))
-        yield Case(f"wsolevaluation's: {name}", "main.py", theirs, REFUSED, ["wrong.pth"], raw(change, "wrong.pth"))
-    for name, (change, *expected) in WEIGHTS.items():
-        wanted = expected[0] if expected else REFUSED
-        yield Case(f"weights: {name}", "main.py", main, wanted, ["wrong.pth"], altered(change, "wrong.pth"))
-        yield Case(f"wsolevaluation's: {name}", "main.py", theirs, REFUSED, ["wrong.pth"], altered(change, "wrong.pth"))
-    tensors = (*main[:-1], "wrong.safetensors")
-    for name, content in SAFETENSORS.items():
-        setup = lambda folder, content=content: (folder / "wrong.safetensors").write_bytes(content)
-        yield Case(f"safetensors: {name}", "main.py", tensors, REFUSED, ["wrong.safetensors"], setup)
 
 
 def _npy(array: np.ndarray, **options: object) -> bytes:
@@ -317,8 +151,12 @@ IMAGES: dict[str, tuple] = {
     "grey with alpha": (encoded(Image.new("LA", SIZE, (9, 9)), "PNG"), ACCEPTED),
     "one bit": (encoded(Image.new("1", SIZE), "PNG"), ACCEPTED),
     "palette with transparency": (encoded(picture(1)[0].convert("P"), "PNG", transparency=bytes(range(256))), ACCEPTED),
-    "turned by EXIF": (encoded(picture(1)[0], "JPEG", exif=bytes.fromhex("45786966000049492a000800000001001201030001"
-                       "00000006000000") + bytes(4)), ACCEPTED),
+    "turned by EXIF": (
+        encoded(
+            picture(1)[0], "JPEG", exif=bytes.fromhex("45786966000049492a00080000000100120103000100000006000000") + bytes(4)
+        ),
+        ACCEPTED,
+    ),
     "broken EXIF": (encoded(picture(1)[0], "JPEG", exif=b"Exif\0\0II*\0\xff\xff\xff\xff" + bytes(30)), ACCEPTED),
     "animated": (encoded(picture(1)[0], "GIF", save_all=True, append_images=[picture(2)[0]]), ACCEPTED),
     "mode I": (encoded(Image.fromarray(np.full(SIZE[::-1], 70000, np.int32)), "TIFF"),),
@@ -330,10 +168,9 @@ IMAGES: dict[str, tuple] = {
     "HEIC": (b"\0\0\0\x18ftypheic\0\0\0\0mif1heic" + bytes(100),),
     "a bomb of 900 megapixels": (lambda: png(30000, 30000, 8),),
     "130 megapixels": (lambda: png(13000, 10000, 1), EITHER),
-    "a text chunk of 100 MB": (
-        lambda: png(*SIZE, extra=_text_bomb()), EITHER),
+    "a text chunk of 100 MB": (lambda: png(*SIZE, extra=_text_bomb()), EITHER),
     "declares 2**31 columns": (png(2**31 - 1, 2, rows=0),),
-}  # fmt: skip
+}
 
 
 def _text_bomb() -> bytes:
@@ -341,64 +178,48 @@ def _text_bomb() -> bytes:
     return struct.pack(">I", len(body)) + b"zTXt" + body + struct.pack(">I", zlib.crc32(b"zTXt" + body))
 
 
-def _special(folder: Path, name: str, kind: str) -> None:
-    """Put something that is no regular file in a file's place."""
-    path = folder / name
-    path.unlink(missing_ok=True)
-    if kind == "FIFO":
-        os.mkfifo(path)
-    elif kind == "a folder":
-        path.mkdir()
-    else:
-        path.symlink_to({"a link to /dev/zero": "/dev/zero", "a broken link": "nowhere"}[kind])
-
-
-SPECIAL = ("FIFO", "a folder", "a link to /dev/zero", "a broken link")
-
-
-def _put(folder: Path, name: str, content: bytes | Callable[[], bytes]) -> None:
-    (folder / name).parent.mkdir(parents=True, exist_ok=True)
-    (folder / name).unlink(missing_ok=True)
-    (folder / name).write_bytes(content() if callable(content) else content)
-
-
 def picture_cases() -> Iterator[Case]:
     """Yield wrong maps and masks for evaluation.py, wrong images for main.py and for the import."""
     image = "val/ant/0.png"
     evaluation = (*BASE["evaluation.py"], "--image_list", "one.txt")
 
-    def alone(folder: Path) -> None:
+    def alone(make: Callable[[Path], None], folder: Path) -> None:
         (folder / "one.txt").write_text(f"{image}\n")
         (folder / f"maps/{image}.npy").unlink()
+        make(folder)
 
     for name, (content, *expected) in MAPS.items():
         file = f"maps/{image}.{name.split(':')[0]}"
-        setup = lambda folder, file=file, content=content: (alone(folder), _put(folder, file, content))
+        setup = partial(alone, partial(put, file, content))
         yield Case(f"map: {name}", "evaluation.py", evaluation, *(expected or [REFUSED]), [Path(file).name], setup)
     for kind in SPECIAL:
-        setup = lambda folder, kind=kind: (alone(folder), _special(folder, f"maps/{image}.npy", kind))
+        setup = partial(alone, partial(special, f"maps/{image}.npy", kind))
         yield Case(f"map: {kind}", "evaluation.py", evaluation, REFUSED, ["0.png"], setup)
     mask = "dataset/Mini/val/ant/0_mask.png"
     for name, (content, *expected) in MASKS.items():
-        setup = lambda folder, content=content: _put(folder, mask, content)
+        setup = partial(put, mask, content)
         yield Case(f"mask: {name}", "evaluation.py", BASE["evaluation.py"], *(expected or [REFUSED]), ["0_mask.png"], setup)
     for kind in SPECIAL:
-        setup = lambda folder, kind=kind: _special(folder, mask, kind)
+        setup = partial(special, mask, kind)
         yield Case(f"mask: {kind}", "evaluation.py", BASE["evaluation.py"], REFUSED, ["0_mask.png"], setup)
     trained, photo = "dataset/Mini/train/ant/0.png", "photos/ant/0.jpg"
     main = (*BASE["main.py"], "--epochs", "1", "--bootstrap", "0", "--save_scoremaps", "none")
     for name, (content, *expected) in IMAGES.items():
-        setup = lambda folder, content=content: _put(folder, trained, content)
+        setup = partial(put, trained, content)
         yield Case(f"image: {name}", "main.py", main, *(expected or [REFUSED]), ["0.png"], setup)
-        setup = lambda folder, content=content: _put(folder, photo, content)
+        setup = partial(put, photo, content)
         yield Case(
             f"photo: {name}", "dataset/import_dataset.py", BASE["dataset/import_dataset.py"], EITHER, ["0.jpg"], setup
         )
     for kind in SPECIAL:
-        setup = lambda folder, kind=kind: _special(folder, trained, kind)
+        setup = partial(special, trained, kind)
         yield Case(f"image: {kind}", "main.py", main, REFUSED, ["0.png"], setup)
-        setup = lambda folder, kind=kind: _special(folder, photo, kind)
+        setup = partial(special, photo, kind)
         yield Case(f"photo: {kind}", "dataset/import_dataset.py", BASE["dataset/import_dataset.py"], EITHER, (), setup)
+
+
+def _tar_in(name: str, members: dict[str, bytes], folder: Path) -> None:
+    tar(folder / name, members)
 
 
 def archive_cases() -> Iterator[Case]:
@@ -439,8 +260,8 @@ def archive_cases() -> Iterator[Case]:
         "no image": lambda f: tar(f / wrong, {"a.txt": b"x"}),
         "a zip": lambda f: (f / wrong).write_bytes(zip_bytes(good)),
         "an image missing": lambda f: tar(f / wrong, dict(list(good.items())[1:])),
-        "FIFO": lambda f: _special(f, wrong, "FIFO"),
-        "/dev/zero": lambda f: _special(f, wrong, "a link to /dev/zero"),
+        "FIFO": lambda f: special(wrong, "FIFO", f),
+        "/dev/zero": lambda f: special(wrong, "a link to /dev/zero", f),
     }
     words = BASE["dataset/prepare.py"]
     for name, setup in setups.items():
@@ -453,9 +274,6 @@ def archive_cases() -> Iterator[Case]:
         "Latin-1": "\xe4_1 1 1 1\n",
     }.items():
         members = {} if text is None else {"annotations/list.txt": text.encode("latin-1")}
-        setup = lambda folder, members=members: tar(folder / notes, members)
+        setup = partial(_tar_in, notes, members)
         at_fault = ["list.txt", "annotations.tar.gz"]
         yield Case(f"archive: {name}", "dataset/prepare.py", words, REFUSED, at_fault, setup, PETS)
-
-
-assert len(CLASSES) == 4  # what the checkpoints above are altered from
