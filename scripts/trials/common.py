@@ -7,12 +7,14 @@ in a copy of a workspace. A case that hangs or takes the process down costs that
 import argparse
 import contextlib
 import csv
+import errno
 import hashlib
 import importlib
 import json
 import logging
 import os
 import re
+import resource
 import shutil
 import signal
 import stat
@@ -36,6 +38,8 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # many short commands: threads wo
 REFUSED, ACCEPTED, EITHER = "refused", "accepted", "either"
 SECONDS = 60  # a case that takes longer hangs
 MEMORY = 3 << 30  # bytes that no case may take
+ROOM = 8 << 30  # address space that a case gets at most, for the machine's sake
+CHILDREN = 40  # processes that a case may start
 MESSAGE_LINES, MESSAGE_LENGTH = 20, 2500  # of one clear paragraph: a refusal may list ten names
 WARNING = re.compile(r"^.*\b[A-Za-z]+Warning: .*$|^libpng .*$|^\[ WARN.*$", re.MULTILINE)
 TEMPORARY = re.compile(r"^\..+\.(tmp|old|part)$")
@@ -234,15 +238,31 @@ def copy_workspace(template: Path, folder: Path) -> None:
     shutil.copytree(template, folder, symlinks=True, copy_function=_copy_entry)
 
 
+def _limited_fork() -> Callable[[], int]:
+    """Return an os.fork that fails after some calls, as on a machine that has no more processes."""
+    fork, left = os.fork, iter(range(CHILDREN))
+
+    def limited() -> int:
+        if next(left, None) is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    return limited
+
+
 def _serve(cases: Sequence[Case], template: Path, folder: Path, link: Connection) -> None:
     """Run the cases whose numbers arrive, each in a clean workspace, and send back their outcomes."""
     os.setsid()
+    size = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
+    resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))
     clean = snapshot(template)
     while True:
         case = cases[link.recv()]
         if not folder.is_dir() or snapshot(folder) != clean:
             copy_workspace(template, folder)
-        link.send(perform(case, folder, clean))
+        with mock.patch.object(os, "fork", _limited_fork()):
+            outcome = perform(case, folder, clean)
+        link.send(outcome)
 
 
 def run_cases(cases: Sequence[Case], template: Path, folder: Path) -> Iterator[Outcome]:
