@@ -126,12 +126,15 @@ JOBS = {
 }
 
 
+_started: list[subprocess.Popen] = []  # kept, for a forgotten one would be waited for by the next
+
+
 def start(job: Job, words: Sequence[str], folder: Path, output: Path) -> int:
     """Start a command in a session of its own and return its process number; what it prints goes to a file."""
     if not job.forked:
         argv = ["bash" if job.command.endswith(".sh") else sys.executable, str(CHECKOUT / job.command), *words]
         with output.open("wb") as file:
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 argv,
                 cwd=folder,
                 stdin=subprocess.DEVNULL,
@@ -139,7 +142,9 @@ def start(job: Job, words: Sequence[str], folder: Path, output: Path) -> int:
                 stderr=file,
                 start_new_session=True,
                 env={**os.environ, "PYTHON": sys.executable},
-            ).pid
+            )
+        _started.append(process)
+        return process.pid
     process = os.fork()
     if process:
         return process
