@@ -12,6 +12,7 @@ to end with exit code 2 and one message that names the option or file, and to ch
 import argparse
 import os
 import random
+import re
 import subprocess
 import sys
 import tempfile
@@ -187,9 +188,11 @@ def _writes(content: bytes):
 
 def yaml_cases() -> Iterator[Case]:
     """Yield the odd YAML files, each given to main.py."""
-    words = [word for word in _with_config() if word != "--bootstrap"]
-    words = ["--config", "odd.yaml"]
     for name, content in YAMLS.items():
+        words, own = _with_config(), re.findall(rb"^(\w+):", content, re.MULTILINE)
+        for option in own:  # the command line would win
+            if (flag := f"--{option.decode()}") in words:
+                del words[(place := words.index(flag)) : place + 2]
         yield Case(f"main.py YAML: {name}", "main.py", words, REFUSED, ["odd.yaml"], _writes(content))
 
 
@@ -260,7 +263,6 @@ def main() -> None:
         "commands": {"type": int, "default": 20, "help": "cases as commands (default: 20)"},
     }
     options = trial_options(__doc__, **counts)
-    import re
 
     def wanted(cases: list[Case]) -> list[Case]:
         return [case for case in cases if re.search(options.only, case.name)]
