@@ -142,6 +142,8 @@ def message_faults(case: Case, output: str) -> list[str]:
     message = found[0] if found else output
     if found and (message.count("\n") > MESSAGE_LINES or len(message) > MESSAGE_LENGTH):
         faults.append(f"long message: {len(message)} characters, {message.count(chr(10))} lines")
+    if found and re.search(r"[\x00-\x08\x0b-\x1f\x7f]", message):
+        faults.append(f"control characters in the message: {message[:200]!r}")
     if case.names and not any(name in message for name in case.names):
         said = message.strip()[-300:] if not found else message.strip()[:300]
         faults.append(f"does not name {' or '.join(shown(case.names))}: {said!r}")

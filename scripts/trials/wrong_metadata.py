@@ -62,7 +62,7 @@ METADATA: dict[str, tuple[str, dict[str, tuple]]] = {
             "an id twice": (twice,),
             "a path outside": (_first_line(lambda line: "../" + line),),
             "an absolute path": (_first_line(lambda line: "/" + line),),
-            "empty": (lambda good: b"",),
+            "empty": (lambda good: b"", REFUSED, ("image_ids.txt", "Mini val")),
             "an unknown id": (_first_line(lambda line: "nonsense.png"), REFUSED, ("nonsense.png",)),
             "NUL in an id": (_first_line(lambda line: "a\0b"), REFUSED, ("image_ids", "a\0b", "a\\x00b", "missing")),
             "an empty line": (lambda good: b"\n" + good,),
@@ -72,7 +72,7 @@ METADATA: dict[str, tuple[str, dict[str, tuple]]] = {
         "evaluation.py",
         {
             **{name: (edit,) for name, edit in NUMBERS.items() if name not in ("10**30", "a field more")},
-            "10**30": (NUMBERS["10**30"], EITHER),
+            "10**30": (NUMBERS["10**30"], EITHER, ("image_sizes.txt", "0_mask.png")),
             "a field more": (NUMBERS["a field more"],),
             "zero": (_last_field("0"),),
             "an id twice": (twice,),
@@ -113,10 +113,10 @@ METADATA: dict[str, tuple[str, dict[str, tuple]]] = {
         "main.py",
         {
             **{name: (edit,) for name, edit in NUMBERS.items() if name not in ("10**30", "a field more")},
-            "10**30": (NUMBERS["10**30"], EITHER),
+            "10**30": (NUMBERS["10**30"], EITHER, ("class_labels.txt", "class_names.txt")),
             "an id twice": (twice,),
             "empty": (lambda good: b"",),
-            "a label without name": (_last_field("99"), EITHER),
+            "a label without name": (_last_field("99"), EITHER, ("class_labels.txt", "class_names.txt")),
         },
     ),
     "metadata/Mini/train/class_labels_order.txt": (
