@@ -17,7 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
@@ -86,12 +86,8 @@ MAY_BE_FINE |= {("mirror", value) for value in NAMES}
 # What an option needs beside it to be looked at.
 NEEDS = {
     "coco_images": ("--boxes", "detections.json"),
-    "proxy": (),
     "rejected": ("--what", "rejected"),
-    "taxonomy": (),
     "group": ("--labels", "labels.csv"),
-    "page": (),
-    "images": (),
     "foreground": ("--masks", "photo_masks"),
     "ignore": ("--masks", "photo_masks"),
     "pretrained_path": ("--pretrained", "TRUE"),
@@ -106,12 +102,15 @@ def values_of(name: str, action: argparse.Action, command: str) -> Sequence[str]
         return ()
     if action.choices:
         return (*NAMES, "0") if all(isinstance(choice, str) for choice in action.choices) else NAMES
-    kind = getattr(action.type, "__name__", "str")
-    if action.type is bool or kind == "boolean":
+    try:  # an option's type may be a function of the project, with checks of its own
+        kind = type(action.type("1")) if action.type else str
+    except (ValueError, argparse.ArgumentTypeError):
+        kind = str
+    if kind is bool:
         return BOOLEANS
-    if action.type is int:
+    if kind is int:
         return (*INTEGERS, "0") if name in AT_LEAST_ONE else INTEGERS
-    if action.type is float:
+    if kind is float:
         return (*FLOATS, "0") if name in POSITIVE else FLOATS
     if name in ROOTS:
         return NO_OUTPUT_FOLDERS if command in WRITTEN[name] else NO_FOLDERS
@@ -131,13 +130,9 @@ def option_words(command: str, action: argparse.Action, value: str) -> list[str]
     count = action.nargs if isinstance(action.nargs, int) else 1
     flag = action.option_strings[-1]
     words = [flag, *[value] * count] if count > 1 else [f"{flag}={value}"]
-    needed = list(NEEDS.get(name, ()))
+    needed = list(NEEDS.get(name, ())) if value else []
     if command == "main.py" and (method := name.split("_")[0]) in METHODS:
         needed += ["--wsol_method", method]
-    if name == "wsolevaluation_checkpoint":
-        needed += ["--pretrained", "FALSE"]
-    if name in base[:0] or (name == "boxes" and command == "evaluation.py"):
-        needed = []
     return [*base, *needed, *words]
 
 
@@ -152,7 +147,7 @@ def option_cases(command: str) -> Iterator[Case]:
     first = ("plan",) if command == "scripts/granularity.py" else ()
     for action in parser_of(command, first)._actions:
         name = action.dest
-        if name == "help" or (name not in ("help",) and isinstance(action, argparse._SubParsersAction)):
+        if name == "help":
             continue
         if command == "scripts/granularity.py" and name in ("label_level", "coarsening"):
             continue
@@ -182,7 +177,7 @@ def _with_config() -> list[str]:
     return [*BASE["main.py"], "--config", "odd.yaml"]
 
 
-def _writes(content: bytes):
+def _writes(content: bytes) -> Callable[[Path], object]:
     return lambda folder: (folder / "odd.yaml").write_bytes(content)
 
 
