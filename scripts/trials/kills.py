@@ -6,7 +6,7 @@
 Each command is run once to the end, then ended at moments spread over that time: by SIGKILL, every fourth by SIGTERM, every
 fifth by SIGINT. Afterwards every file under a final name has to parse, what was there before has to be as it was, no process
 may be left, and the next call has to succeed, or be refused with advice that then works. A folder of maps that inference.py
-did not finish has to be refused by evaluation.py. main.py, inference.py and the import run in forked processes, so that the
+did not finish has to be refused by evaluation.py. All but evaluation.py and the sweep run in forked processes, so that the
 kills fall into their work, not into the import of libraries. kills_faults.py has the other faults.
 """
 
@@ -111,9 +111,10 @@ JOBS = {
     "prepare": Job(
         "dataset/prepare.py",
         ("OxfordPet", "--archive", "archives/images.tar.gz", "archives/annotations.tar.gz"),
+        forked=True,
         prepare=lambda folder: make_archives(folder, 60),
     ),
-    "prepare Toy": Job("dataset/prepare.py", ("Toy",)),
+    "prepare Toy": Job("dataset/prepare.py", ("Toy",), forked=True),
     "import": Job(
         "dataset/import_dataset.py",
         ("Own", "--images", "photos", "--boxes", "boxes.csv", "--masks", "photo_masks", "--taxonomy", "taxonomy.csv"),
