@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
@@ -51,81 +52,35 @@ INCOMPLETE = re.compile("unfinished|not finish|incomplete|interrupted|killed|sto
 
 @dataclass
 class Job:
-    """A command to be ended: its words, those of the next call, and of one more where that is refused with advice.
+    """A command to be ended: its words, and those that are to work where the next call is refused.
 
-    `forked`: it runs in a fork of this process. `advice`: what a refusal of the next call has to say.
+    `advice`: what such a refusal has to say. `forked`: it runs in a fork of this process. `prepare` adds to the workspace.
     """
 
     command: str
     words: Sequence[str]
-    again: Sequence[str] | None = None
     advised: Sequence[str] | None = None
     advice: str = ""
     forked: bool = False
     prepare: Callable[[Path], object] = lambda folder: None
 
 
-RUN = (*TINY, "--epochs", "2", "--experiment_name", "killed", "--scoremap_format", "npz")
+RUN = (*TINY, "--epochs", "2", "--scoremap_format", "npz", "--experiment_name")
+SCORE = f"--dataset_name {NAME} --scoremap_root maps --workers 2 --bootstrap 200 --json out.json --curve curve.csv"
+SCORE += " --per_image images.csv --per_class classes.parquet"
+MAP = "--checkpoint train_log/mini/last_checkpoint.pth.tar --workers 0 --batch_size 1 --scoremap_root"
+PETS = "OxfordPet --archive archives/images.tar.gz archives/annotations.tar.gz"
+OWN = "Own --images photos --boxes boxes.csv --masks photo_masks --taxonomy taxonomy.csv"
 JOBS = {
-    "main": Job("main.py", RUN, advised=(*RUN, "--override_cache"), advice="override_cache", forked=True),
-    "main replacing": Job(
-        "main.py", (*RUN[:-4], "--epochs", "2", "--experiment_name", "mini", "--override_cache"), forked=True
-    ),
-    "evaluation": Job(
-        "evaluation.py",
-        (
-            "--dataset_name",
-            NAME,
-            "--scoremap_root",
-            "maps",
-            "--workers",
-            "2",
-            "--bootstrap",
-            "200",
-            "--json",
-            "out.json",
-            "--curve",
-            "curve.csv",
-            "--per_image",
-            "images.csv",
-            "--per_class",
-            "classes.parquet",
-        ),
-    ),
-    "inference": Job(
-        "inference.py",
-        (
-            "--checkpoint",
-            "train_log/mini/last_checkpoint.pth.tar",
-            "--scoremap_root",
-            "out",
-            "--workers",
-            "0",
-            "--batch_size",
-            "1",
-        ),
-        advised=("--checkpoint", "train_log/mini/last_checkpoint.pth.tar", "--scoremap_root", "other", "--workers", "0"),
-        advice="out",
-        forked=True,
-    ),
-    "prepare": Job(
-        "dataset/prepare.py",
-        ("OxfordPet", "--archive", "archives/images.tar.gz", "archives/annotations.tar.gz"),
-        forked=True,
-        prepare=lambda folder: make_archives(folder, 60),
-    ),
-    "prepare Toy": Job("dataset/prepare.py", ("Toy",), forked=True),
-    "import": Job(
-        "dataset/import_dataset.py",
-        ("Own", "--images", "photos", "--boxes", "boxes.csv", "--masks", "photo_masks", "--taxonomy", "taxonomy.csv"),
-        forked=True,
-    ),
-    "sweep": Job(
-        "scripts/sweep_granularity.sh",
-        (NAME, *TINY[2:], "--epochs", "0", "--experiment_name", "swept"),
-    ),
+    "main": Job("main.py", (*RUN, "killed"), (*RUN, "killed", "--override_cache"), advice="override_cache", forked=True),
+    "main replacing": Job("main.py", (*RUN, "mini", "--override_cache"), forked=True),
+    "evaluation": Job("evaluation.py", SCORE.split()),
+    "inference": Job("inference.py", [*MAP.split(), "out"], [*MAP.split(), "other"], advice="out", forked=True),
+    "prepare": Job("dataset/prepare.py", PETS.split(), forked=True, prepare=partial(make_archives, per_breed=60)),
+    "prepare Toy": Job("dataset/prepare.py", ["Toy"], forked=True),
+    "import": Job("dataset/import_dataset.py", OWN.split(), forked=True),
+    "sweep": Job("scripts/sweep_granularity.sh", (NAME, *TINY[2:], "--epochs", "0", "--experiment_name", "swept")),
 }
-
 
 _started: list[subprocess.Popen] = []  # kept, for a forgotten one would be waited for by the next
 
@@ -245,8 +200,9 @@ def temporary(names: Sequence[str]) -> list[str]:
 
 
 def lost(job: Job, before: dict[str, str], after: dict[str, str], folder: Path) -> list[str]:
-    """Return what was there before and is neither there nor, where a run is being replaced, replaced by a finished one."""
-    gone = [name for name, content in before.items() if after.get(name) != content]
+    """Return what was there before and is neither there, nor kept elsewhere, nor replaced by a finished run."""
+    kept = set(after.values())
+    gone = [name for name, content in before.items() if after.get(name) != content and content not in kept]
     if "--override_cache" in job.words and (folder / "train_log/mini/results.json").is_file():
         return [name for name in gone if not name.startswith("train_log/mini/")]
     return gone
@@ -317,7 +273,7 @@ def scored_half(folder: Path, output: Path) -> list[str]:
 
 def call_again(job: Job, folder: Path, output: Path, hidden: Sequence[str]) -> list[str]:
     """Return what is wrong with the next call of the same command, which has to finish what was ended or say how."""
-    code, printed, _ = run_to_end(job, job.again or job.words, folder, output)
+    code, printed, _ = run_to_end(job, job.words, folder, output)
     if code == 2 and job.advised:
         if job.advice not in printed:
             return [f"next call: refused without advice: {printed.strip()[-160:]!r}"]
