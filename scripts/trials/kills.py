@@ -98,6 +98,7 @@ def start(job: Job, words: Sequence[str], folder: Path, output: Path) -> int:
                 stderr=file,
                 start_new_session=True,
                 env={**os.environ, "PYTHON": sys.executable},
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
             )
         _started.append(process)
         return process.pid
