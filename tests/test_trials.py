@@ -36,7 +36,7 @@ WRONG = (
     "weights: a list",
     "map: npy: NaN",
     "map: npy: declares 8 TB",
-    "map: FIFO",
+    "map: npz: two arrays",
     "mask: empty file",
     "image: 16 bits",
     "image: mode F",
