@@ -19,7 +19,7 @@ INVALID = (
     "main.py YAML: null for a name",
     "evaluation.py image_list: empty",
     "evaluation.py image_list: /dev/zero",
-    "evaluation.py --thresholds_from train_log/mini/results.json --json train_log/mini/results.json",
+    "evaluation.py --json ids.txt --image_list ids.txt",
     "dataset/import_dataset.py boxes: NUL",
 )
 WRONG = (
@@ -27,7 +27,7 @@ WRONG = (
     "hierarchy.csv: two parents",
     "thresholds: as it is",
     "thresholds: a threshold of '0.5'",
-    "class ranks: 10**30",
+    "class ranks: 5,000 digits",
     "checkpoint: as it is",
     "checkpoint: crop_size is text",
     "checkpoint: labels are text",

@@ -1,6 +1,7 @@
 """Impossible combinations of options and odd YAML files, for invalid_configurations.py."""
 
 RUN = "train_log/mini"
+AS_RUN = "--multi_contour_eval --multi_iou_eval --cam_curve_interval 0.1"  # as the run was scored
 # Combinations: command, options, what the message has to name one of.
 COMBINATIONS = (
     ("main.py", "--crop_size 64 --resize_size 32", ("resize_size", "crop_size")),
@@ -63,7 +64,7 @@ COMBINATIONS = (
     ("evaluation.py", "--json ids.txt --image_list ids.txt", ("ids.txt",)),
     ("evaluation.py", "--boxes detections.json --json detections.json", ("detections.json",)),
     ("evaluation.py", "--json maps/val/ant/0.png.npy", ("0.png.npy",)),
-    ("evaluation.py", f"--thresholds_from {RUN}/results.json --json {RUN}/results.json", ("results.json",)),
+    ("evaluation.py", f"{AS_RUN} --thresholds_from {RUN}/results.json --json {RUN}/results.json", ("results.json",)),
     ("evaluation.py", f"--scoremap_root {RUN}", ("scoremaps",)),
     ("evaluation.py", "--scoremap_root nowhere", ("nowhere",)),
     ("evaluation.py", "--dataset_name Min", ("Mini",)),

@@ -191,7 +191,7 @@ RANKS = {
     "an id missing": lambda good: good[:60],
     "negative": lambda good: good.replace(b",0", b",-1"),
     "a fraction": lambda good: good.replace(b",0", b",0.5"),
-    "10**30": lambda good: good.replace(b",0", b",1" + b"0" * 30, 1),
+    "10**30": (lambda good: good.replace(b",0", b",1" + b"0" * 30, 1), EITHER),
     "5,000 digits": lambda good: good.replace(b",0", b"," + b"9" * 5000, 1),
     "an id twice": lambda good: good + good.split(b"\n")[1] + b"\n",
     "semicolons": NUMBERS["semicolons"],
