@@ -38,6 +38,7 @@ os.environ.setdefault("OMP_NUM_THREADS", "1")  # many short commands: threads wo
 REFUSED, ACCEPTED, EITHER = "refused", "accepted", "either"
 SECONDS = 60  # a case that takes longer hangs
 MEMORY = 3 << 30  # bytes that no case may take
+BIG = 1 << 20  # bytes of a file that a copy of the workspace shares with it
 ROOM = 8 << 30  # address space that a case gets at most, for the machine's sake
 CHILDREN = 40  # processes that a case may start
 MESSAGE_LINES, MESSAGE_LENGTH = 20, 2500  # of one clear paragraph: a refusal may list ten names
@@ -84,17 +85,29 @@ def shown(words: Iterable[str], longest: int = 60) -> list[str]:
     return [word.encode("unicode_escape", "backslashreplace").decode() for word in cut]
 
 
+_digests: dict[tuple, str] = {}  # of files seen before, by what changes when a file does
+
+
+def digest(path: Path, status: os.stat_result) -> str:
+    """Return a digest of a file's bytes."""
+    key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    if key not in _digests:
+        with path.open("rb") as file:
+            _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _digests[key]
+
+
 def snapshot(folder: Path) -> dict[str, str]:
     """Return relative path to what is there: a digest of a file's bytes, a link's target, or the kind of entry."""
     found = {}
     for root, folders, files in os.walk(folder):
         for name in (*folders, *files):
             path = Path(root, name)
-            mode = path.lstat().st_mode
+            mode = (status := path.lstat()).st_mode
             if stat.S_ISLNK(mode):
                 content = f"link to {os.readlink(path)}"
             elif stat.S_ISREG(mode):
-                content = hashlib.sha256(path.read_bytes()).hexdigest()
+                content = digest(path, status)
             else:
                 content = f"kind {stat.S_IFMT(mode):o}"
             found[str(path.relative_to(folder))] = content
@@ -230,8 +243,11 @@ def perform(case: Case, folder: Path, before: dict[str, str] | None = None) -> O
 def _copy_entry(source: str, target: str) -> str:
     if stat.S_ISFIFO(os.lstat(source).st_mode):
         os.mkfifo(target)
-        return target
-    return shutil.copy2(source, target)
+    elif os.path.getsize(source) > BIG:  # a change of it shows all the same
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+    return target
 
 
 def copy_workspace(template: Path, folder: Path) -> None:
