@@ -43,7 +43,7 @@ from scripts.trials.common import (
     snapshot,
     trial_options,
 )
-from scripts.trials.workspace import NAME, TINY, make_archives, make_workspace
+from scripts.trials.workspace import NAME, TINY, enlarge, make_archives, make_workspace
 
 LIMIT = 300  # seconds for one run to its end
 LINGER = 10  # seconds after which no child may be left
@@ -75,7 +75,14 @@ JOBS = {
     "main": Job("main.py", (*RUN, "killed"), (*RUN, "killed", "--override_cache"), advice="override_cache", forked=True),
     "main replacing": Job("main.py", (*RUN, "mini", "--override_cache"), forked=True),
     "evaluation": Job("evaluation.py", SCORE.split()),
-    "inference": Job("inference.py", [*MAP.split(), "out"], [*MAP.split(), "other"], advice="out", forked=True),
+    "inference": Job(
+        "inference.py",
+        [*MAP.split(), "out"],
+        [*MAP.split(), "other"],
+        advice="out",
+        forked=True,
+        prepare=partial(enlarge, count=300),
+    ),
     "prepare": Job("dataset/prepare.py", PETS.split(), forked=True, prepare=partial(make_archives, per_breed=60)),
     "prepare Toy": Job("dataset/prepare.py", ["Toy"], forked=True),
     "import": Job("dataset/import_dataset.py", OWN.split(), forked=True),
@@ -288,16 +295,17 @@ def call_again(job: Job, folder: Path, output: Path, hidden: Sequence[str]) -> l
 
 def kills(name: str, job: Job, count: int, seed: int, template: Path, folder: Path, output: Path) -> Iterator[Outcome]:
     """Yield a whole run's outcome, then those of `count` runs that were ended."""
-    copy_workspace(template, folder)
-    job.prepare(template)
-    copy_workspace(template, folder)
+    own = template.with_name("template of the job")
+    copy_workspace(template, own)
+    job.prepare(own)
+    copy_workspace(own, folder)
     code, printed, seconds = run_to_end(job, job.words, folder, output)
     faults = [f"does not finish: exit code {code}: {printed.strip()[-300:]}"] if code else []
     yield Outcome(f"{name} to its end", job.command, list(job.words), "", code, seconds, 0, faults, printed)
     rng = random.Random(seed)
     for number in range(0 if faults else count):
         after = seconds * (number + rng.random()) / count
-        yield one_kill(job, name, after, number, template, folder, output)
+        yield one_kill(job, name, after, number, own, folder, output)
 
 
 def main() -> None:

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from scripts.trials.common import CHECKOUT, Outcome, snapshot
-from scripts.trials.workspace import BASE, NAME, TINY
+from scripts.trials.workspace import BASE, NAME, TINY, enlarge
 
 SECONDS = 120
 EVALUATION = (
@@ -118,7 +118,7 @@ def loader_worker_killed(folder: Path) -> list[str]:
 
 def evaluation_worker_killed(folder: Path, after: float) -> list[str]:
     """Kill a process of evaluation.py that scores maps, some seconds after it appeared."""
-    many_maps(folder)
+    enlarge(folder)
     process = start("evaluation.py", (*EVALUATION, "--workers", "2", "--cam_curve_interval", "0.001"), folder)
     found = children(process.pid, 1, "spawn_main")
     if not found:
@@ -131,7 +131,7 @@ def evaluation_worker_killed(folder: Path, after: float) -> list[str]:
 
 def evaluation_parent_killed(folder: Path) -> list[str]:
     """Kill evaluation.py itself: its processes have to end too."""
-    many_maps(folder)
+    enlarge(folder)
     process = start("evaluation.py", (*EVALUATION, "--workers", "2", "--cam_curve_interval", "0.0001"), folder)
     if not children(process.pid, 2, "spawn_main"):
         return [*ended(process, (0, 2)), "no children: evaluation.py --workers 2 started none"]
@@ -142,23 +142,6 @@ def evaluation_parent_killed(folder: Path) -> list[str]:
         time.sleep(0.1)
     kill_session(process.pid)
     return [f"children left: {len(left)} after 15 s"] if left else []
-
-
-def many_maps(folder: Path, count: int = 4000) -> None:
-    """Make Mini's val split larger by links to its images and maps, so that scoring it takes seconds, and its workers get
-    more than a pipe holds."""
-    split = folder / "metadata" / NAME / "val"
-    for name in ("image_ids.txt", "class_labels.txt", "class_labels_order.txt", "image_sizes.txt", "localization.txt"):
-        first, *_ = (split / name).read_text().splitlines()
-        _, *fields = first.split(",")
-        lines = [",".join([f"val/ant/more_{i:05d}_{'x' * 40}.png", *fields]) for i in range(count)]
-        (split / name).write_text("\n".join(lines) + "\n")
-    (split / "masks.txt").unlink()
-    rng = folder / "maps/val/ant/0.png.npy"
-    for i in range(count):
-        os.link(rng, folder / f"maps/val/ant/more_{i:05d}_{'x' * 40}.png.npy")
-    for path in (folder / "maps").rglob("[0-9].png.npy"):
-        path.unlink()
 
 
 OUTPUTS = ("out.json", "c.csv")

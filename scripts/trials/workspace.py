@@ -174,6 +174,21 @@ def make_small_files(root: Path) -> None:
     (root / "synsets.txt").write_text("n00000003\nn00000004\n")
 
 
+def enlarge(root: Path, count: int = 4000) -> None:
+    """Make val `count` links to one image and its map, with long names: scoring and mapping then take seconds, and the ids
+    are more than a pipe holds."""
+    split, ids = root / "metadata" / NAME / "val", [f"val/ant/more_{i:05d}_{'x' * 40}.png" for i in range(count)]
+    for path in split.glob("*.txt"):
+        fields = path.read_text().split("\n", 1)[0].split(",")[1:]
+        path.write_text("".join(",".join([image_id, *fields]) + "\n" for image_id in ids))
+    (split / "masks.txt").unlink()
+    for image_id in ids:
+        os.link(root / "dataset" / NAME / "val/ant/0.png", root / "dataset" / NAME / image_id)
+        os.link(root / "maps/val/ant/0.png.npy", root / "maps" / f"{image_id}.npy")
+    for path in (root / "maps").rglob("[0-9].png.npy"):
+        path.unlink()
+
+
 def make_workspace(root: Path, run: bool = True) -> Path:
     """Make everything below `root` and return it; `run`: also a finished run, train_log/mini."""
     root.mkdir(parents=True)
