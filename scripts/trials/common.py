@@ -1,0 +1,397 @@
+"""What the trials share: cases, one process that runs them, the judgement of how each ended, and the report.
+
+A case is a command line with what is expected of it. Cases run in a forked process (a command's imports take seconds, once),
+in a copy of a workspace. A case that hangs or takes the process down costs that process alone: the next gets a new one.
+"""
+
+import argparse
+import contextlib
+import csv
+import errno
+import hashlib
+import importlib
+import json
+import logging
+import os
+import re
+import resource
+import shutil
+import signal
+import stat
+import sys
+import tempfile
+import time
+import traceback
+import warnings
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
+from pathlib import Path
+from unittest import mock
+
+CHECKOUT = Path(__file__).resolve().parent.parent.parent
+sys.path.insert(0, str(CHECKOUT))
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # many short commands: threads would only wait for each other
+
+REFUSED, ACCEPTED, EITHER = "refused", "accepted", "either"
+SECONDS = 60  # a case that takes longer hangs
+MEMORY = 3 << 30  # bytes that no case may take
+BIG = 1 << 20  # bytes of a file that a copy of the workspace shares with it
+ROOM = 8 << 30  # address space that a case gets at most, for the machine's sake
+CHILDREN = 40  # processes that a case may start
+MESSAGE_LINES, MESSAGE_LENGTH = 20, 2500  # of one clear paragraph: a refusal may list ten names
+WARNING = re.compile(r"^.*\b[A-Za-z]+Warning: .*$|^libpng .*$|^\[ WARN.*$", re.MULTILINE)
+TEMPORARY = re.compile(r"^\..+\.(tmp|old|part)$")
+
+
+@dataclass
+class Case:
+    """One command line and how it is to end.
+
+    `names`: texts of which a refusal has to hold one, the file or option at fault. `setup` makes the case's files in the
+    workspace. `leaves`: where a refused command may leave files, as a preparation does that a later call finishes.
+    """
+
+    name: str
+    command: str
+    words: Sequence[str] = ()
+    expected: str = REFUSED
+    names: Sequence[str] = ()
+    setup: Callable[[Path], object] | None = None
+    leaves: str | None = None
+    seconds: float = SECONDS
+
+
+@dataclass
+class Outcome:
+    """How a case ended: exit code (None: killed at its time limit), faults (kind: detail), what it printed."""
+
+    name: str
+    command: str
+    words: list[str]
+    expected: str
+    code: int | None
+    seconds: float
+    memory: int  # peak resident bytes
+    faults: list[str] = field(default_factory=list)
+    output: str = ""
+
+
+def shown(words: Iterable[str], longest: int = 60) -> list[str]:
+    """Return words as a report can hold them: long ones cut, no bytes that no file takes."""
+    cut = [word if len(word) <= longest else f"{word[: longest - 20]}...({len(word)} characters)" for word in words]
+    return [word.encode("unicode_escape", "backslashreplace").decode() for word in cut]
+
+
+_digests: dict[tuple, str] = {}  # of files seen before, by what changes when a file does
+
+
+def digest(path: Path, status: os.stat_result) -> str:
+    """Return a digest of a file's bytes."""
+    key = status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns
+    if key not in _digests:
+        with path.open("rb") as file:
+            _digests[key] = hashlib.file_digest(file, "sha256").hexdigest()
+    return _digests[key]
+
+
+def snapshot(folder: Path) -> dict[str, str]:
+    """Return relative path to what is there: a digest of a file's bytes, a link's target, or the kind of entry."""
+    found = {}
+    for root, folders, files in os.walk(folder):
+        for name in (*folders, *files):
+            path = Path(root, name)
+            mode = (status := path.lstat()).st_mode
+            if stat.S_ISLNK(mode):
+                content = f"link to {os.readlink(path)}"
+            elif stat.S_ISREG(mode):
+                content = digest(path, status)
+            else:
+                content = f"kind {stat.S_IFMT(mode):o}"
+            found[str(path.relative_to(folder))] = content
+    return found
+
+
+def judge(case: Case, code: int | None, output: str, before: dict, after: dict, memory: int) -> list[str]:
+    """Return the faults of a case's ending, each as "kind: detail"."""
+    faults = []
+    last = (output.strip().splitlines() or ["no output"])[-1][:200]
+    if code is None:
+        faults.append(f"hang: longer than {case.seconds:g} s")
+    if "Traceback (most recent call last)" in output:
+        faults.append(f"traceback: {last}")
+    elif code not in (0, 2, None):
+        faults.append(f"exit code: {code}: {last}")
+    if code == 0 and case.expected == REFUSED:
+        faults.append("accepted: exit code 0")
+    if code == 2 and case.expected == ACCEPTED:
+        faults.append(f"refused: {last}")
+    if code == 2:
+        faults += message_faults(case, output)
+    if warned := WARNING.findall(output):
+        faults.append(f"warning of a library: {WARNING.search(output)[0][:200]} ({len(warned)})")
+    if changed := [name for name, content in before.items() if after.get(name) != content]:
+        faults.append(f"input changed or lost: {', '.join(changed[:3])} ({len(changed)})")
+    new = [name for name in after if name not in before]
+    if left := [name for name in new if TEMPORARY.match(Path(name).name)]:
+        faults.append(f"temporary files left: {', '.join(left[:3])} ({len(left)})")
+    elif code == 2 and (new := [name for name in new if case.leaves is None or not name.startswith(case.leaves)]):
+        faults.append(f"files left by a refused command: {', '.join(new[:3])} ({len(new)})")
+    if memory > MEMORY:
+        faults.append(f"memory: {memory / 2**30:.1f} GB")
+    return faults
+
+
+def message_faults(case: Case, output: str) -> list[str]:
+    """Return what is wrong with a refusal's message: one paragraph that starts with error: and names what is at fault."""
+    found = re.search(r"^error: .*", output, re.MULTILINE | re.DOTALL)
+    faults = []
+    if re.search(r"^usage: ", output, re.MULTILINE):
+        faults.append("usage printed: lines of usage before the message")
+    if not found and not faults:
+        faults.append(f"no error line: {output.strip()[-200:]!r}")
+    message = found[0] if found else output
+    if found and (message.count("\n") > MESSAGE_LINES or len(message) > MESSAGE_LENGTH):
+        faults.append(f"long message: {len(message)} characters, {message.count(chr(10))} lines")
+    if found and re.search(r"[\x00-\x08\x0b-\x1f\x7f]", message):
+        faults.append(f"control characters in the message: {message[:200]!r}")
+    if case.names and not any(name in message for name in case.names):
+        said = message.strip()[-300:] if not found else message.strip()[:300]
+        faults.append(f"does not name {' or '.join(shown(case.names))}: {said!r}")
+    return faults
+
+
+@contextlib.contextmanager
+def captured() -> Iterator[Path]:
+    """Send both output streams, also those of C libraries, to a file whose path is yielded; standard input is empty."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "output"
+        kept = [os.dup(fd) for fd in range(3)]
+        with path.open("wb") as file, open(os.devnull, "rb") as nothing:
+            sys.stdout.flush(), sys.stderr.flush()
+            os.dup2(nothing.fileno(), 0)
+            for fd in (1, 2):
+                os.dup2(file.fileno(), fd)
+            streams = [open(fd, "w", encoding="utf-8", buffering=1, closefd=False) for fd in (1, 2)]  # noqa: SIM115
+            try:
+                with mock.patch.multiple(sys, stdout=streams[0], stderr=streams[1]):
+                    yield path
+            finally:
+                for stream in streams:
+                    with contextlib.suppress(OSError, ValueError):
+                        stream.flush()
+                for fd, old in enumerate(kept):
+                    os.dup2(old, fd)
+                    os.close(old)
+
+
+def module_of(command: str) -> str:
+    """Return the module of a command's script."""
+    return command.removesuffix(".py").replace("/", ".")
+
+
+def call(command: str, words: Sequence[str], folder: Path) -> tuple[int, str]:
+    """Run a command of the checkout in this process, in `folder`; return its exit code and what it printed."""
+    with captured() as printed, contextlib.chdir(folder), mock.patch.object(sys, "argv", [command, *words]):
+        with warnings.catch_warnings():
+            warnings.simplefilter("always")
+            try:
+                importlib.import_module(module_of(command)).main()
+                code = 0
+            except SystemExit as stop:
+                code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
+            except BaseException:
+                traceback.print_exc()
+                code = 1
+        for handler in list(logging.root.handlers):  # a run logs to streams that end here
+            logging.root.removeHandler(handler)
+            handler.close()
+        sys.stdout.flush(), sys.stderr.flush()
+        return code, printed.read_text(encoding="utf-8", errors="replace")
+
+
+def reset_peak() -> None:
+    """Make `peak` count from now on, where the system can."""
+    with contextlib.suppress(OSError):
+        Path("/proc/self/clear_refs").write_text("5")
+
+
+def peak() -> int:
+    """Return the largest resident size of this process, in bytes."""
+    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
+
+
+def perform(case: Case, folder: Path, before: dict[str, str] | None = None) -> Outcome:
+    """Run one case in this process, in `folder` (its files made there first), and judge it.
+
+    `before`: the folder's snapshot, if known, for a case without files of its own.
+    """
+    if case.setup:
+        case.setup(folder)
+    if case.setup or before is None:
+        before = snapshot(folder)
+    reset_peak()
+    start = time.monotonic()
+    code, output = call(case.command, list(case.words), folder)
+    seconds, memory = time.monotonic() - start, peak()
+    faults = judge(case, code, output, before, snapshot(folder), memory)
+    return Outcome(case.name, case.command, list(case.words), case.expected, code, seconds, memory, faults, output)
+
+
+def _copy_entry(source: str, target: str) -> str:
+    if stat.S_ISFIFO(os.lstat(source).st_mode):
+        os.mkfifo(target)
+    elif os.path.getsize(source) > BIG:  # a change of it shows all the same
+        os.link(source, target)
+    else:
+        shutil.copy2(source, target)
+    return target
+
+
+def copy_workspace(template: Path, folder: Path) -> None:
+    """Make `folder` a fresh copy of a workspace."""
+    shutil.rmtree(folder, ignore_errors=True)
+    shutil.copytree(template, folder, symlinks=True, copy_function=_copy_entry)
+
+
+def _limited_fork() -> Callable[[], int]:
+    """Return an os.fork that fails after some calls, as on a machine that has no more processes."""
+    fork, left = os.fork, iter(range(CHILDREN))
+
+    def limited() -> int:
+        if next(left, None) is None:
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return fork()
+
+    return limited
+
+
+def _serve(cases: Sequence[Case], template: Path, folder: Path, link: Connection) -> None:
+    """Run the cases whose numbers arrive, each in a clean workspace, and send back their outcomes."""
+    os.setsid()
+    size = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
+    resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))
+    clean = snapshot(template)
+    while True:
+        case = cases[link.recv()]
+        if not folder.is_dir() or snapshot(folder) != clean:
+            copy_workspace(template, folder)
+        with mock.patch.object(os, "fork", _limited_fork()):
+            outcome = perform(case, folder, clean)
+        link.send(outcome)
+
+
+def run_cases(cases: Sequence[Case], template: Path, folder: Path) -> Iterator[Outcome]:
+    """Yield every case's outcome; all run in one process, which is replaced when it hangs or dies. `folder`: the copy of
+    the workspace `template` that they run in."""
+    server = None
+    for number, case in enumerate(cases):
+        if server is None:
+            ours, theirs = Pipe()
+            server = os.fork()
+            if not server:
+                ours.close()
+                try:
+                    _serve(cases, template, folder, theirs)
+                except EOFError:  # no more cases
+                    os._exit(0)
+                finally:
+                    traceback.print_exc()
+                    os._exit(1)
+            theirs.close()
+        ours.send(number)
+        try:
+            if ours.poll(case.seconds):
+                yield ours.recv()
+                continue
+            code, faults = None, [f"hang: longer than {case.seconds:g} s"]
+        except EOFError:
+            code, faults = -1, ["process died"]
+        for end in (os.killpg, os.kill):
+            with contextlib.suppress(ProcessLookupError):
+                end(server, signal.SIGKILL)
+        os.waitpid(server, 0)
+        ours.close()
+        server = None
+        shutil.rmtree(folder, ignore_errors=True)
+        yield Outcome(case.name, case.command, list(case.words), case.expected, code, case.seconds, 0, faults)
+    if server is not None:
+        ours.close()
+        os.waitpid(server, 0)
+
+
+def import_commands(commands: Iterable[str]) -> None:
+    """Import what the commands import, once, before any process is forked."""
+    for command in sorted(set(commands)):
+        importlib.import_module(module_of(command))
+
+
+class _Found(Exception):  # noqa: N818 (it is no error)
+    """Carries the parser that a command was about to use."""
+
+
+def parser_of(command: str, words: Sequence[str] = ()) -> argparse.ArgumentParser:
+    """Return a command's parser, caught as it begins to parse."""
+
+    def catch(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
+        raise _Found(parser)
+
+    main = importlib.import_module(module_of(command)).main
+    arguments = mock.patch.object(sys, "argv", [command, *words])
+    with arguments, mock.patch.object(argparse.ArgumentParser, "parse_known_args", catch):
+        try:
+            getattr(main, "__wrapped__", main)()
+        except _Found as found:
+            return found.args[0]
+    raise RuntimeError(f"{command} parses no options")
+
+
+def trial_options(description: str, **more: dict) -> argparse.Namespace:
+    """Return the options that every trial takes: a seed, where the report goes, which cases; `more` by name."""
+    parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="outcomes as .json or .csv")
+    parser.add_argument("--only", default="", metavar="REGEX", help="run the cases whose name it matches alone")
+    parser.add_argument("--verbose", action="store_true", help="print what each failed case printed")
+    for name, arguments in more.items():
+        parser.add_argument(f"--{name}", **arguments)
+    return parser.parse_args()
+
+
+def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
+    """Write outcomes as JSON, or as a CSV without the output."""
+    rows = [{**asdict(one), "words": shown(one.words), "output": one.output[-4000:]} for one in outcomes]
+    if path.suffix == ".csv":
+        with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
+            writer = csv.DictWriter(file, [name for name in rows[0] if name != "output"], extrasaction="ignore")
+            writer.writeheader()
+            writer.writerows({**row, "words": " ".join(row["words"]), "faults": "; ".join(row["faults"])} for row in rows)
+    else:
+        path.write_text(json.dumps(rows, indent=1) + "\n")
+
+
+def finish(outcomes: Iterable[Outcome], options: argparse.Namespace, title: str) -> None:
+    """Print each failed case as it ends, then the causes and a summary line; exit with 1 where anything failed."""
+    done = []
+    for one in outcomes:
+        done.append(one)
+        if one.faults:
+            print(f"FAILED {' '.join(shown([one.name], 200))}", flush=True)
+            for fault in one.faults:
+                print(f"    {fault.encode('utf-8', 'backslashreplace').decode()}", flush=True)
+            if options.verbose:
+                print(
+                    "    | " + "\n    | ".join(one.output[-2000:].encode("utf-8", "backslashreplace").decode().split("\n"))
+                )
+    if options.report and done:
+        write_report(options.report, done)
+    causes = Counter(fault.split(":")[0] for one in done for fault in one.faults)
+    for cause, count in causes.most_common():
+        print(f"{count:4d}  {cause}")
+    failed = sum(bool(one.faults) for one in done)
+    most = max((one.memory for one in done), default=0) / 2**30
+    longest = max((one.seconds for one in done), default=0)
+    print(f"{title}: {len(done)} cases, {failed} failed; longest {longest:.1f} s, most memory {most:.1f} GB")
+    sys.exit(1 if failed else 0)

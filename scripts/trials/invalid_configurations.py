@@ -1,0 +1,280 @@
+"""Trial: invalid configurations of every command, in one process, and some as commands.
+
+    python scripts/trials/invalid_configurations.py                  # 300 in one process, 20 as commands: a few minutes
+    python scripts/trials/invalid_configurations.py --count 0        # every one there is
+    python scripts/trials/invalid_configurations.py --only evaluation --verbose
+
+The cases come from the options that each command's own parser has, so that a new option is tried too: every option times the
+values that are wrong for its kind, besides impossible combinations and odd YAML files. A sample is drawn by --seed. Each is
+to end with exit code 2 and one message that names the option or file, and to change nothing.
+"""
+
+import argparse
+import os
+import random
+import re
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from scripts.trials.common import (
+    ACCEPTED,
+    CHECKOUT,
+    EITHER,
+    REFUSED,
+    Case,
+    Outcome,
+    copy_workspace,
+    finish,
+    import_commands,
+    judge,
+    parser_of,
+    run_cases,
+    snapshot,
+    trial_options,
+)
+from scripts.trials.invalid_tables import COMBINATIONS, LINES, YAMLS
+from scripts.trials.workspace import BASE, make_workspace
+
+DIGITS = "9" * 5000
+HUGE = "1" + "0" * 30
+LONG = "n" * 300  # longer than a file name may be
+NUL, SURROGATE = "a\0b", "a\ud800b"
+
+NO_NUMBERS = ("", "x", "1,5", "nan", "inf", DIGITS)
+INTEGERS = (*NO_NUMBERS, "1.5", "-1", HUGE)
+FLOATS = (*NO_NUMBERS, "-inf", "-1", "1e999")
+BOOLEANS = ("", "maybe", "2", "nan")
+NAMES = ("", NUL, SURROGATE, LONG, "nö/nonsense")
+NO_FILES = ("", "nowhere/file", "photos", "/dev/zero", "fifo", NUL, SURROGATE, LONG)
+NO_FOLDERS = ("", "nowhere", "ids.txt", "/dev/null", NUL, SURROGATE, LONG)
+NO_OUTPUTS = ("", "photos", "/dev/full", "ids.txt/below", "fifo", NUL, SURROGATE, LONG)
+NO_OUTPUT_FOLDERS = ("", "ids.txt", "/dev/null", "ids.txt/below", NUL, SURROGATE, LONG)
+
+INPUT_FILES = {"config", "coarsening", "pretrained_path", "wsolevaluation_checkpoint", "image_list", "boxes", "coco_images"}
+INPUT_FILES |= {"thresholds_from", "class_ranks", "checkpoint", "labels", "taxonomy", "train_json", "boxed_json", "synsets"}
+INPUT_FILES |= {"train_observations", "boxed_observations", "rejected", "archive", "runs"}
+INPUT_FOLDERS = {"images", "masks", "wordnet", "mask_root", "compare"}
+OUTPUTS = {"json", "curve", "per_class", "per_image", "page", "review"}
+OUTPUT_FOLDERS = {"csv", "out"}
+ROOTS = {"data_root", "metadata_root", "scoremap_root"}  # read by some commands, written by others
+WRITTEN = {
+    "scoremap_root": ("inference.py",),
+    "data_root": ("dataset/import_dataset.py", "dataset/prepare.py"),
+    "metadata_root": ("dataset/import_dataset.py", "dataset/prepare.py", "dataset/build_inatloc.py"),
+}
+AT_LEAST_ONE = {
+    "batch_size",
+    "crop_size",
+    "resize_size",
+    "center_size",
+    "lr_decay_frequency",
+    "per_split",
+    "iou_threshold_list",
+}
+POSITIVE = {"lr", "lr_classifier_ratio", "cam_curve_interval", "max_share"}
+# Options whose value may be fine: a table of any name, an address that is not used, a seed of any size.
+MAY_BE_FINE = {("level", LONG), ("level", "nö/nonsense"), ("label_level", LONG), ("columns", LONG), ("levels", LONG)}
+MAY_BE_FINE |= {(name, HUGE) for name in ("seed", "lr_decay_frequency", "num_val_sample_per_class", "images")}
+MAY_BE_FINE |= {("num_train_sample_per_class", HUGE), ("momentum", "x"), ("min_box", "1e999")}
+MAY_BE_FINE |= {("mirror", value) for value in NAMES}
+# What an option needs beside it to be looked at.
+NEEDS = {
+    "coco_images": ("--boxes", "detections.json"),
+    "rejected": ("--what", "rejected"),
+    "group": ("--labels", "labels.csv"),
+    "foreground": ("--masks", "photo_masks"),
+    "ignore": ("--masks", "photo_masks"),
+    "pretrained_path": ("--pretrained", "TRUE"),
+    "center_size": ("--center",),
+}
+METHODS = ("has", "acol", "spg", "adl", "cutmix")
+
+
+def values_of(name: str, action: argparse.Action, command: str) -> Sequence[str]:
+    """Return the values that are wrong for an option."""
+    if action.nargs == 0:  # a flag
+        return ()
+    if action.choices:
+        return (*NAMES, "0") if all(isinstance(choice, str) for choice in action.choices) else NAMES
+    try:  # an option's type may be a function of the project, with checks of its own
+        kind = type(action.type("1")) if action.type else str
+    except (ValueError, argparse.ArgumentTypeError):
+        kind = str
+    if kind is bool:
+        return BOOLEANS
+    if kind is int:
+        return (*INTEGERS, "0") if name in AT_LEAST_ONE else INTEGERS
+    if kind is float:
+        return (*FLOATS, "0") if name in POSITIVE else FLOATS
+    if name in ROOTS:
+        return NO_OUTPUT_FOLDERS if command in WRITTEN[name] else NO_FOLDERS
+    for names, values in ((INPUT_FILES, NO_FILES), (INPUT_FOLDERS, NO_FOLDERS), (OUTPUTS, NO_OUTPUTS)):
+        if name in names:
+            return values
+    return NO_OUTPUT_FOLDERS if name in OUTPUT_FOLDERS else NAMES
+
+
+def option_words(command: str, action: argparse.Action, value: str) -> list[str]:
+    """Return the command's working words with one option's value put in."""
+    base, name = list(BASE[command]), action.dest
+    if not action.option_strings:  # the data set's name, or what stands first
+        place = {"out": 1}.get(name, 0)
+        base[place] = f"mini={value}" if name == "runs" else value
+        return base
+    count = action.nargs if isinstance(action.nargs, int) else 1
+    flag = action.option_strings[-1]
+    words = [flag, *[value] * count] if count > 1 else [f"{flag}={value}"]
+    needed = list(NEEDS.get(name, ())) if value else []
+    if command == "main.py" and (method := name.split("_")[0]) in METHODS:
+        needed += ["--wsol_method", method]
+    return [*base, *needed, *words]
+
+
+def label(value: str) -> str:
+    """Return a value as a case's name shows it."""
+    known = {DIGITS: "5,000 digits", HUGE: "10**30", LONG: "300 characters", NUL: "NUL", SURROGATE: "surrogate", "": "empty"}
+    return known.get(value, value)
+
+
+def option_cases(command: str) -> Iterator[Case]:
+    """Yield every option of a command with every value that is wrong for it."""
+    first = ("plan",) if command == "scripts/granularity.py" else ()
+    for action in parser_of(command, first)._actions:
+        name = action.dest
+        if name == "help":
+            continue
+        if command == "scripts/granularity.py" and name in ("label_level", "coarsening"):
+            continue
+        for value in values_of(name, action, command):
+            expected = EITHER if (name, value) in MAY_BE_FINE else REFUSED
+            words = option_words(command, action, value)
+            at_fault = [name, name.replace("_", " ")] if action.option_strings else [name]
+            if value and value.isprintable() and len(value) < 300:
+                at_fault.append(value)
+            if not action.option_strings and (value in ("", NUL, SURROGATE, LONG)):
+                at_fault = []
+            yield Case(f"{command} {name}: {label(value)}", command, words, expected, at_fault)
+
+
+def combination_cases() -> Iterator[Case]:
+    """Yield the impossible combinations and whole command lines."""
+    for command, words, names in COMBINATIONS:
+        yield Case(f"{command} {words}", command, [*BASE[command], *words.split()], REFUSED, names)
+    for command, words, names in LINES:
+        yield Case(f"{command} {words}", command, words.split(), REFUSED, names)
+    yield Case("main.py a YAML file of nothing", "main.py", _with_config(), EITHER, setup=_writes(b""))
+    words = [*BASE["scripts/plot_dataset.py"], "--seed", "-1"]
+    yield Case("scripts/plot_dataset.py --seed -1", "scripts/plot_dataset.py", words, REFUSED, ["seed"])
+
+
+def _with_config() -> list[str]:
+    return [*BASE["main.py"], "--config", "odd.yaml"]
+
+
+def _writes(content: bytes) -> Callable[[Path], object]:
+    return lambda folder: (folder / "odd.yaml").write_bytes(content)
+
+
+def yaml_cases() -> Iterator[Case]:
+    """Yield the odd YAML files, each given to main.py."""
+    for name, content in YAMLS.items():
+        words, own = _with_config(), re.findall(rb"^(\w+):", content, re.MULTILINE)
+        for option in own:  # the command line would win
+            if (flag := f"--{option.decode()}") in words:
+                del words[(place := words.index(flag)) : place + 2]
+        yield Case(f"main.py YAML: {name}", "main.py", words, REFUSED, ["odd.yaml"], _writes(content))
+
+
+def all_cases() -> list[Case]:
+    """Return every case there is."""
+    return [*combination_cases(), *yaml_cases(), *(case for command in BASE for case in option_cases(command))]
+
+
+def drawn(cases: list[Case], count: int, seed: int) -> list[Case]:
+    """Return `count` cases in their order: of those named by hand each, of the options' some, drawn; 0: all."""
+    if not count or count >= len(cases):
+        return cases
+    fixed = [i for i, case in enumerate(cases) if ": " not in case.name or "YAML" in case.name]
+    others = [i for i in range(len(cases)) if i not in set(fixed)]
+    rng = random.Random(seed)
+    chosen = fixed[:count] + rng.sample(others, max(0, count - len(fixed)))
+    return [cases[i] for i in sorted(chosen)]
+
+
+def as_commands(cases: Sequence[Case], template: Path, folder: Path) -> Iterator[Outcome]:
+    """Run cases in processes of their own, as a user does, and yield their outcomes."""
+    for case in cases:
+        copy_workspace(template, folder)
+        if case.setup:
+            case.setup(folder)
+        before, start = snapshot(folder), time.monotonic()
+        argv = ["bash" if case.command.endswith(".sh") else sys.executable, str(CHECKOUT / case.command), *case.words]
+        environment = {**os.environ, "PYTHON": sys.executable}
+        try:
+            done = subprocess.run(
+                argv,
+                cwd=folder,
+                env=environment,
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.STDOUT,
+                timeout=case.seconds,
+            )
+            code, output = done.returncode, done.stdout.decode("utf-8", "replace")
+        except subprocess.TimeoutExpired as error:
+            code, output = None, (error.stdout or b"").decode("utf-8", "replace")
+        seconds = time.monotonic() - start
+        faults = judge(case, code, output, before, snapshot(folder), 0)
+        yield Outcome(
+            f"command {case.name}", case.command, list(case.words), case.expected, code, seconds, 0, faults, output
+        )
+
+
+def command_cases(cases: list[Case], count: int, seed: int) -> list[Case]:
+    """Return cases to run as commands: the sweep's script and every --help first, then some of all that an argument list
+    can hold."""
+    sweep = "scripts/sweep_granularity.sh"
+    special = [
+        Case(f"{sweep} an unknown data set", sweep, ["Nope"], REFUSED, ["Nope"]),
+        Case(f"{sweep} an option of one run", sweep, ["Mini", "--label_level", "order"], REFUSED, ["label_level"]),
+        *(Case(f"{command} --help", command, ["--help"], ACCEPTED) for command in (*BASE, "scripts/tiny_animals.py")),
+    ]
+    plain = [
+        case for case in cases if all("\0" not in word and word.isprintable() and len(word) < 6000 for word in case.words)
+    ]
+    return (special + random.Random(seed).sample(plain, len(plain)))[:count]
+
+
+def main() -> None:
+    """Run the trial."""
+    counts = {
+        "count": {"type": int, "default": 300, "help": "cases in one process; 0: all (default: 300)"},
+        "commands": {"type": int, "default": 20, "help": "cases as commands (default: 20)"},
+    }
+    options = trial_options(__doc__, **counts)
+
+    def wanted(cases: list[Case]) -> list[Case]:
+        return [case for case in cases if re.search(options.only, case.name)]
+
+    with tempfile.TemporaryDirectory() as scratch:
+        template, folder = Path(scratch, "template"), Path(scratch, "work")
+        import_commands(BASE)
+        make_workspace(template)
+        cases = wanted(all_cases()) if options.only else drawn(all_cases(), options.count, options.seed)
+        commands = wanted(command_cases(all_cases(), options.commands, options.seed))
+
+        def outcomes() -> Iterator[Outcome]:
+            yield from run_cases(cases, template, folder)
+            yield from as_commands(commands, template, folder)
+
+        finish(outcomes(), options, "invalid configurations")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,332 @@
+"""Trial: commands ended from outside, and outputs that cannot be written.
+
+    python scripts/trials/kills.py                      # 20 kills of each command, then the faults: some ten minutes
+    python scripts/trials/kills.py --only evaluation --kills 5 --verbose
+
+Each command is run once to the end, then ended at moments spread over that time: by SIGKILL, every fourth by SIGTERM, every
+fifth by SIGINT. Afterwards every file under a final name has to parse, what was there before has to be as it was, no process
+may be left, and the next call has to succeed, or be refused with advice that then works. A folder of maps that inference.py
+did not finish has to be refused by evaluation.py. All but evaluation.py and the sweep run in forked processes, so that the
+kills fall into their work, not into the import of libraries. kills_faults.py has the other faults.
+"""
+
+import contextlib
+import csv
+import json
+import os
+import random
+import re
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+import numpy as np
+import yaml
+from PIL import Image
+
+from scripts.trials import kills_faults
+from scripts.trials.common import (
+    CHECKOUT,
+    Outcome,
+    call,
+    copy_workspace,
+    finish,
+    import_commands,
+    snapshot,
+    trial_options,
+)
+from scripts.trials.workspace import NAME, TINY, enlarge, make_archives, make_workspace
+
+LIMIT = 300  # seconds for one run to its end
+LINGER = 10  # seconds after which no child may be left
+INCOMPLETE = re.compile("unfinished|not finish|incomplete|interrupted|killed|stopped|half", re.IGNORECASE)
+
+
+@dataclass
+class Job:
+    """A command to be ended: its words, and those that are to work where the next call is refused.
+
+    `advice`: what such a refusal has to say. `forked`: it runs in a fork of this process. `prepare` adds to the workspace.
+    """
+
+    command: str
+    words: Sequence[str]
+    advised: Sequence[str] | None = None
+    advice: str = ""
+    forked: bool = False
+    prepare: Callable[[Path], object] = lambda folder: None
+
+
+RUN = (*TINY, "--epochs", "2", "--scoremap_format", "npz", "--experiment_name")
+SCORE = f"--dataset_name {NAME} --scoremap_root maps --workers 2 --bootstrap 200 --json out.json --curve curve.csv"
+SCORE += " --per_image images.csv --per_class classes.parquet"
+MAP = "--checkpoint train_log/mini/last_checkpoint.pth.tar --workers 0 --batch_size 1 --scoremap_root"
+PETS = "OxfordPet --archive archives/images.tar.gz archives/annotations.tar.gz"
+OWN = "Own --images photos --boxes boxes.csv --masks photo_masks --taxonomy taxonomy.csv"
+JOBS = {
+    "main": Job("main.py", (*RUN, "killed"), (*RUN, "killed", "--override_cache"), advice="override_cache", forked=True),
+    "main replacing": Job("main.py", (*RUN, "mini", "--override_cache"), forked=True),
+    "evaluation": Job("evaluation.py", SCORE.split()),
+    "inference": Job(
+        "inference.py",
+        [*MAP.split(), "out"],
+        [*MAP.split(), "other"],
+        advice="out",
+        forked=True,
+        prepare=partial(enlarge, count=300),
+    ),
+    "prepare": Job("dataset/prepare.py", PETS.split(), forked=True, prepare=partial(make_archives, per_breed=60)),
+    "prepare Toy": Job("dataset/prepare.py", ["Toy"], forked=True),
+    "import": Job("dataset/import_dataset.py", OWN.split(), forked=True),
+    "sweep": Job("scripts/sweep_granularity.sh", (NAME, *TINY[2:], "--epochs", "0", "--experiment_name", "swept")),
+}
+
+_started: list[subprocess.Popen] = []  # kept, for a forgotten one would be waited for by the next
+
+
+def start(job: Job, words: Sequence[str], folder: Path, output: Path) -> int:
+    """Start a command in a session of its own and return its process number; what it prints goes to a file."""
+    if not job.forked:
+        argv = ["bash" if job.command.endswith(".sh") else sys.executable, str(CHECKOUT / job.command), *words]
+        with output.open("wb") as file:
+            process = subprocess.Popen(
+                argv,
+                cwd=folder,
+                stdin=subprocess.DEVNULL,
+                stdout=file,
+                stderr=file,
+                start_new_session=True,
+                env={**os.environ, "PYTHON": sys.executable},
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+            )
+        _started.append(process)
+        return process.pid
+    process = os.fork()
+    if process:
+        return process
+    code = 1
+    try:
+        os.setsid()
+        with output.open("wb") as file:
+            for fd in (1, 2):
+                os.dup2(file.fileno(), fd)
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        code, printed = call(job.command, words, folder)
+        os.write(1, printed.encode("utf-8", "replace"))
+    finally:
+        os._exit(code)
+
+
+def wait(process: int, seconds: float) -> int | None:
+    """Return a process's exit code (negative: its signal), or None where it is still running after some seconds."""
+    end = time.monotonic() + seconds
+    while True:
+        found, status = os.waitpid(process, os.WNOHANG)
+        if found:
+            return os.waitstatus_to_exitcode(status)
+        if time.monotonic() > end:
+            return None
+        time.sleep(0.005)
+
+
+def session(leader: int) -> list[int]:
+    """Return the running processes of a session."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*/stat"):
+        with contextlib.suppress(OSError, IndexError, ValueError):
+            fields = path.read_text().rpartition(")")[2].split()
+            if int(fields[3]) == leader and fields[0] != "Z":
+                found.append(int(path.parent.name))
+    return found
+
+
+def end_session(leader: int) -> None:
+    """Kill whatever is left of a session that we started."""
+    for process in session(leader):
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(process, signal.SIGKILL)
+
+
+def run_to_end(job: Job, words: Sequence[str], folder: Path, output: Path) -> tuple[int | None, str, float]:
+    """Return (exit code, what was printed, seconds) of a whole run."""
+    begin = time.monotonic()
+    process = start(job, words, folder, output)
+    code = wait(process, LIMIT)
+    if code is None:
+        end_session(process)
+        wait(process, LINGER)
+    return code, output.read_text(errors="replace"), time.monotonic() - begin
+
+
+READERS: dict[str, Callable[[Path], object]] = {
+    ".json": lambda path: json.loads(path.read_text()),
+    ".jsonl": lambda path: [json.loads(line) for line in path.read_text().splitlines()],
+    ".yaml": lambda path: yaml.safe_load(path.read_text())["epochs"],
+    ".npy": lambda path: np.load(path).shape,
+    ".npz": lambda path: [value.shape for value in np.load(path).values()],
+    ".png": lambda path: Image.open(path).load(),
+    ".jpg": lambda path: Image.open(path).load(),
+    ".parquet": lambda path: __import__("pyarrow.parquet").parquet.read_table(path),
+    ".tar": lambda path: __import__("torch").load(path, weights_only=True, map_location="cpu")["epoch"],
+}
+
+
+def check_csv(path: Path) -> None:
+    """Raise ValueError where lines have other numbers of fields, or the last has no end."""
+    text = path.read_text()
+    if not text.endswith("\n") or len({len(row) for row in csv.reader(text.splitlines())}) > 1:
+        raise ValueError("cut off")
+
+
+def half_written(folder: Path, names: Sequence[str]) -> list[str]:
+    """Return the files under final names that cannot be read whole."""
+    wrong = []
+    for name in names:
+        path = folder / name
+        if path.name.startswith(".") or "/." in f"/{name}" or not path.is_file() or path.is_symlink():
+            continue
+        reader = check_csv if path.suffix == ".csv" else READERS.get(path.suffix)
+        try:
+            if reader:
+                reader(path)
+        except Exception as error:
+            wrong.append(f"{name} ({type(error).__name__})")
+    return wrong
+
+
+def temporary(names: Sequence[str]) -> list[str]:
+    """Return the names that have a hidden part, as temporary files and folders have."""
+    return [name for name in names if any(part.startswith(".") for part in name.split("/"))]
+
+
+def lost(job: Job, before: dict[str, str], after: dict[str, str], folder: Path) -> list[str]:
+    """Return what was there before and is neither there, nor kept elsewhere, nor replaced by a finished run."""
+    kept = set(after.values())
+    gone = [name for name, content in before.items() if after.get(name) != content and content not in kept]
+    if "--override_cache" in job.words and (folder / "train_log/mini/results.json").is_file():
+        return [name for name in gone if not name.startswith("train_log/mini/")]
+    return gone
+
+
+def one_kill(job: Job, name: str, after: float, number: int, template: Path, folder: Path, output: Path) -> Outcome:
+    """End one run after some seconds, look at what it left, call again; return how all that went."""
+    copy_workspace(template, folder)
+    before = snapshot(folder)
+    kind = signal.SIGTERM if number % 4 == 3 else signal.SIGINT if number % 5 == 4 else signal.SIGKILL
+    begin = time.monotonic()
+    process = start(job, job.words, folder, output)
+    code = wait(process, after)
+    finished = code is not None
+    faults = []
+    if not finished:
+        if kind == signal.SIGINT:  # Ctrl-C reaches all of a terminal's processes
+            os.killpg(process, kind)
+        else:
+            os.kill(process, kind)
+        code = wait(process, LINGER)
+        if code is None:
+            faults.append(f"survives: {LINGER} s after {kind.name}")
+    end = time.monotonic() + LINGER
+    while (left := session(process)) and time.monotonic() < end:
+        time.sleep(0.05)
+    if left:
+        faults.append(f"children left: {len(left)} after {LINGER} s")
+    end_session(process)
+    if code is None:
+        wait(process, LINGER)
+    printed = output.read_text(errors="replace")
+    if "Traceback (most recent call last)" in printed:
+        faults.append(f"traceback: at {kind.name}: {printed.strip().splitlines()[-1][:160]}")
+    now = snapshot(folder)
+    if wrong := half_written(folder, [n for n in now if now[n] != before.get(n)]):
+        faults.append(f"half written: {', '.join(wrong[:3])} ({len(wrong)})")
+    if gone := lost(job, before, now, folder):
+        faults.append(f"lost: {', '.join(gone[:3])} ({len(gone)})")
+    if job.command == "inference.py" and not finished and (folder / "out").is_dir():
+        faults += scored_half(folder, output)
+    faults += call_again(job, folder, output, temporary(list(before)))
+    return Outcome(
+        f"{name} {kind.name} after {after:.2f} s",
+        job.command,
+        list(job.words),
+        "",
+        code,
+        time.monotonic() - begin,
+        0,
+        faults,
+        output.read_text(errors="replace"),
+    )
+
+
+def scored_half(folder: Path, output: Path) -> list[str]:
+    """Return what is wrong with scoring a folder of maps that was not finished."""
+    job = Job("evaluation.py", ("--dataset_name", NAME, "--scoremap_root", "out", "--bootstrap", "20"))
+    if not any((folder / "out").rglob("*.npy")):
+        return []
+    code, printed, _ = run_to_end(job, job.words, folder, output)
+    if code == 0:
+        return ["half-mapped folder scored: exit code 0"]
+    if code != 2 or not INCOMPLETE.search(printed):
+        return [f"half-mapped folder: nothing says that it is unfinished: {printed.strip()[:120]!r}"]
+    return []
+
+
+def call_again(job: Job, folder: Path, output: Path, hidden: Sequence[str]) -> list[str]:
+    """Return what is wrong with the next call of the same command, which has to finish what was ended or say how."""
+    code, printed, _ = run_to_end(job, job.words, folder, output)
+    if code == 2 and job.advised:
+        if job.advice not in printed:
+            return [f"next call: refused without advice: {printed.strip()[-160:]!r}"]
+        code, printed, _ = run_to_end(job, job.advised, folder, output)
+    if code:
+        return [f"next call: exit code {code}: {printed.strip()[-200:]!r}"]
+    if left := [name for name in temporary(list(snapshot(folder))) if name not in hidden]:
+        return [f"temporary files left after the next call: {', '.join(left[:3])} ({len(left)})"]
+    return []
+
+
+def kills(name: str, job: Job, count: int, seed: int, template: Path, folder: Path, output: Path) -> Iterator[Outcome]:
+    """Yield a whole run's outcome, then those of `count` runs that were ended."""
+    own = template.with_name("template of the job")
+    copy_workspace(template, own)
+    job.prepare(own)
+    copy_workspace(own, folder)
+    code, printed, seconds = run_to_end(job, job.words, folder, output)
+    faults = [f"does not finish: exit code {code}: {printed.strip()[-300:]}"] if code else []
+    yield Outcome(f"{name} to its end", job.command, list(job.words), "", code, seconds, 0, faults, printed)
+    rng = random.Random(seed)
+    for number in range(0 if faults else count):
+        after = seconds * (number + rng.random()) / count
+        yield one_kill(job, name, after, number, own, folder, output)
+
+
+def main() -> None:
+    """Run the trial."""
+    options = trial_options(__doc__, kills={"type": int, "default": 20, "help": "of each command (default: 20)"})
+    import_commands({job.command for job in JOBS.values() if job.forked})
+    with tempfile.TemporaryDirectory() as scratch:
+        template, folder, output = Path(scratch, "template"), Path(scratch, "work"), Path(scratch, "printed")
+        make_workspace(template)
+
+        def outcomes() -> Iterator[Outcome]:
+            for name, job in JOBS.items():
+                if re.search(options.only, name):
+                    yield from kills(name, job, options.kills, options.seed, template, folder, output)
+            for name, fault in kills_faults.FAULTS.items():
+                if re.search(options.only, name):
+                    copy_workspace(template, folder)
+                    yield kills_faults.outcome_of(name, fault, folder)
+
+        finish(outcomes(), options, "kills")
+
+
+if __name__ == "__main__":
+    main()

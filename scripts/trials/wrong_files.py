@@ -1,0 +1,48 @@
+"""Trial: wrong files of every kind that the commands read, well-formed ones and malformed ones.
+
+    python scripts/trials/wrong_files.py                      # all, some ten minutes
+    python scripts/trials/wrong_files.py --only '^map' --verbose
+    python scripts/trials/wrong_files.py --count 100          # some, drawn by --seed
+
+Each file is to be refused with exit code 2 and one message that names it, or, where it is fine after all, to be taken; in no
+more than 3 GB, without a warning of a library, and with nothing changed. The tables: wrong_metadata.py, wrong_texts.py,
+wrong_checkpoints.py, wrong_pictures.py.
+"""
+
+import random
+import re
+import sys
+import tempfile
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
+
+from scripts.trials.common import Case, finish, import_commands, run_cases, trial_options
+from scripts.trials.workspace import BASE, make_workspace
+from scripts.trials.wrong_checkpoints import torch_cases
+from scripts.trials.wrong_metadata import metadata_cases
+from scripts.trials.wrong_pictures import archive_cases, picture_cases
+from scripts.trials.wrong_texts import text_cases
+
+
+def all_cases() -> list[Case]:
+    """Return every case there is."""
+    return [*metadata_cases(), *text_cases(), *torch_cases(), *picture_cases(), *archive_cases()]
+
+
+def main() -> None:
+    """Run the trial."""
+    options = trial_options(__doc__, count={"type": int, "default": 0, "help": "cases, drawn by --seed; 0: all (default)"})
+    cases = [case for case in all_cases() if re.search(options.only, case.name)]
+    if 0 < options.count < len(cases):
+        chosen = random.Random(options.seed).sample(range(len(cases)), options.count)
+        cases = [cases[i] for i in sorted(chosen)]
+    with tempfile.TemporaryDirectory() as scratch:
+        template, folder = Path(scratch, "template"), Path(scratch, "work")
+        import_commands(BASE)
+        make_workspace(template)
+        finish(run_cases(cases, template, folder), options, "wrong files")
+
+
+if __name__ == "__main__":
+    main()
