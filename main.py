@@ -17,6 +17,7 @@ import os
 import shutil
 import sys
 from collections.abc import Mapping
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -117,8 +118,6 @@ def build(config: Munch) -> Experiment:
     """Read the data, build the model, then make the run's folder: nothing is written before all is checked."""
     folder = check_folder(config)
     device = resolve_device(config.device, config.amp)
-    if config.dataset_name == toy.NAME:
-        toy.prepare(config.data_root, config.metadata_root)
     splits = ("train", "val", "test") if config.eval_test else ("train", "val")
     data = load_level(
         config.metadata_root,
@@ -382,7 +381,9 @@ def write_tables(run: Experiment, split: str, evaluator: SplitEvaluator, val_thr
 def main() -> None:
     """Run one experiment."""
     config, notes = get_config(description=__doc__)
-    run = build(config)
+    is_toy = config.dataset_name == toy.NAME
+    with toy.prepared(config.data_root, config.metadata_root) if is_toy else nullcontext():  # undone if refused
+        run = build(config)
     if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False

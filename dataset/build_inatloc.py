@@ -20,9 +20,9 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from dataset.addresses import check_own_name
-from dataset.annotations import read_fields, read_table
 from dataset.coco import CocoImage, corners, read_coco
 from dataset.layout import Entry, is_relative, write_lines, write_metadata, write_rows
+from dataset.tables import read_fields, read_table
 from wsol.errors import InputError, command
 
 RANKS = ("genus", "family", "order", "class", "phylum", "kingdom")
@@ -72,7 +72,7 @@ def species_key(name: str) -> str:
 def read_observations(path: Path) -> dict[str, str]:
     """Return file name to observation from a CSV of file_name,observation_id, with or without this header."""
     observations = {}
-    for where, row in read_fields(path):
+    for where, row, _ in read_fields(path):
         if len(row) != 2 or not all(row) or row[0] in observations:
             raise InputError(f"{where}: {','.join(row)!r}; expected file_name,observation_id with every file once")
         observations[row[0]] = row[1]
