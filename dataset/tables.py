@@ -248,6 +248,10 @@ def find_role(table: Table, role: str, options: TableOptions) -> int | None:
     if names.count(role) == 1:
         return names.index(role)
     found = [i for i, name in enumerate(names) if name in ALIASES[role]]
+    if role == "label" and role in options.columns:  # which only one table has
+        raise InputError(
+            f"{table.path}:1: no column {options.columns[role]!r} (--columns), among {some_names(table.header)}"
+        )
     if len(found) > 1:
         both = " or ".join(repr(table.header[i]) for i in found)
         raise InputError(f"{table.path}:1: {both} may be the {role}; expected it to be named: --columns {role}=NAME")
