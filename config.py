@@ -5,24 +5,32 @@ names, meanings and defaults of wsolevaluation's options are theirs, so that a p
 """
 
 import argparse
-import difflib
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 
 import yaml
 from munch import Munch
 
 from wsol import registry
-from wsol.errors import InputError
+from wsol.arguments import Parser, folder_name
+from wsol.errors import InputError, did_you_mean, shortened
 from wsol.files import write_text
+from wsol.flat_yaml import read_flat_yaml
 from wsol.score_maps import FORMATS
 
 LOG_ROOT = "train_log"
 MIN_INTERVAL = 1e-5  # a map has 256 levels; the original's finest is 0.001
 MAX_RESAMPLES = 10_000  # each holds sums over all score-map and IoU thresholds: 24 kB at 1,000 and 3
-MAX_CENTER_SIZE = 10_000
+# The most of each: no image, machine or training has more, and what is beyond fails only after long work, or never.
+MAX_SIDE = 10_000  # pixels: of crop_size, resize_size, center_size
+MAX_BATCH = 100_000
+MAX_WORKERS = 1_000
+MAX_EPOCHS = 1_000_000
+MAX_COUNT = 10**9  # of images per class, and of epochs between two decays
+MAX_RATE = 1e6  # of lr, lr_classifier_ratio, weight_decay
+MAX_SEED = 2**63 - 1
 AMP = ("off", "bf16", "fp16")
 CAM_AGG = "CAM-Agg: map at this level, coarser than that trained at, with the mean map of all classes of an ancestor"
 OWN_MAPS = "method"
@@ -53,19 +61,21 @@ def boolean(text: str) -> bool:
         return True
     if text.lower() in ("false", "no", "f", "n", "0"):
         return False
-    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false (true/false, yes/no, t/f, y/n, 1/0)")
+    raise argparse.ArgumentTypeError(
+        f"{shortened(ascii(text))} is neither true nor false (true/false, yes/no, t/f, y/n, 1/0)"
+    )
 
 
 def _device(text: str) -> str:
-    if re.fullmatch(r"auto|cpu|cuda(:\d+)?", text):
+    if re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{,2}))?", text):
         return text
-    raise argparse.ArgumentTypeError(f"{text!r} is no device; expected auto, cpu, cuda or cuda:N")
+    raise argparse.ArgumentTypeError(f"{shortened(ascii(text))} is no device; expected auto, cpu, cuda or cuda:N")
 
 
 class _Group:
     """An argparse group whose options show their default; the defaults are kept apart, to see what was given."""
 
-    def __init__(self, parser: argparse.ArgumentParser, title: str, description: str | None = None):
+    def __init__(self, parser: Parser, title: str, description: str | None = None):
         self.parser, self.group = parser, parser.add_argument_group(title, description)
 
     def add(self, name: str, default: object, help_text: str, **options: object) -> None:
@@ -77,10 +87,8 @@ class _Group:
         self.parser.known_defaults[name] = default
 
 
-def _new_parser(description: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        description=description, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+def _new_parser(description: str) -> Parser:
+    parser = Parser(description)
     parser.known_defaults = {}
     return parser
 
@@ -123,7 +131,7 @@ def _add_machine_options(group: _Group) -> None:
     )
 
 
-def training_parser(description: str) -> argparse.ArgumentParser:
+def training_parser(description: str) -> Parser:
     """Return the parser of main.py."""
     parser = _new_parser(description)
 
@@ -135,7 +143,7 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     _add_machine_options(run)
 
     data = _Group(parser, "data")
-    data.add("dataset_name", "Toy", "a data set of <metadata_root>; Toy is made on the spot")
+    data.add("dataset_name", "Toy", "a data set of <metadata_root>; Toy is made on the spot", type=folder_name)
     _add_roots(data)
     data.add("label_level", None, "label level to train and map at, such as species or family (default: the finest)")
     data.add("coarsening", None, "CSV file class,k: every finest class moves k edges up the hierarchy", metavar="FILE")
@@ -184,13 +192,13 @@ def training_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def evaluation_parser(description: str) -> argparse.ArgumentParser:
+def evaluation_parser(description: str) -> Parser:
     """Return the parser of evaluation.py; parse with `parse_options`."""
     parser = _new_parser(description)
     group = _Group(parser, "what to score")
     group.add("scoremap_root", "train_log/scoremaps/", "folder of the maps: <scoremap_root>/<image id>.npy, .npz or .png")
-    group.add("dataset_name", "Toy", "a data set of <metadata_root>")
-    group.add("split", "val", "val or test; any split that has boxes or masks")
+    group.add("dataset_name", "Toy", "a data set of <metadata_root>", type=folder_name)
+    group.add("split", "val", "val or test; any split that has boxes or masks", type=folder_name)
     group.add("metadata_root", "metadata/", "folder of the metadata: <metadata_root>/<dataset_name>/<split>/")
     group.add("mask_root", "dataset/", "folder of the true masks: <mask_root>/<dataset_name>/<mask path>")
     group.add("image_list", None, "score only these images (a file of ids, one a line)", metavar="FILE")
@@ -226,15 +234,16 @@ def evaluation_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def inference_parser(description: str) -> argparse.ArgumentParser:
+def inference_parser(description: str) -> Parser:
     """Return the parser of inference.py; parse with `parse_options`."""
     parser = _new_parser(description)
     group = _Group(parser, "what to map")
     group.add("checkpoint", None, "a run's best_ or last_checkpoint.pth.tar", metavar="FILE", required=True)
-    group.add("split", "val", "train, val or test")
+    group.add("split", "val", "train, val or test", type=folder_name)
     group.add("scoremap_root", None, "folder for the maps; it must not hold any yet", metavar="FOLDER", required=True)
     _add_scoremap_format(group)
-    for name in ("dataset_name", "data_root", "metadata_root"):
+    group.add("dataset_name", None, "as in training where not given", type=folder_name)
+    for name in ("data_root", "metadata_root"):
         group.add(name, None, "as in training where not given")
     group.add("image_list", None, "map only these images of the split (a file of ids, one a line)", metavar="FILE")
     group.add("cam_agg_level", None, f"{CAM_AGG}; as in training where not given", metavar="LEVEL")
@@ -244,42 +253,36 @@ def inference_parser(description: str) -> argparse.ArgumentParser:
     return parser
 
 
-def parse_options(parser: argparse.ArgumentParser, argv: Sequence[str] | None = None) -> Munch:
+def parse_options(parser: Parser, argv: Sequence[str] | None = None) -> Munch:
     """Return the options of a command as a mapping with attributes, defaults filled in."""
     return Munch({**parser.known_defaults, **vars(parser.parse_args(argv))})
 
 
-def _read_yaml(path: str, parser: argparse.ArgumentParser) -> dict:
-    """Return the options of a YAML file, each through its option's own type and choices."""
-    try:
-        content = yaml.safe_load(Path(path).read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        raise InputError(f"{path}: not a readable YAML file ({error})") from None
-    if not isinstance(content, Mapping):
-        raise InputError(f"{path}: expected lines of 'option: value'")
-    actions = {action.dest: action for action in parser._actions if action.dest not in ("help", "config")}
+def _read_yaml(path: str, parser: Parser) -> dict:
+    """Return the options of a YAML file, each through its option's own type and choices; null: an option's default None."""
+    known = [name for name in parser.known_defaults if name != "config"]
     values = {}
-    for key, value in content.items():
-        if key not in actions:
-            close = difflib.get_close_matches(str(key), actions, n=1)
-            hint = f"; did you mean {close[0]}?" if close else f"; known: {', '.join(actions)}"
-            raise InputError(f"{path}: unknown option {key!r}{hint}")
-        if value is None and parser.known_defaults[key] is None:
+    for name, texts in read_flat_yaml(path).items():
+        if name not in known:
+            hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+            raise InputError(f"{path}: unknown option {shortened(repr(name))}{hint}")
+        if texts is None and parser.known_defaults[name] is None:
+            values[name] = None
             continue
-        action = actions[key]
-        if isinstance(value, bool) and action.choices:
-            value = "on" if value else "off"  # YAML 1.1 reads the plain word off as false
-        items = value if isinstance(value, list) else [value]
+        words = {"on": "true", "off": "false"} if isinstance(parser.known_defaults[name], bool) else {}  # YAML's own
         try:
-            if isinstance(value, list) != (action.nargs == "+") or any(isinstance(i, list | dict) for i in items):
-                raise ValueError("a list" if action.nargs == "+" else "a single value")
-            items = [(action.type or str)(str(item)) for item in items]
-            if action.choices and items[0] not in action.choices:
-                raise ValueError(f"one of {', '.join(action.choices)}")
-        except (ValueError, argparse.ArgumentTypeError) as error:
-            raise InputError(f"{path}: {key}: {value!r} does not fit ({error})") from None
-        values[key] = items if action.nargs == "+" else items[0]
+            if texts is None or (isinstance(texts, list) and None in texts):
+                raise ValueError(f"no null; without the line it is {parser.known_defaults[name]}")
+            values[name] = parser.read(name, words.get(texts.lower(), texts) if isinstance(texts, str) else texts)
+        except ValueError as error:
+            shown = "null" if texts is None else repr(texts) if isinstance(texts, str) else f"[{', '.join(map(str, texts))}]"
+            raise InputError(f"{path}: {name}: {shortened(shown)} does not fit ({error})") from None
     return values
+
+
+def read_config(path: str | os.PathLike) -> Munch:
+    """Return the options of a YAML file that main.py wrote or takes, of the right types but not checked together."""
+    return Munch(_read_yaml(path, training_parser("")))
 
 
 def get_config(argv: Sequence[str] | None = None, description: str = "") -> tuple[Munch, list[str]]:
@@ -314,6 +317,12 @@ def _require(condition: bool, name: str, value: object, expected: str) -> None:
         raise InputError(f"--{name} {value}: expected {expected}")
 
 
+def _require_range(config: Mapping, name: str, low: float, high: float) -> None:
+    value = config[name]
+    _require(value >= low, name, value, f"{low} or more")  # NaN is not
+    _require(value <= high, name, value, f"{high} or less")
+
+
 def check_metric_options(config: Mapping) -> None:
     """Refuse thresholds that make no metric; for main.py and evaluation.py."""
     interval, ious = config["cam_curve_interval"], config["iou_threshold_list"]
@@ -333,10 +342,10 @@ def _require_alone(config: Mapping, name: str, others: Iterable[str]) -> None:
 def check_evaluation_options(config: Mapping) -> None:
     """Refuse values out of range and options that exclude each other; for evaluation.py."""
     check_metric_options(config)
-    for name, low in {"center_size": 1, "workers": 0, "bootstrap": 0, "seed": 0}.items():
-        _require(config[name] >= low, name, config[name], f"{low} or more")
-    for name, high in {"center_size": MAX_CENTER_SIZE, "bootstrap": MAX_RESAMPLES}.items():
-        _require(config[name] <= high, name, config[name], f"{high} or less")
+    _require_range(config, "center_size", 1, MAX_SIDE)
+    _require_range(config, "workers", 0, MAX_WORKERS)
+    _require_range(config, "bootstrap", 0, MAX_RESAMPLES)
+    _require_range(config, "seed", 0, MAX_SEED)
     _require_alone(config, "center", ("boxes", "coco_images"))
     _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis"))
     if config["coco_images"]:
@@ -352,9 +361,9 @@ def check_evaluation_options(config: Mapping) -> None:
 
 def check_machine_options(config: Mapping) -> None:
     """Refuse what no machine has; for main.py and inference.py."""
-    _require(config["workers"] >= 0, "workers", config["workers"], "0 or more")
-    batch_size = config["batch_size"]
-    _require(batch_size is None or batch_size >= 1, "batch_size", batch_size, "1 or more")
+    _require_range(config, "workers", 0, MAX_WORKERS)
+    if config["batch_size"] is not None:
+        _require_range(config, "batch_size", 1, MAX_BATCH)
 
 
 def check_inference_options(options: Mapping) -> None:
@@ -369,14 +378,14 @@ def check_config(config: Munch) -> None:
     """Refuse values out of range, impossible combinations and missing files, before any work starts."""
     check_metric_options(config)
     check_machine_options(config)
-    _require(config.bootstrap <= MAX_RESAMPLES, "bootstrap", config.bootstrap, f"{MAX_RESAMPLES} or less")
     _require(0 <= config.seed < 2**63, "seed", config.seed, "0 or more, less than 2**63")
-    at_least = {"epochs": 0, "lr_decay_frequency": 1, "crop_size": 1}
-    at_least |= {"bootstrap": 0, "num_val_sample_per_class": 0, "num_train_sample_per_class": 0, "weight_decay": 0}
-    for name, low in at_least.items():
-        _require(config[name] >= low, name, config[name], f"{low} or more")
+    ranges = {"epochs": (0, MAX_EPOCHS), "lr_decay_frequency": (1, MAX_COUNT), "bootstrap": (0, MAX_RESAMPLES)}
+    ranges |= {"crop_size": (1, MAX_SIDE), "resize_size": (1, MAX_SIDE), "weight_decay": (0, MAX_RATE)}
+    ranges |= dict.fromkeys(("num_val_sample_per_class", "num_train_sample_per_class"), (0, MAX_COUNT))
+    for name, (low, high) in ranges.items():
+        _require_range(config, name, low, high)
     for name in ("lr", "lr_classifier_ratio"):
-        _require(0 < config[name] < float("inf"), name, config[name], "more than 0")
+        _require(0 < config[name] <= MAX_RATE, name, config[name], f"more than 0, at most {MAX_RATE:g}")
     _require(0 <= config.momentum < 1, "momentum", config.momentum, "0 or more, less than 1")
     bigger = f"at least --crop_size {config.crop_size}"
     _require(config.resize_size >= config.crop_size, "resize_size", config.resize_size, bigger)

@@ -18,6 +18,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tvf
 
+from dataset.known import how_to_prepare
 from wsol.errors import InputError
 from wsol.files import check_input, missing_files
 from wsol.levels import LevelSplit, load_level
@@ -181,7 +182,7 @@ def require_images(image_root: str | os.PathLike, image_ids: list[str], split: s
     """Refuse a split whose image files are not all there."""
     if missing := missing_files(image_root, image_ids):
         raise InputError(
-            f"{image_root}: {len(missing)} of {len(image_ids)} images of the {split} split are missing; prepare them "
-            f"with 'python dataset/prepare.py {dataset_name}', name another --data_root, or pass --on_bad_image skip:"
+            f"{image_root}: {len(missing)} of {len(image_ids)} images of the {split} split are "
+            f"missing{how_to_prepare(dataset_name)}; or name another --data_root, or pass --on_bad_image skip:"
             + first_names(missing)
         )

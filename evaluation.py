@@ -18,6 +18,7 @@ from pathlib import Path
 from munch import Munch
 
 from config import check_evaluation_options, check_metric_options, evaluation_parser, parse_options
+from dataset.known import require_dataset
 from wsol.boxes import calculate_multiple_iou, compute_bboxes_from_scoremaps, resize_bbox
 from wsol.confidence import Resampled, compare, intervals
 from wsol.detections import read_coco_names, read_detections
@@ -148,6 +149,7 @@ def check_outputs(options: Munch) -> None:
 
 def make_evaluator(options: Munch) -> SplitEvaluator:
     """Return the evaluator of the command's split."""
+    require_dataset(options.metadata_root, options.dataset_name)
     image_ids = read_id_list(options.image_list) if options.image_list else None
     evaluator = SplitEvaluator.of(options, options.split, image_ids, detections=bool(options.boxes))
     wanted = [name for name in ("per_class", "per_image", "analysis") if options[name]]

@@ -18,6 +18,7 @@ from torch import nn
 
 from config import OWN_MAPS, check_inference_options, inference_parser, parse_options
 from data_loaders import Batch, LabeledImages, load_level, make_loader, require_images
+from dataset.known import require_dataset
 from wsol import build_from_config
 from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint
@@ -122,6 +123,7 @@ def main() -> None:
     scoremap_root = Path(options.scoremap_root)
     if holds_score_maps(scoremap_root):
         raise InputError(f"--scoremap_root {scoremap_root}: holds score maps already; expected a folder without any")
+    require_dataset(config.metadata_root, config.dataset_name)
     coarsening = config.get("coarsening")
     level = None if coarsening else checkpoint["label_level"]
     data = load_level(config.metadata_root, config.dataset_name, level, (options.split,), coarsening=coarsening)

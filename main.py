@@ -15,7 +15,6 @@ import logging
 import math
 import os
 import shutil
-import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, field
@@ -28,6 +27,7 @@ from torch import nn
 from config import LOG_ROOT, get_config, write_config
 from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, require_images
 from dataset import toy
+from dataset.known import require_dataset
 from evaluation import format_results, rescoring_command
 from inference import Prediction, autocast, predict, resolve_device, to_device
 from wsol import build_from_config, wsolevaluation
@@ -37,6 +37,7 @@ from wsol.confidence import Resampled, intervals
 from wsol.errors import InputError, command, reason
 from wsol.files import temporary_sibling, write_json, write_text
 from wsol.levels import LevelData
+from wsol.log import start_logging
 from wsol.method import draws_of_epoch
 from wsol.parallel import map_beside
 from wsol.progress import progress
@@ -103,21 +104,11 @@ def make_folder(folder: Path, config: Mapping) -> None:
     shutil.rmtree(old, ignore_errors=True)
 
 
-def start_logging(folder: Path) -> None:
-    """Log to standard output and to the run's log.txt."""
-    logging.basicConfig(
-        level=logging.INFO,
-        format="%(asctime)s %(message)s",
-        datefmt="%H:%M:%S",
-        handlers=[logging.StreamHandler(sys.stdout), logging.FileHandler(folder / "log.txt", encoding="utf-8")],
-        force=True,
-    )
-
-
 def build(config: Munch) -> Experiment:
     """Read the data, build the model, then make the run's folder: nothing is written before all is checked."""
     folder = check_folder(config)
     device = resolve_device(config.device, config.amp)
+    require_dataset(config.metadata_root, config.dataset_name)
     splits = ("train", "val", "test") if config.eval_test else ("train", "val")
     data = load_level(
         config.metadata_root,
@@ -387,7 +378,7 @@ def main() -> None:
     if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False
-    start_logging(run.folder)
+    start_logging(run.folder / "log.txt")
     for note in (*notes, *run.data.notes):
         logger.info(note)
     sizes = ", ".join(f"{len(split.image_ids)} {name}" for name, split in run.data.splits.items())

@@ -8,14 +8,15 @@ the same already stays as it is.
 `dataset/prepare.py` does this by itself.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset import cub_levels, wordnet
+from dataset.known import require_dataset
 from dataset.label_levels import Splits, read_splits, write_levels, write_tree_levels
+from wsol.arguments import Parser, folder_name
 from wsol.errors import InputError, command
 from wsol.hierarchy import read_rows, read_tiers, read_tree, some_names
 from wsol.levels import finest_level, load_level, read_distinct_names, read_hierarchy, read_levels
@@ -51,10 +52,11 @@ def write_any_levels(name: str, folder: Path, splits: Splits) -> None:
 @command
 def main() -> None:
     """Add the levels of one data set and print their sizes."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", metavar="NAME", help="a data set of --metadata_root")
+    parser = Parser(__doc__)
+    parser.add_argument("name", metavar="NAME", type=folder_name, help="a data set of --metadata_root")
     parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
     options = parser.parse_args()
+    require_dataset(options.metadata_root, options.name)
     folder = options.metadata_root / options.name
     splits = read_splits(folder)
     if not splits:

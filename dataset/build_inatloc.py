@@ -24,6 +24,7 @@ from dataset.addresses import check_own_name
 from dataset.coco import CocoImage, corners, read_coco
 from dataset.layout import Entry, is_relative, metadata_files, needs_making, whole_folder, write_rows
 from dataset.tables import read_fields, read_table
+from wsol.arguments import Parser
 from wsol.errors import InputError, command
 from wsol.files import check_folder, check_writable, remove_litter, write_text
 from wsol.hierarchy import csv_text
@@ -340,7 +341,7 @@ def build(options: argparse.Namespace) -> None:
 @command
 def main() -> None:
     """Build one data set's metadata."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("name", metavar="NAME", help="the new data set's name")
     parser.add_argument("--train_json", type=Path, required=True, help="training images, with taxonomic ranks if any")
     parser.add_argument("--boxed_json", type=Path, required=True, help="images with boxes")

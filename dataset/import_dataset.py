@@ -36,6 +36,7 @@ from dataset.orientation import Photo, upright_bytes
 from dataset.photos import Labels, Report, drop_duplicates, find_images, read_labels, read_photos
 from dataset.tables import TableOptions, check_encoding, parse_columns
 from dataset.verify import verify_split
+from wsol.arguments import Parser
 from wsol.errors import InputError, command
 from wsol.files import check_folder, remove_litter, whole_file, write_text
 from wsol.hierarchy import check_level_names
@@ -198,7 +199,7 @@ def import_dataset(options: argparse.Namespace) -> Report:
 @command
 def main() -> None:
     """Import one data set."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("name", metavar="NAME", help="the new data set's name")
     parser.add_argument("--images", type=Path, required=True, help="folder of images; without --labels one folder a class")
     parser.add_argument("--labels", type=Path, metavar="CSV", help="columns image,label (or as usual) and more")

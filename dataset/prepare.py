@@ -8,7 +8,6 @@
 Images go to <data_root>/<NAME>/, metadata to <metadata_root>/<NAME>/. Interrupted and called again, it finishes.
 """
 
-import argparse
 import sys
 from dataclasses import replace
 from pathlib import Path
@@ -17,10 +16,12 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset import aircraft, cub, oxford_pet, released, tiny_animals, tiny_imagenet, toy
 from dataset.addresses import ALIASES, SOURCES, Official
+from dataset.known import require_dataset
 from dataset.layout import write_proxy
 from dataset.sources import fetch_all, mismatch
 from dataset.verify import verify_split
-from wsol.errors import InputError, command
+from wsol.arguments import Parser, folder_name
+from wsol.errors import InputError, command, did_you_mean
 from wsol.files import check_folder, remove_litter
 from wsol.levels import SPLITS, load_level, read_levels
 
@@ -67,8 +68,8 @@ def _report(metadata: Path, images: Path, splits: list[str]) -> None:
 def main() -> None:
     """Prepare one data set."""
     names = [toy.NAME, *DATASETS]
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("name", metavar="NAME", help=", ".join(names))
+    parser = Parser(__doc__)
+    parser.add_argument("name", metavar="NAME", type=folder_name, help=", ".join(names))
     parser.add_argument("--archive", nargs="+", type=Path, metavar="PATH", help="official archives, or folders of theirs")
     parser.add_argument("--splits", nargs="+", choices=SPLITS, default=list(SPLITS), help="default: all")
     parser.add_argument("--check", action="store_true", help="only verify what was prepared, of any data set")
@@ -83,10 +84,14 @@ def main() -> None:
     metadata, images = options.metadata_root / name, options.data_root / name
     splits = [split for split in SPLITS if split in options.splits]
     if name not in names and not options.check:
-        parser.error(f"{name!r}: expected one of {', '.join(names)}; dataset/import_dataset.py takes images of your own")
+        near = did_you_mean(name, [*names, *ALIASES])
+        parser.error(
+            f"{name!r}: expected one of {', '.join(names)}{near}; dataset/import_dataset.py takes images of your own"
+        )
     if options.proxy and "train" not in splits:
         parser.error("--proxy is a list of training images; expected train among --splits")
     if options.check:
+        require_dataset(options.metadata_root, name)
         _report(metadata, images, splits)
         return
     for folder in (images, metadata):  # before hours of downloading

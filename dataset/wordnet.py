@@ -7,7 +7,6 @@ writes OUT.csv (child,parent) for a file of synset ids such as n01440764, one a 
 the synsets of timm's imagenet_synsets.txt, and those of TinyImageNet's wnids.txt. What follows needs no WordNet.
 """
 
-import argparse
 import sys
 from collections.abc import Container, Sequence
 from pathlib import Path
@@ -15,6 +14,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset.label_levels import Splits, write_tree_levels
+from wsol.arguments import Parser
 from wsol.errors import InputError, MetadataError, command
 from wsol.files import write_text
 from wsol.hierarchy import Hierarchy, greedy_parents, read_notice, read_tree
@@ -116,7 +116,7 @@ def write_ilsvrc_levels(folder: Path, splits: Splits) -> list[str]:
 @command
 def main() -> None:
     """Make a tree from WordNet's file."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("synsets", type=Path, help="file of synset ids, one a line")
     parser.add_argument("out", type=Path, help="tree.csv to write")
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder of data.noun")

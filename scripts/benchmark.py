@@ -7,7 +7,6 @@ Prints a Markdown table of medians over maps, or over operations and training st
 have them. `evaluation` uses one core.
 """
 
-import argparse
 import os
 import statistics
 import sys
@@ -22,7 +21,9 @@ import cv2
 import numpy as np
 
 from scripts.benchmark_methods import methods
+from wsol.arguments import Parser
 from wsol.boxes import Candidates, best_ious, boxes_above, map_ious
+from wsol.errors import InputError, command
 from wsol.histogram import count_scores
 from wsol.score_maps import check_score_map
 
@@ -111,13 +112,16 @@ def evaluation(num_maps: int) -> None:
     compare("scores of pixels (PxAP)", kind, kinds[kind], two_histograms, one_pass)
 
 
+@command
 def main() -> None:
     """Run one benchmark."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("what", choices=["evaluation", "methods"])
     parser.add_argument("--maps", type=int, default=30, help="evaluation: maps of each kind, each timed once; default: 30")
     parser.add_argument("--repeats", type=int, default=15, help="methods: default 15")
     options = parser.parse_args()
+    if min(options.maps, options.repeats) < 1:
+        raise InputError(f"--maps {options.maps} --repeats {options.repeats}: expected 1 or more of each")
     cv2.setNumThreads(1)
     if options.what == "evaluation":
         evaluation(options.maps)

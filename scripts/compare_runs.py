@@ -6,19 +6,17 @@ In: names, each with the folders of its seeds. Out: a Markdown table on standard
 folder, whose score maps of the split must have been saved.
 """
 
-import argparse
-import json
 import statistics
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import yaml
-from munch import Munch
-
 from scripts.examples import draw_examples, spread
+from scripts.runs import read_config
+from wsol.arguments import Parser
 from wsol.errors import InputError, command
+from wsol.files import read_json
 from wsol.metadata import read_id_list
 from wsol.score_maps import find_score_maps
 
@@ -29,8 +27,8 @@ T = {2: 12.71, 3: 4.30, 4: 3.18, 5: 2.78, 6: 2.57, 7: 2.45, 8: 2.36, 9: 2.31, 10
 def figures_of(folder: Path, split: str) -> dict[str, float]:
     """Return a run's figures of a split, in percent."""
     try:
-        results = json.loads((folder / "results.json").read_text(encoding="utf-8"))[split]
-    except (OSError, ValueError, KeyError) as error:
+        results = read_json(folder / "results.json")[split]
+    except (ValueError, KeyError, TypeError) as error:
         raise InputError(f"{folder}: no finished run with results of the {split} split ({error})") from None
     accuracies = {f"at IoU {iou}": value for iou, value in (results["MaxBoxAcc"] or {}).items()}
     deployable = results.get("MaxBoxAccV2_at_val_threshold")
@@ -49,12 +47,14 @@ def mean_and_interval(values: list[float]) -> str:
 @command
 def main() -> None:
     """Print the table, draw the page."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER[,FOLDER...]")
     parser.add_argument("--split", default="test", help="default: test")
     parser.add_argument("--page", type=Path, help="file (.png or .jpg) for the page of maps", metavar="FILE")
     parser.add_argument("--images", type=int, default=10, help="images on the page (default: 10)")
     options = parser.parse_args()
+    if options.images < 1:
+        raise InputError(f"--images {options.images}: expected 1 or more")
     if wrong := [text for text in options.runs if "=" not in text]:
         raise InputError(f"{wrong[0]}: expected NAME=FOLDER, or several folders with commas between")
     runs = {name: [Path(f) for f in folders.split(",")] for name, folders in (text.split("=", 1) for text in options.runs)}
@@ -69,7 +69,7 @@ def main() -> None:
             raise InputError(f"--page {options.page}: expected a name ending in .png or .jpg")
         first = {name: folders[0] for name, folders in runs.items()}
         folder = next(iter(first.values()))
-        config = Munch(yaml.safe_load((folder / "config.yaml").read_text(encoding="utf-8")))
+        config = read_config(folder)
         image_ids = spread(read_id_list(folder / f"{options.split}_image_ids.txt"), options.images)
         if missing := [run for run in first.values() if find_score_maps(run / "scoremaps", image_ids).missing]:
             raise InputError(f"{missing[0]}: its score maps of {options.split} were not saved (--save_scoremaps)")

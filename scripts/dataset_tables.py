@@ -5,12 +5,13 @@
 In: the metadata alone. Out: Markdown, and with --csv FOLDER splits.csv and levels.csv.
 """
 
-import argparse
 import sys
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from dataset.known import require_dataset
+from wsol.arguments import Parser, folder_name
 from wsol.errors import InputError, command
 from wsol.levels import SPLITS
 from wsol.statistics import level_rows, split_rows, splits_of
@@ -20,14 +21,15 @@ from wsol.tables import markdown_table, write_table
 @command
 def main() -> None:
     """Print the tables of some data sets."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", metavar="NAME", help="data sets of --metadata_root")
+    parser = Parser(__doc__)
+    parser.add_argument("names", nargs="+", metavar="NAME", type=folder_name, help="data sets of --metadata_root")
     parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
     parser.add_argument("--split", choices=SPLITS, help="split of the level table (default: every split there is)")
     parser.add_argument("--csv", type=Path, metavar="FOLDER", help="also write splits.csv and levels.csv there")
     options = parser.parse_args()
     splits, levels = [], []
     for name in options.names:
+        require_dataset(options.metadata_root, name)
         folder = options.metadata_root / name
         there = splits_of(folder)
         if options.split and options.split not in there:

@@ -1,19 +1,18 @@
 """A page of images against runs: each run's score map, the true boxes and the predicted one."""
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from data_loaders import load_image
 from wsol.boxes import candidate_boxes, resize_bbox
-from wsol.files import whole_file
+from wsol.files import read_json, whole_file
 from wsol.score_maps import find_score_maps, read_score_map
 from wsol.split_evaluator import SplitEvaluator
 
 
 def val_threshold(run: Path) -> float | None:
     """Return the score-map threshold that val chose for IoU 50 (the first IoU threshold where 50 is not among them)."""
-    thresholds = json.loads((run / "results.json").read_text(encoding="utf-8"))["val"].get("best_threshold")
+    thresholds = read_json(run / "results.json")["val"].get("best_threshold")
     return thresholds.get("50", next(iter(thresholds.values()))) if thresholds else None
 
 

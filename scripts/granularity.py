@@ -18,6 +18,7 @@ from munch import Munch
 
 from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
+from dataset.known import require_dataset
 from scripts.examples import draw_examples, spread
 from scripts.runs import center_results, center_sets, is_finished, read_results
 from wsol.errors import InputError, command
@@ -40,6 +41,7 @@ def trainable_levels(config: Munch, splits: Sequence[str]) -> dict[str, LevelDat
     """Return the data set at every level with two classes or more, finest first."""
     if config.dataset_name == toy.NAME:
         toy.prepare(config.data_root, config.metadata_root)
+    require_dataset(config.metadata_root, config.dataset_name)
     options = (config.proxy_training_set, config.num_val_sample_per_class, config.num_train_sample_per_class, config.seed)
     finest = load_level(config.metadata_root, config.dataset_name, None, splits, *options)
     levels = {
@@ -136,11 +138,12 @@ def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
 def main() -> None:
     """Plan or report one sweep."""
     actions = {"plan": plan, "report": report}
+    if {"-h", "--help"} & set(sys.argv[1:]):
+        print(f"{__doc__}\nThe options are those of main.py, except --label_level and --coarsening: python main.py --help")
+        return
     if len(sys.argv) < 2 or sys.argv[1] not in actions:
         raise InputError(f"expected one of {', '.join(actions)}, then main.py options")
     argv = sys.argv[2:]
-    if "-h" in argv or "--help" in argv:
-        raise InputError("a sweep takes the options of main.py, except --label_level; see python main.py --help")
     if given := {word.split("=")[0] for word in argv} & {"--label_level", "--coarsening"}:
         raise InputError(f"{given.pop()}: a sweep runs every level; use main.py for one")
     config, _ = get_config(argv)

@@ -6,9 +6,7 @@ FOLDER holds the reference data, which is not part of the repository: expected.j
 weights and images from names and a seed. Takes about two minutes.
 """
 
-import argparse
 import importlib.util
-import json
 import sys
 from pathlib import Path
 
@@ -18,6 +16,9 @@ import numpy as np
 import torch
 
 from wsol import build_model, load_wsolevaluation_state_dict
+from wsol.arguments import Parser
+from wsol.errors import command
+from wsol.files import check_input, read_json
 from wsol.method import Method
 
 MAPS, FIGURES = 1e-4, 1e-3  # largest relative error of logits and raw maps; of losses and gradient norms
@@ -37,11 +38,11 @@ class Reference:
     """The reference data of a folder; `cases` are the names `<architecture>_<method>_<map side>`."""
 
     def __init__(self, folder: Path):
-        spec = importlib.util.spec_from_file_location("fill", folder / "fill.py")
+        spec = importlib.util.spec_from_file_location("fill", check_input(folder / "fill.py"))
         self.fill = importlib.util.module_from_spec(spec)
         spec.loader.exec_module(self.fill)
-        self.golden = json.loads((folder / "expected.json").read_text())
-        self.arrays = np.load(folder / "expected.npz")
+        self.golden = read_json(folder / "expected.json")
+        self.arrays = np.load(check_input(folder / "expected.npz"))
         self.cases = tuple(self.golden["cases"])
         self.images = torch.from_numpy(self.fill.images(self.golden["seed"], self.golden["image_size"]))
         self.labels = torch.tensor(self.golden["labels"])
@@ -115,9 +116,10 @@ def row(name: str, errors: dict[str, float]) -> tuple[str, bool]:
     return f"| {name} | {shown} | {'yes' if agrees else 'no'} |", agrees
 
 
+@command
 def main() -> None:
     """Print the table."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     parser.add_argument("folder", type=Path)
     reference = Reference(parser.parse_args().folder)
     print("| case | logits | map | loss | train loss | gradient norm | agrees |\n" + "| --- " * 7 + "|")

@@ -21,6 +21,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 
 from data_loaders import load_image
+from dataset.known import require_dataset
+from wsol.arguments import Parser, folder_name
 from wsol.errors import InputError, command
 from wsol.files import missing_files, whole_file
 from wsol.hierarchy import read_rows
@@ -190,8 +192,8 @@ def write_figures(figures: Mapping[str, Figure], folder: Path, file_format: str)
 @command
 def main() -> None:
     """Draw what is asked for; without --what, all that the files allow, saying what is skipped and why."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("names", nargs="+", metavar="NAME", help="data sets of --metadata_root")
+    parser = Parser(__doc__)
+    parser.add_argument("names", nargs="+", metavar="NAME", type=folder_name, help="data sets of --metadata_root")
     parser.add_argument("--what", nargs="+", choices=WHAT, help="default: all that can be drawn")
     parser.add_argument(
         "--split", choices=SPLITS, help="default: counts of train, boxes and samples of test, or what is there"
@@ -209,6 +211,7 @@ def main() -> None:
     if "rejected" in what and not (options.rejected and len(options.names) == 1):
         raise InputError("--what rejected: expected one data set and --rejected FILE")
     for name in options.names:
+        require_dataset(options.metadata_root, name)
         splits_of(options.metadata_root / name)
     for each in what:
         for names in [options.names] if each == "boxes" else [[name] for name in options.names]:

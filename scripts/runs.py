@@ -6,9 +6,9 @@ In: a run's folder below train_log/. Out: its configuration and results; a damag
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-import yaml
 from munch import Munch
 
+from config import read_config as read_options
 from wsol.errors import InputError
 from wsol.files import read_json
 from wsol.scoring import Center
@@ -19,11 +19,10 @@ NOT_COMPARED = ("experiment_name", "override_cache", "workers", "device")  # the
 
 def read_config(run: Path) -> Munch:
     """Return the configuration of a run."""
-    path = run / "config.yaml"
     try:
-        return Munch(yaml.safe_load(path.read_text(encoding="utf-8")))
-    except (OSError, ValueError, TypeError, yaml.YAMLError):
-        raise InputError(f"{path}: not a run's configuration; expected the file that main.py writes") from None
+        return read_options(run / "config.yaml")
+    except InputError as error:
+        raise InputError(f"{error}; expected a run's configuration, which main.py writes") from None
 
 
 def read_results(run: Path) -> dict:

@@ -6,9 +6,14 @@
 # Each run has its own folder, train_log/<experiment_name>/<level>; finished ones are skipped when called again.
 # PYTHON names the interpreter (default: python).
 set -euo pipefail
+source "$(dirname "$0")/help.sh"
 here=$(dirname "$0")
 python=${PYTHON:-python}
-dataset=${1:?usage: sweep_granularity.sh DATASET [main.py options]}
+if [[ -z "${1:-}" || "$1" == -* ]]; then
+  echo "error: expected DATASET [main.py options], the data set first; --help says more" >&2
+  exit 2
+fi
+dataset=$1
 shift
 
 plan=$("$python" "$here/granularity.py" plan --dataset_name "$dataset" "$@")

@@ -19,6 +19,7 @@ import numpy as np
 
 from config import LOG_ROOT, get_config
 from scripts.runs import NOT_COMPARED, center_results, center_sets, differing, is_finished, read_config, read_figure
+from wsol.arguments import Parser, number
 from wsol.errors import InputError, command
 from wsol.files import whole_file, write_text
 from wsol.metadata import read_id_list
@@ -35,8 +36,8 @@ def finished(experiment: str, argv: Sequence[str]) -> bool:
 
 
 def rate(text: str) -> str:
-    """Return a learning rate as it was written, which is its folder's name; ValueError if it is no number."""
-    float(text)
+    """Return a learning rate as it was written, which is its folder's name; refused if it is no number."""
+    number(text)
     return text
 
 
@@ -145,7 +146,7 @@ def report(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Seq
 @command
 def main() -> None:
     """Check, choose or report."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(__doc__)
     actions = parser.add_subparsers(dest="action", required=True)
     asker = actions.add_parser("finished", help="whether a run is finished")
     asker.add_argument("experiment")

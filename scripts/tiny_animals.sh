@@ -9,6 +9,7 @@
 # MaxBoxAccV2. The end is table.md, table.csv and figure.png there. PYTHON names the interpreter; WEIGHTS, LEVELS, RATES,
 # SEEDS, DATASET and STUDY replace what stands below.
 set -euo pipefail
+source "$(dirname "$0")/help.sh"
 here=$(dirname "$0")
 python=${PYTHON:-python}
 dataset=${DATASET:-TinyAnimals}

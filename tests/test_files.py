@@ -6,6 +6,7 @@ import pytest
 from wsol.errors import InputError
 from wsol.files import (
     HOST,
+    check_folder,
     check_input,
     check_writable,
     read_json,
@@ -79,3 +80,27 @@ def test_json_that_cannot_be_read_is_refused_with_its_name(tmp_path, text):
     (tmp_path / "x.json").write_text(text, encoding="latin-1")
     with pytest.raises(InputError, match=r"x\.json: not"):
         read_json(tmp_path / "x.json")
+
+
+@pytest.mark.parametrize("name", ["x" * 256, "é" * 128, "a\0b", "a\ud800b", "folder/" + "x" * 256 + "/b"])
+@pytest.mark.parametrize("refuse", [check_writable, check_folder, lambda path: write_text(path, "x")])
+def test_a_name_that_no_file_can_have_is_refused_before_the_work(tmp_path, monkeypatch, name, refuse):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(InputError, match=r"expected names without NUL, of at most 255 bytes|no name of a file") as caught:
+        refuse(name)
+    assert len(str(caught.value)) < 300 and not list(tmp_path.iterdir())
+
+
+def test_the_longest_name_is_written_and_its_temporary_one_told_from_others(tmp_path):
+    longest, other = tmp_path / ("x" * 255), tmp_path / ("x" * 254 + "y")
+    write_text(longest, "1")
+    assert longest.read_text() == "1"
+    assert temporary_sibling(longest) != temporary_sibling(other)
+    assert len(temporary_sibling(longest).name.encode()) < 255
+
+
+def test_text_that_is_not_utf_8_is_not_written(tmp_path):
+    write_text(tmp_path / "a.txt", "old")
+    with pytest.raises(InputError, match=r"a\.txt: not written: 'name \\ud800' is no text in UTF-8"):
+        write_text(tmp_path / "a.txt", "name \ud800")
+    assert (tmp_path / "a.txt").read_text() == "old"

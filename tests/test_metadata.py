@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 
+from dataset.known import PREPARED, require_dataset
 from wsol.errors import BoxError, InputError, MetadataError
 from wsol.files import write_text
 from wsol.levels import load_level, read_hierarchy, read_levels
@@ -96,6 +97,13 @@ def test_empty_and_absent_optional_files(tmp_path):
         (get_bounding_boxes, "localization", "a.jpg,-1,2,3,4\n", r"localization.txt:1: .*0 <= x0"),
         (get_bounding_boxes, "localization", "a.jpg,1.5,2,3,4\n", r"localization.txt:1: .*whole pixels"),
         (get_bounding_boxes, "localization", "a.jpg,1_0,2,30,4\n", r"localization.txt:1: .*whole pixels"),
+        (get_class_labels, "class_labels", f"a.jpg,{'9' * 5000}\n", r"class_labels.txt:1: .{,400}of at most 9 digits"),
+        (get_class_labels, "class_labels", "a.jpg,\u0663\n", r"class_labels.txt:1: .*expected path,label"),
+        (get_class_labels, "class_labels", "a.jpg,\u00b2\n", r"class_labels.txt:1: .*expected path,label"),
+        (get_image_sizes, "image_sizes", f"a.jpg,{'9' * 5000},5\n", r"image_sizes.txt:1: .{,400}expected path,width,height"),
+        (get_image_sizes, "image_sizes", "a.jpg,\u0663,5\n", r"image_sizes.txt:1: .*expected path,width,height"),
+        (get_bounding_boxes, "localization", f"a.jpg,1,2,3,{'9' * 5000}\n", r"localization.txt:1: .{,400}whole pixels"),
+        (get_bounding_boxes, "localization", "a.jpg,1,2,3,\u0664\n", r"localization.txt:1: .*whole pixels"),
         (get_mask_paths, "localization", "a.jpg,m.png\n", r"localization.txt:1: 'a.jpg,m.png'; expected path,mask,ignore"),
         (get_mask_paths, "localization", "a.jpg,m,i\na.jpg,m,i\n", r"localization.txt:2: 'i'; expected the ignore mask on"),
         (get_mask_paths, "localization", "a.jpg,../m,\n", r"localization.txt:1: '../m'; expected a path relative"),
@@ -195,8 +203,27 @@ def test_an_unknown_level_and_data_set_are_refused_with_what_is_allowed(tmp_path
     write_dataset(tmp_path, {"train": {"a.jpg": (0, 0)}}, ["kind", "group"])
     with pytest.raises(InputError, match="has the levels kind, group"):
         load_level(tmp_path, "D", "genus", ["train"])
-    with pytest.raises(InputError, match=r"dataset/prepare.py Nope"):
+    with pytest.raises(InputError, match=r"has the levels kind, group; did you mean group\?$"):
+        load_level(tmp_path, "D", "groups", ["train"])
+    with pytest.raises(InputError, match=r"Nope: no metadata of a data set 'Nope'; .* has D$") as caught:
         load_level(tmp_path, "Nope")
+    assert "prepare.py" not in str(caught.value)  # which refuses that name
+
+
+def test_the_name_of_no_data_set_gets_near_ones_and_advice_that_is_not_refused(tmp_path):
+    write_dataset(tmp_path, {"train": {"a.jpg": (0, 0)}}, ["kind", "group"])
+    for name, message in {
+        "CUB": "'CUB'; make it with 'python dataset/prepare.py CUB'; or name another --metadata_root",
+        "cub": "'cub'; did you mean CUB?; ",
+        "d": f"did you mean D?; {tmp_path} has D, prepare.py makes Toy, CUB, ",
+        "OpenImages30k": "did you mean OpenImages?",
+        "Nope": f"'Nope'; {tmp_path} has D, prepare.py makes Toy",
+    }.items():
+        with pytest.raises(InputError) as caught:
+            require_dataset(tmp_path, name)
+        assert message in str(caught.value)
+        assert f"prepare.py {name}" not in str(caught.value) or name in PREPARED
+    require_dataset(tmp_path, "D")
 
 
 def test_an_id_without_a_finest_label_is_refused(tmp_path):

@@ -1,4 +1,5 @@
 import csv
+import importlib
 import json
 from functools import partial
 
@@ -7,9 +8,99 @@ import yaml
 from PIL import Image
 
 from config import get_config, write_config
-from conftest import SMALL, call, run, run_process
+from conftest import CHECKOUT, SMALL, call, run, run_process
 from scripts import tiny_animals
 from wsol.files import write_text
+
+COMMANDS = sorted(
+    str(path.relative_to(CHECKOUT))
+    for path in (*CHECKOUT.glob("*.py"), *CHECKOUT.glob("dataset/*.py"), *CHECKOUT.glob("scripts/*.py"))
+    if "__main__" in path.read_text()
+)
+SHELL = ("demo.sh", "test.sh", "sweep_granularity.sh", "tiny_animals.sh")
+
+
+@pytest.mark.parametrize("script", COMMANDS)
+def test_help_of_a_command(script, tmp_path):
+    output = run(script, "--help", cwd=tmp_path)
+    first = importlib.import_module(script.removesuffix(".py").replace("/", ".")).__doc__.splitlines()[0]
+    assert first in output
+    assert output.startswith(("usage: ", first))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("script", COMMANDS)
+def test_a_command_runs_from_any_folder(script, tmp_path):
+    run_process(script, "--help", cwd=tmp_path)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("script", SHELL)
+def test_help_of_a_shell_script_from_any_folder(script, tmp_path):
+    output = run_process(f"scripts/{script}", "--help", cwd=tmp_path)
+    first = (CHECKOUT / "scripts" / script).read_text().splitlines()[1]
+    assert output.startswith(first.removeprefix("# ")) and "set -euo" not in output
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "main.py --lable_level",
+        "evaluation.py --scoremaproot",
+        "inference.py --chekpoint",
+        "dataset/prepare.py --archve",
+        "dataset/import_dataset.py --imags",
+        "dataset/build_inatloc.py --boxed_jsn",
+        "dataset/add_levels.py --metadataroot",
+        "dataset/wordnet.py --wordnets",
+        "scripts/compare_runs.py --pages",
+        "scripts/dataset_tables.py --splits",
+        "scripts/plot_dataset.py --formats",
+        "scripts/benchmark.py --map",
+        "scripts/tiny_animals.py report f --levls",
+    ],
+)
+def test_a_mistyped_option_is_one_line_with_the_one_that_was_meant(words, tmp_path):
+    script, *words = words.split()
+    said = run(script, *words, "x", cwd=tmp_path, code=2)
+    assert said.startswith(f"error: unrecognized option {words[-1]}; did you mean --") and said.count("\n") == 1
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        "main.py --config",
+        "evaluation.py --image_list",
+        "inference.py --scoremap_root s --checkpoint",
+        "dataset/prepare.py",
+        "dataset/prepare.py CUB --archive",
+        "dataset/import_dataset.py Mine --images",
+        "dataset/import_dataset.py Mine --images i --group",
+        "dataset/build_inatloc.py Mine --train_json t --boxed_json",
+        "dataset/add_levels.py",
+        "dataset/wordnet.py synsets",
+        "scripts/compare_runs.py",
+        "scripts/compare_runs.py a=b --page",
+        "scripts/dataset_tables.py Toy --csv",
+        "scripts/plot_dataset.py Toy --out",
+        "scripts/parity.py",
+        "scripts/benchmark.py",
+        "scripts/granularity.py plan --dataset_name",
+        "scripts/tiny_animals.py finished",
+        "scripts/tiny_animals.py choose",
+    ],
+)
+def test_an_empty_name_is_refused_by_every_command(words, tmp_path):
+    script, *words = words.split()
+    said = run(script, *words, "", cwd=tmp_path, code=2)
+    assert "an empty name" in said and said.count("\n") == 1
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_sweep_without_a_data_set_says_what_it_expects(tmp_path):
+    for words in ((), ("--lr", "1")):
+        assert sweep(*words, cwd=tmp_path, code=2).startswith("error: expected DATASET [main.py options]")
 
 
 def sweep(*options, cwd, code=0):
@@ -47,7 +138,9 @@ def test_a_sweep_refuses_bad_options_before_training(workspace):
     assert "a sweep runs every level" in sweep("Toy", "--label_level", "genus", cwd=workspace, code=2)
     plan = partial(run, "scripts/granularity.py", "plan", "--dataset_name", cwd=workspace, code=2)  # as the sweep begins
     assert "no metadata of a data set 'Nope'" in plan("Nope")
-    assert "takes the options of main.py" in plan("Toy", "--help")
+    assert "'toy'; did you mean Toy?; metadata has Toy, prepare.py makes Toy, CUB" in plan("toy")
+    assert plan("Toy", "--lable_level", "x") == "error: unrecognized option --lable_level; did you mean --label_level?\n"
+    assert "The options are those of main.py" in plan("Toy", "--help", code=0)
     assert "--lr 0.0: expected more than 0" in plan("Toy", "--lr", "0")
     assert not (workspace / "train_log").exists()
 
@@ -119,7 +212,9 @@ def test_the_study_reports_the_seeds_asked_for_and_center_for_each_set_of_images
         ("rates/order/1/config.yaml", "lr: 1.0", "lr: 0.1", "rates/order/1: was run with --lr 0.1; expected 1"),
         ("seeds/order/0/config.yaml", "order", "family", "seeds/order/0: was run with --label_level family; expected order"),
         ("rates/order/1/config.yaml", "crop_size: 32", "crop_size: 48", "another --crop_size than rates/family/0.1"),
-        ("seeds/order/1/config.yaml", "lr", "]", "seeds/order/1/config.yaml: not a run's configuration"),
+        ("seeds/order/1/config.yaml", "lr", "]", "not a readable YAML file"),
+        ("seeds/order/1/config.yaml", "lr", "xyz", "seeds/order/1/config.yaml: unknown option 'xyz'"),
+        ("seeds/order/1/config.yaml", "lr: 0.1", "lr: x", "'x' is no finite number); expected a run's configuration"),
         ("seeds/order/1/results.json", "}", "", "seeds/order/1/results.json: not a readable JSON"),
         ("rates/order/1/results.json", "V2", "V3", "rates/order/1/results.json: val.MaxBoxAccV2 is None; expected a number"),
     ],

@@ -1,6 +1,7 @@
 """Files: read only where they are regular files, written whole or not at all (a temporary name beside the target, then a
 rename)."""
 
+import hashlib
 import json
 import os
 import platform
@@ -13,15 +14,24 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from wsol.errors import InputError
+from wsol.errors import InputError, remember_file, shortened
 
 HOST = re.sub(r"\W", "", platform.node())[:20]  # process numbers are those of one machine; folders may be shared
+
+MOST_BYTES = 255  # of a file's name, on the file systems that are in use
+MOST_TEMPORARY = 200  # bytes of a name that stands in a temporary one, which may have 255
 
 
 def temporary_sibling(path: Path, process: int | None = None) -> Path:
     """Return a name beside `path` that only this process (or the one given) uses; the caller renames it to `path` or
     removes it."""
-    return path.with_name(f".{path.name}.{HOST}.{process or os.getpid()}.tmp")
+    return path.with_name(f".{_short(path.name)}.{HOST}.{process or os.getpid()}.tmp")
+
+
+def _short(name: str) -> str:
+    """Return a name, or what stands for one that would get too long for a file's with what is added to it."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= MOST_TEMPORARY else hashlib.sha256(encoded).hexdigest()[:32]
 
 
 def _is_running(process: int) -> bool:
@@ -38,7 +48,7 @@ def remove_litter(folder: Path) -> None:
     """Remove the temporary files and folders in and beside `folder` whose process, on this machine, was killed before it
     could."""
     inside = (Path(root) / name for root, folders, files in os.walk(folder) for name in (*folders, *files))
-    for path in list(chain(folder.parent.glob(f".{folder.name}.*.tmp"), inside)):
+    for path in list(chain(folder.parent.glob(f".{_short(folder.name)}.*.tmp"), inside)):
         match = re.fullmatch(rf"\..+\.{HOST}\.(\d+)\.tmp", path.name)
         if match and not _is_running(int(match[1])):
             if path.is_dir():
@@ -79,6 +89,7 @@ def check_input(path: str | os.PathLike) -> Path:
     Raises:
         InputError: there is no such file, it is a folder, or it is a FIFO or a device, which may block or never end.
     """
+    remember_file(path)
     try:
         mode = os.stat(path).st_mode
     except (FileNotFoundError, NotADirectoryError):
@@ -120,8 +131,19 @@ def read_json(path: str | os.PathLike) -> Any:
         raise InputError(f"{path}: not a readable JSON file ({error})") from None
 
 
+def _check_name(path: str | os.PathLike) -> None:
+    """Refuse a path that no file can have, which the system would say only when it is written."""
+    try:
+        encoded = os.fsencode(path)
+    except ValueError as error:  # a surrogate
+        raise InputError(f"{os.fspath(path)!a}: no name of a file ({error})") from None
+    if b"\0" in encoded or max(map(len, encoded.split(b"/"))) > MOST_BYTES:
+        raise InputError(f"{shortened(ascii(os.fspath(path)))}: expected names without NUL, of at most {MOST_BYTES} bytes")
+
+
 def check_folder(folder: str | os.PathLike) -> None:
     """Refuse a folder that is there but cannot be written in, or that cannot be made."""
+    _check_name(folder)
     folder = Path(os.path.realpath(folder))
     above = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
@@ -132,8 +154,9 @@ def check_writable(path: str | os.PathLike) -> None:
     """Refuse a path that is not, or could not become, a plain file: for outputs, before there is anything to write.
 
     Raises:
-        InputError: it is a folder or a device, or is below something that is no folder to write in.
+        InputError: it is a folder or a device, or is below something that is no folder to write in, or no name of a file.
     """
+    _check_name(path)
     path = Path(os.path.realpath(path))
     if os.path.lexists(path) and not path.is_file():
         raise InputError(f"{path}: a folder or device; expected a file")
@@ -149,6 +172,8 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     Raises:
         InputError: `path` is something other than a plain file, or cannot be written.
     """
+    remember_file(path)
+    _check_name(path)
     path = Path(os.path.realpath(path))
     temporary = temporary_sibling(path)
     try:
@@ -164,9 +189,18 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
 
 
 def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write UTF-8 text with Unix line ends."""
+    """Write UTF-8 text with Unix line ends.
+
+    Raises:
+        InputError: it cannot be written; the text has a lone surrogate, which UTF-8 has not.
+    """
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError as error:
+        around = ascii(text[max(0, error.start - 20) : error.end + 20])
+        raise InputError(f"{path}: not written: {around} is no text in UTF-8") from None
     with whole_file(path) as temporary:
-        temporary.write_text(text, encoding="utf-8", newline="\n")
+        temporary.write_bytes(encoded)
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:

@@ -13,11 +13,10 @@ from itertools import pairwise, repeat, takewhile
 from numbers import Integral
 
 from wsol.errors import MetadataError
-from wsol.metadata import read_lines
+from wsol.metadata import MOST_DIGITS, is_whole_number, read_lines
 
 TREE_HEADER = ("child", "parent")
 COARSENING_HEADER = ("class", "k")
-MOST_DIGITS = 9  # of a k; Python reads no number of thousands
 ROOT = "root"  # the name of the node above a coarsest tier that has several
 
 
@@ -313,7 +312,7 @@ def read_coarsening(path: str | os.PathLike, hierarchy: Hierarchy) -> dict[str, 
     vector: dict[str, int] = {}
     leaves = set(hierarchy.leaves)
     for number, (name, k) in read_rows(path, COARSENING_HEADER)[1]:
-        if name not in leaves or name in vector or not k.isdecimal() or len(k) > MOST_DIGITS:
+        if name not in leaves or name in vector or not is_whole_number(k):
             said = f"{k[:MOST_DIGITS]}..." if len(k) > MOST_DIGITS else k
             raise MetadataError(
                 f"{path}:{number}: {name!r}, {said!r}; expected every finest class once and k of 0 or more (at most "

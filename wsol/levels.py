@@ -11,9 +11,16 @@ from pathlib import Path
 
 import numpy as np
 
-from wsol.errors import InputError, MetadataError
+from wsol.errors import InputError, MetadataError, did_you_mean, shortened
 from wsol.hierarchy import Hierarchy, check_level_names, read_coarsening, read_tiers, read_tree, tier_tree
-from wsol.metadata import configure_metadata, get_class_labels, get_image_ids, read_lines
+from wsol.metadata import (
+    configure_metadata,
+    get_class_labels,
+    get_image_ids,
+    is_whole_number,
+    read_lines,
+    require_dataset,
+)
 
 FINEST = "finest"
 SPLITS = ("train", "val", "test")
@@ -30,8 +37,8 @@ def read_names(path: Path) -> dict[int, str]:
     names: dict[int, str] = {}
     for number, line in enumerate(read_lines(path, optional=True), 1):
         name, _, label = line.rpartition(",")
-        if not (name and label.isdecimal()) or int(label) in names:
-            raise MetadataError(f"{path}:{number}: {line!r}; expected name,label with every label once")
+        if not (name and is_whole_number(label)) or int(label) in names:
+            raise MetadataError(f"{path}:{number}: {shortened(repr(line), 300)}; expected name,label with every label once")
         names[int(label)] = name
     return names
 
@@ -271,18 +278,15 @@ def load_level(
         InputError: no such data set, split or level; more validation images per class than there are.
         MetadataError: a file breaks the format, an id has no label at the finest level, an inconsistent level.
     """
-    folder = Path(metadata_root) / dataset_name
-    if not folder.is_dir():
-        raise InputError(
-            f"{folder}: no metadata of a data set {dataset_name!r}; make it with "
-            f"'python dataset/prepare.py {dataset_name}', or name another --metadata_root"
-        )
+    folder = require_dataset(metadata_root, dataset_name)
     levels = read_levels(folder)
     if coarsening and level:
         raise InputError(f"--label_level {level}: not together with --coarsening, which starts at the finest level")
     level = level or levels[0]
     if level not in levels:
-        raise InputError(f"--label_level {level}: {dataset_name} has the levels {', '.join(levels)}")
+        raise InputError(
+            f"--label_level {level}: {dataset_name} has the levels {', '.join(levels)}{did_you_mean(level, levels)}"
+        )
     tables, ids = _read_tables(folder, splits, levels[: levels.index(level) + 1], proxy)
     if coarsening:
         level = f"{COARSENED}{coarsening}"

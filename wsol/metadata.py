@@ -7,15 +7,36 @@ dictionaries by image id. Whatever breaks the format raises MetadataError with f
 import os
 import warnings
 from collections.abc import Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 from munch import Munch
 
-from wsol.errors import BoxError, InputError, MetadataError
+from wsol.errors import BoxError, InputError, MetadataError, did_you_mean, shortened
 from wsol.files import read_text
 
 Box = tuple[int, int, int, int]
+MOST_DIGITS = 9  # of a label or a size; Python reads no number of thousands
 SWAP_EVIDENCE = 10  # boxes that must contradict the documented column order of sizes before the other is considered
+
+
+def require_dataset(metadata_root: str | os.PathLike, dataset_name: str) -> Path:
+    """Return the folder of a data set's metadata.
+
+    Raises:
+        InputError: there is none; names the data sets there are, the nearest first.
+    """
+    root = Path(metadata_root)
+    folder = root / dataset_name
+    if not folder.is_dir():
+        found = dataset_names(root)
+        there = f"{root} has {', '.join(found)}" if found else f"{root} has no data set"
+        raise InputError(f"{folder}: no metadata of a data set {dataset_name!r}{did_you_mean(dataset_name, found)}; {there}")
+    return folder
+
+
+def dataset_names(metadata_root: str | os.PathLike) -> list[str]:
+    """Return the names of the data sets below a folder: its folders that have a split with image_ids.txt."""
+    return sorted({path.parent.parent.name for path in Path(metadata_root).glob("*/*/image_ids.txt")})
 
 
 def configure_metadata(metadata_root: str | os.PathLike) -> Munch:
@@ -39,6 +60,11 @@ def read_lines(path: str | os.PathLike, optional: bool = False) -> list[str]:
     return lines
 
 
+def is_whole_number(text: str) -> bool:
+    """Tell whether a field is a whole number of 0 or more, in at most nine ASCII digits (other scripts have digits too)."""
+    return len(text) <= MOST_DIGITS and text.isascii() and text.isdecimal()
+
+
 def _unique(path: str | os.PathLike, number: int, seen: Mapping, image_id: str) -> None:
     if image_id in seen:
         raise MetadataError(f"{path}:{number}: {image_id!r} appears a second time; expected every id once")
@@ -47,9 +73,9 @@ def _unique(path: str | os.PathLike, number: int, seen: Mapping, image_id: str) 
 def _whole_numbers(path: str | os.PathLike, number: int, line: str, count: int, expected: str) -> tuple[str, list[int]]:
     """Split `path,n1,...` from the right into the path and `count` whole numbers."""
     name, *fields = line.rsplit(",", count)
-    if len(fields) == count and name and all(value.removeprefix("-").isdecimal() for value in fields):
+    if len(fields) == count and name and all(is_whole_number(value.removeprefix("-")) for value in fields):
         return name, [int(value) for value in fields]
-    raise MetadataError(f"{path}:{number}: {line!r}; expected {expected}")
+    raise MetadataError(f"{path}:{number}: {shortened(repr(line), 300)}; expected {expected}")
 
 
 def _check_inside(path: str | os.PathLike, number: int, name: str) -> None:
@@ -76,8 +102,11 @@ def get_class_labels(metadata: Mapping) -> dict[str, int]:
     labels: dict[str, int] = {}
     for number, line in enumerate(read_lines(path), 1):
         image_id, _, label = line.rpartition(",")
-        if not (image_id and label.isdecimal()):
-            raise MetadataError(f"{path}:{number}: {line!r}; expected path,label with a label of 0 or more")
+        if not (image_id and is_whole_number(label)):
+            raise MetadataError(
+                f"{path}:{number}: {shortened(repr(line), 300)}; expected path,label with a label of 0 or more, of at most "
+                f"{MOST_DIGITS} digits"
+            )
         if image_id in labels:
             _unique(path, number, labels, image_id)
         labels[image_id] = int(label)

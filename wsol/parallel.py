@@ -1,15 +1,25 @@
 """Work spread over threads or processes whose results come back in the order of the items, as if done one by one."""
 
+import mmap
 import multiprocessing
+import multiprocessing.process
 import os
+import pickle
 import signal
+import sys
+import tempfile
+import threading
+import warnings
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
-from typing import Any, TypeVar
+from contextlib import contextmanager
+from dataclasses import dataclass
+from multiprocessing import reduction, resource_tracker
+from typing import IO, Any, TypeVar
 
-from wsol.errors import InputError
+from wsol.errors import InputError, add_file_at_hand, plain_warning
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -17,7 +27,16 @@ CHUNK = 64  # items that a process takes at a time, at most
 THREADS = min(4, os.cpu_count() or 1)
 AHEAD = 256  # items that may wait for a thread
 
-_job: Any = None  # of a worker process: what it does with every chunk, received once
+MOST_START = 1 << 15  # bytes of what a process is sent when it starts; a pipe holds 64 KiB
+THREAD_VARIABLES = (
+    "OMP_NUM_THREADS",
+    "OPENBLAS_NUM_THREADS",
+    "MKL_NUM_THREADS",
+    "NUMBA_NUM_THREADS",
+    "OPENCV_FOR_THREADS_NUM",
+)
+
+_job: Any = None  # of a worker process: what it does with some items, and all items, received once
 
 
 def map_beside(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
@@ -41,37 +60,110 @@ def map_beside(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
                 future.cancel()
 
 
+@dataclass
+class _JobFile:
+    """A job in a file without a name, which a worker gets opened and reads.
+
+    What a process is sent when it starts has to fit a pipe's buffer: Python writes it while the process starts, and would
+    wait for ever for one that died.
+    """
+
+    file: IO[bytes]
+
+    def __reduce__(self) -> tuple:
+        return _read_job, (reduction.DupFd(self.file.fileno()),)
+
+
+def _read_job(duplicate: Any) -> Any:
+    """Return the job; all workers share the file's position, so it is mapped, not read."""
+    with os.fdopen(duplicate.detach(), "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
+        return pickle.loads(content)  # what this process's own parent wrote
+
+
+def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
+    parent.join()
+    os._exit(1)  # nobody is left to read what this process finds
+
+
 def _start(job: Any) -> None:
     global _job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    threading.Thread(target=_end_with, args=(multiprocessing.parent_process(),), daemon=True).start()
+    warnings.formatwarning = plain_warning
     _job = job
 
 
-def _run(chunk: Sequence) -> Any:
-    return _job(chunk)
+def _run(positions: range) -> Any:
+    function, items = _job
+    try:
+        return function(items[positions.start : positions.stop])
+    except Exception as error:
+        add_file_at_hand(error)
+        raise
+
+
+@contextmanager
+def _starting_workers() -> Iterator[None]:
+    """A context in which processes start: with one thread each for every library, and deaf to a Ctrl-C, which waits."""
+    _check_start_size()
+    resource_tracker.ensure_running()  # the first process would start it, and that unblocks Ctrl-C
+    before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
+    os.environ.update(dict.fromkeys(THREAD_VARIABLES, "1"))
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        for name, value in before.items():
+            if value is None:
+                del os.environ[name]
+            else:
+                os.environ[name] = value
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+
+def _check_start_size() -> None:
+    """Refuse to start a process that would be sent more than fits a pipe's buffer; see `_JobFile`."""
+    size = sum(len(os.fsencode(word)) for word in (*sys.argv, *sys.path))  # the rest is a few hundred bytes
+    if size > MOST_START:
+        raise InputError(f"a command line of {size} bytes; expected at most {MOST_START} with --workers")
 
 
 def map_chunks(job: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item], workers: int) -> Iterator[Result]:
     """Yield a job's results, in the items' order, from `workers` processes (0 or 1: this one).
 
-    `job` takes some of the items and returns one result each; with workers it is pickled once a process.
+    `job` takes some of the items and returns one result each; with workers both are pickled once, into a file that all read.
+
+    Raises:
+        InputError: a process was killed, or could not start.
     """
     size = min(CHUNK, max(1, len(items) // (4 * max(workers, 1))))  # a few chunks a process, so that all end together
-    chunks = [items[i : i + size] for i in range(0, len(items), size)]
+    chunks = [range(i, min(i + size, len(items))) for i in range(0, len(items), size)]
     workers = min(workers, len(chunks))
     if workers <= 1:
         for chunk in chunks:
-            yield from job(chunk)
+            yield from job(items[chunk.start : chunk.stop])
         return
+    if workers > (cores := len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1):
+        warnings.warn(f"--workers {workers}: more than the {cores} cores there are; each costs memory", stacklevel=2)
     # Fresh processes: a forked one would share OpenCV's and torch's threads with its parent, which may hang.
     context = multiprocessing.get_context("spawn")
-    with ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(job,)) as pool:
+    with tempfile.TemporaryFile() as file:
+        pickle.dump((job, items), file, pickle.HIGHEST_PROTOCOL)
+        file.flush()
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(_JobFile(file),))
         try:
-            for results in pool.map(_run, chunks):
-                yield from results
+            with _starting_workers():
+                futures = [pool.submit(_run, chunk) for chunk in chunks]
+            for future in futures:
+                yield from future.result()
         except BrokenProcessPool:
             raise InputError(
-                f"--workers {workers}: a process was ended from outside; is there memory for so many?"
+                f"--workers {workers}: a process was ended from outside, or could not start; is there memory for so many?"
             ) from None
+        except BaseException:  # an error, Ctrl-C, a caller that stops: nobody waits for the rest
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            raise
         finally:
             pool.shutdown(cancel_futures=True)

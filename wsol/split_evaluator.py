@@ -7,10 +7,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wsol.errors import InputError, MetadataError
+from wsol.errors import InputError, MetadataError, did_you_mean
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
 from wsol.files import missing_files
-from wsol.metadata import configure_metadata, first_names, get_image_ids, has_boxes, has_masks
+from wsol.metadata import configure_metadata, first_names, get_image_ids, has_boxes, has_masks, require_dataset
 
 LOC_IOU = 50  # the IoU threshold, in percent, of GT-known, Top-1 and Top-5 Loc
 TOP = (1, 5)
@@ -47,9 +47,11 @@ class SplitEvaluator:
         image_ids: Sequence[str] | None = None,
         detections: bool = False,
     ):
-        folder = Path(metadata_root) / dataset_name / split
+        folder = require_dataset(metadata_root, dataset_name) / split
         if not folder.is_dir():
-            raise InputError(f"{folder}: no metadata of the split {split!r} of {dataset_name!r}")
+            splits = [path.parent.name for path in folder.parent.glob("*/image_ids.txt")]
+            hint = did_you_mean(split, splits) or f"; it has {', '.join(sorted(splits)) or 'none'}"
+            raise InputError(f"{folder}: no metadata of the split {split!r} of {dataset_name!r}{hint}")
         metadata = configure_metadata(folder)
         self.split_ids = get_image_ids(metadata)
         self.image_ids = self.split_ids if image_ids is None else list(image_ids)

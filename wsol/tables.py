@@ -9,12 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from wsol.errors import InputError, MetadataError
+from wsol.errors import InputError, MetadataError, shortened
 from wsol.files import whole_file, write_text
+from wsol.hierarchy import read_rows
 from wsol.levels import labels_by_level, read_class_names
+from wsol.metadata import is_whole_number
 from wsol.split_evaluator import SplitEvaluator
 
 TABLE_EXTENSIONS = (".csv", ".parquet")
+RANKS_HEADER = ("image_id", "rank")
 
 
 def check_table_path(name: str, path: str | os.PathLike) -> None:
@@ -58,24 +61,19 @@ def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
 
 def write_class_ranks(path: str | os.PathLike, ranks: Mapping[str, int]) -> None:
     """Write image id to the rank of its true class among the logits (0: top) as a CSV that `read_class_ranks` takes."""
-    write_table(path, [{"image_id": image_id, "rank": rank} for image_id, rank in ranks.items()])
+    write_table(path, [dict(zip(RANKS_HEADER, item, strict=True)) for item in ranks.items()])
 
 
 def read_class_ranks(path: str | os.PathLike) -> dict[str, int]:
     """Return image id to the rank of its true class among the logits (0: top), from a CSV of image_id, rank."""
     ranks: dict[str, int] = {}
-    try:
-        with open(path, encoding="utf-8", newline="") as file:
-            for number, row in enumerate(csv.reader(file), 1):
-                if number == 1 and row == ["image_id", "rank"]:
-                    continue
-                if number == 1 or len(row) != 2 or not row[1].isdecimal():
-                    raise MetadataError(f"{path}:{number}: {','.join(row)!r}; expected a header and lines of image_id,rank")
-                if row[0] in ranks:
-                    raise MetadataError(f"{path}:{number}: {row[0]!r} appears a second time; expected every id once")
-                ranks[row[0]] = int(row[1])
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        raise InputError(f"{path}: not a readable CSV file ({error})") from None
+    for number, (image_id, rank) in read_rows(path, RANKS_HEADER)[1]:
+        if not (image_id and is_whole_number(rank)):
+            row = shortened(f"{image_id},{rank}", 300)
+            raise MetadataError(f"{path}:{number}: {row!r}; expected a header and lines of image_id,rank")
+        if image_id in ranks:
+            raise MetadataError(f"{path}:{number}: {image_id!r} appears a second time; expected every id once")
+        ranks[image_id] = int(rank)
     return ranks
 
 
