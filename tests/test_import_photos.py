@@ -267,13 +267,18 @@ def test_columns_are_named_where_their_names_are_unusual(birds, command, tmp_pat
         ((*columns, "label=Art"), "--columns label=Art: expected ROLE=NAME, each role once"),
         (("--columns", "picture=Foto"), "--columns picture=Foto: expected ROLE=NAME"),
         (("--columns", "label=Spezies"), "t.csv:1: no column 'Spezies' (--columns), among 'Foto', 'Image'"),
-        (("--columns", "image=Photo", "label=Art"), "--columns image=Photo: no table that needs it has such a column"),
         (("--levels", "Art", "Gattung"), "t.csv:1: no column 'Gattung'; expected one among 'Foto', 'Image', 'Art'"),
         (("--encoding", "klingon"), "--encoding klingon: unknown"),
         (("--encoding", "hex"), "--encoding hex: unknown"),
     ):
         labels = ("--columns", "image=Foto") if "--columns" not in words else ()
         assert message in command("--labels", "t.csv", *labels, *words, "--replace", code=2)
+
+
+def test_a_column_that_no_table_has_is_refused(birds, command, tmp_path):
+    (tmp_path / "t.csv").write_text(csv_text(",", ("file", "species", "genus", "family"), birds))
+    printed = command("--labels", "t.csv", "--columns", "image=Photo", code=2)
+    assert "--columns image=Photo: no table that needs it has such a column" in printed
 
 
 def test_levels_that_contradict_one_another_are_refused_by_line(birds, command, tmp_path):
