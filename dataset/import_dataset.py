@@ -168,7 +168,7 @@ def import_dataset(options: argparse.Namespace) -> Report:
     tables.check_used()
     photos = {name: photo for name, photo in photos.items() if name not in found.ambiguous}
     turned = [name for name, photo in photos.items() if photo.orientation > 1]
-    report.add("photos turned by their EXIF orientation: upright copies of them are used", turned)
+    report.add("photos turned by their EXIF orientation, used as upright copies", turned)
     labels.classes = {name: labels.classes[name] for name in photos}
     splits = draw(options, labels, localized, report)
     entries: dict[str, dict[str, Entry]] = {}

@@ -166,7 +166,7 @@ def test_boxes_of_either_orientation_where_the_size_tells(turned, command, tmp_p
     printed = command(*arguments)
     ambiguous = [name for name in turned if int(name.split("/")[1].split(".")[0]) % 9 in (2, 3, 4)]
     assert "turned photos whose boxes may be drawn either way, left out: 6\n  a/2.tif (" in printed
-    assert "photos turned by their EXIF orientation: upright copies of them are used: 8\n" in printed
+    assert "photos turned by their EXIF orientation, used as upright copies: 8\n" in printed
     splits = used(tmp_path)
     assert sorted(name for names in splits.values() for name in names) == sorted(set(turned) - set(ambiguous))
     found = boxes_of(tmp_path)
@@ -383,12 +383,15 @@ def test_odd_photos_of_real_pets_are_imported_and_trained_on(shared, tmp_path):
     pets = sorted((shared / "data/oxford-iiit-pet-mini/images").glob("*.jpg"))
     rows = []
     for i, source in enumerate(pets[:40] + pets[-40:]):
-        breed = source.stem.rpartition("_")[0]
-        name = f"Müller {i}.jpg"
+        breed, name = source.stem.rpartition("_")[0], f"Müller {i}.jpg"
         with Image.open(source) as image:
-            values = np.array(image.convert("RGB"))
-        save(tmp_path / "photos" / name, values, 1 + i % 8)
-        rows.append((name.upper() if i == 3 else name, breed, "Katze" if breed[0].isupper() else "Hund"))
+            upright = np.array(image.convert("RGB"))
+        stored = np.stack([as_stored(channel, 1 + i % 8) for channel in np.moveaxis(upright, 2, 0)], axis=2)
+        save(tmp_path / "photos" / name, stored, 1 + i % 8)
+        mask = (tmp_path / "masks" / name).with_suffix(".png")
+        mask.parent.mkdir(exist_ok=True)
+        mask.write_bytes((source.parents[1] / f"annotations/trimaps/{source.stem}.png").read_bytes())
+        rows.append((name.upper() if i == 0 else name, breed, "Katze" if breed[0].isupper() else "Hund"))
     grey = (np.arange(64 * 64).reshape(64, 64) * 16).astype(np.uint16)
     Image.fromarray(grey).save(tmp_path / "photos/tief.tif")
     Image.new("CMYK", (60, 40), (10, 200, 0, 0)).save(tmp_path / "photos/druck.jpg")
@@ -396,9 +399,19 @@ def test_odd_photos_of_real_pets_are_imported_and_trained_on(shared, tmp_path):
     (tmp_path / "photos/kaputt.jpg").write_bytes(b"x")
     rows += [(name, *rows[0][1:]) for name in ("tief.tif", "druck.jpg", "handy.HEIC", "kaputt.jpg")]
     (tmp_path / "tabelle.csv").write_bytes(csv_text(";", ("Datei", "Rasse", "Art"), rows).encode("latin-1"))
-    words = ("--labels", "tabelle.csv", "--encoding", "latin-1", "--columns", "image=Datei", "--levels", "Rasse", "Art")
-    printed = run("dataset/import_dataset.py", "Odd", "--images", "photos", *words, cwd=tmp_path)
-    assert "upright copies of them are used: 70\n" in printed and "unreadable images, left out: 1" in printed
-    assert "84 image files" not in printed and "83 image files, 82 used" in printed
+    table = ("--labels", "tabelle.csv", "--encoding", "latin-1", "--columns", "image=Datei", "--levels", "Rasse", "Art")
+    masks = ("--masks", "masks", "--foreground", "1", "--ignore", "3")
+    printed = run("dataset/import_dataset.py", "Odd", "--images", "photos", *table, *masks, cwd=tmp_path)
+    print(printed)
+    for line in (
+        "83 image files, 52 used",
+        "level Art: 2 classes",
+        "images of kinds that are not read (1 .HEIC; save them as JPEG or PNG), left out: 1\n  handy.HEIC",
+        "unreadable images, left out: 1\n  photos/kaputt.jpg: not a readable image",
+        "turned photos whose mask may be drawn either way, left out: 30\n  Müller 1.jpg (masks/Müller 1.png)",
+        "photos turned by their EXIF orientation, used as upright copies: 40\n",
+        "or extension: 1\n  MÜLLER 0.JPG = Müller 0.jpg",
+    ):
+        assert line in printed
     words = ("--dataset_name", "Odd", "--label_level", "Art", "--architecture", "resnet18", "--pretrained", "f")
-    run("main.py", *words, *SMALL, "--resize_size", "72", "--crop_size", "64", cwd=tmp_path)
+    print(run("main.py", *words, *SMALL, "--resize_size", "72", "--crop_size", "64", cwd=tmp_path))
