@@ -13,7 +13,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tvf
@@ -86,6 +86,8 @@ def load_image(path: str | os.PathLike) -> Image.Image:
             return _to_rgb(image)
     except InputError as error:
         raise InputError(f"{path}: {error}") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path}: not a readable image (of no kind that Pillow knows)") from None
     except Exception as error:  # Pillow's decoders raise many kinds, SyntaxError and struct.error among them
         raise InputError(f"{path}: not a readable image ({type(error).__name__}: {error})") from None
 
