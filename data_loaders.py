@@ -13,14 +13,14 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch.utils.data import DataLoader, Dataset, Sampler
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tvf
 
 from dataset.known import how_to_prepare
 from wsol.errors import InputError
-from wsol.files import missing_files
+from wsol.files import check_input, missing_files
 from wsol.levels import LevelSplit, load_level
 from wsol.metadata import (
     configure_metadata,
@@ -63,11 +63,31 @@ class Batch(NamedTuple):
     bad: list[str]
 
 
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Return an opened image as RGB; 16-bit grey is divided by 257 (65535 / 255), where Pillow would clip it to white."""
+    if image.mode in ("I", "F"):
+        raise InputError(f"pixels of 32 bits (mode {image.mode}), whose range is unknown; expected 8 or 16 bits a channel")
+    if image.mode.startswith("I;16"):
+        values = (np.asarray(image).astype(np.uint32) + 128) // 257
+        image = Image.fromarray(values.astype(np.uint8))
+    return image.convert("RGB")
+
+
 def load_image(path: str | os.PathLike) -> Image.Image:
-    """Return an image file as RGB; whatever is wrong with it raises InputError with its path."""
+    """Return an image file as RGB, as it is stored: an EXIF orientation is not applied (docs/datasets.md).
+
+    Raises:
+        InputError: whatever is wrong with it, with its path.
+    """
+    check_input(path)
     try:
-        with Image.open(path) as image:
-            return image.convert("RGB")
+        # A handle, not the path: Pillow maps some files given by path, and garbles TIFFs with an orientation in doing so.
+        with open(path, "rb") as file, Image.open(file) as image:
+            return _to_rgb(image)
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
+    except UnidentifiedImageError:
+        raise InputError(f"{path}: not a readable image (of no kind that Pillow knows)") from None
     except Exception as error:  # Pillow's decoders raise many kinds, SyntaxError and struct.error among them
         raise InputError(f"{path}: not a readable image ({type(error).__name__}: {error})") from None
 

@@ -77,8 +77,6 @@ def build(config: Munch) -> Experiment:
     folder = Path(LOG_ROOT) / config.experiment_name
     check_folder(folder, Path(LOG_ROOT), config.override_cache)
     device = resolve_device(config.device, config.amp)
-    if config.dataset_name == toy.NAME:
-        toy.prepare(config.data_root, config.metadata_root)
     require_dataset(config.metadata_root, config.dataset_name)
     splits = ("train", "val", "test") if config.eval_test else ("train", "val")
     data = load_level(
@@ -376,7 +374,9 @@ def main() -> None:
     config, notes = get_config(description=__doc__)
     config.threads = resolve_threads(config.threads)
     use_threads(config.threads)
-    run = build(config)
+    is_toy = config.dataset_name == toy.NAME
+    with toy.prepared(config.data_root, config.metadata_root) if is_toy else nullcontext():  # undone if refused
+        run = build(config)
     if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False

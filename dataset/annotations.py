@@ -3,44 +3,65 @@
 In: files of any tool. Out: boxes (x0, y0, x1, y1) in whole pixels that count from 0, with where each was read.
 """
 
-import csv
 import math
+import os
+import unicodedata
 import xml.parsers.expat
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree import ElementTree
 
 from dataset.coco import corners, read_coco
+from dataset.tables import TableOptions, find_box_columns, has_image, need_image, open_table, read_table
 from wsol.errors import InputError
+from wsol.files import check_input
 from wsol.hierarchy import check_level_names
-from wsol.metadata import read_lines
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")
+# Of images too, but of none that are read: for some a decoder is not always there, others are raw, drawn or animated.
+UNREAD_SUFFIXES = (
+    *(".heic", ".heif", ".hif", ".avif", ".gif", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".jxr", ".svg", ".eps", ".psd"),
+    *(".xcf", ".ai", ".tga", ".ppm", ".pgm", ".pnm", ".pbm", ".ico", ".dcm", ".fits", ".exr", ".hdr", ".czi", ".nd2"),
+    *(".raw", ".dng", ".cr2", ".cr3", ".crw", ".nef", ".nrw", ".arw", ".srf", ".sr2", ".orf", ".rw2", ".raf", ".pef"),
+    *(".srw", ".x3f", ".rwl", ".iiq", ".3fr", ".erf", ".kdc", ".mrw", ".mpo", ".apng"),
+)
 
 
 class FoundBox(NamedTuple):
-    """One box: the image's name as its file gives it, (x0, y0, x1, y1) in pixels, the file and line it stands in, and the
-    (width, height) that the file says the image has, if it does."""
+    """One box: the image's name as its file gives it, (x0, y0, x1, y1) in pixels, the file and line it stands in, the
+    (width, height) that the file says the image has, if it does, and whether x1 and y1 are the box's last pixels, not the
+    edges after them."""
 
     image: str
     box: tuple[int, int, int, int]
     where: str
     size: tuple[int, int] | None = None
+    inclusive: bool = True
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list[str]]:
-    """Return the relative paths of all files with a suffix in any case, sorted, and of what else bears such a name."""
-    found = [path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith("._")]
+    """Return the relative paths of all files with a suffix in any case, sorted, and of what else bears such a name, with
+    the folders that were not entered: links, which may run in circles, and those that cannot be read."""
     regular, others = [], []
-    for path in sorted(found):
-        (regular if path.is_file() else others).append(path.relative_to(folder).as_posix())
-    return regular, others
+
+    def note(error: OSError) -> None:
+        others.append(Path(error.filename).relative_to(folder).as_posix())
+
+    for root, folders, files in os.walk(folder, onerror=note):
+        for name in (*folders, *files):
+            path = Path(root) / name
+            link = name in folders and path.is_symlink()
+            if link or (path.suffix.lower() in suffixes and not name.startswith("._")):
+                (regular if path.is_file() else others).append(path.relative_to(folder).as_posix())
+    return sorted(regular), sorted(others)
 
 
 def annotation_files(folder: Path, suffix: str) -> list[str]:
     """Return the relative paths of a folder's annotation files, sorted; refuse what is no file."""
     regular, others = files_below(folder, (suffix,))
     if others:
-        raise InputError(f"{folder / others[0]}: a folder, device or broken link; expected a {suffix} file")
+        raise InputError(f"{folder / others[0]}: a folder or device, or a link to one; expected {suffix} files, in folders")
     return regular
 
 
@@ -60,19 +81,16 @@ class Names:
         self.by_file: dict[str, list[str]] = {}
         for name in self.by_path.values():
             self.by_file.setdefault(PurePosixPath(self._key(name)).name, []).append(name)
+        self.by_bare: dict[str, list[str]] = {}
 
     def _key(self, name: str) -> str:
         return str(PurePosixPath(name).with_suffix("")) if self.stems else name
 
-    def find(self, name: str, where: str) -> str | None:
-        """Return the image that `name` means, or None; refuse a name that fits several images equally."""
-        key = self._key(name.replace("\\", "/").removeprefix("./"))
-        if key in self.by_path:
-            return self.by_path[key]
-        given = PurePosixPath(key).parts
+    def _fitting(self, name: str, where: str, plain: Callable[[str], str], images: Iterable[str]) -> str | None:
+        given = PurePosixPath(plain(name)).parts
         found = []
-        for image in self.by_file.get(given[-1] if given else "", ()):
-            parts = PurePosixPath(self._key(image)).parts
+        for image in images:
+            parts = PurePosixPath(plain(image)).parts
             common = min(len(parts), len(given))
             if parts[-common:] == given[-common:]:
                 found.append(image)
@@ -80,46 +98,96 @@ class Names:
             raise InputError(f"{where}: {name!r} may be {found[0]!r} or {found[1]!r}; expected the path below --images")
         return found[0] if found else None
 
+    def find(self, name: str, where: str) -> str | None:
+        """Return the image that `name` means, or None; refuse a name that fits several images equally."""
+        key = self._key(_slashes(name))
+        if key in self.by_path:
+            return self.by_path[key]
+        return self._fitting(_slashes(name), where, self._key, self.by_file.get(PurePosixPath(key).name, ()))
 
-def read_fields(path: Path) -> Iterator[tuple[str, list[str]]]:
-    """Yield (file:line, fields) of a CSV file."""
-    rows = csv.reader(read_lines(path))
-    try:
-        for row in rows:
-            yield f"{path}:{rows.line_num}", row
-    except csv.Error as error:
-        raise InputError(f"{path}:{rows.line_num}: {error}; expected comma-separated values") from None
+    def _bare(self, name: str) -> str:
+        """Return a name in lower case, without an image's extension."""
+        path = PurePosixPath(_lower(name))
+        known = self.stems or path.suffix in (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES)
+        return str(path.with_suffix("") if known else path)
+
+    def guess(self, name: str, where: str) -> str | None:
+        """Return the image that `name` means where letters' case, then the extension too, do not count, or None."""
+        if not self.by_bare:
+            for image in self.by_path.values():
+                self.by_bare.setdefault(PurePosixPath(self._bare(image)).name, []).append(image)
+        name = _slashes(name)
+        images = self.by_bare.get(PurePosixPath(self._bare(name)).name, ())
+        return self._fitting(name, where, _lower, images) or self._fitting(name, where, self._bare, images)
+
+    def find_all(self, given: Sequence[tuple[str, str]]) -> tuple[list[str | None], list[str]]:
+        """Return the image of every (name, where), or None, and which names were taken for an image that differs in
+        letters' case or its extension; none is that another name means exactly."""
+        found = [self.find(name, where) for name, where in given]
+        exact, guessed = set(found), []
+        for i, (name, where) in enumerate(given):
+            if found[i] is None and (image := self.guess(name, where)) and image not in exact:
+                found[i] = image
+                guessed.append(f"{name} = {image}")
+        return found, list(dict.fromkeys(guessed))
 
 
-def read_table(path: Path, needed: Iterable[str]) -> list[tuple[str, dict[str, str]]]:
-    """Return (file:line, column to text) for every row of a CSV file that has the needed columns in its header."""
-    rows = read_fields(path)
-    header = [name.strip() for name in next(rows, ("", []))[1]]
-    if missing := [name for name in needed if name not in header]:
-        raise InputError(f"{path}:1: no column {missing[0]!r}; expected a header with {', '.join(needed)}")
-    if len(set(header)) < len(header):
-        raise InputError(f"{path}:1: {','.join(header)!r}; expected every column once")
-    table = []
-    for where, row in rows:
-        if len(row) != len(header):
-            raise InputError(f"{where}: {','.join(row)!r}; expected {len(header)} fields")
-        table.append((where, dict(zip(header, (field.strip() for field in row), strict=True))))
-    return table
+def _slashes(name: str) -> str:
+    return name.replace("\\", "/").removeprefix("./")
 
 
-def _numbers(where: str, texts: Iterable[str | None]) -> tuple[int, ...]:
-    """Return numbers as whole pixels, rounded down: what is a little below 0 stays outside the image."""
+def _lower(name: str) -> str:
+    """Return a name in lower case, with composed letters: some systems write ä as a and two dots."""
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _numbers(where: str, texts: Iterable[str | None], decimal_comma: bool = False) -> tuple[float, ...]:
+    """Return numbers; `decimal_comma`: 12,5 is one."""
     texts = list(texts)
     try:
-        return tuple(math.floor(float(text or "")) for text in texts)
-    except (ValueError, OverflowError):
-        raise InputError(f"{where}: {texts}; expected numbers") from None
+        numbers = [float((text or "").replace(",", ".") if decimal_comma else text or "") for text in texts]
+    except ValueError:
+        numbers = [math.nan]
+    if not all(map(math.isfinite, numbers)):
+        raise InputError(f"{where}: {texts}; expected numbers")
+    return tuple(numbers)
 
 
-def _read_csv(path: Path) -> list[FoundBox]:
-    edges = ("x0", "y0", "x1", "y1")
-    rows = read_table(path, ("image", *edges))
-    return [FoundBox(row["image"], _numbers(where, [row[edge] for edge in edges]), where) for where, row in rows]
+def _pixels(where: str, texts: Iterable[str | None]) -> tuple[int, ...]:
+    """Return numbers as whole pixels, rounded down: what is a little below 0 stays outside the image."""
+    return tuple(map(math.floor, _numbers(where, texts)))
+
+
+def _are_sides(edges: Sequence[tuple[float, ...]], sizes: Sequence[tuple[float, ...]]) -> bool:
+    """Tell whether columns width and height beside x0, y0, x1, y1 repeat the boxes' sides, and are not the images'."""
+    return all(
+        abs(x1 - x0 - width) <= 1 and abs(y1 - y0 - height) <= 1
+        for (x0, y0, x1, y1), (width, height) in zip(edges, sizes, strict=True)
+    )
+
+
+def _read_csv(path: Path, options: TableOptions) -> list[FoundBox]:
+    """Read a table of boxes; a row with four empty fields has none."""
+    table = open_table(path, options.encoding, has_image(options))
+    image = need_image(table, options)
+    columns, extent, size_columns = find_box_columns(table, options)
+    comma = table.delimiter != ","
+    rows = [(where, row) for where, row in table.rows if any(row[i] for i in columns)]
+    edges = [_numbers(where, [row[i] for i in columns], comma) for where, row in rows]
+    for (where, _), box in zip(rows, edges, strict=True):
+        if max(map(abs, box)) <= 1 and any(value % 1 for value in box):
+            raise InputError(f"{where}: box {box}; expected pixels, not fractions of the image")
+        if extent and not min(box[2:]) > 0:
+            raise InputError(f"{where}: box {box}; expected a width and a height above 0")
+    sizes = [_numbers(where, [row[i] for i in size_columns], comma) for where, row in rows]
+    if size_columns and not extent and _are_sides(edges, sizes):
+        sizes = [()] * len(rows)
+    found = []
+    for (where, row), box, size in zip(rows, edges, sizes, strict=True):
+        known = (int(size[0]), int(size[1])) if size and all(size) else None
+        whole = corners(box, known) if extent else tuple(map(math.floor, box))
+        found.append(FoundBox(row[image], whole, where, known, not extent))
+    return found
 
 
 def _read_coco(path: Path) -> list[FoundBox]:
@@ -128,7 +196,7 @@ def _read_coco(path: Path) -> list[FoundBox]:
         if not min(box.edges[2:]):
             raise InputError(f"{box.where}: bbox {box.edges}; expected a width and a height above 0")
     return [
-        FoundBox(image.file, corners(box.edges, image.size), f"{box.where} ({image.file})", image.size)
+        FoundBox(image.file, corners(box.edges, image.size), f"{box.where} ({image.file})", image.size, False)
         for image in images
         for box in image.boxes
     ]
@@ -147,7 +215,7 @@ def parse_xml(path: Path) -> ElementTree.Element:
     parser.EndElementHandler = builder.end
     parser.CharacterDataHandler = builder.data
     try:
-        parser.Parse(path.read_bytes(), True)
+        parser.Parse(check_input(path).read_bytes(), True)
         return builder.close()
     except InputError:
         raise
@@ -161,48 +229,51 @@ def _read_voc(folder: Path) -> list[FoundBox]:
     for name in annotation_files(folder, ".xml"):
         path = folder / name
         root = parse_xml(path)
-        size = _numbers(f"{path}: size", [root.findtext(f"size/{side}") or "0" for side in ("width", "height")])
+        size = _pixels(f"{path}: size", [root.findtext(f"size/{side}") or "0" for side in ("width", "height")])
         for i, each in enumerate(root.iter("object"), 1):
             where = f"{path}: object {i}"
             edges = [each.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
             # Many tools count from 0 and write a 0 here; it stays at the edge.
-            box = tuple(edge - 1 if edge else 0 for edge in _numbers(where, edges))
+            box = tuple(edge - 1 if edge else 0 for edge in _pixels(where, edges))
             found.append(FoundBox(name, box, where, size if all(size) else None))  # some tools write 0 x 0
     return found
 
 
-def read_boxes(path: Path, images: Iterable[str]) -> tuple[dict[str, list[FoundBox]], list[str]]:
-    """Return image to its boxes, and where boxes of images that are not there stand.
+def read_boxes(
+    path: Path, images: Iterable[str], options: TableOptions
+) -> tuple[dict[str, list[FoundBox]], list[str], list[str]]:
+    """Return image to its boxes, where boxes of images that are not there stand, and names taken for similar ones.
 
-    A folder holds Pascal VOC XML, .json is COCO's, .csv has the columns image,x0,y0,x1,y1.
+    A folder holds Pascal VOC XML, .json is COCO's, .csv and .tsv are tables with columns of a box.
     """
-    if path.is_dir():
+    if os.path.isdir(path):
         found = _read_voc(path)
     elif path.suffix.lower() == ".json":
         found = _read_coco(path)
-    elif path.suffix.lower() == ".csv":
-        found = _read_csv(path)
+    elif path.suffix.lower() in (".csv", ".tsv"):
+        found = _read_csv(path, options)
     else:
         raise InputError(f"{path}: expected COCO .json, .csv with image,x0,y0,x1,y1, or a folder of Pascal VOC .xml")
-    names = Names(images, stems=path.is_dir())
+    names = Names(images, stems=os.path.isdir(path))
+    meant, guessed = names.find_all([(each.image, each.where) for each in found])
     boxes: dict[str, list[FoundBox]] = {}
-    homeless = []
-    for each in found:
-        if image := names.find(each.image, each.where):
+    unmatched = []
+    for each, image in zip(found, meant, strict=True):
+        if image:
             boxes.setdefault(image, []).append(each)
         else:
-            homeless.append(each.where)
-    return boxes, homeless
+            unmatched.append(each.where)
+    return boxes, unmatched, guessed
 
 
-def read_taxonomy(path: Path) -> tuple[list[str], dict[str, list[str]]]:
+def read_taxonomy(path: Path, encoding: str | None = None) -> tuple[list[str], dict[str, list[str]]]:
     """Return the level names, finest first, and each leaf's names at all of them, in file order.
 
     Each leaf once, a name at every level; that every class lies in one class of the next level is checked on writing.
     """
     rows: dict[str, list[str]] = {}
     levels: list[str] = []
-    for where, row in read_table(path, ()):
+    for where, row in read_table(path, (), encoding):
         levels, names = list(row), list(row.values())
         if not all(names) or names[0] in rows:
             raise InputError(f"{where}: {','.join(names)!r}; expected each leaf once, then its ancestors, none empty")

@@ -9,6 +9,7 @@ metadata/MyLoc; an image id is the JSON's file_name. Every step prints its count
 
 import argparse
 import math
+import os
 import sys
 from collections import Counter
 from collections.abc import Container, Iterable, Sequence
@@ -20,11 +21,13 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from dataset.addresses import check_own_name
-from dataset.annotations import read_fields, read_table
 from dataset.coco import CocoImage, corners, read_coco
-from dataset.layout import Entry, is_relative, write_lines, write_metadata, write_rows
+from dataset.layout import Entry, is_relative, metadata_files, needs_making, whole_folder, write_rows
+from dataset.tables import read_fields, read_table
 from wsol.arguments import Parser
 from wsol.errors import InputError, command
+from wsol.files import check_folder, check_writable, remove_litter, write_text
+from wsol.hierarchy import csv_text
 
 RANKS = ("genus", "family", "order", "class", "phylum", "kingdom")
 KEEP = "keep"
@@ -73,7 +76,7 @@ def species_key(name: str) -> str:
 def read_observations(path: Path) -> dict[str, str]:
     """Return file name to observation from a CSV of file_name,observation_id, with or without this header."""
     observations = {}
-    for where, row in read_fields(path):
+    for where, row, _ in read_fields(path):
         if len(row) != 2 or not all(row) or row[0] in observations:
             raise InputError(f"{where}: {','.join(row)!r}; expected file_name,observation_id with every file once")
         observations[row[0]] = row[1]
@@ -277,9 +280,18 @@ def taxonomy(path: Path, categories: Sequence[dict]) -> tuple[tuple[str, ...], d
     return ("species", *ranks), dict(sorted(rows.items(), key=lambda item: tuple(reversed(item[1]))))
 
 
+def check_not_anothers(metadata: Path, replace: bool) -> None:
+    """Refuse, before the work, a data set of this name that no construction made."""
+    check_folder(metadata)
+    if os.path.lexists(metadata) and not replace and not (metadata / "construction.txt").is_file():
+        raise InputError(f"{metadata}: is there and was not built by this command; expected another NAME, or --replace")
+
+
 def build(options: argparse.Namespace) -> None:
     """Run the steps; end after writing the review list where there is none yet."""
     log = Log()
+    metadata = options.metadata_root / options.name
+    check_not_anothers(metadata, options.replace)
     train_images, categories = read_coco(options.train_json)
     boxed_images, _ = read_coco(options.boxed_json)
     if both := set(train_images) & set(boxed_images):
@@ -298,7 +310,7 @@ def build(options: argparse.Namespace) -> None:
         photos, observed = photos_of(path, images.values(), observations, options.no_observations)  # last: the boxed file's
         sides.append(photos)
     train, boxed = filter_photos(*sides, observed, options.min_box, options.max_share, log)
-    if options.review and not options.review.exists():
+    if options.review and not os.path.lexists(options.review):
         write_rows(options.review, [COLUMNS, *review_rows(boxed)])
         print(f"{options.review}: {len(boxed)} images to review; fill the last column and call again")
         return
@@ -312,12 +324,17 @@ def build(options: argparse.Namespace) -> None:
         said = [f"{reason} {counts[reason]}" for reason in REASONS]
         log.step("manual review", train, boxed, f"of {counts.total()} reviewed: {', '.join(said)}")
     splits = split_all(train, boxed, options.per_split, options.seed, log)
-    metadata = options.metadata_root / options.name
     used = {p.species for p in splits["val"]}
     rows = {species: row for species, row in rows.items() if species in used}
-    write_metadata(metadata, levels, list(rows.values()), entries_of(splits, rows))
-    write_lines(metadata / "construction.txt", log.lines)
-    write_rows(metadata / "rejected.csv", [("image", "reason", "x0", "y0", "x1", "y1"), *rejected])
+    files = metadata_files(options.name, levels, list(rows.values()), entries_of(splits, rows))
+    files["construction.txt"] = "".join(f"{line}\n" for line in log.lines)
+    files["rejected.csv"] = csv_text([("image", "reason", "x0", "y0", "x1", "y1"), *rejected])
+    if not needs_making(metadata, files, options.replace):
+        print(f"{metadata}: is there already, the same: levels {', '.join(levels)}")
+        return
+    with whole_folder(metadata) as new:
+        for name, text in files.items():
+            write_text(new / name, text)
     print(f"wrote {metadata}: levels {', '.join(levels)}")
 
 
@@ -338,6 +355,7 @@ def main() -> None:
     parser.add_argument("--min_box", type=float, default=32, help="smallest side of a box in pixels (default: 32)")
     parser.add_argument("--max_share", type=float, default=0.96, help="largest share of an image's side (default: 0.96)")
     parser.add_argument("--seed", type=int, default=0, help="of the draw of val and test (default: 0)")
+    parser.add_argument("--replace", action="store_true", help="build a data set of this name anew, from other input")
     parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
     options = parser.parse_args()
     check_own_name(options.name)
@@ -349,6 +367,9 @@ def main() -> None:
         parser.error(f"--max_share {options.max_share}: expected a share of a side, more than 0 and at most 1")
     if not (options.min_box >= 0 and math.isfinite(options.min_box)):
         parser.error(f"--min_box {options.min_box}: expected pixels, 0 or more")
+    if options.review:
+        check_writable(options.review)
+    remove_litter(options.metadata_root / options.name)
     build(options)
 
 

@@ -2,18 +2,26 @@
 
 import hashlib
 import os
+import re
 import shutil
-from collections.abc import Container, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
 from wsol.errors import InputError
-from wsol.files import temporary_sibling, write_text
+from wsol.files import check_folder, check_input, temporary_sibling, write_text
 from wsol.hierarchy import csv_text, is_line, read_tree
+from wsol.levels import SPLITS
 from wsol.metadata import configure_metadata, get_class_labels, get_image_ids
+
+# What making a data set writes, relative to metadata/<dataset>; a tree.csv, or a vector of k, is a person's own.
+METADATA_FILES = re.compile(
+    rf"(class_names(_.+)?|levels|construction)\.txt|(hierarchy|rejected)\.csv|({'|'.join(SPLITS)})/"
+    r"(image_ids|image_ids_proxy|class_labels(_.+)?|image_sizes|localization|masks)\.txt"
+)
 
 
 @dataclass
@@ -48,7 +56,7 @@ def split_by_name(names: Iterable[str], shares: dict[str, float]) -> dict[str, l
 def image_size(path: Path) -> tuple[int, int]:
     """Return an image file's (width, height), from its header alone: no pixel is decoded."""
     try:
-        with Image.open(path) as image:
+        with Image.open(check_input(path)) as image:
             return image.size
     except Exception as error:  # Pillow's decoders raise many kinds, SyntaxError and struct.error among them
         raise InputError(
@@ -56,38 +64,106 @@ def image_size(path: Path) -> tuple[int, int]:
         ) from None
 
 
-def replace_folder(new: Path, old: Path) -> None:
-    """Put a finished folder in the place of an older one; of two processes that do so at once, one wins."""
-    shutil.rmtree(old, ignore_errors=True)
+@contextmanager
+def exchanged(new: Path, old: Path) -> Iterator[None]:
+    """Put a finished folder in the place of an older one for the block, and for good once it ends; where it fails, the older
+    one is put back. Of two processes that do so at once, one wins."""
+    aside = temporary_sibling(old.with_name(f"{old.name}.old"))
+    shutil.rmtree(aside, ignore_errors=True)
     old.parent.mkdir(parents=True, exist_ok=True)
+    with suppress(FileNotFoundError):
+        os.rename(old, aside)
     try:
-        os.replace(new, old)
-    except OSError:
-        if not old.is_dir():
-            raise
-        shutil.rmtree(new, ignore_errors=True)
+        try:
+            os.rename(new, old)
+        except OSError:
+            if not old.is_dir():
+                raise
+            shutil.rmtree(new, ignore_errors=True)
+        yield
+    except BaseException:
+        if aside.exists():
+            shutil.rmtree(old, ignore_errors=True)
+            os.rename(aside, old)
+        raise
+    shutil.rmtree(aside, ignore_errors=True)
 
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder's path; on success it takes the place of `path`, on any error it is removed."""
+    """Yield a temporary folder's path; on success it takes the place of `path`, on any error it is removed.
+
+    Where `path` is a link, its target is replaced.
+
+    Raises:
+        InputError: `path` is no folder, or cannot be written.
+    """
+    path = Path(os.path.realpath(path))
+    check_folder(path)
     new = temporary_sibling(path)
     shutil.rmtree(new, ignore_errors=True)
     try:
         yield new
-        replace_folder(new, path)
+        with exchanged(new, path):
+            pass
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
         shutil.rmtree(new, ignore_errors=True)
 
 
+def check_only_ours(folder: Path, ours: Callable[[str], object], what: str) -> None:
+    """Refuse to replace a folder that holds files which its making did not write; `ours` tells those that it did."""
+    for root, folders, files in os.walk(folder):
+        for name in (*files, *(each for each in folders if (Path(root) / each).is_symlink())):
+            path = Path(root) / name
+            if not ours(path.relative_to(folder).as_posix()):
+                raise InputError(f"{path}: not a file of {what}, which would replace {folder}; move it elsewhere first")
+
+
+def differing(metadata: Path, files: dict[str, str]) -> list[str]:
+    """Return the files of a data set's metadata, whole or a split of it, that are not as given."""
+    wrong = [name for name, text in files.items() if not _has_text(metadata / name, text)]
+    splits = [path.parent.name for path in metadata.glob("*/image_ids.txt") if path.parent.name in SPLITS]
+    return wrong + [f"{split}/image_ids.txt" for split in splits if f"{split}/image_ids.txt" not in files]
+
+
+def _has_text(path: Path, text: str) -> bool:
+    try:
+        return path.read_bytes() == text.encode()
+    except OSError:
+        return False
+
+
+def needs_making(metadata: Path, files: dict[str, str], replace: bool) -> bool:
+    """Tell whether a data set's metadata is not there as it should be; refuse another in its place but with `replace`, and
+    then too where files would be lost that no import writes."""
+    wrong = differing(metadata, files)
+    if wrong and os.path.lexists(metadata):
+        if not replace:
+            raise InputError(
+                f"{metadata}: is there and was made otherwise ({wrong[0]} differs); expected another NAME, or --replace"
+            )
+        check_only_ours(metadata, METADATA_FILES.fullmatch, "a data set's metadata")
+    return bool(wrong)
+
+
+def _check_text(where: Path | str, text: str) -> str:
+    """Return a text that files can hold: no NUL, no half of a surrogate pair (JSON may spell one)."""
+    for line in text.split("\n") if not text.isascii() or "\0" in text else ():
+        if "\0" in line or any("\ud800" <= letter <= "\udfff" for letter in line):
+            raise InputError(f"{where}: {line!a}; expected names without NUL, in letters that UTF-8 can write")
+    return text
+
+
 def write_lines(path: Path, lines: Iterable[str]) -> None:
     """Write a text file, one line each."""
-    write_text(path, _text(lines))
+    write_text(path, _check_text(path, _text(lines)))
 
 
 def write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
     """Write a CSV file; a field that holds a comma is quoted."""
-    write_text(path, csv_text(rows))
+    write_text(path, _check_text(path, csv_text(rows)))
 
 
 def _file_name(stem: str, levels: Sequence[str], level: str) -> str:
@@ -157,7 +233,10 @@ def metadata_files(
         files[_file_name("class_names", levels, level)] = _text(f"{each},{label}" for each, label in numbers[i].items())
     if len(levels) > 1:
         files["hierarchy.csv"] = csv_text((levels, *hierarchy))
-    return files | {"levels.txt": _text(levels)}
+    files["levels.txt"] = _text(levels)
+    for file, text in files.items():
+        _check_text(f"{name}, {file}", text)
+    return files
 
 
 def _remove_stale(folder: Path, written: Container[str], classes: list[str]) -> None:

@@ -8,16 +8,22 @@ finds on Toy is a check of the machinery, not evidence about real images (docs/d
 import os
 import shutil
 import zlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
 
-from dataset.layout import Entry, replace_folder, write_metadata
-from wsol.files import temporary_sibling, write_text
+from dataset.layout import METADATA_FILES, Entry, check_only_ours, exchanged, metadata_files, write_lines
+from wsol.errors import InputError
+from wsol.files import check_folder, temporary_sibling, write_text
+from wsol.metadata import read_lines
 
 NAME = "Toy"
+STAMP = "version.txt"  # beside the metadata
+LIST = "files.txt"  # of what was written, beside the images
 VERSION = "1"  # change it whenever one pixel or one line changes: older copies are then made anew
 SIZE = 96
 LEVELS = ("species", "genus", "family", "order")
@@ -134,12 +140,16 @@ def draw(kind: tuple[str, str, str, str], seed: int) -> Example:
     return Example(np.clip(image, 0, 255).astype(np.uint8), mask, box)
 
 
+def _names(split: str, kind: tuple[str, str, str, str]) -> list[str]:
+    """Return the names, without extension, of one species' images in a split."""
+    return [f"{split}/{'-'.join(kind)}/{number:03d}" for number in range(IMAGES_PER_SPECIES[split])]
+
+
 def _draw_split(split: str, images: Path) -> list[Entry]:
     """Draw one split's images and masks below `images`."""
     entries = []
     for kind in species():
-        for number in range(IMAGES_PER_SPECIES[split]):
-            name = f"{split}/{'-'.join(kind)}/{number:03d}"
+        for name in _names(split, kind):
             example = draw(kind, zlib.crc32(name.encode()))
             image_id, mask = f"{name}.png", f"{name}_mask.png"
             (images / name).parent.mkdir(parents=True, exist_ok=True)
@@ -149,21 +159,65 @@ def _draw_split(split: str, images: Path) -> list[Entry]:
     return entries
 
 
-def prepare(data_root: str | os.PathLike, metadata_root: str | os.PathLike, anew: bool = False) -> bool:
-    """Make Toy's images, masks and metadata where they are not there yet, or `anew`; return whether they were made.
-
-    The images come into place first, the file that holds the version last: where it is, everything is complete.
-    """
-    images, metadata = Path(data_root) / NAME, Path(metadata_root) / NAME
-    stamp = metadata / "version.txt"
-    if not anew and images.is_dir() and stamp.is_file() and stamp.read_text().strip() == VERSION:
-        return False
-    new = temporary_sibling(images)
+def _is_text(path: Path, text: str) -> bool:
     try:
-        splits = {split: _draw_split(split, new) for split in IMAGES_PER_SPECIES}
-        replace_folder(new, images)
-        write_metadata(metadata, LEVELS, [list(ancestors(kind).values()) for kind in species()], splits)
-        write_text(stamp, VERSION + "\n")
+        return path.read_text(encoding="utf-8").strip() == text
+    except (OSError, UnicodeDecodeError):
+        return False
+
+
+def _check_ours(images: Path, metadata: Path) -> None:
+    """Refuse to replace folders that this module did not make: images without a list of what it wrote (older ones: without
+    the version beside the metadata), metadata without the version, files of anyone else."""
+    for folder in (images, metadata):
+        check_folder(folder)
+    has_stamp = (metadata / STAMP).is_file()
+    listed: set[str] = set()
+    if has_stamp:
+        names = [name for split in IMAGES_PER_SPECIES for kind in species() for name in _names(split, kind)]
+        listed = {f"{name}{end}.png" for name in names for end in ("", "_mask")}
+    if (images / LIST).is_file():
+        listed = {LIST, *read_lines(images / LIST)}
+    made = f"the data set {NAME} that this program makes"
+    check_only_ours(images, listed.__contains__, made)
+    check_only_ours(metadata, lambda name: has_stamp and (name == STAMP or METADATA_FILES.fullmatch(name)), made)
+
+
+@contextmanager
+def prepared(data_root: str | os.PathLike, metadata_root: str | os.PathLike, anew: bool = False) -> Iterator[bool]:
+    """Make Toy's images, masks and metadata where they are not there yet, or `anew`; yield whether they were made.
+
+    Where the block fails, what they replaced is put back: of a command that is refused nothing is lost.
+
+    Raises:
+        InputError: the folders hold what was not made here, or cannot be written.
+    """
+    images, metadata = (Path(os.path.realpath(Path(root) / NAME)) for root in (data_root, metadata_root))
+    if not anew and images.is_dir() and _is_text(metadata / STAMP, VERSION):
+        yield False
+        return
+    _check_ours(images, metadata)
+    new_images, new_metadata = temporary_sibling(images), temporary_sibling(metadata)
+    try:
+        try:
+            splits = {split: _draw_split(split, new_images) for split in IMAGES_PER_SPECIES}
+            names = [name for entries in splits.values() for each in entries for name in (each.image_id, *each.masks)]
+            write_lines(new_images / LIST, names)
+            rows = [list(ancestors(kind).values()) for kind in species()]
+            files = metadata_files(NAME, LEVELS, rows, splits) | {STAMP: f"{VERSION}\n"}
+            for name, text in files.items():
+                write_text(new_metadata / name, text)
+        except OSError as error:
+            raise InputError(f"{images}: cannot be written ({error.strerror or error})") from None
+        # The metadata comes last: where its version is, everything is complete.
+        with exchanged(new_images, images), exchanged(new_metadata, metadata):
+            yield True
     finally:
-        shutil.rmtree(new, ignore_errors=True)
-    return True
+        for folder in (new_images, new_metadata):
+            shutil.rmtree(folder, ignore_errors=True)
+
+
+def prepare(data_root: str | os.PathLike, metadata_root: str | os.PathLike, anew: bool = False) -> bool:
+    """Make Toy where it is not there yet, or `anew`; return whether it was made. See `prepared`."""
+    with prepared(data_root, metadata_root, anew) as made:
+        return made

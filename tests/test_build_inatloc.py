@@ -161,7 +161,7 @@ def test_observations_come_from_a_table_or_are_asked_for(tmp_path):
     printed = run("dataset/build_inatloc.py", *arguments, "--train_observations", "o.csv", cwd=tmp_path)
     assert "no observation in both: 7 training images" in printed
     assert "o.csv: 1 of 17 rows name no image of a.json, the first 't/other.jpg'" in printed
-    printed = run("dataset/build_inatloc.py", *arguments, "--no_observations", cwd=tmp_path)
+    printed = run("dataset/build_inatloc.py", *arguments, "--no_observations", "--replace", cwd=tmp_path)
     assert "no observation in both: 8 training images" in printed
     (tmp_path / "o.csv").write_text("t/arborea0.jpg\n")
     message = run("dataset/build_inatloc.py", *arguments, "--train_observations", "o.csv", cwd=tmp_path, code=2)
@@ -258,3 +258,45 @@ def test_the_limits_of_a_box_belong_to_it():
 
     assert fits(192, 96) and fits(32, 32)
     assert not fits(192.1, 50) and not fits(50, 96.1) and not fits(31.9, 50) and not fits(50, 31.9)
+
+
+def test_a_data_set_of_that_name_is_not_overwritten(tmp_path):
+    arguments = made_up(tmp_path)
+    folder = tmp_path / "metadata/MyLoc"
+
+    def state():
+        return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+    (folder / "train").mkdir(parents=True)
+    (folder / "train/image_ids.txt").write_text("mine.jpg\n")
+    before = state()
+    printed = run("dataset/build_inatloc.py", *arguments, cwd=tmp_path, code=2)
+    assert (
+        printed == "error: metadata/MyLoc: is there and was not built by this command; expected another NAME, or --replace\n"
+    )
+    (folder / "mine.csv").write_text("class,k\n")
+    printed = run("dataset/build_inatloc.py", *arguments, "--replace", cwd=tmp_path, code=2)
+    assert "metadata/MyLoc/mine.csv: not a file of a data set's metadata, which would replace" in printed
+    (folder / "mine.csv").unlink()
+    assert state() == before
+    run("dataset/build_inatloc.py", *arguments, "--replace", cwd=tmp_path)
+    built = state()
+    assert "is there already, the same" in run("dataset/build_inatloc.py", *arguments, cwd=tmp_path)
+    printed = run("dataset/build_inatloc.py", *arguments, "--seed", "5", cwd=tmp_path, code=2)
+    assert "metadata/MyLoc: is there and was made otherwise (" in printed
+    assert state() == built
+    run("dataset/build_inatloc.py", *arguments, "--seed", "5", "--replace", cwd=tmp_path)
+    assert state() != built
+
+
+def test_half_a_letter_in_json_is_refused(tmp_path):
+    arguments = made_up(tmp_path)
+    for old, new in (("Hyla arborea", "Hyla \ud800"), ("t/arborea0.jpg", "t/\udc80.jpg")):
+        made_up(tmp_path)
+        data = json.loads((tmp_path / "a.json").read_text().replace(old, json.dumps(new)[1:-1]))
+        (tmp_path / "a.json").write_text(json.dumps(data))
+        boxed = (tmp_path / "b.json").read_text().replace("Hyla  Arborea", json.dumps(new)[1:-1])
+        (tmp_path / "b.json").write_text(boxed if old.startswith("Hyla") else (tmp_path / "b.json").read_text())
+        printed = run("dataset/build_inatloc.py", *arguments, cwd=tmp_path, code=2)
+        assert "expected names without NUL, in letters that UTF-8 can write" in printed
+        assert not (tmp_path / "metadata").exists()

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -85,6 +87,35 @@ def test_images_of_any_mode_become_rgb(tmp_path):
         suffix = "jpg" if mode == "CMYK" else "png"
         Image.new(mode, (4, 3)).save(tmp_path / f"{mode}.{suffix}")
         assert load_image(tmp_path / f"{mode}.{suffix}").mode == "RGB"
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_16_bit_grey_is_divided_by_257(tmp_path, suffix):
+    values = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    for order in "<>" if suffix == "tif" else "<":
+        Image.fromarray(values.astype(f"{order}u2")).save(tmp_path / f"a.{suffix}")
+        loaded = np.array(load_image(tmp_path / f"a.{suffix}"))
+        assert loaded.dtype == np.uint8 and np.array_equal(loaded, np.round(values / 257)[..., None].repeat(3, 2))
+
+
+@pytest.mark.parametrize(("kind", "mode"), [(np.int32, "I"), (np.float32, "F")])
+def test_32_bit_pixels_are_refused_by_name(tmp_path, kind, mode):
+    Image.fromarray(np.ones((4, 4), kind)).save(tmp_path / "a.tif")
+    with pytest.raises(InputError, match=rf"a\.tif: pixels of 32 bits \(mode {mode}\).*; expected 8 or 16 bits a channel"):
+        load_image(tmp_path / "a.tif")
+
+
+def test_a_pipe_is_not_waited_for(tmp_path):
+    os.mkfifo(tmp_path / "pipe.jpg")
+    with pytest.raises(InputError, match=r"pipe\.jpg: a device, FIFO or socket"):
+        load_image(tmp_path / "pipe.jpg")
+
+
+def test_reading_does_not_turn_an_image(tmp_path):
+    exif = Image.Exif()
+    exif[274] = 6
+    Image.new("RGB", (9, 5)).save(tmp_path / "a.jpg", exif=exif)
+    assert load_image(tmp_path / "a.jpg").size == (9, 5)
 
 
 def bad_split(tmp_path):

@@ -12,7 +12,7 @@ from PIL import Image
 from conftest import CHECKOUT, run
 from dataset import tiny_animals, toy
 from dataset.addresses import Official
-from dataset.layout import Entry, split_by_name, write_metadata
+from dataset.layout import Entry, split_by_name, whole_folder, write_metadata
 from dataset.sources import extract, fetch
 from official import jpeg, write_archive
 from wsol.errors import InputError
@@ -61,6 +61,79 @@ def test_toy_is_made_once_and_again_when_its_version_changes(tmp_path, monkeypat
     assert not toy.prepare(tmp_path / "d", tmp_path / "m")
     monkeypatch.setattr(toy, "VERSION", "next")
     assert toy.prepare(tmp_path / "d", tmp_path / "m")
+
+
+@pytest.fixture
+def small_toy(monkeypatch):
+    monkeypatch.setattr(toy, "IMAGES_PER_SPECIES", {"train": 1, "val": 1, "test": 1})
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    "files", [["dataset/Toy/bird.jpg"], ["metadata/Toy/train/image_ids.txt"], ["dataset/Toy/train/a.png"]]
+)
+def test_a_persons_own_toy_is_not_replaced(small_toy, tmp_path, files):
+    for name in files:
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).write_text("mine")
+    before = contents(tmp_path)
+    with pytest.raises(InputError, match="not a file of the data set Toy that this program makes, which would replace"):
+        toy.prepare(tmp_path / "dataset", tmp_path / "metadata")
+    printed = run("dataset/prepare.py", "Toy", cwd=tmp_path, code=2)
+    assert "Toy" in printed and contents(tmp_path) == before
+    printed = run("main.py", cwd=tmp_path, code=2)
+    assert "move it elsewhere first" in printed and contents(tmp_path) == before
+
+
+def test_a_file_put_into_toy_is_not_removed_and_older_ones_are_replaced(small_toy, tmp_path, monkeypatch):
+    roots = tmp_path / "d", tmp_path / "m"
+    toy.prepare(*roots)
+    for extra in ("d/Toy/mine.jpg", "m/Toy/k.csv"):
+        (tmp_path / extra).write_text("mine")
+        with pytest.raises(InputError, match=f"{extra}: not a file of"):
+            toy.prepare(*roots, anew=True)
+        (tmp_path / extra).unlink()
+    (tmp_path / "d/Toy/files.txt").unlink()  # as older copies are
+    assert toy.prepare(*roots, anew=True)
+    monkeypatch.setattr(toy, "VERSION", "next")
+    monkeypatch.setattr(toy, "IMAGES_PER_SPECIES", {"train": 2, "val": 1, "test": 1})
+    assert toy.prepare(*roots)
+    assert not list(tmp_path.rglob(".*"))
+
+
+def test_a_refused_command_leaves_the_toy_that_was_there(small_toy, tmp_path, monkeypatch):
+    run("dataset/prepare.py", "Toy", cwd=tmp_path)
+    before = contents(tmp_path)
+    monkeypatch.setattr(toy, "VERSION", "next")
+    assert "breed" in run("main.py", "--label_level", "breed", cwd=tmp_path, code=2)
+    assert contents(tmp_path) == before and not list(tmp_path.rglob(".*"))
+
+
+def test_a_file_in_the_place_of_a_root_is_refused(tmp_path):
+    (tmp_path / "file").write_text("mine")
+    for words in (("--data_root", "file"), ("--metadata_root", "file")):
+        for script, name in (("main.py", ()), ("dataset/prepare.py", ("Toy",))):
+            assert "is no folder that can be written in" in run(script, *name, *words, cwd=tmp_path, code=2)
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+def test_a_folder_that_cannot_take_the_place_of_another_leaves_it(tmp_path, monkeypatch):
+    (tmp_path / "old").mkdir()
+    (tmp_path / "old/a").write_text("mine")
+    with pytest.raises(InputError, match="wrong"), whole_folder(tmp_path / "old") as new:
+        new.mkdir()
+        raise InputError("wrong")
+    with pytest.raises(InputError, match="cannot be written"), whole_folder(tmp_path / "old"):
+        pass  # nothing was put into it
+    assert [path.name for path in tmp_path.rglob("*")] == ["old", "a"]
+    (tmp_path / "link").symlink_to("old")
+    with whole_folder(tmp_path / "link") as new:
+        new.mkdir()
+        (new / "b").write_text("new")
+    assert (tmp_path / "link").is_symlink() and [path.name for path in (tmp_path / "old").iterdir()] == ["b"]
 
 
 def test_splits_by_name_are_disjoint_stable_and_complete():

@@ -21,6 +21,7 @@ from dataset.addresses import check_own_name
 from dataset.annotations import Names, parse_xml, read_boxes
 from dataset.grouped_splits import draw_splits
 from dataset.layout import Entry, write_metadata
+from dataset.tables import TableOptions
 from wsol.errors import InputError
 from wsol.levels import load_level
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths
@@ -172,7 +173,6 @@ def test_what_it_found_is_reported(photos, command, tmp_path):
     printed = command("--labels", "labels.csv", "--replace")
     assert "lines of --labels whose image is not there: 1\n  labels.csv:3: gone.png" in printed
     assert "images without a label, left out: 23\n" in printed and "... and 18 more" in printed
-    assert "no boxes or masks were given: all images are in train" in printed
     assert [path.name for path in (tmp_path / "metadata/Mine").iterdir() if path.is_dir()] == ["train"]
 
 
@@ -186,7 +186,32 @@ def test_a_part_with_boxes_is_shared_between_val_and_test(photos, command, tmp_p
 @pytest.mark.parametrize(
     ("file", "text", "message"),
     [
-        ("labels.csv", "file,label\na,b\n", "labels.csv:1: no column 'image'; expected a header with image"),
+        ("labels.csv", "day,label\na,b\n", "labels.csv:1: no column for the image among 'day', 'label'; expected a header"),
+        (
+            "labels.csv",
+            "image|label\na|b\n",
+            "labels.csv:1: one column, 'image|label'; expected columns separated by comma,",
+        ),
+        (
+            "labels.csv",
+            "file;path;label\na;b;c\n",
+            "labels.csv:1: 'file' or 'path' may be the image; expected it to be named",
+        ),
+        (
+            "labels.csv",
+            "image;label\na;b\nc,d\n",
+            "labels.csv:3: 'c,d'; expected 2 fields; the header is semicolon-separated,",
+        ),
+        ("labels.csv", 'image,label\n"a.png,x\n",y\n', "labels.csv:2: unexpected end of data; expected comma-separated"),
+        ("labels.csv", "image,label\n\0,x\n", "labels.csv:2: a NUL character"),
+        ("boxes.csv", "image,x,y\na,1,2\n", "boxes.csv:1: no columns of a box among 'image', 'x', 'y'; expected"),
+        (
+            "boxes.csv",
+            "image,x0,y0,x1,y1\n0.png,0.1,0.2,0.5,0.9\n",
+            "boxes.csv:2: box (0.1, 0.2, 0.5, 0.9); expected pixels,",
+        ),
+        ("boxes.csv", "image,x,y,w,h\n0.png,1,2,0,9\n", "boxes.csv:2: box (1.0, 2.0, 0.0, 9.0); expected a width and a"),
+        ("boxes.csv", "file,xmin,ymin,xmax,ymax,x1,y1,x2,y2\n", "xmin,ymin,xmax,ymax or x1,y1,x2,y2 may be the box"),
         ("labels.csv", "image,label\ncat/a/0.png\n", "labels.csv:2: 'cat/a/0.png'; expected 2 fields"),
         (
             "labels.csv",
@@ -311,8 +336,16 @@ def test_what_only_looks_like_an_image_or_annotation(photos, command, tmp_path):
     os.mkfifo(folder / "pipe.jpg")
     for name in photos:
         voc(tmp_path / "xml" / name.replace(".png", ".XML"), (1, 1, 5, 5))
+    (folder / "loop").symlink_to(folder)
+    (folder / "self.jpg").symlink_to("self.jpg")
+    (folder / "phone.HEIC").write_bytes(b"x")
+    (folder / "camera.nef").write_bytes(b"x")
     printed = command("--boxes", "xml")
-    assert "named like images, left out: 3\n  cat/folder.jpg\n  cat/gone.jpg\n  cat/pipe.jpg" in printed
+    assert "(1 .HEIC, 1 .nef; save them as JPEG or PNG), left out: 2\n  cat/camera.nef\n  cat/phone.HEIC" in printed
+    assert (
+        "named like images, left out: 5\n  cat/folder.jpg\n  cat/gone.jpg\n  cat/loop\n  cat/pipe.jpg\n  cat/self.jpg"
+        in printed
+    )
     assert "val: 4 images, 4 boxes" in printed  # also of .XML
     for head in ('<?xml version="1.0" encoding="gb2312"?>', '<?xml version="1.0" encoding="none"?>'):
         voc(tmp_path / "xml/dog/10.XML", (1, 1, 5, 5), head=head)
@@ -369,7 +402,7 @@ def test_xml_with_a_doctype_is_refused_unexpanded(tmp_path, encoding):
     external = '<!DOCTYPE a SYSTEM "file:///etc/passwd"><annotation/>'
     (tmp_path / "a.xml").write_text(external)
     with pytest.raises(InputError, match="has a DOCTYPE"):
-        read_boxes(tmp_path, ["a.png"])
+        read_boxes(tmp_path, ["a.png"], TableOptions())
     for text in ("<annotation>", "", "&x;"):
         (tmp_path / "a.xml").write_text(text)
         with pytest.raises(InputError, match=r"a\.xml: not a readable XML file"):
@@ -385,6 +418,18 @@ def test_names_are_found_by_path_or_file_and_never_guessed():
     assert Names(["a/1.v2.jpg"], stems=True).find("1.v2.xml", "x") == "a/1.v2.jpg"
     with pytest.raises(InputError, match="differ in their extension alone"):
         Names(["a/1.jpg", "a/1.png"], stems=True)
+
+
+def test_names_are_guessed_by_case_extension_and_composed_letters_where_no_other_name_means_the_image():
+    names = Names(["a/IMG_1.JPG", "a/img_2.png", "ä.jpg".replace("ä", "a\u0308"), "v.2.jpg"])
+    given = ["img_1.jpg", "IMG_2", "IMG_2.png", "A/IMG_1.heic", "ä.jpg", "V.2", "none.jpg", "v.jpg"]
+    found, guessed = names.find_all([(name, "x") for name in given])
+    assert found == ["a/IMG_1.JPG", "a/img_2.png", "a/img_2.png", "a/IMG_1.JPG", "a\u0308.jpg", "v.2.jpg", None, None]
+    assert len(guessed) == 6
+    found, guessed = names.find_all([("a/IMG_1.JPG", "x"), ("IMG_1.heic", "y")])
+    assert found == ["a/IMG_1.JPG", None] and not guessed
+    with pytest.raises(InputError, match=r"t:1: 'b' may be 'B\.jpg' or 'b\.png'"):
+        Names(["B.jpg", "b.png"]).find_all([("b", "t:1")])
 
 
 @settings(max_examples=200, deadline=None)

@@ -1,0 +1,175 @@
+"""A folder of photos and what they show: which files are images, their labels, copies of one another, sizes.
+
+In: a folder, with a table of labels or a folder per class. Out: relative paths with labels, groups and sizes, and a report
+of what was left out.
+"""
+
+import hashlib
+import os
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dataset.annotations import IMAGE_SUFFIXES, UNREAD_SUFFIXES, Names, files_below
+from dataset.orientation import Photo, read_photo
+from dataset.tables import Table, TableOptions, find_role, has_image, need_image, open_table
+from wsol.errors import InputError
+from wsol.hierarchy import check_level_names
+from wsol.metadata import first_names
+from wsol.progress import progress
+
+
+class Report:
+    """What was found, by kind; printed with the first few names of each."""
+
+    def __init__(self) -> None:
+        self.kinds: dict[str, list[str]] = {}
+
+    def add(self, kind: str, names: list[str]) -> None:
+        """Note names of one kind."""
+        self.kinds.setdefault(kind, []).extend(names)
+
+    def print(self) -> None:
+        """Print every kind with its count and first names."""
+        for kind, names in self.kinds.items():
+            if names:
+                print(f"{kind}: {len(names)}" + first_names(names, 5))
+
+
+@dataclass
+class Labels:
+    """Image to class and image to group; with --levels each class's names at every level, finest first."""
+
+    classes: dict[str, str] = field(default_factory=dict)
+    groups: dict[str, str] = field(default_factory=dict)
+    rows: dict[str, list[str]] = field(default_factory=dict)
+
+
+def find_images(folder: Path, report: Report) -> list[str]:
+    """Return the relative paths of all image files below a folder, sorted; what is no regular file, and images of kinds that
+    are not read, are reported."""
+    if not os.path.isdir(folder):
+        raise InputError(f"--images {folder}: no such folder")
+    found, others = files_below(folder, IMAGE_SUFFIXES)
+    report.add("links to folders, and folders, devices and broken links named like images, left out", others)
+    unread, _ = files_below(folder, UNREAD_SUFFIXES)
+    kinds = Counter(Path(name).suffix for name in unread)
+    counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(kinds.items()))
+    report.add(f"images of kinds that are not read ({counts}; save them as JPEG or PNG), left out", unread)
+    for name in found:
+        try:
+            name.encode()
+        except UnicodeEncodeError:
+            raise InputError(f"--images {folder}: {os.fsencode(name)!r}; expected file names in UTF-8") from None
+    if not found:
+        raise InputError(
+            f"--images {folder}: no image in it; expected files ending in {', '.join(IMAGE_SUFFIXES)}"
+            + (f" (there are {counts}: save them as JPEG or PNG)" if unread else "")
+        )
+    return found
+
+
+def _class_rows(table: Table, names: Sequence[str]) -> list[list[str]]:
+    """Return every row's names at the levels, the columns named; refuse a class of two parents, or a gap."""
+    columns = [table.column(name) for name in names]
+    seen: dict[str, tuple[str, list[str]]] = {}
+    rows = []
+    for where, fields in table.rows:
+        row = [fields[i] for i in columns]
+        if row[0] and not all(row):
+            gap = names[row.index("")]
+            raise InputError(f"{where}: {row[0]!r} has no {gap}; expected a name at every level of --levels")
+        first, same = seen.setdefault(row[0], (where, row))
+        if row[0] and row != same:
+            raise InputError(f"{where}: {row[0]!r} lies in {row[1:]}, at {first} in {same[1:]}; expected one of each level")
+        rows.append(row)
+    return rows
+
+
+def _read_label_table(
+    images: list[str], path: Path, group: str | None, levels: Sequence[str], options: TableOptions, report: Report
+) -> Labels:
+    table = open_table(path, options.encoding, has_image(options))
+    if not table.header:
+        raise InputError(f"{path}: no rows; expected a header, then a line for every image")
+    image_column = need_image(table, options)
+    if not table.rows:
+        raise InputError(f"{path}: no rows; expected a header, then a line for every image")
+    rows = _class_rows(table, levels) if levels else []
+    label = table.column(levels[0]) if levels else find_role(table, "label", options)
+    group_column = table.column(group) if group else None
+    taken = f"{table.header[image_column]!r} names the image, " + (
+        "the folders are the classes" if label is None else f"{table.header[label]!r} the class"
+    )
+    print(f"{path}: {len(table.rows)} rows; {taken}")
+    labels = Labels()
+    if label is None:
+        labels.classes = {name: name.split("/")[0] for name in images if "/" in name}
+    meant, guessed = Names(images).find_all([(fields[image_column], where) for where, fields in table.rows])
+    report.add("names of --labels taken for an image that differs in letters' case or extension", guessed)
+    seen: dict[str, str] = {}
+    for i, ((where, fields), image) in enumerate(zip(table.rows, meant, strict=True)):
+        if image is None:
+            report.add("lines of --labels whose image is not there", [f"{where}: {fields[image_column]}"])
+            continue
+        if image in seen:
+            raise InputError(f"{where}: {image!r} stands at {seen[image]} already; expected every image once")
+        seen[image] = where
+        if label is not None and fields[label]:
+            labels.classes[image] = fields[label]
+            if levels:
+                labels.rows[fields[label]] = rows[i]
+        if group_column is not None and fields[group_column]:
+            labels.groups[image] = fields[group_column]
+    return labels
+
+
+def read_labels(
+    images: list[str], path: Path | None, group: str | None, levels: Sequence[str], options: TableOptions, report: Report
+) -> Labels:
+    """Return each image's class (its first folder's name, or the table's) and group; unlabelled ones are reported.
+
+    `levels`: columns of the table that are the label levels, finest first.
+    """
+    if path:
+        check_level_names(levels, ["--levels"] * len(levels))
+        labels = _read_label_table(images, path, group, levels, options, report)
+    else:
+        labels = Labels({name: name.split("/")[0] for name in images if "/" in name})
+    report.add("images without a label, left out", [name for name in images if name not in labels.classes])
+    if not labels.classes:
+        raise InputError("no image has a label; expected a folder per class, or --labels with the columns image,label")
+    return labels
+
+
+def drop_duplicates(folder: Path, labels: dict[str, str], report: Report) -> list[str]:
+    """Return the labelled images without copies: of equal files the first stays, none where their labels differ."""
+    by_size: dict[int, list[str]] = {}
+    for name in sorted(labels):
+        by_size.setdefault((folder / name).stat().st_size, []).append(name)
+    dropped: set[str] = set()
+    for same_size in by_size.values():
+        by_content: dict[str, list[str]] = {}
+        for name in same_size if len(same_size) > 1 else ():
+            with (folder / name).open("rb") as file:
+                by_content.setdefault(hashlib.file_digest(file, "sha256").hexdigest(), []).append(name)
+        for first, *copies in by_content.values():
+            if len({labels[name] for name in (first, *copies)}) > 1:
+                report.add("equal files with different labels, all left out", [f"{first} = {', '.join(copies)}"])
+                dropped.update((first, *copies))
+            elif copies:
+                report.add("copies of another image, left out", [f"{name} = {first}" for name in copies])
+                dropped.update(copies)
+    return [name for name in sorted(labels) if name not in dropped]
+
+
+def read_photos(folder: Path, images: list[str], report: Report) -> dict[str, Photo]:
+    """Return image to what it is; every image is decoded, and those that cannot be are reported."""
+    photos = {}
+    for name in progress(images, "reading images"):
+        try:
+            photos[name] = read_photo(folder / name)
+        except InputError as error:
+            report.add("unreadable images, left out", [str(error)])
+    return photos

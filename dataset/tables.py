@@ -1,0 +1,307 @@
+"""Tables as people have them: CSV of any usual delimiter, encoding and column names.
+
+In: a file that a spreadsheet or a labelling tool wrote. Out: its rows, with the columns that mean what is asked for.
+"""
+
+import codecs
+import csv
+import re
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from wsol.errors import InputError
+from wsol.files import check_input
+from wsol.hierarchy import some_names
+
+DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
+BOMS = {  # UTF-32 first: its mark begins as UTF-16's does
+    codecs.BOM_UTF32_LE: "utf-32",
+    codecs.BOM_UTF32_BE: "utf-32",
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE: "utf-16",
+    codecs.BOM_UTF16_BE: "utf-16",
+}
+# What a column's usual names mean, in lower case, with _ for spaces and hyphens. The first wins over the others.
+ALIASES = {
+    "image": (
+        *("image", "filename", "file_name", "file", "path", "filepath", "file_path", "image_path", "imagepath"),
+        *("image_file", "image_filename", "image_name", "imagename", "img", "photo", "picture"),
+    ),
+    "label": (
+        *("label", "class", "species", "category", "class_name", "classname", "label_name", "category_name"),
+        *("scientific_name", "taxon", "taxon_name", "breed"),
+    ),
+}
+CORNERS = ("x0", "y0", "x1", "y1")
+EXTENT = ("x", "y", "width", "height")
+CORNER_NAMES = (
+    CORNERS,
+    ("xmin", "ymin", "xmax", "ymax"),
+    ("x_min", "y_min", "x_max", "y_max"),
+    ("x1", "y1", "x2", "y2"),
+    ("left", "top", "right", "bottom"),
+)
+EXTENT_NAMES = tuple(
+    (*corner, *sides)
+    for corner in (("x", "y"), ("xmin", "ymin"), ("x_min", "y_min"), ("left", "top"), ("bbox_x", "bbox_y"))
+    for sides in (("width", "height"), ("w", "h"), ("bbox_width", "bbox_height"), ("bbox_w", "bbox_h"))
+)
+SIZE_NAMES = (("image_width", "image_height"), ("img_width", "img_height"), ("width", "height"))
+ROLES = ("image", "label", *CORNERS, *EXTENT, *SIZE_NAMES[0])
+
+
+@dataclass
+class TableOptions:
+    """How to read the tables of a command: their encoding (None: UTF-8, or what a byte order mark says), and role to column
+    where --columns names it; `used`: the roles whose column was there."""
+
+    encoding: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+    used: set[str] = field(default_factory=set)
+
+    def check_used(self) -> None:
+        """Refuse a column named for a role that no table had."""
+        if unused := [f"{role}={name}" for role, name in self.columns.items() if role not in self.used]:
+            raise InputError(f"--columns {' '.join(unused)}: no table that needs it has such a column")
+
+
+@dataclass
+class Table:
+    """A table: header as it stands, (file:line, fields) of every row, and what separates them."""
+
+    path: Path
+    header: list[str]
+    rows: list[tuple[str, list[str]]]
+    delimiter: str
+
+    def column(self, name: str) -> int:
+        """Return the index of a column by its name, in any case where that leaves one."""
+        if name in self.header:
+            return self.header.index(name)
+        same = [i for i, each in enumerate(self.header) if each.casefold() == name.casefold()]
+        if len(same) != 1:
+            raise InputError(f"{self.path}:1: no column {name!r}; expected one among {some_names(self.header)}")
+        return same[0]
+
+
+def check_encoding(name: str) -> None:
+    """Refuse an encoding that Python does not know."""
+    try:
+        b"a".decode(name)
+    except UnicodeError:  # known, and no encoding of this one byte
+        pass
+    except (LookupError, ValueError):
+        raise InputError(f"--encoding {name}: unknown; expected one such as utf-8, latin-1, cp1252, utf-16") from None
+
+
+def parse_columns(words: Iterable[str]) -> dict[str, str]:
+    """Return role to column name from words such as image=filename."""
+    columns: dict[str, str] = {}
+    for word in words:
+        role, _, name = word.partition("=")
+        if role not in ROLES or not name.strip() or role in columns:
+            raise InputError(f"--columns {word}: expected ROLE=NAME, each role once, of {', '.join(ROLES)}")
+        columns[role] = name.strip()
+    return columns
+
+
+def read_table_text(path: Path, encoding: str | None = None) -> str:
+    """Return a table's text, decoded as its byte order mark says, else as `encoding` says, else as UTF-8."""
+    try:
+        data = check_input(path).read_bytes()
+    except OSError as error:
+        raise InputError(f"{path}: not a readable file ({error.strerror})") from None
+    encoding = next((name for mark, name in BOMS.items() if data.startswith(mark)), encoding) or "utf-8"
+    try:
+        text = data.decode(encoding)
+    except UnicodeDecodeError as error:
+        raise InputError(
+            f"{path}:{data.count(10, 0, error.start) + 1}: not {encoding.upper()} text ({error.reason}); expected "
+            "UTF-8, or its encoding named: --encoding cp1252 (of Excel on Windows), latin-1, utf-16"
+        ) from None
+    except ValueError as error:
+        raise InputError(f"{path}: not {encoding} text ({error})") from None
+    if "\0" in text:
+        line = text.count("\n", 0, text.index("\0")) + 1
+        raise InputError(
+            f"{path}:{line}: a NUL character; expected text (--encoding utf-16-le if it is UTF-16 without a mark)"
+        )
+    return text
+
+
+def _lines(text: str) -> list[str]:
+    """Return a text's lines without those at the end that are empty or have empty fields alone."""
+    text = text.replace("\r\n", "\n")
+    lines = text.split("\n" if "\n" in text else "\r")
+    while lines and not lines[-1].strip(" ,;\t"):
+        lines.pop()
+    return lines
+
+
+def _fields(path: Path, number: int, line: str, delimiter: str) -> list[str]:
+    """Split one line. Each by itself: a reader of all would join the lines of a quoted field without a word."""
+    try:
+        return [each.strip() for each in next(csv.reader([line], delimiter=delimiter, strict=True))]
+    except csv.Error as error:
+        raise InputError(
+            f"{path}:{number}: {error}; expected {DELIMITERS.get(delimiter, delimiter)}-separated values, every row on one "
+            "line, quotes around whole fields alone"
+        ) from None
+
+
+def _delimiter(path: Path, lines: Sequence[str], known: Callable[[list[str]], bool]) -> str:
+    """Return what separates a table's fields: what gives a known header, and every line as many fields as the first."""
+    headers = {}
+    for delimiter in DELIMITERS:
+        try:
+            headers[delimiter] = _fields(path, 1, lines[0], delimiter)
+        except InputError:  # quotes that another delimiter's fields have
+            continue
+    several = [delimiter for delimiter, header in headers.items() if len(header) > 1]
+    found = [delimiter for delimiter in several if known(headers[delimiter])] or several
+
+    def regular(delimiter: str) -> bool:
+        try:
+            return all(len(_fields(path, 1, line, delimiter)) == len(headers[delimiter]) for line in lines[1:])
+        except InputError:
+            return False
+
+    if len(found) > 1:
+        found = [delimiter for delimiter in found if regular(delimiter)] or found
+    if len(found) > 1:
+        both = " and ".join(DELIMITERS[each] for each in found)
+        raise InputError(f"{path}:1: {lines[0]!r}: {both} may separate the columns; expected fields that hold one in quotes")
+    return found[0] if found else ","
+
+
+def read_fields(
+    path: Path, encoding: str | None = None, known: Callable[[list[str]], bool] = bool
+) -> Iterator[tuple[str, list[str], str]]:
+    """Yield (file:line, fields, delimiter) of every line of a table; `known` tells a header that may be the right one.
+
+    A first line `sep=;`, which spreadsheets write, says the delimiter.
+    """
+    lines = _lines(read_table_text(path, encoding))
+    said = re.fullmatch(r'"?sep=(.)"?', lines[0]) if lines else None
+    if said:
+        lines[0] = ""
+    delimiter = said[1] if said else _delimiter(path, lines, known) if lines else ","
+    for number, line in enumerate(lines, 1):
+        if line or not said or number > 1:
+            yield f"{path}:{number}", _fields(path, number, line, delimiter), delimiter
+
+
+def open_table(path: Path, encoding: str | None = None, known: Callable[[list[str]], bool] = bool) -> Table:
+    """Return a table whose first row is a header of distinct names; every row has as many fields."""
+    lines = read_fields(path, encoding, known)
+    where, header, delimiter = next(lines, (f"{path}:1", [], ","))
+    if len(set(header)) < len(header):
+        raise InputError(f"{where}: {','.join(header)!r}; expected every column once")
+    rows = []
+    for where, row, _ in lines:
+        if len(row) != len(header):
+            message = f"{where}: {delimiter.join(row)!r}; expected {len(header)} fields"
+            other = [DELIMITERS[each] for each in DELIMITERS if each != delimiter and each in delimiter.join(row)]
+            if other and len(row) == 1:
+                message += (
+                    f"; the header is {DELIMITERS.get(delimiter, delimiter)}-separated, this line {other[0]}-separated?"
+                )
+            raise InputError(message)
+        rows.append((where, row))
+    return Table(path, header, rows, delimiter)
+
+
+def read_table(path: Path, needed: Collection[str], encoding: str | None = None) -> list[tuple[str, dict[str, str]]]:
+    """Return (file:line, column to text) for every row of a table that has the needed columns in its header."""
+    table = open_table(path, encoding, set(needed).issubset)
+    if missing := [name for name in needed if name not in table.header]:
+        raise InputError(f"{path}:1: no column {missing[0]!r}; expected a header with {', '.join(needed)}")
+    return [(where, dict(zip(table.header, row, strict=True))) for where, row in table.rows]
+
+
+def _usual(name: str) -> str:
+    return re.sub(r"[\s-]+", "_", name.strip().casefold())
+
+
+def usual_names(header: Sequence[str], options: TableOptions) -> list[str]:
+    """Return a header's names in their usual spelling; a column that --columns names has its role's name, and no other."""
+    names = [_usual(name) for name in header]
+    for role, wanted in options.columns.items():
+        same = [i for i, name in enumerate(header) if name == wanted] or [
+            i for i, name in enumerate(header) if name.casefold() == wanted.casefold()
+        ]
+        if len(same) == 1:
+            names = ["" if name == role else name for name in names]
+            names[same[0]] = role
+            options.used.add(role)
+    return names
+
+
+def find_role(table: Table, role: str, options: TableOptions) -> int | None:
+    """Return the index of the column that gives the image or the label, or None.
+
+    Raises:
+        InputError: several columns may, or --columns names one that is not there.
+    """
+    names = usual_names(table.header, options)
+    if names.count(role) == 1:
+        return names.index(role)
+    found = [i for i, name in enumerate(names) if name in ALIASES[role]]
+    if role == "label" and role in options.columns:  # which only one table has
+        raise InputError(
+            f"{table.path}:1: no column {options.columns[role]!r} (--columns), among {some_names(table.header)}"
+        )
+    if len(found) > 1:
+        both = " or ".join(repr(table.header[i]) for i in found)
+        raise InputError(f"{table.path}:1: {both} may be the {role}; expected it to be named: --columns {role}=NAME")
+    return found[0] if found else None
+
+
+def need_image(table: Table, options: TableOptions) -> int:
+    """Return the index of the column that names the image; refuse a table without one, and say why it may lack it."""
+    found = find_role(table, "image", options)
+    if found is not None:
+        return found
+    if len(table.header) <= 1:
+        text = table.header[0] if table.header else ""
+        other = next((each for each in "|:" if each in text), " " if " " in text else "")
+        raise InputError(
+            f"{table.path}:1: one column, {text!r}; expected columns separated by comma, semicolon or tab"
+            + (f" (these look separated by {other!r})" if other else "")
+            + ", one of them named image"
+        )
+    raise InputError(
+        f"{table.path}:1: no column for the image among {', '.join(map(repr, table.header))}; expected a header with one "
+        f"named {', '.join(ALIASES['image'][:6])}, ..., or --columns image=NAME"
+    )
+
+
+def has_image(options: TableOptions) -> Callable[[list[str]], bool]:
+    """Return a test for headers that have a column for the image."""
+    return lambda header: not {"image", *ALIASES["image"]}.isdisjoint(usual_names(header, options))
+
+
+def find_box_columns(table: Table, options: TableOptions) -> tuple[list[int], bool, list[int]]:
+    """Return the indices of four columns of a box, whether they are x, y, width, height (else x0, y0, x1, y1), and the
+    indices of the image's width and height, if there are any.
+
+    Raises:
+        InputError: no four columns of a box, or several such fours.
+    """
+    names = usual_names(table.header, options)
+    asked = options.columns.keys() & {*CORNERS, *EXTENT} & set(names)
+    for kind, extent in ((CORNER_NAMES, False), (EXTENT_NAMES, True)):
+        found = [each for each in kind if asked.issubset(each) and all(names.count(name) == 1 for name in each)]
+        if len(found) > 1:
+            both = " or ".join(",".join(each) for each in found)
+            raise InputError(
+                f"{table.path}:1: {both} may be the box; expected it to be named: --columns x0=NAME y0=NAME ..."
+            )
+        if found:
+            sizes = [each for each in SIZE_NAMES if set(each) <= set(names) - {*found[0]}]
+            return [names.index(name) for name in found[0]], extent, [names.index(name) for name in (sizes or [()])[0]]
+    raise InputError(
+        f"{table.path}:1: no columns of a box among {', '.join(map(repr, table.header))}; expected image,x0,y0,x1,y1, or "
+        "xmin,ymin,xmax,ymax, or x,y,width,height, or --columns x0=NAME y0=NAME x1=NAME y1=NAME"
+    )
