@@ -9,6 +9,7 @@ from pathlib import Path
 from munch import Munch
 
 from config import read_config as read_options
+from config import training_parser
 from wsol.errors import InputError
 from wsol.files import read_json
 from wsol.scoring import Center
@@ -96,7 +97,8 @@ def is_finished(run: Path, config: Mapping) -> bool:
     if config["override_cache"] or not (run / "results.json").is_file():
         return False
     read_results(run)
-    saved = read_config(run)
+    saved = {**training_parser("").known_defaults, **read_config(run)}  # an older run lacks options that came after it
+    saved.pop("config")
     if other := differing(config, saved):
         said = "; ".join(f"{name} was {saved.get(name)}, now {config.get(name)}" for name in other)
         raise InputError(

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# All tests, the slow ones too. Options go to pytest, as in: bash scripts/test.sh -m "not slow"
+# All tests, the slow ones too, in a process for each core. Options go to pytest, as in: bash scripts/test.sh -m "not slow"
 set -euo pipefail
 source "$(dirname "$0")/help.sh"
 source "$(dirname "$0")/environment.sh"
-python -m pytest "$@"
+python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@"

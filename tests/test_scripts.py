@@ -334,6 +334,8 @@ def test_a_finished_run_of_other_options_is_not_reused(workspace):
     assert state() == "\n"  # it has no results yet
     write_text(run / "results.json", "{}")
     assert state("--workers", "1") == "finished\n"
+    write_config({name: value for name, value in config.items() if name != "max_megapixels"}, run / "config.yaml")
+    assert state() == "finished\n"  # a run from before that option
     assert "(lr was 0.1, now 0.2)" in state("--lr", "0.2", code=2)
     assert "(label_level was order, now genus)" in state("--label_level", "genus", code=2)
     assert state("--lr", "0.2", "--override_cache", "TRUE") == "\n"
