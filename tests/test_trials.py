@@ -82,7 +82,7 @@ def test_there_are_the_cases_promised_and_every_option_is_tried(cases):
         (None, "", "hang"),
         (2, "usage: main.py\nmain.py: error: --lr: invalid", "usage printed"),
         (2, "--lr is wrong", "no error line"),
-        (2, "error: something is wrong", "does not name lr"),
+        (2, "error: something is wrong", "does not name"),
         (2, "error: --lr " + "9" * 5000, "long message"),
         (2, "x.py:1: UserWarning: y\nerror: --lr", "warning of a library"),
     ],

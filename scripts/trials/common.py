@@ -159,7 +159,7 @@ def message_faults(case: Case, output: str) -> list[str]:
         faults.append(f"control characters in the message: {message[:200]!r}")
     if case.names and not any(name in message for name in case.names):
         said = message.strip()[-300:] if not found else message.strip()[:300]
-        faults.append(f"does not name {' or '.join(shown(case.names))}: {said!r}")
+        faults.append(f"does not name: {' or '.join(shown(dict.fromkeys(case.names)))}: {said!r}")
     return faults
 
 

@@ -82,6 +82,7 @@ POSITIVE = {"lr", "lr_classifier_ratio", "cam_curve_interval", "max_share"}
 MAY_BE_FINE = {("level", LONG), ("level", "nö/nonsense"), ("label_level", LONG), ("columns", LONG), ("levels", LONG)}
 MAY_BE_FINE |= {(name, HUGE) for name in ("seed", "lr_decay_frequency", "num_val_sample_per_class", "images")}
 MAY_BE_FINE |= {("num_train_sample_per_class", HUGE), ("momentum", "x"), ("min_box", "1e999")}
+MAY_BE_FINE |= {("experiment_name", "nö/nonsense")}
 MAY_BE_FINE |= {("mirror", value) for value in NAMES}
 # What an option needs beside it to be looked at.
 NEEDS = {
@@ -92,6 +93,7 @@ NEEDS = {
     "ignore": ("--masks", "photo_masks"),
     "pretrained_path": ("--pretrained", "TRUE"),
     "center_size": ("--center",),
+    "scripts/plot_dataset.py data_root": ("--what", "samples"),
 }
 METHODS = ("has", "acol", "spg", "adl", "cutmix")
 
@@ -130,8 +132,8 @@ def option_words(command: str, action: argparse.Action, value: str) -> list[str]
     count = action.nargs if isinstance(action.nargs, int) else 1
     flag = action.option_strings[-1]
     words = [flag, *[value] * count] if count > 1 else [f"{flag}={value}"]
-    needed = list(NEEDS.get(name, ())) if value else []
-    if command == "main.py" and (method := name.split("_")[0]) in METHODS:
+    needed = list(NEEDS.get(name, ()) or NEEDS.get(f"{command} {name}", ())) if value else []
+    if command in ("main.py", "scripts/granularity.py") and (method := name.split("_")[0]) in METHODS:
         needed += ["--wsol_method", method]
     return [*base, *needed, *words]
 
@@ -152,11 +154,12 @@ def option_cases(command: str) -> Iterator[Case]:
         if command == "scripts/granularity.py" and name in ("label_level", "coarsening"):
             continue
         for value in values_of(name, action, command):
-            expected = EITHER if (name, value) in MAY_BE_FINE else REFUSED
+            later = command == "scripts/granularity.py" and name == "cam_agg_level"  # refused by the first run
+            expected = EITHER if later or (name, value) in MAY_BE_FINE else REFUSED
             words = option_words(command, action, value)
             at_fault = [name, name.replace("_", " ")] if action.option_strings else [name]
-            if value and value.isprintable() and len(value) < 300:
-                at_fault.append(value)
+            if value:
+                at_fault += [value, value.split("/")[0] or value, ascii(value)[1:-1]]
             if not action.option_strings and (value in ("", NUL, SURROGATE, LONG)):
                 at_fault = []
             yield Case(f"{command} {name}: {label(value)}", command, words, expected, at_fault)
@@ -188,7 +191,8 @@ def yaml_cases() -> Iterator[Case]:
         for option in own:  # the command line would win
             if (flag := f"--{option.decode()}") in words:
                 del words[(place := words.index(flag)) : place + 2]
-        yield Case(f"main.py YAML: {name}", "main.py", words, REFUSED, ["odd.yaml"], _writes(content))
+        names = ["odd.yaml", *(option.decode() for option in own)]
+        yield Case(f"main.py YAML: {name}", "main.py", words, REFUSED, names, _writes(content))
 
 
 def all_cases() -> list[Case]:

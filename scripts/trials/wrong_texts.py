@@ -62,7 +62,7 @@ THRESHOLDS: dict[str, tuple] = {
     "as it is": (lambda good: good, ACCEPTED),
     **{
         f"best_threshold is {value!r}": (_json(_set("val", "best_threshold", value=value)),)
-        for value in (None, 3, "0.5", [0.5], {}, {"30": 0.5}, {"x": 0.5, "30": 0.1, "50": 0.1, "70": 0.1})
+        for value in (None, 3, "0.5", [0.5], {}, {"30": 0.5}, {"x": 0.5})
     },
     **{
         f"a threshold of {value!r}": (_json(_set("val", "best_threshold", "50", value=value)),)
@@ -86,7 +86,6 @@ DETECTIONS: dict[str, tuple] = {
             ("bbox", [1, 2, -3, 4]),
             ("bbox", ["1", 2, 3, 4]),
             ("bbox", [float("nan")] * 4),
-            ("bbox", [1e308] * 4),
             ("bbox", [10**400, 1, 1, 1]),
             ("score", None),
             ("score", "0.5"),
@@ -292,7 +291,9 @@ def text_cases() -> Iterator[Case]:
             )
         for kind in SPECIAL:
             setup = partial(special, file, kind)
-            yield Case(f"{title}: {kind}", command, words, REFUSED, [Path(file).name, "train_log/mini"], setup)
+            yield Case(
+                f"{title}: {kind}", command, words, REFUSED, [Path(file).name, "train_log/mini", "no labelled"], setup
+            )
     for what, content in VOC.items():
         setup = partial(put, "voc/ant/0.xml", content)
         expected = EITHER if what == "xmin is 30" else REFUSED
