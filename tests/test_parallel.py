@@ -131,7 +131,9 @@ def sleeper(tmp_path):
     path = tmp_path / "sleeper.py"
     path.write_text(SLEEPER.format(checkout=str(Path(__file__).parent.parent)))
     pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
-    with subprocess.Popen([sys.executable, str(path)], start_new_session=True, **pipes) as process:
+    # A shell's background job ignores Ctrl-C, and so would what the tests start from it.
+    undo = {"start_new_session": True, "preexec_fn": partial(signal.signal, signal.SIGINT, signal.default_int_handler)}
+    with subprocess.Popen([sys.executable, str(path)], **undo, **pipes) as process:
         assert process.stdout.readline() == "starting\n"
         yield process
         for left in of_group(process.pid):
