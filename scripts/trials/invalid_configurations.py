@@ -154,7 +154,11 @@ def option_cases(command: str) -> Iterator[Case]:
         if command == "scripts/granularity.py" and name in ("label_level", "coarsening"):
             continue
         for value in values_of(name, action, command):
-            later = command == "scripts/granularity.py" and name == "cam_agg_level"  # refused by the first run
+            later = command == "scripts/granularity.py" and name in (
+                "cam_agg_level",
+                "data_root",
+                "mask_root",
+            )  # the first run refuses
             expected = EITHER if later or (name, value) in MAY_BE_FINE else REFUSED
             words = option_words(command, action, value)
             at_fault = [name, name.replace("_", " ")] if action.option_strings else [name]
