@@ -50,6 +50,7 @@ NO_NUMBERS = ("", "x", "1,5", "nan", "inf", DIGITS)
 INTEGERS = (*NO_NUMBERS, "1.5", "-1", HUGE)
 FLOATS = (*NO_NUMBERS, "-inf", "-1", "1e999")
 BOOLEANS = ("", "maybe", "2", "nan")
+LEFT_TO_RUNS = ("cam_agg_level", "data_root", "mask_root")  # what a sweep's plan does not look at: its first run does
 NAMES = ("", NUL, SURROGATE, LONG, "nö/nonsense")
 NO_FILES = ("", "nowhere/file", "photos", "/dev/zero", "fifo", NUL, SURROGATE, LONG)
 NO_FOLDERS = ("", "nowhere", "ids.txt", "/dev/null", NUL, SURROGATE, LONG)
@@ -154,11 +155,7 @@ def option_cases(command: str) -> Iterator[Case]:
         if command == "scripts/granularity.py" and name in ("label_level", "coarsening"):
             continue
         for value in values_of(name, action, command):
-            later = command == "scripts/granularity.py" and name in (
-                "cam_agg_level",
-                "data_root",
-                "mask_root",
-            )  # the first run refuses
+            later = command == "scripts/granularity.py" and name in LEFT_TO_RUNS
             expected = EITHER if later or (name, value) in MAY_BE_FINE else REFUSED
             words = option_words(command, action, value)
             at_fault = [name, name.replace("_", " ")] if action.option_strings else [name]
