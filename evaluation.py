@@ -26,7 +26,7 @@ from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.detections import read_coco_names, read_detections
 from wsol.errors import InputError, command
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
-from wsol.files import check_writable, refuse_overwriting, write_json
+from wsol.files import check_writable, read_json, refuse_inside, refuse_overwriting, write_json
 from wsol.levels import SPLITS
 from wsol.map_details import summarize
 from wsol.map_sizes import check_same_sizes, mixture_warning, size_rows, small_map_note
@@ -165,6 +165,18 @@ def check_outputs(options: Munch) -> None:
             raise InputError(f"--{name} {path}: expected another file than --{same[0]}'s")
 
 
+def check_replaced(options: Munch) -> None:
+    """Refuse outputs among the data, and a --json that would replace something else than an earlier one of this command."""
+    folders = [Path(root) / options.dataset_name for root in (options.metadata_root, options.mask_root)]
+    refuse_inside(outputs_of(options), folders)
+    if options.json and os.path.exists(options.json) and os.path.getsize(options.json):
+        with suppress(InputError):
+            content = read_json(options.json)
+            if isinstance(content, Mapping) and "scored" in content:
+                return
+        raise InputError(f"--json {options.json}: is there, and not written by evaluation.py; expected another file")
+
+
 def outputs_of(options: Munch) -> dict[str, str]:
     """Return the files to be written, by option."""
     return {name: options[name] for name in OUTPUTS if options[name]}
@@ -200,7 +212,8 @@ def make_evaluator(options: Munch) -> SplitEvaluator:
 
 
 def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps:
-    """Return a folder's maps, told or refused what is missing; the evaluator is left with the images that have one."""
+    """Return a folder's maps, with a warning or an error where some are missing; the evaluator is left with the images that
+    have one."""
     files = find_score_maps(root, evaluator.image_ids, evaluator.split_ids)
     splits = {*SPLITS, options.split}
     of_splits, unknown = sort_others(files.others, read_known_ids(options.metadata_root, options.dataset_name, splits))
@@ -225,7 +238,7 @@ def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps
 
 
 def open_detections(path: str, options: Munch, evaluator: SplitEvaluator) -> Detections:
-    """Return a file's boxes, told or refused what is missing."""
+    """Return a file's boxes, with a warning or an error where some are missing."""
     names = read_coco_names(options.coco_images) if options.coco_images else None
     boxes, unknown = read_detections(path, {i: evaluator.boxes.image_sizes[i] for i in evaluator.image_ids}, names)
     if unknown:
@@ -368,6 +381,7 @@ def main() -> None:
     thresholds = chosen.fit(options.dataset_name, evaluator) if chosen else None
     evaluator.ranks = read_ranks(options, evaluator)
     refuse_overwriting(outputs_of(options), input_files(options, evaluators, sources))
+    check_replaced(options)
     match_sizes(options, evaluators, sources)
 
     score_all(options, evaluators, sources)

@@ -17,8 +17,9 @@ from scripts.examples import draw_examples, spaced
 from scripts.runs import read_config, read_split
 from wsol.arguments import Parser
 from wsol.errors import InputError, command
+from wsol.files import refuse_inside
 from wsol.metadata import read_id_list
-from wsol.score_maps import find_score_maps
+from wsol.score_maps import MAPS_OF_A_RUN, find_score_maps
 from wsol.spread import DEVIATION, INTERVAL, heading, mean_and_deviation, mean_and_interval
 from wsol.tables import markdown_table
 
@@ -44,6 +45,22 @@ def table(figures: Mapping[str, Sequence[Mapping[str, float]]], intervals: bool)
     return f"{said}\n\n{markdown_table(rows)}"
 
 
+def draw_page(page: Path, split: str, runs: Mapping[str, Path], count: int) -> None:
+    """Draw `count` of the images that the first run scored, with the maps of every run."""
+    folder = next(iter(runs.values()))
+    config = read_config(folder)
+    if missing := {"dataset_name", "data_root", "metadata_root"} - set(config):
+        raise InputError(
+            f"{folder / 'config.yaml'}: no {min(missing)}; expected a run's configuration, which main.py writes"
+        )
+    data = [Path(config[root]) / config.dataset_name for root in ("data_root", "metadata_root")]
+    refuse_inside({"page": page}, [*data, *(run / MAPS_OF_A_RUN for run in runs.values())])
+    image_ids = spaced(read_id_list(folder / f"{split}_image_ids.txt"), count)
+    if missing := [run for run in runs.values() if find_score_maps(run / MAPS_OF_A_RUN, image_ids).missing]:
+        raise InputError(f"{missing[0]}: its score maps of {split} were not saved (--save_scoremaps)")
+    draw_examples(config, split, image_ids, runs, page)
+
+
 @command
 def main() -> None:
     """Print the table, draw the page."""
@@ -64,20 +81,14 @@ def main() -> None:
         raise InputError(
             f"{max(names, key=names.count)}: named twice; expected each name once, its folders with commas between"
         )
-    if options.images < 1:
-        raise InputError(f"--images {options.images}: expected 1 or more")
     if options.page and options.page.suffix not in (".png", ".jpg"):
         raise InputError(f"--page {options.page}: expected a name ending in .png or .jpg")
     figures = {name: [figures_of(folder, options.split) for folder in folders] for name, folders in runs.items()}
-    print(f"{options.split}, percent. {table(figures, options.intervals)}")
+    said = [f"{options.split}, percent. {table(figures, options.intervals)}"]
     if options.page:
-        first = {name: folders[0] for name, folders in runs.items()}
-        folder = next(iter(first.values()))
-        image_ids = spaced(read_id_list(folder / f"{options.split}_image_ids.txt"), options.images)
-        if missing := [run for run in first.values() if find_score_maps(run / "scoremaps", image_ids).missing]:
-            raise InputError(f"{missing[0]}: its score maps of {options.split} were not saved (--save_scoremaps)")
-        draw_examples(read_config(folder), options.split, image_ids, first, options.page)
-        print(f"\nwritten: {options.page}")
+        draw_page(options.page, options.split, {name: folders[0] for name, folders in runs.items()}, options.images)
+        said.append(f"written: {options.page}")
+    print("\n\n".join(said))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,9 @@
 # Sourced by the two commands of the README: makes .venv in the checkout and installs requirements.txt, once.
 # PYTHON names the interpreter; without it the first of python3, python3.12, python3.11 that is 3.11 or 3.12.
+if [ "${BASH_SOURCE[0]}" = "$0" ]; then
+  sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"
+  exit 0
+fi
 checkout=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$checkout"
 venv=$checkout/.venv

@@ -16,7 +16,7 @@ from wsol.boxes import calculate_multiple_iou, candidate_boxes, resize_bbox
 from wsol.drawing import MAP_COLORS, PREDICTED_BOX, TRUE_BOX, draw_boxes, save_figure, show_photo, wrapped
 from wsol.levels import labels_by_level, read_class_names
 from wsol.metadata import Box, configure_metadata, get_bounding_boxes, get_fitting_sizes, has_boxes
-from wsol.score_maps import find_score_maps, read_score_map
+from wsol.score_maps import MAPS_OF_A_RUN, find_score_maps, read_score_map
 
 CELL = 2.1  # inches, the side of a photo's place
 
@@ -86,7 +86,7 @@ def draw_examples(config: Mapping, split: str, image_ids: Sequence[str], runs: M
     """
     truth = read_truth(Path(config["metadata_root"]) / config["dataset_name"], split)
     thresholds = {name: val_threshold(run) for name, run in runs.items()}
-    maps = {name: find_score_maps(run / "scoremaps", image_ids) for name, run in runs.items()}
+    maps = {name: find_score_maps(run / MAPS_OF_A_RUN, image_ids) for name, run in runs.items()}
     photos = [load_image(Path(config["data_root"]) / config["dataset_name"] / image_id) for image_id in image_ids]
     heights = [min(1.4, photo.height / photo.width) for photo in photos]
     columns = len(runs) + 1

@@ -61,7 +61,7 @@ def read_split(run: Path, split: str) -> dict:
     path = run / "results.json"
     results = read_results(run)
     part = results.get(split) if isinstance(results, dict) else None
-    if not isinstance(part, dict):
+    if not isinstance(part, dict) or not part:
         raise InputError(f"{path}: no results of the {split} split; expected a run that has evaluated it")
     for name in FIGURES:
         _check_figures(f"{path}: {split}.{name}", part.get(name), _is_number, "a number")

@@ -298,3 +298,19 @@ def test_a_full_disk_is_one_line_and_the_older_checkpoint_stays(workspace, check
     assert "\n" not in str(caught.value)
     assert read_checkpoint(path)["epoch"] == 1
     assert not list(workspace.rglob("*.tmp"))
+
+
+def test_ctrl_c_while_a_checkpoint_is_written_is_no_full_disk(tmp_path, monkeypatch):
+    write_checkpoint(path := tmp_path / "run/last_checkpoint.pth.tar", {"a": torch.zeros(3)})
+    before = path.read_bytes()
+
+    def interrupted(content, file):
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise RuntimeError("unexpected pos 294 vs 0")  # as torch's writer ends
+
+    monkeypatch.setattr(torch, "save", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_checkpoint(path, {"a": torch.zeros(3)})
+    assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]

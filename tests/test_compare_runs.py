@@ -79,4 +79,6 @@ def test_refusals(runs):
     assert "no results of the val2 split" in run("scripts/compare_runs.py", "a=run_0", "--split", "val2", cwd=runs, code=2)
     printed = run("scripts/compare_runs.py", "a=run_0", "b=run_1", "--page", "x.png", cwd=runs, code=2)
     assert "run_1: its score maps of test were not saved" in printed
+    printed = run("scripts/compare_runs.py", "a=run_0", "--page", "dataset/Toy/x.png", cwd=runs, code=2)
+    assert "is inside dataset/Toy, which holds data" in printed
     assert "ending in .png or .jpg" in run("scripts/compare_runs.py", "a=run_0", "--page", "x.gif", cwd=runs, code=2)

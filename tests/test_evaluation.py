@@ -659,11 +659,29 @@ def test_linked_folders_of_maps_are_found(two_images, tmp_path, command):
 
 
 def test_an_output_that_is_a_link_is_written_through(two_images, tmp_path, command):
-    write_text(tmp_path / "real.json", "old")
+    write_text(tmp_path / "real.json", '{"scored": "old"}')
     (tmp_path / "link.json").symlink_to(tmp_path / "real.json")
     command("--dataset_name", "D", "--center", "--json", "link.json")
     assert (tmp_path / "link.json").is_symlink()
     assert of_json(tmp_path / "real.json")["split"] == "val"
+
+
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        ("--json dataset/D/images/photo.jpg", "is inside dataset/D, which holds data"),
+        ("--curve metadata/D/val/curve.csv", "is inside metadata/D, which holds data"),
+        ("--json config.yaml", "not written by evaluation.py"),
+        ("--json results.json", "not written by evaluation.py"),
+    ],
+)
+def test_outputs_replace_nothing_of_another_kind(two_images, tmp_path, command, output, expected):
+    write_text(tmp_path / "dataset/D/images/photo.jpg", "pixels")
+    write_text(tmp_path / "config.yaml", "lr: 0.1\n")
+    write_text(tmp_path / "results.json", '{"val": {}}')
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()}
+    assert expected in command("--dataset_name", "D", "--center", *output.split(), code=2)
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()} == before
 
 
 def test_a_detectors_boxes_need_no_mask(tmp_path, command):

@@ -356,3 +356,25 @@ def test_few_boxes_are_too_few_to_tell_the_column_order(tmp_path):
 
 def boxes_text(boxes):
     return "".join(f"{i},{','.join(map(str, box))}\n" for i, image_boxes in boxes.items() for box in image_boxes)
+
+
+def test_a_mask_list_that_is_none_is_an_error_not_no_masks(tmp_path):
+    folder = tmp_path / "val"
+    write_text(folder / "localization.txt", "a.png,0,0,3,3\n")
+    metadata = configure_metadata(folder)
+    assert not has_masks(metadata)
+    for text in ("a.png;m.png;\n", "a.png,m.png\n"):
+        write_text(folder / "masks.txt", text)
+        assert has_masks(metadata)
+        with pytest.raises(MetadataError, match=r"masks\.txt:1: .* expected path,mask,ignore"):
+            get_mask_paths(metadata)
+    (folder / "masks.txt").unlink()
+    (folder / "masks.txt").symlink_to("nowhere")
+    with pytest.raises(MetadataError, match="no such file"):
+        has_masks(metadata)
+
+
+def test_a_nul_byte_is_named_by_its_line(tmp_path):
+    write_text(tmp_path / "image_ids.txt", "a.png\nb\0.png\n")
+    with pytest.raises(MetadataError, match=r"image_ids\.txt:2: a NUL byte"):
+        get_image_ids(configure_metadata(tmp_path))

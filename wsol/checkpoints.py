@@ -68,7 +68,9 @@ def write_checkpoint(path: str | os.PathLike, content: dict) -> None:
         try:
             with open(temporary, "wb") as file:
                 torch.save(content, file)
-        except RuntimeError as error:  # torch's own writer says so of a full disk
+        except RuntimeError as error:  # torch's own writer says so of a full disk, and of Ctrl-C while it writes
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
             raise InputError(f"{path}: cannot be written ({_first_line(error)}); is the disk full?") from None
 
 

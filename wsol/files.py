@@ -175,6 +175,18 @@ def refuse_overwriting(outputs: Mapping[str, str | os.PathLike], inputs: Iterabl
             raise InputError(f"--{option} {outputs[option]}: would replace {path}, which is read; expected another file")
 
 
+def refuse_inside(outputs: Mapping[str, str | os.PathLike], folders: Iterable[str | os.PathLike]) -> None:
+    """Refuse an output (option to path) inside a folder of data that a command reads and never writes.
+
+    Raises:
+        InputError: it is; the message names both.
+    """
+    for folder in folders:
+        for option, path in outputs.items():
+            if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+                raise InputError(f"--{option} {path}: is inside {folder}, which holds data; expected a file elsewhere")
+
+
 def _identity(path: str | os.PathLike) -> tuple[int, int] | None:
     """Return what is the same for all names and links of a file; None where there is none."""
     try:

@@ -55,6 +55,9 @@ def read_lines(path: str | os.PathLike, optional: bool = False) -> list[str]:
     except InputError as error:
         raise MetadataError(str(error)) from None
     lines = text.replace("\r\n", "\n").split("\n")
+    if "\0" in text:
+        number = next(number for number, line in enumerate(lines, 1) if "\0" in line)
+        raise MetadataError(f"{path}:{number}: a NUL byte; expected text")
     if lines[-1] == "":
         lines.pop()
     return lines
@@ -157,7 +160,7 @@ def get_bounding_boxes(metadata: Mapping) -> dict[str, list[Box]]:
 def _mask_file(metadata: Mapping) -> str:
     """Return the file that lists masks: masks.txt beside localization.txt where there is one, else the latter."""
     masks = os.path.join(os.path.dirname(metadata["localization"]), "masks.txt")
-    return masks if os.path.exists(masks) else metadata["localization"]
+    return masks if os.path.lexists(masks) else metadata["localization"]
 
 
 def get_mask_paths(metadata: Mapping) -> tuple[dict[str, list[str]], dict[str, str]]:
@@ -187,7 +190,9 @@ def has_boxes(metadata: Mapping) -> bool:
 
 def has_masks(metadata: Mapping) -> bool:
     """Tell whether a split has true masks."""
-    return any(_names_a_mask(line) for line in read_lines(_mask_file(metadata), optional=True)[:1])
+    path = _mask_file(metadata)
+    lines = read_lines(path, optional=True)[:1]
+    return bool(lines) if path != metadata["localization"] else any(map(_names_a_mask, lines))
 
 
 def get_fitting_sizes(metadata: Mapping, boxes: Mapping[str, list[Box]]) -> dict[str, tuple[int, int]]:

@@ -18,7 +18,7 @@ from PIL import Image
 from PIL.PngImagePlugin import PngImageFile
 
 from wsol.declared_size import MAX_MEGAPIXELS, check_pixels
-from wsol.errors import InputError, ScoreMapError, ScoreMapTypeError
+from wsol.errors import InputError, ScoreMapError, ScoreMapTypeError, shortened
 from wsol.files import check_input, whole_file, write_text
 from wsol.metadata import first_names
 
@@ -155,7 +155,7 @@ def read_score_map(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[
         raise
     except Exception as error:  # a damaged file makes NumPy, zipfile and Pillow raise a dozen kinds
         reason = "damaged, or pickled objects" if "pickle" in str(error) else error  # no advice to load it all the same
-        raise ScoreMapError(f"{path}: not a readable {path.suffix} score map ({reason})") from None
+        raise ScoreMapError(f"{path}: not a readable {path.suffix} score map ({shortened(str(reason), 300)})") from None
     check_score_map(score_map, str(path))
     return score_map, kind
 

@@ -92,7 +92,10 @@ class SplitEvaluator:
             self.masks = MaskEvaluator(**options, max_megapixels=max_megapixels)
         if needs_truth and not self.has_truth:
             truth = "box" if detections else "box and no mask"
-            raise MetadataError(f"{metadata.localization}: no {truth}; expected one for every image of {split}")
+            raise MetadataError(
+                f"{metadata.localization}: no {truth}, so that localization cannot be measured; expected one for every "
+                f"image of {split} (an import takes them by --boxes or --masks)"
+            )
         self._check_truth(folder)
 
     @property

@@ -4,6 +4,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -14,6 +15,10 @@ from wsol.split_evaluator import SplitEvaluator
 LATTICES = (0.01, 0.001)  # the default intervals of evaluation.py and main.py, for files that state none
 FINEST = 1e-5  # of --cam_curve_interval
 SAME = 1e-9  # how far a threshold may be from one of an interval
+
+
+# What makes evaluation.py score by a rule.
+RULE_OPTIONS = {"multi_contour": "--multi_contour_eval", "largest_contour": "--multi_contour_eval FALSE"}
 
 
 @dataclass
@@ -36,7 +41,8 @@ class ValThresholds:
         for name, expected in (("dataset_name", dataset_name), ("box_rule", evaluator.box_rule)):
             if (found := getattr(self, name)) != expected:
                 shown = _shown(found).strip("'")
-                raise InputError(f"{self.path}: thresholds for {name} {shown}; expected {expected}")
+                hint = f" ({RULE_OPTIONS[shown]} gives the former)" if name == "box_rule" and shown in RULE_OPTIONS else ""
+                raise InputError(f"{self.path}: thresholds for {name} {shown}; expected {expected}{hint}")
         if evaluator.boxes:
             try:
                 evaluator.positions(self.thresholds, self.interval)
@@ -110,8 +116,12 @@ def read_val_thresholds(path: str | os.PathLike) -> ValThresholds:
     Raises:
         InputError: the file has no such thresholds.
     """
+    if (results := Path(path) / "results.json").is_file():
+        raise InputError(f"{path}: a run's folder; expected its {results}, or a checkpoint in it")
     found = _from_checkpoint(path) if str(path).endswith((".tar", ".pth", ".pt")) else _from_json(path)
     thresholds = found.get("best_threshold")
+    if thresholds is None and found.get("top1_cls") is not None and found.get("MaxBoxAcc") is None:
+        raise InputError(f"{path}: its val split has no boxes, so that no threshold was chosen")
     if not _are_thresholds(thresholds):
         raise InputError(
             f"{path}: no best_threshold of val in it; expected a checkpoint, results.json, or JSON of evaluation.py, with "

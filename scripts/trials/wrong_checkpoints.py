@@ -156,7 +156,12 @@ def torch_cases() -> Iterator[Case]:
     for name, (change, *expected) in CHECKPOINTS.items():
         wanted = expected[0] if expected else REFUSED
         yield Case(
-            f"checkpoint: {name}", "inference.py", inference, wanted, ["wrong.pth.tar"], altered(change, "wrong.pth.tar")
+            f"checkpoint: {name}",
+            "inference.py",
+            inference,
+            wanted,
+            ["wrong.pth.tar", "cam_agg_level"],
+            altered(change, "wrong.pth.tar"),
         )
     for name, change in RAW_FILES.items():
         yield Case(

@@ -143,11 +143,11 @@ METADATA: dict[str, tuple[str, dict[str, tuple]]] = {
         "main.py",
         {
             "a level twice": (twice,),
-            "an unknown level": (lambda good: good + b"nonsense\n", REFUSED, ("levels.txt", "nonsense")),
+            "an unknown level": (lambda good: good + b"nonsense\n", EITHER, ("levels.txt", "nonsense")),
             "a path": (lambda good: good + b"../x\n", REFUSED, ("levels.txt", "../x")),
             "empty": (lambda good: b"", EITHER),
             "an empty line": (lambda good: good + b"\n",),
-            "300 characters": (lambda good: b"n" * 300 + b"\n" + good,),
+            "300 characters": (lambda good: b"n" * 300 + b"\n" + good, EITHER),
         },
     ),
     "metadata/Mini/hierarchy.csv": (

@@ -201,7 +201,9 @@ def picture_cases() -> Iterator[Case]:
     mask = "dataset/Mini/val/ant/0_mask.png"
     for name, (content, *expected) in MASKS.items():
         setup = partial(put, mask, content)
-        yield Case(f"mask: {name}", "evaluation.py", BASE["evaluation.py"], *(expected or [REFUSED]), ["0_mask.png"], setup)
+        how = (expected or [REFUSED])[0]
+        prints = name == "rows missing"  # libpng, which OpenCV reads masks with
+        yield Case(f"mask: {name}", "evaluation.py", BASE["evaluation.py"], how, ["0_mask.png"], setup, prints=prints)
     for kind in SPECIAL:
         setup = partial(special, mask, kind)
         yield Case(f"mask: {kind}", "evaluation.py", BASE["evaluation.py"], REFUSED, ["0_mask.png"], setup)
