@@ -22,7 +22,7 @@ from dataset.sources import fetch_all, mismatch
 from dataset.verify import verify_split
 from wsol.arguments import Parser, folder_name
 from wsol.errors import InputError, command, did_you_mean
-from wsol.files import check_folder, remove_litter
+from wsol.files import check_folder, check_input, remove_litter
 from wsol.levels import SPLITS, load_level, read_levels
 
 DATASETS = {
@@ -48,7 +48,9 @@ def _archives(given: list[Path] | None, officials: list[Official], downloads: Pa
         return fetch_all(officials, downloads)
     by_file = {official.file: official for official in officials}
     for path in given:
-        if path.is_file() and path.name in by_file and (wrong := mismatch(by_file[path.name], path)):
+        if not path.is_dir():
+            check_input(path)
+        if path.name in by_file and path.is_file() and (wrong := mismatch(by_file[path.name], path)):
             print(f"note: {path}: {wrong}; it is used as given")
     return given
 

@@ -441,3 +441,10 @@ def test_the_released_lists_are_written_line_for_line(name, classes, shared, com
     ours = lines_of(tmp_path / "metadata" / name, "val")
     for file, lines in lines_of(released, "val").items():
         assert ours[file] == lines, file
+
+
+@pytest.mark.parametrize("path", ["fifo", "/dev/zero"])
+def test_an_archive_that_never_ends_is_refused_before_it_is_opened(path, command, tmp_path):
+    os.mkfifo(tmp_path / "fifo")
+    assert f"{path}: a device, FIFO or socket; expected a regular file" in command("CUB", "--archive", path, code=2)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["fifo"]
