@@ -13,8 +13,8 @@ from typing import NamedTuple
 from xml.etree import ElementTree
 
 from dataset.coco import corners, read_coco
-from dataset.tables import TableOptions, find_box_columns, has_image, need_image, open_table, read_table
-from wsol.errors import InputError
+from dataset.tables import TABLES, TableOptions, find_box_columns, has_image, need_image, one_column, open_table
+from wsol.errors import InputError, shortened
 from wsol.files import check_input
 from wsol.hierarchy import check_level_names
 
@@ -250,7 +250,7 @@ def read_boxes(
         found = _read_voc(path)
     elif path.suffix.lower() == ".json":
         found = _read_coco(path)
-    elif path.suffix.lower() in (".csv", ".tsv"):
+    elif path.suffix.lower() in TABLES:
         found = _read_csv(path, options)
     else:
         raise InputError(f"{path}: expected COCO .json, .csv with image,x0,y0,x1,y1, or a folder of Pascal VOC .xml")
@@ -272,13 +272,16 @@ def read_taxonomy(path: Path, encoding: str | None = None) -> tuple[list[str], d
     Each leaf once, a name at every level; that every class lies in one class of the next level is checked on writing.
     """
     rows: dict[str, list[str]] = {}
-    levels: list[str] = []
-    for where, row in read_table(path, (), encoding):
-        levels, names = list(row), list(row.values())
+    table = open_table(path, encoding)
+    if len(table.header) == 1:
+        raise InputError(f"{one_column(table)}: a taxonomy's levels, finest first, two or more")
+    for where, names in table.rows:
         if not all(names) or names[0] in rows:
-            raise InputError(f"{where}: {','.join(names)!r}; expected each leaf once, then its ancestors, none empty")
+            raise InputError(
+                f"{where}: {shortened(repr(','.join(names)))}; expected each leaf once, then its ancestors, none empty"
+            )
         rows[names[0]] = names
     if not rows:
         raise InputError(f"{path}: no rows; expected level names, finest first, then a row for every leaf")
-    check_level_names(levels, [f"{path}:1"] * len(levels))
-    return levels, rows
+    check_level_names(table.header, [table.where] * len(table.header))
+    return table.header, rows

@@ -34,7 +34,7 @@ from dataset.layout import Entry, check_consistent, metadata_files, needs_making
 from dataset.localized import Localization, MaskReader, localized_entry, mask_files, read_localization
 from dataset.orientation import Photo, upright_bytes
 from dataset.photos import Labels, Report, drop_duplicates, find_images, read_labels, read_photos
-from dataset.tables import TableOptions, check_encoding, parse_columns
+from dataset.tables import TABLES, TableOptions, check_columns, check_encoding, has_image, open_table, parse_columns
 from dataset.verify import verify_split
 from wsol.arguments import Parser
 from wsol.errors import InputError, command
@@ -159,13 +159,15 @@ def import_dataset(options: argparse.Namespace) -> Report:
     """Read everything, draw the splits, lay out images and masks, write the metadata; return what was found."""
     report = Report()
     tables = TableOptions(options.encoding, parse_columns(options.columns))
+    if tables.columns:
+        given = [options.labels, options.boxes if options.boxes and options.boxes.suffix.lower() in TABLES else None]
+        check_columns([open_table(path, tables.encoding, has_image(tables)) for path in given if path], tables)
     images = find_images(options.images, report)
     labels = read_labels(images, options.labels, options.group, options.levels, tables, report)
     levels, rows = read_classes(options, labels)
     photos = read_photos(options.images, drop_duplicates(options.images, labels.classes, report), report)
     reader = MaskReader(options.foreground, options.ignore)
     found, localized = read_localization(options.boxes, options.masks, images, photos, reader, tables, report)
-    tables.check_used()
     photos = {name: photo for name, photo in photos.items() if name not in found.ambiguous}
     turned = [name for name, photo in photos.items() if photo.orientation > 1]
     report.add("photos turned by their EXIF orientation, used as upright copies", turned)

@@ -10,6 +10,7 @@ from PIL import Image, ImageCms
 
 from conftest import SMALL, run
 from dataset import import_dataset
+from dataset.annotations import read_taxonomy
 from dataset.orientation import Photo, read_photo, turn_array, turn_box, upright_bytes
 from dataset.tables import TableOptions, find_box_columns, open_table, parse_columns, read_fields, read_table_text
 from wsol.errors import InputError
@@ -266,7 +267,7 @@ def test_columns_are_named_where_their_names_are_unusual(birds, command, tmp_pat
     for words, message in (
         ((*columns, "label=Art"), "--columns label=Art: expected ROLE=NAME, each role once"),
         (("--columns", "picture=Foto"), "--columns picture=Foto: expected ROLE=NAME"),
-        (("--columns", "label=Spezies"), "t.csv:1: no column 'Spezies' (--columns), among 'Foto', 'Image'"),
+        (("--columns", "label=Spezies"), "t.csv:1: no column 'Spezies' (--columns label=NAME), among 'Foto', 'Image'"),
         (("--levels", "Art", "Gattung"), "t.csv:1: no column 'Gattung'; expected one among 'Foto', 'Image', 'Art'"),
         (("--encoding", "klingon"), "--encoding klingon: unknown"),
         (("--encoding", "hex"), "--encoding hex: unknown"),
@@ -275,10 +276,17 @@ def test_columns_are_named_where_their_names_are_unusual(birds, command, tmp_pat
         assert message in command("--labels", "t.csv", *labels, *words, "--replace", code=2)
 
 
-def test_a_column_that_no_table_has_is_refused(birds, command, tmp_path):
-    (tmp_path / "t.csv").write_text(csv_text(",", ("file", "species", "genus", "family"), birds))
-    printed = command("--labels", "t.csv", "--columns", "image=Photo", code=2)
-    assert "--columns image=Photo: no table that needs it has such a column" in printed
+def test_a_column_that_no_table_has_is_refused_before_anything_else_is_read(birds, command, tmp_path):
+    (tmp_path / "t.csv").write_text(csv_text(",", ("Filename", "species", "genus", "family"), birds))
+    (tmp_path / "b.csv").write_text("Photo,x0,y0,x1,y1\n")
+    words = ("--images", "nowhere", "--labels", "t.csv", "--columns", "image=Filenme")
+    expected = "t.csv:1: no column 'Filenme' (--columns image=NAME), among 'Filename', 'species', 'genus', 'family'"
+    assert f"{expected}; did you mean Filename?" in command(*words, code=2)
+    both = f"{expected}; nor b.csv:1, among 'Photo', 'x0', 'y0', 'x1', 'y1'; did you mean Filename?"
+    assert both in command(*words, "--boxes", "b.csv", code=2)
+    assert "nowhere: no such folder" in command(*words[:-1], "image=Photo", "--boxes", "b.csv", code=2)
+    words = ("--columns", "image=Photo", "--boxes", "b.json")
+    assert "--columns names columns of tables; expected --labels, or --boxes with a .csv" in command(*words, code=2)
 
 
 def test_levels_that_contradict_one_another_are_refused_by_line(birds, command, tmp_path):
@@ -318,7 +326,6 @@ def test_usual_columns_of_boxes(tmp_path, header, columns, box, size):
     options = TableOptions(columns=parse_columns(columns.split()))
     found, extent, sizes = find_box_columns(open_table(tmp_path / "b.csv"), options)
     assert tuple(found) == box and bool(sizes) == size and extent == ("w" in header and "max" not in header)
-    options.check_used()
 
 
 def test_a_delimiter_is_said_or_seen_and_never_guessed(tmp_path):
@@ -332,6 +339,7 @@ def test_a_delimiter_is_said_or_seen_and_never_guessed(tmp_path):
     assert fields("a;b\n1,5;2,5\n") == [["a", "b"], ["1,5", "2,5"]]
     assert fields('"a;x",b\n1,2\n') == [["a;x", "b"], ["1", "2"]]
     assert fields("a\rb\r") == [["a"], ["b"]]
+    assert fields("\n;\nsep=|\n||\na|b\n") == [["a", "b"]]
     assert fields("") == fields("\n\n") == []
     with pytest.raises(InputError, match="comma and semicolon may separate the columns"):
         fields("a,b;c\nd,e;f\n")
@@ -341,6 +349,34 @@ def test_a_delimiter_is_said_or_seen_and_never_guessed(tmp_path):
     with pytest.raises(InputError, match="a NUL character; expected text"):
         read_table_text(path)
     assert read_table_text(path, "utf-16-le") == "a,b"
+
+
+def test_blank_lines_are_skipped_and_lines_keep_their_numbers(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('\nimage,label\n\na,"x; y"\n,\n"",""\n  \nb,y\n,,\n\n')
+    table = open_table(path)
+    assert (table.where, table.rows) == (f"{path}:2", [(f"{path}:4", ["a", "x; y"]), (f"{path}:8", ["b", "y"])])
+    path.write_text("\nimage;label\n\na\n")
+    with pytest.raises(InputError, match=r"t\.csv:4: 'a'; expected 2 fields"):
+        open_table(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("species|genus\ncat|felis\n", "taxonomy.csv:1: one column, 'species|genus'; expected columns separated by comma, "),
+        ("species|genus\ncat|felis\n", "semicolon or tab (these look separated by '|'): a taxonomy's levels, finest first"),
+        (
+            "\nspecies\ncat\n",
+            "taxonomy.csv:2: one column, 'species'; expected columns separated by comma, semicolon or tab: ",
+        ),
+    ],
+)
+def test_a_taxonomy_of_one_column_is_refused(tmp_path, text, message):
+    (tmp_path / "taxonomy.csv").write_text(text)
+    with pytest.raises(InputError) as error:
+        read_taxonomy(tmp_path / "taxonomy.csv")
+    assert message in str(error.value)
 
 
 def test_without_boxes_every_class_is_divided_and_groups_stay_together(command, tmp_path):
