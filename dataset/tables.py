@@ -179,8 +179,8 @@ def _delimiter(path: Path, lines: Sequence[tuple[int, str]], known: Callable[[li
     if len(found) > 1:
         both = " and ".join(DELIMITERS[each] for each in found)
         raise InputError(
-            f"{path}:{first}: {shortened(repr(header_line))}: {both} may separate the columns; expected fields that hold one "
-            "in quotes"
+            f"{path}:{first}: {shortened(repr(header_line))}: {both} may separate the columns; expected fields that hold "
+            "one in quotes"
         )
     return found[0] if found else ","
 

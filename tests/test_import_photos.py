@@ -10,7 +10,7 @@ from PIL import Image, ImageCms
 
 from conftest import SMALL, run
 from dataset import import_dataset
-from dataset.annotations import read_taxonomy
+from dataset.annotations import read_boxes, read_taxonomy
 from dataset.orientation import Photo, read_photo, turn_array, turn_box, upright_bytes
 from dataset.tables import TableOptions, find_box_columns, open_table, parse_columns, read_fields, read_table_text
 from wsol.errors import InputError
@@ -326,6 +326,43 @@ def test_usual_columns_of_boxes(tmp_path, header, columns, box, size):
     options = TableOptions(columns=parse_columns(columns.split()))
     found, extent, sizes = find_box_columns(open_table(tmp_path / "b.csv"), options)
     assert tuple(found) == box and bool(sizes) == size and extent == ("w" in header and "max" not in header)
+
+
+@pytest.mark.parametrize("header", ["image;width;height;x0;y0;x1;y1", "image;image_width;image_height;x;y;w;h"])
+def test_a_row_without_an_images_size_has_none(tmp_path, header):
+    (tmp_path / "b.csv").write_text(f"{header}\na.png;;;1;2;3;4\na.png;40;;1;2;3;4\na.png;40;30;1;2;3;4\n")
+    boxes, *_ = read_boxes(tmp_path / "b.csv", ["a.png"], TableOptions())
+    assert [box.size for box in boxes["a.png"]] == [None, None, (40, 30)]
+    (tmp_path / "b.csv").write_text(f"{header}\na.png;4o;30;1;2;3;4\n")
+    column = header.split(";")[1]
+    with pytest.raises(InputError, match=rf"b\.csv:2: \['4o', '30'\]; expected numbers of pixels \('{column}' is none\)"):
+        read_boxes(tmp_path / "b.csv", ["a.png"], TableOptions())
+
+
+def test_long_values_are_cut_in_messages(tmp_path):
+    digits = "1" * 4000  # Python reads no longer one from JSON
+    (tmp_path / "a.csv").write_text(f"image,x0,y0,x1,y1\na.png,1,2,{digits},4\n")
+    (tmp_path / "b.csv").write_text(f"image,x0,y0,x1,y1\n{digits}\n")
+    (tmp_path / "c.csv").write_text(f"image,image_width,image_height,x0,y0,x1,y1\na.png,{digits},2,1,2,3,4\n")
+    (tmp_path / "d.csv").write_text(f"{digits}\na.png\n")
+    for name, size, edge in (("e", digits, "2"), ("f", "9", digits)):
+        (tmp_path / name).mkdir()
+        write_voc(tmp_path / name, {"a.png": (size, 9)}, {"a.png": (1, 2, 3, 4)})
+        text = (tmp_path / name / "a.xml").read_text().replace("<ymin>3<", f"<ymin>{edge}<")
+        (tmp_path / name / "a.xml").write_text(text)
+    image, annotation = {"id": 1, "file_name": "a.png"}, {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    for name, change in (
+        ("g", {"images": [image | {"width": int(digits), "height": 9}]}),
+        ("h", {"annotations": [annotation | {"bbox": [1, 2, int(digits), 4]}]}),
+        ("i", {"images": [image | {"id": int(digits)}, image | {"id": int(digits), "file_name": "b.png"}]}),
+    ):
+        data = {"images": [image], "annotations": [annotation], "categories": [{"id": 1, "name": "x"}]} | change
+        (tmp_path / f"{name}.json").write_text(json.dumps(data))
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(InputError) as error:
+            read_boxes(path, ["a.png"], TableOptions())
+        message = str(error.value).removeprefix(str(tmp_path))
+        assert len(message) < 500 and "1" * 20 in message and "characters)" in message, path
 
 
 def test_a_delimiter_is_said_or_seen_and_never_guessed(tmp_path):
