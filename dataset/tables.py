@@ -130,10 +130,10 @@ def is_misread(path: Path, encoding: str | None) -> bool:
     """Tell whether a table is UTF-8 beyond ASCII, without a mark, and `encoding` is another: its letters come out wrong."""
     if encoding is None or codecs.lookup(encoding).name.startswith("utf"):
         return False
-    data = check_input(path).read_bytes()
     try:
+        data = check_input(path).read_bytes()
         data.decode()
-    except UnicodeDecodeError:
+    except (OSError, UnicodeDecodeError):  # the first is said when the table is read
         return False
     return not data.isascii() and not any(data.startswith(mark) for mark in BOMS)
 

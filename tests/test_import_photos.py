@@ -1,21 +1,29 @@
 """import_dataset.py on what people have: photos stored lying on their side, spreadsheets' tables, no boxes."""
 
+import contextlib
+import io
 import json
+import os
+import sys
+import warnings
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from test_declared_size import write_png
 
 from conftest import SMALL, run
-from dataset import import_dataset
+from dataset import import_dataset, wordnet
 from dataset.annotations import read_boxes, read_taxonomy
 from dataset.orientation import Photo, read_photo, turn_array, turn_box, upright_bytes
 from dataset.tables import TableOptions, find_box_columns, open_table, parse_columns, read_fields, read_table_text
 from wsol.errors import InputError
 from wsol.levels import load_level
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_image_sizes, get_mask_paths
+from wsol.progress import tell
 
 STORED = (64, 48)
 BOX = (8, 16, 39, 31)  # of the upright scene's object, both ends included
@@ -414,6 +422,79 @@ def test_a_taxonomy_of_one_column_is_refused(tmp_path, text, message):
     with pytest.raises(InputError) as error:
         read_taxonomy(tmp_path / "taxonomy.csv")
     assert message in str(error.value)
+
+
+def unprintable(main, *words):
+    """Run a command whose output cannot be written, no line of it."""
+    with (
+        mock.patch.object(sys, "argv", ["command", *map(str, words)]),
+        io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full,
+        contextlib.redirect_stdout(full),
+        pytest.raises(SystemExit) as stop,
+    ):
+        main()
+    assert stop.value.code == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_what_cannot_be_printed_is_made_all_the_same(birds, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(csv_text(",", ("image", "label"), [row[:2] for row in birds]))
+    unprintable(import_dataset.main, "Mine", "--images", "photos", "--labels", "t.csv")
+    assert len([name for names in used(tmp_path).values() for name in names]) == 8
+
+    lines = ["  1 Notice", "00000001 03 n 01 living_thing 0 000 | x"]
+    lines += [f"0000000{i} 03 n 01 {word} 0 001 @ 00000001 n 0000 | x" for i, word in ((3, "cat"), (4, "dog"))]
+    (tmp_path / "data.noun").write_text("\n".join(lines))
+    (tmp_path / "synsets.txt").write_text("n00000003\nn00000004\n")
+    unprintable(wordnet.main, "synsets.txt", "tree.csv", "--wordnet", tmp_path)
+    assert "cat (n00000003),living thing (n00000001)" in (tmp_path / "tree.csv").read_text()
+
+    with io.TextIOWrapper(io.FileIO("/dev/full", "w")) as full:
+        with contextlib.redirect_stdout(full):
+            tell("a line of progress")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # so that it can be closed
+
+
+def test_an_encoding_that_one_of_the_tables_does_not_have_is_named_where_nothing_fits(birds, command, tmp_path):
+    for i in range(8):
+        save(tmp_path / f"photos/é{i}.png", scene(STORED, 9 + i))
+    names = [f"é{i}.png" for i in range(8)]
+    labels = csv_text(",", ("image", "label"), [(name, "é") for name in names])
+    (tmp_path / "labels.csv").write_bytes(labels.encode("utf-16"))
+    boxes = csv_text(",", ("image", "x0", "y0", "x1", "y1"), [(name, 1, 2, 3, 4) for name in names])
+    (tmp_path / "boxes.csv").write_text(boxes, "utf-8")
+    (tmp_path / "taxonomy.csv").write_text("species,genus\né,x\n", "utf-8")
+    words = ("--labels", "labels.csv", "--encoding", "latin-1")
+    hint = "tables that are UTF-8 text, but read as latin-1, which --encoding says of all: 1\n  "
+    printed = command(*words, "--boxes", "boxes.csv", code=2)
+    assert "error: no labelled image has a box or mask; expected some, for val and test\n" in printed
+    assert f"{hint}boxes.csv\n" in printed and "boxes whose image is not there: 8\n  boxes.csv:2" in printed
+    printed = command(*words, "--taxonomy", "taxonomy.csv", code=2)
+    assert "error: taxonomy.csv: no row for 1 classes:\n  é\n" in printed and f"{hint}taxonomy.csv\n" in printed
+    assert "images without a label, left out: 8\n" in printed
+    command(*words[:2], "--boxes", "boxes.csv", "--taxonomy", "taxonomy.csv")
+
+
+def test_the_most_pixels_of_images_and_masks_is_an_option(command, tmp_path):
+    for i in range(8):
+        save(tmp_path / f"photos/{'ab'[i % 2]}/{i}.png", scene(STORED, i))
+    save(tmp_path / "photos/a/large.png", scene((65, 48), 9))
+    for i in range(8):
+        save(tmp_path / f"masks/{'ab'[i % 2]}/{i}.png", np.ones(STORED[::-1] if i else (99, 99), np.uint8))
+    write_png(tmp_path / "photos/b/bomb.png", 20_000, 20_000)
+    write_png(tmp_path / "masks/a/large.png", 9500, 9500)  # Pillow warns of it
+    with warnings.catch_warnings(action="error"):
+        printed = command("--masks", "masks", "--max_megapixels", "0.003072")
+    large = "photos/a/large.png: declares 65 x 48 pixels, 0.0 megapixels; expected at most 0.003072, or a larger --max_mega"
+    bomb = "photos/b/bomb.png: declares 20000 x 20000 pixels, 400.0 megapixels; expected at most"
+    mask = "masks/a/0.png: declares 99 x 99 pixels, 0.0 megapixels; expected at most 0.003072"
+    for line in (large, bomb, mask, "unreadable images, left out: 2\n", "masks that cannot be used: 1\n"):
+        assert line in printed
+    with warnings.catch_warnings(action="error"):
+        printed = command("--masks", "masks", "--replace")
+    assert "masks/a/large.png: " in printed and f"{bomb} 100, or" in printed and "photos/a/large.png: " not in printed
+    assert "--max_megapixels 0.0: expected more than 0" in command("--max_megapixels", "0", code=2)
 
 
 def test_without_boxes_every_class_is_divided_and_groups_stay_together(command, tmp_path):
