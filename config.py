@@ -226,7 +226,7 @@ def training_parser(description: str) -> Parser:
     metric.add("eval_test", True, "evaluate on the test split, once, at the end")
     metric.add("save_scoremaps", "both", "splits whose final maps are saved", choices=SAVE_SCOREMAPS)
     _add_scoremap_format(metric)
-    _add_max_megapixels(metric, "masks")
+    _add_max_megapixels(metric, "images and masks")
     _add_bootstrap(metric)
     return parser
 

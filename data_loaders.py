@@ -19,6 +19,7 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tvf
 
 from dataset.known import how_to_prepare
+from wsol.declared_size import MAX_MEGAPIXELS, check_pixels
 from wsol.errors import InputError
 from wsol.files import check_input, missing_files
 from wsol.levels import LevelSplit, load_level
@@ -63,29 +64,32 @@ class Batch(NamedTuple):
     bad: list[str]
 
 
-def _to_rgb(image: Image.Image) -> Image.Image:
+def _to_rgb(path: str | os.PathLike, image: Image.Image) -> Image.Image:
     """Return an opened image as RGB; 16-bit grey is divided by 257 (65535 / 255), where Pillow would clip it to white."""
     if image.mode in ("I", "F"):
-        raise InputError(f"pixels of 32 bits (mode {image.mode}), whose range is unknown; expected 8 or 16 bits a channel")
+        raise InputError(
+            f"{path}: pixels of 32 bits (mode {image.mode}), whose range is unknown; expected 8 or 16 bits a channel"
+        )
     if image.mode.startswith("I;16"):
         values = (np.asarray(image).astype(np.uint32) + 128) // 257
         image = Image.fromarray(values.astype(np.uint8))
     return image.convert("RGB")
 
 
-def load_image(path: str | os.PathLike) -> Image.Image:
+def load_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
     """Return an image file as RGB, as it is stored: an EXIF orientation is not applied (docs/datasets.md).
 
     Raises:
-        InputError: whatever is wrong with it, with its path.
+        InputError: whatever is wrong with it, with its path; it declares more than `max_megapixels`, before any is decoded.
     """
     check_input(path)
     try:
         # A handle, not the path: Pillow maps some files given by path, and garbles TIFFs with an orientation in doing so.
         with open(path, "rb") as file, Image.open(file) as image:
-            return _to_rgb(image)
-    except InputError as error:
-        raise InputError(f"{path}: {error}") from None
+            check_pixels(path, image.size, max_megapixels)
+            return _to_rgb(path, image)
+    except InputError:
+        raise
     except UnidentifiedImageError:
         raise InputError(f"{path}: not a readable image (of no kind that Pillow knows)") from None
     except Exception as error:  # Pillow's decoders raise many kinds, SyntaxError and struct.error among them
@@ -116,11 +120,19 @@ class LabeledImages(Dataset):
     """The images of one split. `resize_size` None: evaluation transform, indexed by position; else the training
     transform, indexed by (position, seed of its draws). A bad image is returned as its error message."""
 
-    def __init__(self, image_root: str | os.PathLike, split: LevelSplit, crop_size: int, resize_size: int | None = None):
+    def __init__(
+        self,
+        image_root: str | os.PathLike,
+        split: LevelSplit,
+        crop_size: int,
+        resize_size: int | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ):
         self.image_root = Path(image_root)
         self.split = split
         self.crop_size = crop_size
         self.resize_size = resize_size
+        self.max_megapixels = max_megapixels
 
     def __len__(self) -> int:
         return len(self.split.image_ids)
@@ -129,7 +141,7 @@ class LabeledImages(Dataset):
         position, seed = index if isinstance(index, tuple) else (index, 0)
         image_id = self.split.image_ids[position]
         try:
-            image = load_image(self.image_root / image_id)
+            image = load_image(self.image_root / image_id, self.max_megapixels)
         except InputError as error:
             return str(error)
         if self.resize_size is None:

@@ -26,6 +26,7 @@ from data_loaders import Batch, LabeledImages, load_level, make_loader, require_
 from dataset.known import require_dataset
 from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, restore_model
+from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError, command
 from wsol.files import check_folder
 from wsol.levels import SPLITS, LevelData, LevelSplit, read_levels
@@ -196,7 +197,9 @@ def main() -> None:
     if options.on_bad_image == "stop":
         require_images(image_root, split.image_ids, options.split, config.dataset_name)
     mapper.to(device, memory_format=torch.channels_last)
-    loader = make_loader(LabeledImages(image_root, split, config.crop_size), config.batch_size, options.workers, device)
+    limit = config.get("max_megapixels", MAX_MEGAPIXELS)  # runs before this option lack it
+    images = LabeledImages(image_root, split, config.crop_size, max_megapixels=limit)
+    loader = make_loader(images, config.batch_size, options.workers, device)
     bad_images: list[str] = []
     maps = predict(mapper, loader, device, options.amp, bad_images)
 

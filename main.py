@@ -103,7 +103,10 @@ def build(config: Munch) -> Experiment:
             if name != "train" and (left_out := keep_with_ancestor(split, ancestors)):
                 data.notes.append(f"{name}: {left_out} images have no class at level {config.cam_agg_level!r}, left out")
     image_root = Path(config.data_root) / config.dataset_name
-    datasets = {name: LabeledImages(image_root, split, config.crop_size) for name, split in data.splits.items()}
+    datasets = {
+        name: LabeledImages(image_root, split, config.crop_size, max_megapixels=config.max_megapixels)
+        for name, split in data.splits.items()
+    }
     datasets["train"].resize_size = config.resize_size
     for name, split in data.splits.items():
         if config.on_bad_image == "stop":

@@ -7,14 +7,14 @@ import math
 import os
 import unicodedata
 import xml.parsers.expat
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from dataset.coco import corners, read_coco
-from dataset.tables import TableOptions, find_box_columns, has_image, need_image, open_table, read_table
-from wsol.errors import InputError
+from dataset.coco import LARGEST, corners, read_coco
+from dataset.tables import TABLES, TableOptions, find_box_columns, has_image, need_image, one_column, open_table
+from wsol.errors import InputError, shortened
 from wsol.files import check_input
 from wsol.hierarchy import check_level_names
 
@@ -141,19 +141,26 @@ def _lower(name: str) -> str:
     return unicodedata.normalize("NFC", name).casefold()
 
 
-def _numbers(where: str, texts: Iterable[str | None], decimal_comma: bool = False) -> tuple[float, ...]:
-    """Return numbers; `decimal_comma`: 12,5 is one."""
-    texts = list(texts)
+def _number(text: str | None, decimal_comma: bool) -> float:
+    """Return a number of pixels, or NaN where the text is none."""
     try:
-        numbers = [float((text or "").replace(",", ".") if decimal_comma else text or "") for text in texts]
+        number = float((text or "").replace(",", ".") if decimal_comma else text or "")
     except ValueError:
-        numbers = [math.nan]
-    if not all(map(math.isfinite, numbers)):
-        raise InputError(f"{where}: {texts}; expected numbers")
-    return tuple(numbers)
+        return math.nan
+    return number if abs(number) <= LARGEST else math.nan
 
 
-def _pixels(where: str, texts: Iterable[str | None]) -> tuple[int, ...]:
+def _numbers(where: str, texts: Mapping[str, str | None], decimal_comma: bool = False) -> tuple[float, ...]:
+    """Return the numbers of texts by their column or element; `decimal_comma`: 12,5 is one."""
+    numbers = {name: _number(text, decimal_comma) for name, text in texts.items()}
+    if wrong := [name for name, number in numbers.items() if math.isnan(number)]:
+        given = ", ".join("None" if text is None else shortened(repr(text)) for text in texts.values())
+        names = ", ".join(shortened(repr(name)) for name in wrong)
+        raise InputError(f"{where}: [{given}]; expected numbers of pixels ({names} is none)")
+    return tuple(numbers.values())
+
+
+def _pixels(where: str, texts: Mapping[str, str | None]) -> tuple[int, ...]:
     """Return numbers as whole pixels, rounded down: what is a little below 0 stays outside the image."""
     return tuple(map(math.floor, _numbers(where, texts)))
 
@@ -162,24 +169,28 @@ def _are_sides(edges: Sequence[tuple[float, ...]], sizes: Sequence[tuple[float, 
     """Tell whether columns width and height beside x0, y0, x1, y1 repeat the boxes' sides, and are not the images'."""
     return all(
         abs(x1 - x0 - width) <= 1 and abs(y1 - y0 - height) <= 1
-        for (x0, y0, x1, y1), (width, height) in zip(edges, sizes, strict=True)
+        for (x0, y0, x1, y1), (width, height) in ((box, size) for box, size in zip(edges, sizes, strict=True) if size)
     )
 
 
 def _read_csv(path: Path, options: TableOptions) -> list[FoundBox]:
-    """Read a table of boxes; a row with four empty fields has none."""
+    """Read a table of boxes; a row with four empty fields has none, one without the image's width or height no size."""
     table = open_table(path, options.encoding, has_image(options))
     image = need_image(table, options)
     columns, extent, size_columns = find_box_columns(table, options)
     comma = table.delimiter != ","
     rows = [(where, row) for where, row in table.rows if any(row[i] for i in columns)]
-    edges = [_numbers(where, [row[i] for i in columns], comma) for where, row in rows]
+
+    def numbers(where: str, row: list[str], indices: list[int]) -> tuple[float, ...]:
+        return _numbers(where, {table.header[i]: row[i] for i in indices}, comma)
+
+    edges = [numbers(where, row, columns) for where, row in rows]
     for (where, _), box in zip(rows, edges, strict=True):
         if max(map(abs, box)) <= 1 and any(value % 1 for value in box):
             raise InputError(f"{where}: box {box}; expected pixels, not fractions of the image")
         if extent and not min(box[2:]) > 0:
             raise InputError(f"{where}: box {box}; expected a width and a height above 0")
-    sizes = [_numbers(where, [row[i] for i in size_columns], comma) for where, row in rows]
+    sizes = [numbers(where, row, size_columns) if all(row[i] for i in size_columns) else () for where, row in rows]
     if size_columns and not extent and _are_sides(edges, sizes):
         sizes = [()] * len(rows)
     found = []
@@ -229,10 +240,12 @@ def _read_voc(folder: Path) -> list[FoundBox]:
     for name in annotation_files(folder, ".xml"):
         path = folder / name
         root = parse_xml(path)
-        size = _pixels(f"{path}: size", [root.findtext(f"size/{side}") or "0" for side in ("width", "height")])
+        size = _pixels(
+            f"{path}: size", {side: (root.findtext(f"size/{side}") or "").strip() or "0" for side in ("width", "height")}
+        )
         for i, each in enumerate(root.iter("object"), 1):
             where = f"{path}: object {i}"
-            edges = [each.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")]
+            edges = {edge: each.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")}
             # Many tools count from 0 and write a 0 here; it stays at the edge.
             box = tuple(edge - 1 if edge else 0 for edge in _pixels(where, edges))
             found.append(FoundBox(name, box, where, size if all(size) else None))  # some tools write 0 x 0
@@ -250,7 +263,7 @@ def read_boxes(
         found = _read_voc(path)
     elif path.suffix.lower() == ".json":
         found = _read_coco(path)
-    elif path.suffix.lower() in (".csv", ".tsv"):
+    elif path.suffix.lower() in TABLES:
         found = _read_csv(path, options)
     else:
         raise InputError(f"{path}: expected COCO .json, .csv with image,x0,y0,x1,y1, or a folder of Pascal VOC .xml")
@@ -272,13 +285,16 @@ def read_taxonomy(path: Path, encoding: str | None = None) -> tuple[list[str], d
     Each leaf once, a name at every level; that every class lies in one class of the next level is checked on writing.
     """
     rows: dict[str, list[str]] = {}
-    levels: list[str] = []
-    for where, row in read_table(path, (), encoding):
-        levels, names = list(row), list(row.values())
+    table = open_table(path, encoding)
+    if len(table.header) == 1:
+        raise InputError(f"{one_column(table)}: a taxonomy's levels, finest first, two or more")
+    for where, names in table.rows:
         if not all(names) or names[0] in rows:
-            raise InputError(f"{where}: {','.join(names)!r}; expected each leaf once, then its ancestors, none empty")
+            raise InputError(
+                f"{where}: {shortened(repr(','.join(names)))}; expected each leaf once, then its ancestors, none empty"
+            )
         rows[names[0]] = names
     if not rows:
         raise InputError(f"{path}: no rows; expected level names, finest first, then a row for every leaf")
-    check_level_names(levels, [f"{path}:1"] * len(levels))
-    return levels, rows
+    check_level_names(table.header, [table.where] * len(table.header))
+    return table.header, rows

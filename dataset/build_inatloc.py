@@ -28,6 +28,7 @@ from wsol.arguments import Parser
 from wsol.errors import InputError, command
 from wsol.files import check_folder, check_writable, remove_litter, write_text
 from wsol.hierarchy import csv_text
+from wsol.progress import tell
 
 RANKS = ("genus", "family", "order", "class", "phylum", "kingdom")
 KEEP = "keep"
@@ -65,7 +66,7 @@ class Log:
     def note(self, line: str) -> None:
         """Print and keep a line."""
         self.lines.append(line)
-        print(self.lines[-1], flush=True)
+        tell(self.lines[-1])
 
 
 def species_key(name: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wsol.errors import InputError
+from wsol.errors import InputError, shortened
 from wsol.files import read_json
 
 LARGEST = 2**31  # a coordinate in pixels; what is larger is none, and sums of it may overflow
@@ -49,7 +49,9 @@ def _unique(path: Path, name: str, records: list[dict], key: str) -> dict[Any, d
     table: dict[Any, dict] = {}
     for i, record in enumerate(records):
         if record[key] in table:
-            raise InputError(f"{path}: {name}[{i}]: the {key} {record[key]!r} a second time; expected every one once")
+            raise InputError(
+                f"{path}: {name}[{i}]: the {key} {shortened(repr(record[key]))} a second time; expected every one once"
+            )
         table[record[key]] = record
     return table
 
@@ -58,8 +60,9 @@ def _size(path: Path, i: int, record: dict) -> tuple[int, int] | None:
     size = record.get("width"), record.get("height")
     if size == (None, None):
         return None
-    if not all(isinstance(value, int) and value > 0 for value in size):
-        raise InputError(f"{path}: images[{i}]: width {size[0]!r}, height {size[1]!r}; expected whole numbers from 1")
+    if not all(isinstance(value, int) and 0 < value <= LARGEST for value in size):
+        width, height = (shortened(repr(value)) for value in size)
+        raise InputError(f"{path}: images[{i}]: width {width}, height {height}; expected whole numbers from 1")
     return size
 
 
@@ -95,7 +98,8 @@ def read_coco(path: Path) -> tuple[dict[str, CocoImage], list[dict]]:
         image.categories.add(names[record["category_id"]])
         if "bbox" in record and not record.get("iscrowd"):
             if not _is_box(record["bbox"]):
-                raise InputError(f"{path}: annotations[{i}]: bbox {record['bbox']!r}; expected [x, y, width, height] from 0")
+                box = shortened(repr(record["bbox"]))
+                raise InputError(f"{path}: annotations[{i}]: bbox {box}; expected [x, y, width, height] from 0")
             image.boxes.append(CocoBox(tuple(record["bbox"]), f"{path}: annotations[{i}]"))
     return {image.file: image for image in images.values()}, categories
 

@@ -27,6 +27,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from PIL import Image
 
+from config import check_max_megapixels
 from dataset.addresses import check_own_name
 from dataset.annotations import read_taxonomy
 from dataset.grouped_splits import draw_splits
@@ -34,9 +35,19 @@ from dataset.layout import Entry, check_consistent, metadata_files, needs_making
 from dataset.localized import Localization, MaskReader, localized_entry, mask_files, read_localization
 from dataset.orientation import Photo, upright_bytes
 from dataset.photos import Labels, Report, drop_duplicates, find_images, read_labels, read_photos
-from dataset.tables import TableOptions, check_encoding, parse_columns
+from dataset.tables import (
+    TABLES,
+    TableOptions,
+    check_columns,
+    check_encoding,
+    has_image,
+    is_misread,
+    open_table,
+    parse_columns,
+)
 from dataset.verify import verify_split
 from wsol.arguments import Parser
+from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError, command
 from wsol.files import check_folder, remove_litter, whole_file, write_text
 from wsol.hierarchy import check_level_names
@@ -92,7 +103,7 @@ def needs_writing(target: Path, source: Path, same: Callable[[Path], bool], repl
     return True
 
 
-def read_classes(options: argparse.Namespace, labels: Labels) -> tuple[list[str], dict[str, list[str]]]:
+def read_classes(options: argparse.Namespace, labels: Labels, report: Report) -> tuple[list[str], dict[str, list[str]]]:
     """Return the level names, finest first, and each class's names at all of them."""
     used = dict.fromkeys(sorted(set(labels.classes.values())))
     if options.levels:
@@ -103,14 +114,14 @@ def read_classes(options: argparse.Namespace, labels: Labels) -> tuple[list[str]
     levels, rows = read_taxonomy(options.taxonomy, options.encoding)
     check_consistent(levels, rows.values(), str(options.taxonomy))
     if unknown := [name for name in used if name not in rows]:
-        raise InputError(f"{options.taxonomy}: no row for {len(unknown)} classes:" + first_names(unknown))
+        raise InputError(f"{options.taxonomy}: no row for {len(unknown)} classes:" + first_names(unknown) + report.names())
     return levels, {name: row for name, row in rows.items() if name in used}
 
 
 def draw(options: argparse.Namespace, labels: Labels, localized: set[str], report: Report) -> dict[str, list[str]]:
     """Return split to images; where no boxes and masks are given, all are divided."""
     if (options.boxes or options.masks) and not localized:
-        raise InputError("no labelled image has a box or mask; expected some, for val and test")
+        raise InputError("no labelled image has a box or mask; expected some, for val and test" + report.names())
     fit = localized if options.boxes or options.masks else set(labels.classes)
     splits, torn = draw_splits(labels.classes, fit, labels.groups, options.shares, np.random.default_rng(options.seed))
     report.add("images without a box whose group is in val or test, left out", torn)
@@ -159,13 +170,19 @@ def import_dataset(options: argparse.Namespace) -> Report:
     """Read everything, draw the splits, lay out images and masks, write the metadata; return what was found."""
     report = Report()
     tables = TableOptions(options.encoding, parse_columns(options.columns))
+    if tables.columns:
+        given = [options.labels, options.boxes if options.boxes and options.boxes.suffix.lower() in TABLES else None]
+        check_columns([open_table(path, tables.encoding, has_image(tables)) for path in given if path], tables)
     images = find_images(options.images, report)
+    encoded = [path for path in (options.labels, options.taxonomy, options.boxes) if path and os.path.isfile(path)]
+    misread = [str(path) for path in encoded if path.suffix.lower() != ".json" and is_misread(path, options.encoding)]
+    report.add(f"tables that are UTF-8 text, but read as {options.encoding}, which --encoding says of all", misread)
     labels = read_labels(images, options.labels, options.group, options.levels, tables, report)
-    levels, rows = read_classes(options, labels)
-    photos = read_photos(options.images, drop_duplicates(options.images, labels.classes, report), report)
-    reader = MaskReader(options.foreground, options.ignore)
+    levels, rows = read_classes(options, labels, report)
+    names = drop_duplicates(options.images, labels.classes, report)
+    photos = read_photos(options.images, names, options.max_megapixels, report)
+    reader = MaskReader(options.foreground, options.ignore, options.max_megapixels)
     found, localized = read_localization(options.boxes, options.masks, images, photos, reader, tables, report)
-    tables.check_used()
     photos = {name: photo for name, photo in photos.items() if name not in found.ambiguous}
     turned = [name for name, photo in photos.items() if photo.orientation > 1]
     report.add("photos turned by their EXIF orientation, used as upright copies", turned)
@@ -182,14 +199,16 @@ def import_dataset(options: argparse.Namespace) -> Report:
     parts = {split: list(part.values()) for split, part in entries.items()}
     files = metadata_files(options.name, levels, list(rows.values()), parts)
     lay_out(options, files, entries, photos, found, reader)
-    print(f"{len(images)} image files, {len(photos)} used")
+    report.lines.append(f"{len(images)} image files, {len(photos)} used")
     for i, level in enumerate(levels):
         counts = Counter(rows[label][i] for label in labels.classes.values())
-        print(f"level {level}: {len(counts)} classes of {min(counts.values())} to {max(counts.values())} images")
+        smallest, largest = min(counts.values()), max(counts.values())
+        report.lines.append(f"level {level}: {len(counts)} classes of {smallest} to {largest} images")
     for split in entries:
-        print(verify_split(options.metadata_root / options.name, options.data_root / options.name, split))
+        checked = verify_split(options.metadata_root / options.name, options.data_root / options.name, split)
+        report.lines.append(checked)
     if not localized:
-        print(
+        report.lines.append(
             "no boxes or masks were given: a run trains, makes maps and reports classification; nothing can be chosen or "
             "measured about localization"
         )
@@ -222,6 +241,12 @@ def main() -> None:
     parser.add_argument("--masks", type=Path, metavar="FOLDER", help="PNG masks with the images' paths and sizes")
     parser.add_argument("--foreground", type=int, nargs="+", default=[], help="mask values of the object (default: not 0)")
     parser.add_argument("--ignore", type=int, nargs="+", default=[], help="mask values that do not count (default: none)")
+    parser.add_argument(
+        "--max_megapixels",
+        type=float,
+        default=MAX_MEGAPIXELS,
+        help=f"of an image or mask; one that declares more is left out, undecoded (default: {MAX_MEGAPIXELS:g})",
+    )
     parser.add_argument("--group", metavar="COLUMN", help="of --labels: its images stay in one split (observation, camera)")
     parser.add_argument("--shares", type=float, nargs=3, default=[0.5, 0.2, 0.3], metavar=("TRAIN", "VAL", "TEST"))
     parser.add_argument("--seed", type=int, default=0, help="of the splits (default: 0)")
@@ -243,6 +268,7 @@ def main() -> None:
         parser.error(f"--seed {options.seed}: expected 0 or more")
     if options.encoding is not None:
         check_encoding(options.encoding)
+    check_max_megapixels(vars(options))
     check_level_names([options.level], ["--level"])
     for root in (options.data_root, options.metadata_root):
         check_folder(root / options.name)

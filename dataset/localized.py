@@ -15,6 +15,7 @@ from dataset.layout import Entry
 from dataset.orientation import Box, Photo, turn_array, turn_box
 from dataset.photos import Report
 from dataset.tables import TableOptions
+from wsol.declared_size import MAX_MEGAPIXELS, check_pixels
 from wsol.errors import InputError
 from wsol.files import check_input
 
@@ -24,14 +25,17 @@ AMBIGUOUS = "turned photos whose {} may be drawn either way, left out"
 class MaskReader:
     """Reads masks: `foreground` and `ignore` are grey values or palette indices; no foreground: all but 0 and ignore."""
 
-    def __init__(self, foreground: list[int], ignore: list[int]) -> None:
-        self.foreground, self.ignore = foreground, ignore
+    def __init__(self, foreground: list[int], ignore: list[int], max_megapixels: float = MAX_MEGAPIXELS) -> None:
+        self.foreground, self.ignore, self.max_megapixels = foreground, ignore, max_megapixels
 
     def read(self, path: Path, photo: Photo) -> tuple[np.ndarray, np.ndarray] | str:
         """Return (foreground, ignored), bool (height, width), upright, or why the mask cannot be used."""
         try:
             with Image.open(check_input(path)) as image:
+                check_pixels(path, image.size, self.max_megapixels)
                 values = np.array(image)
+        except InputError as error:
+            return str(error)
         except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
             return f"{path}: {error}"
         if values.shape not in (photo.size[::-1], photo.stored[::-1]):

@@ -11,6 +11,7 @@ import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
 from data_loaders import load_image
+from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError
 
 Size = tuple[int, int]
@@ -45,13 +46,13 @@ def read_orientation(image: Image.Image) -> int:
     return value if value in range(2, 9) else 1
 
 
-def read_photo(path: Path) -> Photo:
+def read_photo(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
     """Decode an image and return what it is.
 
     Raises:
-        InputError: it cannot be read.
+        InputError: it cannot be read, or declares more than `max_megapixels`.
     """
-    size = load_image(path).size
+    size = load_image(path, max_megapixels).size
     with Image.open(path) as image:
         orientation = read_orientation(image)
         turned_on_reading = image.format == "TIFF"  # by Pillow

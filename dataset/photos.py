@@ -21,20 +21,24 @@ from wsol.progress import progress
 
 
 class Report:
-    """What was found, by kind; printed with the first few names of each."""
+    """What was found: lines, then names by kind, the first few of each. Printed when all work is done: an output that
+    cannot be written stops none of it."""
 
     def __init__(self) -> None:
+        self.lines: list[str] = []
         self.kinds: dict[str, list[str]] = {}
 
     def add(self, kind: str, names: list[str]) -> None:
         """Note names of one kind."""
         self.kinds.setdefault(kind, []).extend(names)
 
+    def names(self) -> str:
+        """Return every kind with its count and first names, each on lines of its own that start with a line end."""
+        return "".join(f"\n{kind}: {len(names)}{first_names(names, 5)}" for kind, names in self.kinds.items() if names)
+
     def print(self) -> None:
-        """Print every kind with its count and first names."""
-        for kind, names in self.kinds.items():
-            if names:
-                print(f"{kind}: {len(names)}" + first_names(names, 5))
+        """Print all."""
+        print("\n".join(self.lines) + self.names())
 
 
 @dataclass
@@ -102,7 +106,7 @@ def _read_label_table(
     taken = f"{table.header[image_column]!r} names the image, " + (
         "the folders are the classes" if label is None else f"{table.header[label]!r} the class"
     )
-    print(f"{path}: {len(table.rows)} rows; {taken}")
+    report.lines.append(f"{path}: {len(table.rows)} rows; {taken}")
     labels = Labels()
     if label is None:
         labels.classes = {name: name.split("/")[0] for name in images if "/" in name}
@@ -139,7 +143,9 @@ def read_labels(
         labels = Labels({name: name.split("/")[0] for name in images if "/" in name})
     report.add("images without a label, left out", [name for name in images if name not in labels.classes])
     if not labels.classes:
-        raise InputError("no image has a label; expected a folder per class, or --labels with the columns image,label")
+        raise InputError(
+            "no image has a label; expected a folder per class, or --labels with the columns image,label" + report.names()
+        )
     return labels
 
 
@@ -164,12 +170,12 @@ def drop_duplicates(folder: Path, labels: dict[str, str], report: Report) -> lis
     return [name for name in sorted(labels) if name not in dropped]
 
 
-def read_photos(folder: Path, images: list[str], report: Report) -> dict[str, Photo]:
+def read_photos(folder: Path, images: list[str], max_megapixels: float, report: Report) -> dict[str, Photo]:
     """Return image to what it is; every image is decoded, and those that cannot be are reported."""
     photos = {}
     for name in progress(images, "reading images"):
         try:
-            photos[name] = read_photo(folder / name)
+            photos[name] = read_photo(folder / name, max_megapixels)
         except InputError as error:
             report.add("unreadable images, left out", [str(error)])
     return photos

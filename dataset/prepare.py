@@ -24,6 +24,7 @@ from wsol.arguments import Parser, folder_name
 from wsol.errors import InputError, command, did_you_mean
 from wsol.files import check_folder, check_input, remove_litter
 from wsol.levels import SPLITS, load_level, read_levels
+from wsol.progress import tell
 
 DATASETS = {
     module.NAME: module
@@ -51,7 +52,7 @@ def _archives(given: list[Path] | None, officials: list[Official], downloads: Pa
         if not path.is_dir():
             check_input(path)
         if path.name in by_file and path.is_file() and (wrong := mismatch(by_file[path.name], path)):
-            print(f"note: {path}: {wrong}; it is used as given")
+            tell(f"note: {path}: {wrong}; it is used as given")
     return given
 
 
@@ -107,11 +108,11 @@ def main() -> None:
         toy.prepare(options.data_root, options.metadata_root, anew=True)
     else:
         source = SOURCES[name]
-        print(f"{name}. Terms: {source.licence}. Cite: {source.citation}")
+        tell(f"{name}. Terms: {source.licence}. Cite: {source.citation}")
         officials = [official for official in source.files if set(splits) & set(official.splits)]
         archives = _archives(options.archive, officials, options.data_root / "downloads" / name, options.mirror)
         for line in DATASETS[name].prepare(archives, images, metadata, splits):
-            print(line)
+            tell(line)
     if has_proxy and not proxy.exists():
         write_proxy(metadata / "train")
     _report(metadata, images, splits)

@@ -26,7 +26,7 @@ from dataset.addresses import Official
 from wsol.errors import InputError
 from wsol.files import check_writable, whole_file
 from wsol.metadata import first_names
-from wsol.progress import progress
+from wsol.progress import progress, tell
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
@@ -86,7 +86,7 @@ def fetch(official: Official, folder: Path) -> Path:
         return target
     check_writable(part)
     folder.mkdir(parents=True, exist_ok=True)
-    print(f"downloading {official.address}", flush=True)
+    tell(f"downloading {official.address}")
     try:
         _download(official.address, part)
     except (OSError, ValueError, http.client.HTTPException) as error:  # URLError and ConnectionError are OSErrors

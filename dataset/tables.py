@@ -10,10 +10,11 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wsol.errors import InputError
+from wsol.errors import InputError, did_you_mean, shortened
 from wsol.files import check_input
 from wsol.hierarchy import some_names
 
+TABLES = (".csv", ".tsv")
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 BOMS = {  # UTF-32 first: its mark begins as UTF-16's does
     codecs.BOM_UTF32_LE: "utf-32",
@@ -54,34 +55,29 @@ ROLES = ("image", "label", *CORNERS, *EXTENT, *SIZE_NAMES[0])
 @dataclass
 class TableOptions:
     """How to read the tables of a command: their encoding (None: UTF-8, or what a byte order mark says), and role to column
-    where --columns names it; `used`: the roles whose column was there."""
+    where --columns names it."""
 
     encoding: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
-    used: set[str] = field(default_factory=set)
-
-    def check_used(self) -> None:
-        """Refuse a column named for a role that no table had."""
-        if unused := [f"{role}={name}" for role, name in self.columns.items() if role not in self.used]:
-            raise InputError(f"--columns {' '.join(unused)}: no table that needs it has such a column")
 
 
 @dataclass
 class Table:
-    """A table: header as it stands, (file:line, fields) of every row, and what separates them."""
+    """A table: its header as it stands, at file:line, (file:line, fields) of every row, and what separates them."""
 
-    path: Path
+    where: str
     header: list[str]
     rows: list[tuple[str, list[str]]]
     delimiter: str
 
     def column(self, name: str) -> int:
         """Return the index of a column by its name, in any case where that leaves one."""
-        if name in self.header:
-            return self.header.index(name)
-        same = [i for i, each in enumerate(self.header) if each.casefold() == name.casefold()]
+        same = _columns_named(self.header, name)
         if len(same) != 1:
-            raise InputError(f"{self.path}:1: no column {name!r}; expected one among {some_names(self.header)}")
+            raise InputError(
+                f"{self.where}: no column {name!r}; expected one among {some_names(self.header)}"
+                + did_you_mean(name, self.header)
+            )
         return same[0]
 
 
@@ -130,13 +126,23 @@ def read_table_text(path: Path, encoding: str | None = None) -> str:
     return text
 
 
-def _lines(text: str) -> list[str]:
-    """Return a text's lines without those at the end that are empty or have empty fields alone."""
+def is_misread(path: Path, encoding: str | None) -> bool:
+    """Tell whether a table is UTF-8 beyond ASCII, without a mark, and `encoding` is another: its letters come out wrong."""
+    if encoding is None or codecs.lookup(encoding).name.startswith("utf"):
+        return False
+    try:
+        data = check_input(path).read_bytes()
+        data.decode()
+    except (OSError, UnicodeDecodeError):  # the first is said when the table is read
+        return False
+    return not data.isascii() and not any(data.startswith(mark) for mark in BOMS)
+
+
+def _lines(text: str) -> list[tuple[int, str]]:
+    """Return a text's lines with their numbers, without those that are empty or have empty fields alone."""
     text = text.replace("\r\n", "\n")
     lines = text.split("\n" if "\n" in text else "\r")
-    while lines and not lines[-1].strip(" ,;\t"):
-        lines.pop()
-    return lines
+    return [(number, line) for number, line in enumerate(lines, 1) if line.strip(" ,;\t")]
 
 
 def _fields(path: Path, number: int, line: str, delimiter: str) -> list[str]:
@@ -150,12 +156,13 @@ def _fields(path: Path, number: int, line: str, delimiter: str) -> list[str]:
         ) from None
 
 
-def _delimiter(path: Path, lines: Sequence[str], known: Callable[[list[str]], bool]) -> str:
+def _delimiter(path: Path, lines: Sequence[tuple[int, str]], known: Callable[[list[str]], bool]) -> str:
     """Return what separates a table's fields: what gives a known header, and every line as many fields as the first."""
+    first, header_line = lines[0]
     headers = {}
     for delimiter in DELIMITERS:
         try:
-            headers[delimiter] = _fields(path, 1, lines[0], delimiter)
+            headers[delimiter] = _fields(path, first, header_line, delimiter)
         except InputError:  # quotes that another delimiter's fields have
             continue
     several = [delimiter for delimiter, header in headers.items() if len(header) > 1]
@@ -163,7 +170,7 @@ def _delimiter(path: Path, lines: Sequence[str], known: Callable[[list[str]], bo
 
     def regular(delimiter: str) -> bool:
         try:
-            return all(len(_fields(path, 1, line, delimiter)) == len(headers[delimiter]) for line in lines[1:])
+            return all(len(_fields(path, number, line, delimiter)) == len(headers[delimiter]) for number, line in lines[1:])
         except InputError:
             return False
 
@@ -171,37 +178,41 @@ def _delimiter(path: Path, lines: Sequence[str], known: Callable[[list[str]], bo
         found = [delimiter for delimiter in found if regular(delimiter)] or found
     if len(found) > 1:
         both = " and ".join(DELIMITERS[each] for each in found)
-        raise InputError(f"{path}:1: {lines[0]!r}: {both} may separate the columns; expected fields that hold one in quotes")
+        raise InputError(
+            f"{path}:{first}: {shortened(repr(header_line))}: {both} may separate the columns; expected fields that hold "
+            "one in quotes"
+        )
     return found[0] if found else ","
 
 
 def read_fields(
     path: Path, encoding: str | None = None, known: Callable[[list[str]], bool] = bool
 ) -> Iterator[tuple[str, list[str], str]]:
-    """Yield (file:line, fields, delimiter) of every line of a table; `known` tells a header that may be the right one.
+    """Yield (file:line, fields, delimiter) of every line of a table that is not blank; `known` tells a header that may be
+    the right one.
 
     A first line `sep=;`, which spreadsheets write, says the delimiter.
     """
     lines = _lines(read_table_text(path, encoding))
-    said = re.fullmatch(r'"?sep=(.)"?', lines[0]) if lines else None
+    said = re.fullmatch(r'"?sep=(.)"?', lines[0][1]) if lines else None
     if said:
-        lines[0] = ""
+        lines = lines[1:]
     delimiter = said[1] if said else _delimiter(path, lines, known) if lines else ","
-    for number, line in enumerate(lines, 1):
-        if line or not said or number > 1:
-            yield f"{path}:{number}", _fields(path, number, line, delimiter), delimiter
+    for number, line in lines:
+        if any(fields := _fields(path, number, line, delimiter)):
+            yield f"{path}:{number}", fields, delimiter
 
 
 def open_table(path: Path, encoding: str | None = None, known: Callable[[list[str]], bool] = bool) -> Table:
     """Return a table whose first row is a header of distinct names; every row has as many fields."""
     lines = read_fields(path, encoding, known)
-    where, header, delimiter = next(lines, (f"{path}:1", [], ","))
+    top, header, delimiter = next(lines, (f"{path}:1", [], ","))
     if len(set(header)) < len(header):
-        raise InputError(f"{where}: {','.join(header)!r}; expected every column once")
+        raise InputError(f"{top}: {shortened(repr(','.join(header)))}; expected every column once")
     rows = []
     for where, row, _ in lines:
         if len(row) != len(header):
-            message = f"{where}: {delimiter.join(row)!r}; expected {len(header)} fields"
+            message = f"{where}: {shortened(repr(delimiter.join(row)))}; expected {len(header)} fields"
             other = [DELIMITERS[each] for each in DELIMITERS if each != delimiter and each in delimiter.join(row)]
             if other and len(row) == 1:
                 message += (
@@ -209,14 +220,14 @@ def open_table(path: Path, encoding: str | None = None, known: Callable[[list[st
                 )
             raise InputError(message)
         rows.append((where, row))
-    return Table(path, header, rows, delimiter)
+    return Table(top, header, rows, delimiter)
 
 
 def read_table(path: Path, needed: Collection[str], encoding: str | None = None) -> list[tuple[str, dict[str, str]]]:
     """Return (file:line, column to text) for every row of a table that has the needed columns in its header."""
     table = open_table(path, encoding, set(needed).issubset)
     if missing := [name for name in needed if name not in table.header]:
-        raise InputError(f"{path}:1: no column {missing[0]!r}; expected a header with {', '.join(needed)}")
+        raise InputError(f"{table.where}: no column {missing[0]!r}; expected a header with {', '.join(needed)}")
     return [(where, dict(zip(table.header, row, strict=True))) for where, row in table.rows]
 
 
@@ -224,18 +235,40 @@ def _usual(name: str) -> str:
     return re.sub(r"[\s-]+", "_", name.strip().casefold())
 
 
+def _columns_named(header: Sequence[str], wanted: str) -> list[int]:
+    """Return the indices of the columns of a name, in any case where none has it as it stands."""
+    return [i for i, name in enumerate(header) if name == wanted] or [
+        i for i, name in enumerate(header) if name.casefold() == wanted.casefold()
+    ]
+
+
+def _all_names(header: Sequence[str]) -> str:
+    return shortened(", ".join(map(repr, header)), 300)
+
+
 def usual_names(header: Sequence[str], options: TableOptions) -> list[str]:
     """Return a header's names in their usual spelling; a column that --columns names has its role's name, and no other."""
     names = [_usual(name) for name in header]
     for role, wanted in options.columns.items():
-        same = [i for i, name in enumerate(header) if name == wanted] or [
-            i for i, name in enumerate(header) if name.casefold() == wanted.casefold()
-        ]
+        same = _columns_named(header, wanted)
         if len(same) == 1:
             names = ["" if name == role else name for name in names]
             names[same[0]] = role
-            options.used.add(role)
     return names
+
+
+def check_columns(tables: Sequence[Table], options: TableOptions) -> None:
+    """Refuse a column that --columns names and none of the tables has."""
+    if options.columns and not tables:
+        raise InputError("--columns names columns of tables; expected --labels, or --boxes with a .csv or .tsv")
+    for role, name in options.columns.items():
+        if not any(len(_columns_named(table.header, name)) == 1 for table in tables):
+            others = "".join(f"; nor {each.where}, among {_all_names(each.header)}" for each in tables[1:])
+            near = did_you_mean(name, [column for table in tables for column in table.header])
+            raise InputError(
+                f"{tables[0].where}: no column {shortened(repr(name))} (--columns {role}=NAME), among "
+                f"{_all_names(tables[0].header)}{others}{near}"
+            )
 
 
 def find_role(table: Table, role: str, options: TableOptions) -> int | None:
@@ -249,13 +282,21 @@ def find_role(table: Table, role: str, options: TableOptions) -> int | None:
         return names.index(role)
     found = [i for i, name in enumerate(names) if name in ALIASES[role]]
     if role == "label" and role in options.columns:  # which only one table has
-        raise InputError(
-            f"{table.path}:1: no column {options.columns[role]!r} (--columns), among {some_names(table.header)}"
-        )
+        raise InputError(f"{table.where}: no column {options.columns[role]!r} (--columns), among {some_names(table.header)}")
     if len(found) > 1:
         both = " or ".join(repr(table.header[i]) for i in found)
-        raise InputError(f"{table.path}:1: {both} may be the {role}; expected it to be named: --columns {role}=NAME")
+        raise InputError(f"{table.where}: {both} may be the {role}; expected it to be named: --columns {role}=NAME")
     return found[0] if found else None
+
+
+def one_column(table: Table) -> str:
+    """Return the message of a table that should have several columns, and what may separate them."""
+    text = table.header[0] if table.header else ""
+    other = next((each for each in "|:" if each in text), " " if " " in text else "")
+    looks = f" (these look separated by {other!r})" if other else ""
+    return (
+        f"{table.where}: one column, {shortened(repr(text))}; expected columns separated by comma, semicolon or tab{looks}"
+    )
 
 
 def need_image(table: Table, options: TableOptions) -> int:
@@ -264,15 +305,9 @@ def need_image(table: Table, options: TableOptions) -> int:
     if found is not None:
         return found
     if len(table.header) <= 1:
-        text = table.header[0] if table.header else ""
-        other = next((each for each in "|:" if each in text), " " if " " in text else "")
-        raise InputError(
-            f"{table.path}:1: one column, {text!r}; expected columns separated by comma, semicolon or tab"
-            + (f" (these look separated by {other!r})" if other else "")
-            + ", one of them named image"
-        )
+        raise InputError(f"{one_column(table)}, one of them named image")
     raise InputError(
-        f"{table.path}:1: no column for the image among {', '.join(map(repr, table.header))}; expected a header with one "
+        f"{table.where}: no column for the image among {_all_names(table.header)}; expected a header with one "
         f"named {', '.join(ALIASES['image'][:6])}, ..., or --columns image=NAME"
     )
 
@@ -295,13 +330,11 @@ def find_box_columns(table: Table, options: TableOptions) -> tuple[list[int], bo
         found = [each for each in kind if asked.issubset(each) and all(names.count(name) == 1 for name in each)]
         if len(found) > 1:
             both = " or ".join(",".join(each) for each in found)
-            raise InputError(
-                f"{table.path}:1: {both} may be the box; expected it to be named: --columns x0=NAME y0=NAME ..."
-            )
+            raise InputError(f"{table.where}: {both} may be the box; expected it to be named: --columns x0=NAME y0=NAME ...")
         if found:
             sizes = [each for each in SIZE_NAMES if set(each) <= set(names) - {*found[0]}]
             return [names.index(name) for name in found[0]], extent, [names.index(name) for name in (sizes or [()])[0]]
     raise InputError(
-        f"{table.path}:1: no columns of a box among {', '.join(map(repr, table.header))}; expected image,x0,y0,x1,y1, or "
+        f"{table.where}: no columns of a box among {_all_names(table.header)}; expected image,x0,y0,x1,y1, or "
         "xmin,ymin,xmax,ymax, or x,y,width,height, or --columns x0=NAME y0=NAME x1=NAME y1=NAME"
     )

@@ -131,6 +131,8 @@ def main() -> None:
         tree = Hierarchy({names[child]: names[parents[child]] for child in sorted(parents)})
     except MetadataError as error:
         raise InputError(f"{nouns}: {error}") from None
+    source = f"Hypernyms of {len(synsets)} synsets, one parent each by the rule of Cole et al. (dataset/wordnet.py), from:"
+    write_text(options.out, tree.tree_text([source, "", *notice]))
     several = sum(len(above) > 1 for above in graph.values())
     print(
         f"{len(synsets)} synsets; {len(graph)} nodes, {several} with several parents;"
@@ -139,8 +141,6 @@ def main() -> None:
     leaves = set(tree.leaves)  # a synset above another one is in the tree and yet no class of it
     lost = [names[synset] for synset in synsets if names[synset] not in leaves]
     print("left out:", ", ".join(lost) or "none")
-    source = f"Hypernyms of {len(synsets)} synsets, one parent each by the rule of Cole et al. (dataset/wordnet.py), from:"
-    write_text(options.out, tree.tree_text([source, "", *notice]))
 
 
 if __name__ == "__main__":

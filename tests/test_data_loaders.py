@@ -1,9 +1,11 @@
 import os
+import warnings
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from test_declared_size import write_png
 
 from data_loaders import (
     EpochShuffle,
@@ -116,6 +118,23 @@ def test_reading_does_not_turn_an_image(tmp_path):
     exif[274] = 6
     Image.new("RGB", (9, 5)).save(tmp_path / "a.jpg", exif=exif)
     assert load_image(tmp_path / "a.jpg").size == (9, 5)
+
+
+def test_an_image_that_declares_too_many_pixels_is_not_decoded_and_pillow_does_not_warn(tmp_path):
+    message = r"a\.png: declares 20000 x 20000 pixels, 400\.0 megapixels; expected at most 100, or a larger --max_megapixels"
+    with warnings.catch_warnings(action="error"):
+        write_png(tmp_path / "a.png", 20_000, 20_000)
+        with pytest.raises(InputError, match=message):
+            load_image(tmp_path / "a.png")
+        write_png(tmp_path / "b.png", 9500, 9500)  # what it declares is not there
+        with pytest.raises(InputError, match=r"b\.png: not a readable image"):
+            load_image(tmp_path / "b.png")
+    images = LabeledImages(tmp_path, bad_split(tmp_path), 8, max_megapixels=0.00008)
+    assert images[
+        0
+    ] == f"{tmp_path}/good.png: declares 9 x 9 pixels, 0.0 megapixels; expected at most 8e-05, or a larger " + (
+        "--max_megapixels"
+    )
 
 
 def bad_split(tmp_path):

@@ -1,20 +1,29 @@
 """import_dataset.py on what people have: photos stored lying on their side, spreadsheets' tables, no boxes."""
 
+import contextlib
+import io
 import json
+import os
+import sys
+import warnings
 from functools import partial
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
+from test_declared_size import write_png
 
 from conftest import SMALL, run
-from dataset import import_dataset
+from dataset import import_dataset, wordnet
+from dataset.annotations import read_boxes, read_taxonomy
 from dataset.orientation import Photo, read_photo, turn_array, turn_box, upright_bytes
 from dataset.tables import TableOptions, find_box_columns, open_table, parse_columns, read_fields, read_table_text
 from wsol.errors import InputError
 from wsol.levels import load_level
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_image_sizes, get_mask_paths
+from wsol.progress import tell
 
 STORED = (64, 48)
 BOX = (8, 16, 39, 31)  # of the upright scene's object, both ends included
@@ -266,7 +275,7 @@ def test_columns_are_named_where_their_names_are_unusual(birds, command, tmp_pat
     for words, message in (
         ((*columns, "label=Art"), "--columns label=Art: expected ROLE=NAME, each role once"),
         (("--columns", "picture=Foto"), "--columns picture=Foto: expected ROLE=NAME"),
-        (("--columns", "label=Spezies"), "t.csv:1: no column 'Spezies' (--columns), among 'Foto', 'Image'"),
+        (("--columns", "label=Spezies"), "t.csv:1: no column 'Spezies' (--columns label=NAME), among 'Foto', 'Image'"),
         (("--levels", "Art", "Gattung"), "t.csv:1: no column 'Gattung'; expected one among 'Foto', 'Image', 'Art'"),
         (("--encoding", "klingon"), "--encoding klingon: unknown"),
         (("--encoding", "hex"), "--encoding hex: unknown"),
@@ -275,10 +284,17 @@ def test_columns_are_named_where_their_names_are_unusual(birds, command, tmp_pat
         assert message in command("--labels", "t.csv", *labels, *words, "--replace", code=2)
 
 
-def test_a_column_that_no_table_has_is_refused(birds, command, tmp_path):
-    (tmp_path / "t.csv").write_text(csv_text(",", ("file", "species", "genus", "family"), birds))
-    printed = command("--labels", "t.csv", "--columns", "image=Photo", code=2)
-    assert "--columns image=Photo: no table that needs it has such a column" in printed
+def test_a_column_that_no_table_has_is_refused_before_anything_else_is_read(birds, command, tmp_path):
+    (tmp_path / "t.csv").write_text(csv_text(",", ("Filename", "species", "genus", "family"), birds))
+    (tmp_path / "b.csv").write_text("Photo,x0,y0,x1,y1\n")
+    words = ("--images", "nowhere", "--labels", "t.csv", "--columns", "image=Filenme")
+    expected = "t.csv:1: no column 'Filenme' (--columns image=NAME), among 'Filename', 'species', 'genus', 'family'"
+    assert f"{expected}; did you mean Filename?" in command(*words, code=2)
+    both = f"{expected}; nor b.csv:1, among 'Photo', 'x0', 'y0', 'x1', 'y1'; did you mean Filename?"
+    assert both in command(*words, "--boxes", "b.csv", code=2)
+    assert "nowhere: no such folder" in command(*words[:-1], "image=Photo", "--boxes", "b.csv", code=2)
+    words = ("--columns", "image=Photo", "--boxes", "b.json")
+    assert "--columns names columns of tables; expected --labels, or --boxes with a .csv" in command(*words, code=2)
 
 
 def test_levels_that_contradict_one_another_are_refused_by_line(birds, command, tmp_path):
@@ -318,7 +334,43 @@ def test_usual_columns_of_boxes(tmp_path, header, columns, box, size):
     options = TableOptions(columns=parse_columns(columns.split()))
     found, extent, sizes = find_box_columns(open_table(tmp_path / "b.csv"), options)
     assert tuple(found) == box and bool(sizes) == size and extent == ("w" in header and "max" not in header)
-    options.check_used()
+
+
+@pytest.mark.parametrize("header", ["image;width;height;x0;y0;x1;y1", "image;image_width;image_height;x;y;w;h"])
+def test_a_row_without_an_images_size_has_none(tmp_path, header):
+    (tmp_path / "b.csv").write_text(f"{header}\na.png;;;1;2;3;4\na.png;40;;1;2;3;4\na.png;40;30;1;2;3;4\n")
+    boxes, *_ = read_boxes(tmp_path / "b.csv", ["a.png"], TableOptions())
+    assert [box.size for box in boxes["a.png"]] == [None, None, (40, 30)]
+    (tmp_path / "b.csv").write_text(f"{header}\na.png;4o;30;1;2;3;4\n")
+    column = header.split(";")[1]
+    with pytest.raises(InputError, match=rf"b\.csv:2: \['4o', '30'\]; expected numbers of pixels \('{column}' is none\)"):
+        read_boxes(tmp_path / "b.csv", ["a.png"], TableOptions())
+
+
+def test_long_values_are_cut_in_messages(tmp_path):
+    digits = "1" * 4000  # Python reads no longer one from JSON
+    (tmp_path / "a.csv").write_text(f"image,x0,y0,x1,y1\na.png,1,2,{digits},4\n")
+    (tmp_path / "b.csv").write_text(f"image,x0,y0,x1,y1\n{digits}\n")
+    (tmp_path / "c.csv").write_text(f"image,image_width,image_height,x0,y0,x1,y1\na.png,{digits},2,1,2,3,4\n")
+    (tmp_path / "d.csv").write_text(f"{digits}\na.png\n")
+    for name, size, edge in (("e", digits, "2"), ("f", "9", digits)):
+        (tmp_path / name).mkdir()
+        write_voc(tmp_path / name, {"a.png": (size, 9)}, {"a.png": (1, 2, 3, 4)})
+        text = (tmp_path / name / "a.xml").read_text().replace("<ymin>3<", f"<ymin>{edge}<")
+        (tmp_path / name / "a.xml").write_text(text)
+    image, annotation = {"id": 1, "file_name": "a.png"}, {"image_id": 1, "category_id": 1, "bbox": [1, 2, 3, 4]}
+    for name, change in (
+        ("g", {"images": [image | {"width": int(digits), "height": 9}]}),
+        ("h", {"annotations": [annotation | {"bbox": [1, 2, int(digits), 4]}]}),
+        ("i", {"images": [image | {"id": int(digits)}, image | {"id": int(digits), "file_name": "b.png"}]}),
+    ):
+        data = {"images": [image], "annotations": [annotation], "categories": [{"id": 1, "name": "x"}]} | change
+        (tmp_path / f"{name}.json").write_text(json.dumps(data))
+    for path in sorted(tmp_path.iterdir()):
+        with pytest.raises(InputError) as error:
+            read_boxes(path, ["a.png"], TableOptions())
+        message = str(error.value).removeprefix(str(tmp_path))
+        assert len(message) < 500 and "1" * 20 in message and "characters)" in message, path
 
 
 def test_a_delimiter_is_said_or_seen_and_never_guessed(tmp_path):
@@ -332,6 +384,7 @@ def test_a_delimiter_is_said_or_seen_and_never_guessed(tmp_path):
     assert fields("a;b\n1,5;2,5\n") == [["a", "b"], ["1,5", "2,5"]]
     assert fields('"a;x",b\n1,2\n') == [["a;x", "b"], ["1", "2"]]
     assert fields("a\rb\r") == [["a"], ["b"]]
+    assert fields("\n;\nsep=|\n||\na|b\n") == [["a", "b"]]
     assert fields("") == fields("\n\n") == []
     with pytest.raises(InputError, match="comma and semicolon may separate the columns"):
         fields("a,b;c\nd,e;f\n")
@@ -341,6 +394,107 @@ def test_a_delimiter_is_said_or_seen_and_never_guessed(tmp_path):
     with pytest.raises(InputError, match="a NUL character; expected text"):
         read_table_text(path)
     assert read_table_text(path, "utf-16-le") == "a,b"
+
+
+def test_blank_lines_are_skipped_and_lines_keep_their_numbers(tmp_path):
+    path = tmp_path / "t.csv"
+    path.write_text('\nimage,label\n\na,"x; y"\n,\n"",""\n  \nb,y\n,,\n\n')
+    table = open_table(path)
+    assert (table.where, table.rows) == (f"{path}:2", [(f"{path}:4", ["a", "x; y"]), (f"{path}:8", ["b", "y"])])
+    path.write_text("\nimage;label\n\na\n")
+    with pytest.raises(InputError, match=r"t\.csv:4: 'a'; expected 2 fields"):
+        open_table(path)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("species|genus\ncat|felis\n", "taxonomy.csv:1: one column, 'species|genus'; expected columns separated by comma, "),
+        ("species|genus\ncat|felis\n", "semicolon or tab (these look separated by '|'): a taxonomy's levels, finest first"),
+        (
+            "\nspecies\ncat\n",
+            "taxonomy.csv:2: one column, 'species'; expected columns separated by comma, semicolon or tab: ",
+        ),
+    ],
+)
+def test_a_taxonomy_of_one_column_is_refused(tmp_path, text, message):
+    (tmp_path / "taxonomy.csv").write_text(text)
+    with pytest.raises(InputError) as error:
+        read_taxonomy(tmp_path / "taxonomy.csv")
+    assert message in str(error.value)
+
+
+def unprintable(main, *words):
+    """Run a command whose output cannot be written, no line of it."""
+    with (
+        mock.patch.object(sys, "argv", ["command", *map(str, words)]),
+        io.TextIOWrapper(io.FileIO("/dev/full", "w"), write_through=True) as full,
+        contextlib.redirect_stdout(full),
+        pytest.raises(SystemExit) as stop,
+    ):
+        main()
+    assert stop.value.code == 2
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+def test_what_cannot_be_printed_is_made_all_the_same(birds, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "t.csv").write_text(csv_text(",", ("image", "label"), [row[:2] for row in birds]))
+    unprintable(import_dataset.main, "Mine", "--images", "photos", "--labels", "t.csv")
+    assert len([name for names in used(tmp_path).values() for name in names]) == 8
+
+    lines = ["  1 Notice", "00000001 03 n 01 living_thing 0 000 | x"]
+    lines += [f"0000000{i} 03 n 01 {word} 0 001 @ 00000001 n 0000 | x" for i, word in ((3, "cat"), (4, "dog"))]
+    (tmp_path / "data.noun").write_text("\n".join(lines))
+    (tmp_path / "synsets.txt").write_text("n00000003\nn00000004\n")
+    unprintable(wordnet.main, "synsets.txt", "tree.csv", "--wordnet", tmp_path)
+    assert "cat (n00000003),living thing (n00000001)" in (tmp_path / "tree.csv").read_text()
+
+    with io.TextIOWrapper(io.FileIO("/dev/full", "w")) as full:
+        with contextlib.redirect_stdout(full):
+            tell("a line of progress")
+        os.dup2(os.open(os.devnull, os.O_WRONLY), full.fileno())  # so that it can be closed
+
+
+def test_an_encoding_that_one_of_the_tables_does_not_have_is_named_where_nothing_fits(birds, command, tmp_path):
+    for i in range(8):
+        save(tmp_path / f"photos/é{i}.png", scene(STORED, 9 + i))
+    names = [f"é{i}.png" for i in range(8)]
+    labels = csv_text(",", ("image", "label"), [(name, "é") for name in names])
+    (tmp_path / "labels.csv").write_bytes(labels.encode("utf-16"))
+    boxes = csv_text(",", ("image", "x0", "y0", "x1", "y1"), [(name, 1, 2, 3, 4) for name in names])
+    (tmp_path / "boxes.csv").write_text(boxes, "utf-8")
+    (tmp_path / "taxonomy.csv").write_text("species,genus\né,x\n", "utf-8")
+    words = ("--labels", "labels.csv", "--encoding", "latin-1")
+    hint = "tables that are UTF-8 text, but read as latin-1, which --encoding says of all: 1\n  "
+    printed = command(*words, "--boxes", "boxes.csv", code=2)
+    assert "error: no labelled image has a box or mask; expected some, for val and test\n" in printed
+    assert f"{hint}boxes.csv\n" in printed and "boxes whose image is not there: 8\n  boxes.csv:2" in printed
+    printed = command(*words, "--taxonomy", "taxonomy.csv", code=2)
+    assert "error: taxonomy.csv: no row for 1 classes:\n  é\n" in printed and f"{hint}taxonomy.csv\n" in printed
+    assert "images without a label, left out: 8\n" in printed
+    command(*words[:2], "--boxes", "boxes.csv", "--taxonomy", "taxonomy.csv")
+
+
+def test_the_most_pixels_of_images_and_masks_is_an_option(command, tmp_path):
+    for i in range(8):
+        save(tmp_path / f"photos/{'ab'[i % 2]}/{i}.png", scene(STORED, i))
+    save(tmp_path / "photos/a/large.png", scene((65, 48), 9))
+    for i in range(8):
+        save(tmp_path / f"masks/{'ab'[i % 2]}/{i}.png", np.ones(STORED[::-1] if i else (99, 99), np.uint8))
+    write_png(tmp_path / "photos/b/bomb.png", 20_000, 20_000)
+    write_png(tmp_path / "masks/a/large.png", 9500, 9500)  # Pillow warns of it
+    with warnings.catch_warnings(action="error"):
+        printed = command("--masks", "masks", "--max_megapixels", "0.003072")
+    large = "photos/a/large.png: declares 65 x 48 pixels, 0.0 megapixels; expected at most 0.003072, or a larger --max_mega"
+    bomb = "photos/b/bomb.png: declares 20000 x 20000 pixels, 400.0 megapixels; expected at most"
+    mask = "masks/a/0.png: declares 99 x 99 pixels, 0.0 megapixels; expected at most 0.003072"
+    for line in (large, bomb, mask, "unreadable images, left out: 2\n", "masks that cannot be used: 1\n"):
+        assert line in printed
+    with warnings.catch_warnings(action="error"):
+        printed = command("--masks", "masks", "--replace")
+    assert "masks/a/large.png: " in printed and f"{bomb} 100, or" in printed and "photos/a/large.png: " not in printed
+    assert "--max_megapixels 0.0: expected more than 0" in command("--max_megapixels", "0", code=2)
 
 
 def test_without_boxes_every_class_is_divided_and_groups_stay_together(command, tmp_path):

@@ -12,6 +12,8 @@ from wsol.errors import InputError
 
 # Pillow's names of the kinds of files that OpenCV reads.
 KINDS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "PPM", "WEBP", "JPEG2000", "SUN", "AVIF")
+# Pillow's own limit, which no option moves, and the warning below it: every image has its size checked here instead.
+Image.MAX_IMAGE_PIXELS = None
 MAX_MEGAPIXELS = 100.0  # the default of --max_megapixels: 0.8 GB as float64
 
 
@@ -28,7 +30,7 @@ def check_pixels(path: Path, size: tuple[int, int], max_megapixels: float) -> No
 def declared_size(path: Path) -> tuple[int, int]:
     """Return the (w, h) that an image file declares; its pixels are left alone.
 
-    `Image.open` without its own limit, which no option moves.
+    `Image.open` for the kinds of files that OpenCV reads.
 
     Raises:
         InputError: Pillow knows no image in it.
