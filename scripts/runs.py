@@ -12,6 +12,7 @@ from config import read_config as read_options
 from config import training_parser
 from wsol.errors import InputError
 from wsol.files import read_json
+from wsol.run_folder import check_kept
 from wsol.scoring import Center
 from wsol.split_evaluator import SplitEvaluator
 
@@ -93,8 +94,11 @@ def differing(config: Mapping, other: Mapping, ignored: Iterable[str] = NOT_COMP
 
 
 def is_finished(run: Path, config: Mapping) -> bool:
-    """Tell whether a run has its results; results of other options are refused, not reused."""
-    if config["override_cache"] or not (run / "results.json").is_file():
+    """Tell whether a run has its results; results of other options are refused, not reused, and so is a run set aside."""
+    if config["override_cache"]:
+        return False
+    check_kept(run)
+    if not (run / "results.json").is_file():
         return False
     read_results(run)
     saved = {**training_parser("").known_defaults, **read_config(run)}  # an older run lacks options that came after it
