@@ -80,6 +80,15 @@ def test_a_run_that_was_set_aside_is_not_replaced_unasked(workspace):
     assert (FOLDER / "results.json").is_file() and not previous_of(FOLDER).exists()
 
 
+def test_the_longest_name_can_be_replaced():
+    folder = ROOT / ("x" * run_folder.MOST_NAME)
+    for text in ("first", "second"):
+        replaced = begin(text, folder)
+    assert (text_of(folder), text_of(replaced)) == ("second", "first")
+    finish(replaced, folder)
+    assert [path.name for path in ROOT.iterdir()] == [folder.name]
+
+
 def test_a_run_removes_only_what_it_replaces():
     replaced = make_folder(FOLDER, lambda path: (path.parent.mkdir(parents=True), path.write_text("")), override=False)
     previous_of(FOLDER).mkdir()  # since, by another

@@ -9,6 +9,7 @@ from pathlib import Path
 # when torch is loaded, so this module comes first in the commands that train or map (docs/runs.md, "Threads").
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+AUTO = "auto"  # an option's value that the machine, or the run, settles
 MOST_WORKERS = 4  # the default number of processes that load images, where there are as many cores
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -57,7 +58,7 @@ def default_workers(most: int = MOST_WORKERS) -> int:
 def resolve_threads(threads: int | str) -> int:
     """Return the number of threads of `--threads`: the number given, or for "auto" OMP_NUM_THREADS where it is set, else as
     many as torch would take and there are cores. It does not depend on the number of workers: sums are rounded by it."""
-    if threads != "auto":
+    if threads != AUTO:
         return int(threads)
     import torch
 

@@ -13,10 +13,10 @@ from wsol import build_from_config, keep_pretrained_classifier, wsolevaluation
 from wsol.checkpoints import KEYS, check_entries, restore_model
 from wsol.errors import InputError
 from wsol.levels import LevelData
+from wsol.machine import AUTO
 from wsol.method import Method
 from wsol.weights import read_weights
 
-AUTO = "auto"  # of --keep_classifier
 SYNSET = r"n\d{8}"
 
 
