@@ -1,8 +1,12 @@
-"""What the machine offers to this process: cores, and threads to put on them. Imports no torch: it has to come first."""
+"""What the machine offers to this process: cores, and threads to put on them. Imports no torch: it has to come first.
+
+It also keeps Ctrl-C from a traceback while torch is loaded.
+"""
 
 import math
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # How the threads of OpenMP (torch's) wait for work: asleep, not spinning on a core that another process needs. It is read
@@ -73,3 +77,19 @@ def use_threads(threads: int) -> None:
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
+
+
+def _one_line_if_interrupted(hook: Callable[..., None]) -> Callable[..., None]:
+    """Return an exception hook that says of Ctrl-C what a command says (wsol.errors), and leaves the rest to `hook`."""
+
+    def show(kind: type[BaseException], *details: object) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+        else:
+            hook(kind, *details)
+
+    return show
+
+
+# For the seconds in which torch is loaded, before a command begins; Python ends with 130 by itself.
+sys.excepthook = _one_line_if_interrupted(sys.excepthook)
