@@ -7,7 +7,8 @@ names, meanings and defaults of wsolevaluation's options are theirs, so that a p
 import argparse
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 from pathlib import PurePosixPath
 
 import yaml
@@ -19,7 +20,8 @@ from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError, did_you_mean, shortened
 from wsol.files import write_text
 from wsol.flat_yaml import read_flat_yaml
-from wsol.machine import default_workers
+from wsol.machine import AUTO, default_workers
+from wsol.run_folder import MOST_NAME
 from wsol.score_maps import FORMATS
 
 LOG_ROOT = "train_log"
@@ -40,7 +42,6 @@ AMP = ("off", "bf16", "fp16")
 CAM_AGG = "CAM-Agg: map at this level, coarser than that trained at, with the mean map of all classes of an ancestor"
 OWN_MAPS = "method"
 EXTRACTORS = (OWN_MAPS, "gradcam", "gradcam++", "xgradcam", "layercam", "scorecam")
-AUTO = "auto"
 SAVE_SCOREMAPS = ("none", "val", "test", "both")
 
 # Toy is small: a network and images to match, so that `python main.py` alone takes about a minute on two cores.
@@ -62,28 +63,34 @@ PRESETS = {
 
 
 def boolean(text: str) -> bool:
-    """Return the truth of true/false/yes/no/t/f/y/n/1/0 in any case."""
-    if text.lower() in ("true", "yes", "t", "y", "1"):
+    """Return the truth of true/false/yes/no/on/off/t/f/y/n/1/0 in any case."""
+    if text.lower() in ("true", "yes", "on", "t", "y", "1"):
         return True
-    if text.lower() in ("false", "no", "f", "n", "0"):
+    if text.lower() in ("false", "no", "off", "f", "n", "0"):
         return False
     raise argparse.ArgumentTypeError(
-        f"{shortened(ascii(text))} is neither true nor false (true/false, yes/no, t/f, y/n, 1/0)"
+        f"{shortened(ascii(text))} is neither true nor false (true/false, yes/no, on/off, t/f, y/n, 1/0)"
     )
 
 
-def auto_or_boolean(text: str) -> bool | str:
-    """Return "auto", or the truth of another word (`boolean`)."""
-    return text if text == AUTO else boolean(text)
+def _auto_or(convert: Callable[[str], object], text: str) -> object:
+    """Return "auto", in any case, or what another text stands for."""
+    if text.lower() == AUTO:
+        return AUTO
+    try:
+        return convert(text)
+    except argparse.ArgumentTypeError as error:
+        raise argparse.ArgumentTypeError(f"{error}, nor {AUTO}") from None
 
 
-def auto_or_count(text: str) -> int | str:
-    """Return "auto", or a whole number."""
-    return text if text == AUTO else whole(text)
+auto_or_boolean = partial(_auto_or, boolean)
+auto_or_count = partial(_auto_or, whole)
 
 
 def _device(text: str) -> str:
-    if re.fullmatch(r"auto|cpu|cuda(:(0|[1-9][0-9]{,2}))?", text):
+    if text.lower() == AUTO:
+        return AUTO
+    if re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]{,2}))?", text):
         return text
     raise argparse.ArgumentTypeError(f"{shortened(ascii(text))} is no device; expected auto, cpu, cuda or cuda:N")
 
@@ -142,7 +149,7 @@ def _add_bootstrap(group: _Group) -> None:
 
 
 def _add_machine_options(group: _Group) -> None:
-    group.add("device", "auto", "auto (a GPU where there is one), cpu, cuda or cuda:N", type=_device)
+    group.add("device", AUTO, "auto (a GPU where there is one), cpu, cuda or cuda:N", type=_device)
     group.add("amp", "off", "mixed precision: off, bf16 or fp16 (a GPU is needed for fp16)", choices=AMP)
     group.add("workers", default_workers(), "processes that load images; 0 loads in the main process", type=int)
     group.add(
@@ -311,11 +318,10 @@ def _read_yaml(path: str, parser: Parser) -> dict:
         if texts is None and parser.known_defaults[name] is None:
             values[name] = None
             continue
-        words = {"on": "true", "off": "false"} if isinstance(parser.known_defaults[name], bool) else {}  # YAML's own
         try:
             if texts is None or (isinstance(texts, list) and None in texts):
                 raise ValueError(f"no null; without the line it is {parser.known_defaults[name]}")
-            values[name] = parser.read(name, words.get(texts.lower(), texts) if isinstance(texts, str) else texts)
+            values[name] = parser.read(name, texts)
         except ValueError as error:
             shown = "null" if texts is None else repr(texts) if isinstance(texts, str) else f"[{', '.join(map(str, texts))}]"
             raise InputError(f"{path}: {name}: {shortened(shown)} does not fit ({error})") from None
@@ -499,7 +505,12 @@ def check_config(config: Munch) -> None:
         repr(config.experiment_name),
         f"a name or relative path inside {LOG_ROOT}/",
     )
+    longest = max(len(os.fsencode(part)) for part in name.parts)
+    expected = f"at most {MOST_NAME} bytes a name: a run that is replaced is kept under a longer one"
+    _require(longest <= MOST_NAME, "experiment_name", shortened(config.experiment_name), expected)
     registry.load(registry.METHODS[config.wsol_method]).check_options(config)  # a published command carries the others' too
+    if config.keep_classifier is True:
+        _require(config.pretrained, "keep_classifier", config.keep_classifier, "auto or FALSE with --pretrained FALSE")
     if config.wsolevaluation_checkpoint:
         _require_alone(config, "wsolevaluation_checkpoint", ("pretrained_path",))
         expected = "not together with --wsolevaluation_checkpoint"

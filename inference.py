@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
+from wsol.machine import AUTO, resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
 
 # isort: split
 import numpy as np
@@ -43,7 +43,7 @@ AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 def resolve_device(name: str, amp: str = "off") -> torch.device:
     """Return the torch device of `--device`, checked to exist."""
-    if name == "auto":
+    if name == AUTO:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     count = torch.cuda.device_count()
     known = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", name)  # neither torch nor int() take a number of any length

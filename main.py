@@ -46,8 +46,8 @@ from wsol.map_sizes import small_map_note
 from wsol.method import draws_of_epoch
 from wsol.parallel import map_beside
 from wsol.progress import progress
-from wsol.run_folder import LOG, RESULTS, check_folder, finish_folder, make_folder
-from wsol.score_maps import being_written, save_score_map
+from wsol.run_folder import LOG, RESULTS, check_folder, finish_folder, make_folder, replaced_note
+from wsol.score_maps import MAPS_OF_A_RUN, being_written, save_score_map
 from wsol.split_evaluator import Scored, SplitEvaluator, headline
 from wsol.starting_weights import start_model
 from wsol.tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
@@ -68,6 +68,7 @@ class Experiment:
     optimizer: torch.optim.Optimizer
     loaders: dict[str, torch.utils.data.DataLoader]
     shuffle: EpochShuffle
+    replaced: Path | None  # the earlier run's folder, kept until this one is finished
     bad_images: list[str] = field(default_factory=list)
     metrics: list[dict] = field(default_factory=list)
 
@@ -131,8 +132,9 @@ def build(config: Munch) -> Experiment:
         name: make_loader(dataset, config.batch_size, config.workers, device, shuffle if name == "train" else None)
         for name, dataset in datasets.items()
     }
-    data.notes += make_folder(folder, partial(write_config, config), config.override_cache)
-    return Experiment(config, folder, device, data, model, mapper, optimizer, loaders, shuffle)
+    replaced = make_folder(folder, partial(write_config, config), config.override_cache)
+    data.notes += [replaced_note(replaced)] if replaced else []
+    return Experiment(config, folder, device, data, model, mapper, optimizer, loaders, shuffle, replaced)
 
 
 def check_truth(config: Mapping, data: LevelData) -> list[str]:
@@ -235,7 +237,7 @@ def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, Spl
     def score(prediction: Prediction) -> Scored:
         score_map = prediction.score_map()
         if save:
-            save_score_map(run.folder / "scoremaps", prediction.image_id, score_map, run.config.scoremap_format)
+            save_score_map(run.folder / MAPS_OF_A_RUN, prediction.image_id, score_map, run.config.scoremap_format)
         return evaluator.score(score_map, prediction.image_id)
 
     bad: list[str] = []
@@ -331,11 +333,12 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
         logger.info("%s, %s checkpoint (epoch %d):", split, kind, checkpoint["epoch"])
         for line in format_results(results[split], run.config.multi_iou_eval).split("\n"):
             logger.info("  %s", line)
-        if note := small_map_note(run.config.dataset_name, evaluator.map_sizes.values()):
+        note = small_map_note(run.config.dataset_name, evaluator.map_sizes.values())
+        if note and evaluator.has_truth:  # classification does not depend on it
             logger.info("  note: %s", note)
         files = write_tables(run, split, evaluator, val_thresholds)
         if save and evaluator.has_truth:
-            logger.info("  score again: %s", rescoring_command(run.config, run.folder / "scoremaps", split, files))
+            logger.info("  score again: %s", rescoring_command(run.config, run.folder / MAPS_OF_A_RUN, split, files))
     return results
 
 
@@ -361,13 +364,13 @@ def run_experiment(run: Experiment) -> None:
     """Train, evaluate, and write what a finished run has; its maps are marked as unfinished until then."""
     saves = run.config.save_scoremaps != "none"
     words = shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
-    writing = being_written(run.folder / "scoremaps", words) if saves else nullcontext()
+    writing = being_written(run.folder / MAPS_OF_A_RUN, words) if saves else nullcontext()
     with loading_failures(run.config.workers), writing:
         results = final_evaluation(run, train(run))
     if run.bad_images:
         logger.warning("%d images could not be read and were skipped", len(run.bad_images))
     write_json(run.folder / RESULTS, results)
-    finish_folder(run.folder)
+    finish_folder(run.replaced)
     logger.info("written: %s", run.folder / RESULTS)
 
 

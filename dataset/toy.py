@@ -5,10 +5,11 @@ Every pixel comes from integer arithmetic on NumPy's frozen legacy generator, so
 finds on Toy is a check of the machinery, not evidence about real images (docs/datasets.md says what each cue is).
 """
 
+import hashlib
 import os
 import shutil
 import zlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -22,8 +23,9 @@ from wsol.files import check_folder, temporary_sibling, write_text
 from wsol.metadata import read_lines
 
 NAME = "Toy"
+MADE = f"the data set {NAME} that this program makes"
 STAMP = "version.txt"  # beside the metadata
-LIST = "files.txt"  # of what was written, beside the images
+LIST = "files.txt"  # of what was written, in both folders: "<SHA-256>  <name>", as sha256sum checks it
 VERSION = "1"  # change it whenever one pixel or one line changes: older copies are then made anew
 SIZE = 96
 LEVELS = ("species", "genus", "family", "order")
@@ -166,21 +168,55 @@ def _is_text(path: Path, text: str) -> bool:
         return False
 
 
+def _listed(folder: Path) -> dict[str, str | None]:
+    """Return name to SHA-256 of what a folder's list says was written (None: an older list, which has names alone)."""
+    found: dict[str, str | None] = {LIST: None}
+    for line in read_lines(folder / LIST):
+        digest, separator, name = line.partition("  ")
+        found[name if separator else line] = digest if separator else None
+    return found
+
+
+def _write_list(folder: Path) -> None:
+    """Write the list of a finished folder's files."""
+    files = sorted(path for path in folder.rglob("*") if path.is_file())
+    write_lines(folder / LIST, [f"{_digest(path)}  {path.relative_to(folder).as_posix()}" for path in files])
+
+
+def _digest(path: Path) -> str:
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def _check_unchanged(folder: Path, listed: Mapping[str, str | None]) -> None:
+    """Refuse to replace a folder where a file has been changed since it was written."""
+    for name, digest in listed.items():
+        path = folder / name
+        if digest and path.is_file() and _digest(path) != digest:
+            raise InputError(
+                f"{path}: changed since this program made it, and {folder} would be replaced; move it elsewhere first"
+            )
+
+
 def _check_ours(images: Path, metadata: Path) -> None:
-    """Refuse to replace folders that this module did not make: images without a list of what it wrote (older ones: without
-    the version beside the metadata), metadata without the version, files of anyone else."""
+    """Refuse to replace folders that this module did not make, or where something was put in or changed since: files that no
+    list has, or with another digest. Older copies have no list: their files are told by their names, where the version is
+    beside the metadata."""
     for folder in (images, metadata):
         check_folder(folder)
     has_stamp = (metadata / STAMP).is_file()
-    listed: set[str] = set()
-    if has_stamp:
-        names = [name for split in IMAGES_PER_SPECIES for kind in species() for name in _names(split, kind)]
-        listed = {f"{name}{end}.png" for name in names for end in ("", "_mask")}
-    if (images / LIST).is_file():
-        listed = {LIST, *read_lines(images / LIST)}
-    made = f"the data set {NAME} that this program makes"
-    check_only_ours(images, listed.__contains__, made)
-    check_only_ours(metadata, lambda name: has_stamp and (name == STAMP or METADATA_FILES.fullmatch(name)), made)
+    names = [name for split in IMAGES_PER_SPECIES for kind in species() for name in _names(split, kind)]
+    made = {f"{name}{end}.png" for name in names for end in ("", "_mask")}
+    older = {
+        images: made.__contains__,
+        metadata: lambda name: name == STAMP or METADATA_FILES.fullmatch(name),
+    }
+    for folder, is_older in older.items():
+        if (folder / LIST).is_file():
+            listed = _listed(folder)
+            check_only_ours(folder, listed.__contains__, MADE)
+            _check_unchanged(folder, listed)
+        else:
+            check_only_ours(folder, lambda name, is_older=is_older: has_stamp and is_older(name), MADE)
 
 
 @contextmanager
@@ -201,12 +237,12 @@ def prepared(data_root: str | os.PathLike, metadata_root: str | os.PathLike, ane
     try:
         try:
             splits = {split: _draw_split(split, new_images) for split in IMAGES_PER_SPECIES}
-            names = [name for entries in splits.values() for each in entries for name in (each.image_id, *each.masks)]
-            write_lines(new_images / LIST, names)
             rows = [list(ancestors(kind).values()) for kind in species()]
             files = metadata_files(NAME, LEVELS, rows, splits) | {STAMP: f"{VERSION}\n"}
             for name, text in files.items():
                 write_text(new_metadata / name, text)
+            _write_list(new_images)
+            _write_list(new_metadata)
         except OSError as error:
             raise InputError(f"{images}: cannot be written ({error.strerror or error})") from None
         # The metadata comes last: where its version is, everything is complete.

@@ -9,6 +9,7 @@ examples.png.
 
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -43,8 +44,6 @@ def sweep_folder(config: Munch) -> Path:
 
 def trainable_levels(config: Munch, splits: Sequence[str]) -> dict[str, LevelData]:
     """Return the data set at every level with two classes or more, finest first."""
-    if config.dataset_name == toy.NAME:
-        toy.prepare(config.data_root, config.metadata_root)
     require_dataset(config.metadata_root, config.dataset_name)
     options = (config.proxy_training_set, config.num_val_sample_per_class, config.num_train_sample_per_class, config.seed)
     finest = load_level(config.metadata_root, config.dataset_name, None, splits, *options)
@@ -214,7 +213,9 @@ def main() -> None:
         raise InputError(f"{given.pop()}: a sweep runs every level; use main.py for one")
     config, _ = get_config(argv)
     splits = ("train", "val", "test") if config.eval_test else ("train", "val")
-    actions[sys.argv[1]](config, sweep_folder(config), trainable_levels(config, splits))
+    is_toy = config.dataset_name == toy.NAME
+    with toy.prepared(config.data_root, config.metadata_root) if is_toy else nullcontext():  # undone if refused
+        actions[sys.argv[1]](config, sweep_folder(config), trainable_levels(config, splits))
 
 
 if __name__ == "__main__":

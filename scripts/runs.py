@@ -12,8 +12,11 @@ from config import read_config as read_options
 from config import training_parser
 from wsol.errors import InputError
 from wsol.files import read_json
+from wsol.machine import AUTO
+from wsol.run_folder import check_kept
 from wsol.scoring import Center
 from wsol.split_evaluator import SplitEvaluator
+from wsol.starting_weights import auto_is_false
 
 # They change how a run is done, not what it gives (threads: beyond rounding).
 NOT_COMPARED = ("experiment_name", "override_cache", "workers", "threads", "device")
@@ -93,13 +96,20 @@ def differing(config: Mapping, other: Mapping, ignored: Iterable[str] = NOT_COMP
 
 
 def is_finished(run: Path, config: Mapping) -> bool:
-    """Tell whether a run has its results; results of other options are refused, not reused."""
-    if config["override_cache"] or not (run / "results.json").is_file():
+    """Tell whether a run has its results; results of other options are refused, not reused, and so is a run set aside."""
+    if config["override_cache"]:
+        return False
+    check_kept(run)
+    if not (run / "results.json").is_file():
         return False
     read_results(run)
     saved = {**training_parser("").known_defaults, **read_config(run)}  # an older run lacks options that came after it
     saved.pop("config")
-    if other := differing(config, saved):
+    other = differing(config, saved)
+    # FALSE was the default before auto was.
+    if other == ["keep_classifier"] and {config[other[0]], saved[other[0]]} == {False, AUTO} and auto_is_false(config):
+        return True
+    if other:
         said = "; ".join(f"{name} was {saved.get(name)}, now {config.get(name)}" for name in other)
         raise InputError(
             f"{run} is a finished run with other options ({said}); expected another --experiment_name, or "

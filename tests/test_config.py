@@ -243,6 +243,11 @@ def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
         ("--dataset_name ../x", "--dataset_name: '../x': expected a name, not a path"),
         ("--dataset_name ..", "--dataset_name: '..': expected a name, not a path"),
         ("--experiment_name " + "x" * 256, "expected at most 255 bytes a name and 4095 a path"),
+        ("--experiment_name " + "x" * 246, "... (246 characters): expected at most 245 bytes a name"),
+        ("--experiment_name a/" + "é" * 123 + "/b", "expected at most 245 bytes a name"),
+        ("--keep_classifier maybe", "t/f, y/n, 1/0), nor auto"),
+        ("--threads many", "--threads: 'many' is no whole number, nor auto"),
+        ("--keep_classifier --pretrained F", "--keep_classifier True: expected auto or FALSE with --pretrained FALSE"),
         ("--experiment_name " + "x/" * 3000, "expected at most 255 bytes a name and 4095 a path"),
         ("--experiment_name " + "é" * 128, "expected at most 255 bytes a name"),
         ("--experiment_name a\0b", "expected a name without line ends and NUL"),
@@ -348,3 +353,16 @@ def test_options_of_other_methods_have_no_effect():
     """A published command carries some that this method does not read, whatever their values."""
     others = "--has_grid_size -4 --adl_threshold 1.1 --spg_threshold_2l 0.6 --cutmix_beta -1"
     assert get_config(["--wsol_method", "acol", *others.split()])[0].adl_threshold == 1.1
+
+
+@pytest.mark.parametrize("name", ["device", "threads", "keep_classifier"])
+def test_auto_is_read_in_any_case(tmp_path, name):
+    assert get_config([f"--{name}", "AUTO"])[0][name] == "auto"
+    (tmp_path / "c.yaml").write_text(f"{name}: Auto\n")
+    assert get_config(["--config", str(tmp_path / "c.yaml")])[0][name] == "auto"
+
+
+def test_on_and_off_are_truths_of_every_option_that_has_one(tmp_path):
+    (tmp_path / "c.yaml").write_text("dataset_name: CUB\nkeep_classifier: on\npretrained: On\neval_test: OFF\n")
+    config, _ = get_config(["--config", str(tmp_path / "c.yaml")])
+    assert (config.keep_classifier, config.pretrained, config.eval_test) == (True, True, False)

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from config import get_config, write_config
 from conftest import CHECKOUT, run
 from dataset import tiny_animals, toy
 from dataset.addresses import Official
@@ -104,11 +105,44 @@ def test_a_file_put_into_toy_is_not_removed_and_older_ones_are_replaced(small_to
     assert not list(tmp_path.rglob(".*"))
 
 
+@pytest.mark.parametrize("changed", ["dataset/Toy/val/round-red-striped-ring/000.png", "metadata/Toy/val/localization.txt"])
+def test_a_file_of_toy_that_was_changed_is_not_replaced(small_toy, tmp_path, monkeypatch, changed):
+    run("dataset/prepare.py", "Toy", cwd=tmp_path)
+    with (tmp_path / changed).open("ab") as file:
+        file.write(b"mine")
+    before = contents(tmp_path)
+    refused = run("dataset/prepare.py", "Toy", cwd=tmp_path, code=2)
+    assert f"{tmp_path / changed}: changed since this program made it" in refused
+    monkeypatch.setattr(toy, "VERSION", "next")
+    assert "move it elsewhere first" in run("main.py", cwd=tmp_path, code=2)
+    assert contents(tmp_path) == before
+    (tmp_path / changed).unlink()
+    run("dataset/prepare.py", "Toy", cwd=tmp_path)
+
+
+def test_a_toy_whose_lists_have_names_alone_or_are_not_there_is_replaced(small_toy, tmp_path):
+    roots = tmp_path / "d", tmp_path / "m"
+    toy.prepare(*roots)
+    before = contents(tmp_path)
+    names = tmp_path / "d/Toy/files.txt"
+    names.write_text("".join(f"{line.split()[1]}\n" for line in names.read_text().splitlines()))  # as in older copies
+    (tmp_path / "m/Toy/files.txt").unlink()
+    assert toy.prepare(*roots, anew=True)
+    assert contents(tmp_path) == before
+
+
 def test_a_refused_command_leaves_the_toy_that_was_there(small_toy, tmp_path, monkeypatch):
     run("dataset/prepare.py", "Toy", cwd=tmp_path)
     before = contents(tmp_path)
     monkeypatch.setattr(toy, "VERSION", "next")
     assert "breed" in run("main.py", "--label_level", "breed", cwd=tmp_path, code=2)
+    assert contents(tmp_path) == before and not list(tmp_path.rglob(".*"))
+    finished = tmp_path / "train_log/Toy_granularity/order"
+    finished.mkdir(parents=True)
+    write_config(get_config(["--lr", "0.5"])[0], finished / "config.yaml")
+    (finished / "results.json").write_text("{}")
+    before = contents(tmp_path)
+    assert "lr was 0.5" in run("scripts/granularity.py", "plan", cwd=tmp_path, code=2)
     assert contents(tmp_path) == before and not list(tmp_path.rglob(".*"))
 
 

@@ -1,5 +1,7 @@
 import ast
 import os
+import signal
+import subprocess
 import sys
 
 import pytest
@@ -78,3 +80,11 @@ def test_commands_choose_how_threads_wait_before_torch_is_loaded(script):
     modules = [node.module if isinstance(node, ast.ImportFrom) else node.names[0].name for node in imports]
     others = [name for name in modules if name.split(".")[0] not in sys.stdlib_module_names]
     assert others[0] == "wsol.machine"
+
+
+@pytest.mark.parametrize("script", ["main.py", "inference.py"])
+def test_an_interrupt_while_torch_is_loaded_is_one_line(script, tmp_path):
+    (tmp_path / "torch.py").write_text("raise KeyboardInterrupt")
+    words, environment = [sys.executable, CHECKOUT / script], {**os.environ, "PYTHONPATH": str(tmp_path)}
+    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+    assert (done.stderr, done.returncode) == ("interrupted\n", -signal.SIGINT)  # a shell's 130

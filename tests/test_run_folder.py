@@ -2,6 +2,7 @@
 
 import logging
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,7 @@ from conftest import SMALL, run
 from wsol import run_folder
 from wsol.errors import InputError
 from wsol.log import start_logging
-from wsol.run_folder import check_folder, finish_folder, make_folder, previous_of
+from wsol.run_folder import check_folder, finish_folder, make_folder, previous_of, replaced_note
 
 ROOT = Path("train_log")
 FOLDER = ROOT / "pets"
@@ -23,16 +24,16 @@ def _inside(tmp_path, monkeypatch):
 
 
 def begin(text, folder=FOLDER):
-    """Make a run's folder as main.py does, the run called `text`; return what the log should say."""
+    """Make a run's folder as main.py does with --override_cache, the run called `text`; return what it replaces."""
     check_folder(folder, ROOT, override=True)
-    notes = make_folder(folder, lambda path: (path.parent.mkdir(parents=True), path.write_text(text)), override=True)
+    replaced = make_folder(folder, lambda path: (path.parent.mkdir(parents=True), path.write_text(text)), override=True)
     (folder / "weights").write_text(text)
-    return notes
+    return replaced
 
 
-def finish(folder=FOLDER):
+def finish(replaced=None, folder=FOLDER):
     (folder / "results.json").write_text("{}")
-    finish_folder(folder)
+    finish_folder(replaced)
 
 
 def text_of(folder):
@@ -40,13 +41,14 @@ def text_of(folder):
 
 
 def test_the_replaced_run_is_kept_until_the_new_one_is_finished():
-    assert begin("first") == []
+    assert begin("first") is None
     finish()
-    assert begin("second") == [
+    replaced = begin("second")
+    assert replaced_note(replaced) == (
         "the finished run that this one replaces is kept in train_log/.pets.previous until this one is finished"
-    ]
+    )
     assert (text_of(FOLDER), text_of(previous_of(FOLDER))) == ("second", "first")
-    finish()
+    finish(replaced)
     assert [path.name for path in ROOT.iterdir()] == ["pets"]
 
 
@@ -54,12 +56,44 @@ def test_when_the_new_run_dies_the_finished_one_stays_and_the_unfinished_is_repl
     begin("first")
     finish()
     for text in ("second", "third"):
-        begin(text)  # and is killed
+        replaced = begin(text)  # and is killed
     assert (text_of(FOLDER), text_of(previous_of(FOLDER))) == ("third", "first")
     with pytest.raises(InputError, match=r"exists \(the run before it is kept in train_log/.pets.previous\)"):
         check_folder(FOLDER, ROOT, override=False)
-    finish()
+    finish(replaced)
     assert sorted(path.name for path in ROOT.iterdir()) == ["pets"]
+
+
+def test_a_run_that_was_set_aside_is_not_replaced_unasked(workspace):
+    words = (*SMALL, "--epochs", "0", "--label_level", "order", "--eval_test", "F", "--save_scoremaps", "none")
+    words = (*words, "--architecture", "timm:test_efficientnet", "--large_feature_map", "F", "--experiment_name", "pets")
+    begin("first")
+    finish()
+    os.rename(FOLDER, previous_of(FOLDER))  # as after a kill between both renames
+    refused = "train_log/pets: the run before it is kept in train_log/.pets.previous; expected that folder to be renamed"
+    assert refused in run("main.py", *words, cwd=workspace, code=2)
+    sweep = ("plan", "--dataset_name", "Toy", "--experiment_name", "sweep")
+    shutil.copytree(previous_of(FOLDER), previous_of(ROOT / "sweep/order"))
+    assert "is kept in train_log/sweep/.order.previous" in run("scripts/granularity.py", *sweep, cwd=workspace, code=2)
+    assert text_of(previous_of(FOLDER)) == "first" and not FOLDER.exists()
+    run("main.py", *words, "--override_cache", cwd=workspace)
+    assert (FOLDER / "results.json").is_file() and not previous_of(FOLDER).exists()
+
+
+def test_the_longest_name_can_be_replaced():
+    folder = ROOT / ("x" * run_folder.MOST_NAME)
+    for text in ("first", "second"):
+        replaced = begin(text, folder)
+    assert (text_of(folder), text_of(replaced)) == ("second", "first")
+    finish(replaced, folder)
+    assert [path.name for path in ROOT.iterdir()] == [folder.name]
+
+
+def test_a_run_removes_only_what_it_replaces():
+    replaced = make_folder(FOLDER, lambda path: (path.parent.mkdir(parents=True), path.write_text("")), override=False)
+    previous_of(FOLDER).mkdir()  # since, by another
+    finish(replaced)
+    assert previous_of(FOLDER).exists()
 
 
 def test_a_run_killed_between_its_results_and_its_end_is_the_one_that_is_kept():
@@ -73,7 +107,7 @@ def test_a_run_killed_between_its_results_and_its_end_is_the_one_that_is_kept():
 
 def test_an_unfinished_run_is_kept_too_where_there_is_no_other():
     begin("first")
-    assert "the run that this one replaces is kept" in begin("second")[0]
+    assert replaced_note(begin("second")).startswith("the run that this one replaces is kept")
     assert text_of(previous_of(FOLDER)) == "first"
 
 

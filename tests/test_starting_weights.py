@@ -8,6 +8,7 @@ import yaml
 
 from config import get_config, write_config
 from conftest import SMALL, run
+from scripts.runs import is_finished
 from wsol import build_model, starting_weights
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.errors import InputError
@@ -78,7 +79,7 @@ def test_vgg16_never_takes_the_classifier():
 
 @pytest.mark.parametrize("words", [(), ("--keep_classifier",), ("--keep_classifier", "f"), ("--keep_classifier", "auto")])
 def test_keep_classifier_goes_through_yaml(tmp_path, words):
-    config, _ = get_config(list(words))
+    config, _ = get_config(["--dataset_name", "CUB", *words])  # Toy's preset has no weights, so no classifier of theirs
     write_config(config, tmp_path / "config.yaml")
     expected = {(): "auto", ("--keep_classifier",): True}.get(words, False if "f" in words else "auto")
     assert yaml.safe_load((tmp_path / "config.yaml").read_text())["keep_classifier"] == expected == config.keep_classifier
@@ -161,3 +162,32 @@ def test_a_run_from_random_or_imagenets_weights_says_so(monkeypatch):
     assert start_model(config, toy())[1] == ["weights: random"]
     config, _ = get_config(["--pretrained", "T"])
     assert start_model(config, toy())[1] == ["weights: ImageNet's of resnet18; the classifier starts afresh"]
+
+
+@pytest.mark.parametrize(
+    ("words", "same"),
+    [
+        ((), True),
+        (("--dataset_name", "CUB"), True),
+        (("--dataset_name", "ILSVRC", "--architecture", "vgg16"), True),
+        (("--dataset_name", "ILSVRC", "--pretrained", "F"), True),
+        (("--dataset_name", "ILSVRC", "--wsol_method", "acol"), True),
+        (("--dataset_name", "ILSVRC"), False),
+        (("--dataset_name", "ILSVRC", "--wsol_method", "adl"), False),
+        (("--pretrained", "T", "--pretrained_path", "weights.pth"), True),
+        (("--pretrained", "T", "--pretrained_path", "run"), False),
+    ],
+)
+def test_a_finished_run_of_when_false_was_the_default_is_reused_where_auto_is_the_same(words, same, run_of_acol, tmp_path):
+    torch.save({"fc.bias": torch.zeros(2)}, tmp_path / "weights.pth")
+    files = {"weights.pth": str(tmp_path / "weights.pth"), "run": str(run_of_acol)}
+    config, _ = get_config([files.get(word, word) for word in words])
+    write_config({**config, "keep_classifier": False}, tmp_path / "config.yaml")
+    (tmp_path / "results.json").write_text("{}")
+    if same:
+        assert is_finished(tmp_path, config)
+    else:
+        with pytest.raises(InputError, match=r"other options \(keep_classifier was False, now auto\)"):
+            is_finished(tmp_path, config)
+    with pytest.raises(InputError, match=r"keep_classifier was False, now .*lr was|lr was .*keep_classifier was False"):
+        is_finished(tmp_path, {**config, "lr": 0.5})

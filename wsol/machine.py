@@ -1,14 +1,19 @@
-"""What the machine offers to this process: cores, and threads to put on them. Imports no torch: it has to come first."""
+"""What the machine offers to this process: cores, and threads to put on them. Imports no torch: it has to come first.
+
+It also keeps Ctrl-C from a traceback while torch is loaded.
+"""
 
 import math
 import os
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 # How the threads of OpenMP (torch's) wait for work: asleep, not spinning on a core that another process needs. It is read
 # when torch is loaded, so this module comes first in the commands that train or map (docs/runs.md, "Threads").
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
+AUTO = "auto"  # an option's value that the machine, or the run, settles
 MOST_WORKERS = 4  # the default number of processes that load images, where there are as many cores
 CGROUPS = Path("/sys/fs/cgroup")
 
@@ -57,7 +62,7 @@ def default_workers(most: int = MOST_WORKERS) -> int:
 def resolve_threads(threads: int | str) -> int:
     """Return the number of threads of `--threads`: the number given, or for "auto" OMP_NUM_THREADS where it is set, else as
     many as torch would take and there are cores. It does not depend on the number of workers: sums are rounded by it."""
-    if threads != "auto":
+    if threads != AUTO:
         return int(threads)
     import torch
 
@@ -72,3 +77,19 @@ def use_threads(threads: int) -> None:
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
+
+
+def _one_line_if_interrupted(hook: Callable[..., None]) -> Callable[..., None]:
+    """Return an exception hook that says of Ctrl-C what a command says (wsol.errors), and leaves the rest to `hook`."""
+
+    def show(kind: type[BaseException], *details: object) -> None:
+        if issubclass(kind, KeyboardInterrupt):
+            print("interrupted", file=sys.stderr)
+        else:
+            hook(kind, *details)
+
+    return show
+
+
+# For the seconds in which torch is loaded, before a command begins; Python ends with 130 by itself.
+sys.excepthook = _one_line_if_interrupted(sys.excepthook)

@@ -6,10 +6,11 @@ from collections.abc import Callable
 from pathlib import Path
 
 from wsol.errors import InputError
-from wsol.files import temporary_sibling
+from wsol.files import MOST_BYTES, temporary_sibling
 
 CONFIG, RESULTS, LOG = "config.yaml", "results.json", "log.txt"
 PREVIOUS = ".previous"
+MOST_NAME = MOST_BYTES - len(f".{PREVIOUS}")  # bytes of a run's name, so that it can be set aside (`previous_of`)
 
 
 def previous_of(folder: Path) -> Path:
@@ -17,12 +18,22 @@ def previous_of(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}{PREVIOUS}")
 
 
+def check_kept(folder: Path) -> None:
+    """Refuse a run's folder that is not there while the run before it is kept: unasked, that one is not replaced."""
+    kept = previous_of(folder)
+    if os.path.isdir(kept) and not os.path.lexists(folder):
+        raise InputError(
+            f"{folder}: the run before it is kept in {kept}; expected that folder to be renamed back to {folder.name}, or "
+            "--override_cache TRUE to replace that run"
+        )
+
+
 def check_folder(folder: Path, log_root: Path, override: bool) -> None:
     """Refuse a run's folder that cannot be made, or that is there and may not be replaced.
 
     Raises:
-        InputError: something on the way is no folder, or is a run's own; the folder exists without `override`, is a link, is
-            not a run's, or holds other runs.
+        InputError: something on the way is no folder, or is a run's own; the folder, or a run kept beside it, exists without
+            `override`; the folder is a link, is not a run's, or holds other runs.
     """
     inside = folder.relative_to(log_root)
     if hidden := [part for part in inside.parts if part.startswith(".") and part.endswith((PREVIOUS, ".tmp"))]:
@@ -33,6 +44,8 @@ def check_folder(folder: Path, log_root: Path, override: bool) -> None:
     for above in list(folder.parents)[: len(inside.parts) - 1]:
         if (above / CONFIG).is_file():
             raise InputError(f"--experiment_name {inside}: {above} is a run's own folder; expected a name outside it")
+    if not override:
+        check_kept(folder)
     if not folder.exists():
         return
     if not override:
@@ -49,12 +62,12 @@ def check_folder(folder: Path, log_root: Path, override: bool) -> None:
         raise InputError(f"{folder} holds other runs ({below[0].parent}), so it is not replaced")
 
 
-def make_folder(folder: Path, write_config: Callable[[Path], None], override: bool) -> list[str]:
-    """Make the run's folder with its config.yaml, at once; return what a log should say.
+def make_folder(folder: Path, write_config: Callable[[Path], None], override: bool) -> Path | None:
+    """Make the run's folder with its config.yaml, at once; return where the run that it replaces is, None: there is none.
 
-    A run that was there before is kept beside it (`previous_of`) until `finish_folder`. A run that did not finish is
-    replaced where a finished one is kept already. Of two processes that start the same run, one gets the folder and the
-    other an InputError.
+    The replaced run is kept beside the new one (`previous_of`) until `finish_folder`. Where one is kept already, it stays,
+    and the folder is replaced, unless that has its results: then it is the one to keep. Of two processes that start the same
+    run, one gets the folder and the other an InputError.
     """
     new, old, kept = temporary_sibling(folder), temporary_sibling(folder).with_suffix(".old"), previous_of(folder)
     for left_over in (new, old):
@@ -73,12 +86,16 @@ def make_folder(folder: Path, write_config: Callable[[Path], None], override: bo
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-    if not os.path.isdir(kept):
-        return []
+    return kept if override and os.path.isdir(kept) else None
+
+
+def replaced_note(kept: Path) -> str:
+    """Return what a log should say of the run that a new one replaces."""
     state = "the finished run" if (kept / RESULTS).is_file() else "the run"
-    return [f"{state} that this one replaces is kept in {kept} until this one is finished"]
+    return f"{state} that this one replaces is kept in {kept} until this one is finished"
 
 
-def finish_folder(folder: Path) -> None:
-    """Remove the run that a finished one replaces."""
-    shutil.rmtree(previous_of(folder), ignore_errors=True)
+def finish_folder(replaced: Path | None) -> None:
+    """Remove the run that a finished one replaces, which `make_folder` returned."""
+    if replaced:
+        shutil.rmtree(replaced, ignore_errors=True)

@@ -13,10 +13,10 @@ from wsol import build_from_config, keep_pretrained_classifier, wsolevaluation
 from wsol.checkpoints import KEYS, check_entries, restore_model
 from wsol.errors import InputError
 from wsol.levels import LevelData
+from wsol.machine import AUTO
 from wsol.method import Method
 from wsol.weights import read_weights
 
-AUTO = "auto"  # of --keep_classifier
 SYNSET = r"n\d{8}"
 
 
@@ -26,12 +26,33 @@ def _are_imagenets(data: LevelData) -> bool:
     return data.file_labels == list(range(1000)) and data.level == data.levels[0] and synsets == sorted(synsets)
 
 
+def _original_may_keep(config: Mapping) -> bool:
+    return (config["dataset_name"], config["architecture"]) == ("ILSVRC", "resnet50") and config["pretrained"]
+
+
+def _is_linear(model: Method) -> bool:
+    return isinstance(getattr(model, "classifier", None), nn.Linear)
+
+
 def original_keeps_classifier(config: Mapping, data: LevelData, model: Method) -> bool:
     """Tell whether wsolevaluation starts from the pretrained weights' own classifier: of its networks, only resnet50 does
     so, on ILSVRC, with the methods that have a linear classifier."""
-    linear = isinstance(getattr(model, "classifier", None), nn.Linear)
-    same = (config["dataset_name"], config["architecture"]) == ("ILSVRC", "resnet50")
-    return same and config["pretrained"] and linear and _are_imagenets(data)
+    return _original_may_keep(config) and _is_linear(model) and _are_imagenets(data)
+
+
+def _is_of_run(content: object) -> bool:
+    """Tell whether a file of weights is a run's checkpoint."""
+    return isinstance(content, dict) and all(key in content for key in KEYS)
+
+
+def auto_is_false(config: Mapping) -> bool:
+    """Tell whether --keep_classifier auto and FALSE give the same run, at any level: neither the original's rule nor a run's
+    checkpoint to start from can make them differ."""
+    if config["wsolevaluation_checkpoint"]:  # it fills every entry
+        return True
+    if config["pretrained_path"] and _is_of_run(read_weights(config["pretrained_path"])):
+        return False
+    return not (_original_may_keep(config) and _is_linear(build_from_config(config, 2)))
 
 
 def _why_not_whole(checkpoint: Mapping, config: Mapping, data: LevelData) -> str | None:
@@ -78,7 +99,7 @@ def start_model(config: Mapping, data: LevelData) -> tuple[Method, list[str]]:
     notes: list[str] = []
     if path:
         content = read_weights(path)
-        if isinstance(content, dict) and all(key in content for key in KEYS):
+        if _is_of_run(content):
             model, notes = _start_from_run(content, config, data)
             if model is not None:
                 return model, notes
