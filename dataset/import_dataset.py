@@ -183,6 +183,14 @@ def import_dataset(options: argparse.Namespace) -> Report:
     photos = read_photos(options.images, names, options.max_megapixels, report)
     reader = MaskReader(options.foreground, options.ignore, options.max_megapixels)
     found, localized = read_localization(options.boxes, options.masks, images, photos, reader, tables, report)
+    if same := [path for image, path in found.masks.items() if path.samefile(options.images / image)]:
+        raise InputError(f"--masks {options.masks}: {same[0]} is itself one of the photos; expected a folder of masks")
+    if found.ambiguous:
+        report.lines.append(
+            "turned photos were left out because it cannot be told how their box or mask was drawn; the image's size beside "
+            "each box tells it (columns image_width and image_height), but not of photos that are square, upside down or "
+            "mirrored"
+        )
     photos = {name: photo for name, photo in photos.items() if name not in found.ambiguous}
     turned = [name for name, photo in photos.items() if photo.orientation > 1]
     report.add("photos turned by their EXIF orientation, used as upright copies", turned)
@@ -212,6 +220,7 @@ def import_dataset(options: argparse.Namespace) -> Report:
             "no boxes or masks were given: a run trains, makes maps and reports classification; nothing can be chosen or "
             "measured about localization"
         )
+    report.write(options.metadata_root / options.name / "import_report.txt")
     return report
 
 

@@ -19,7 +19,7 @@ from wsol.metadata import configure_metadata, get_class_labels, get_image_ids
 
 # What making a data set writes, relative to metadata/<dataset>; a tree.csv, or a vector of k, is a person's own.
 METADATA_FILES = re.compile(
-    rf"(class_names(_.+)?|levels|construction)\.txt|(hierarchy|rejected)\.csv|({'|'.join(SPLITS)})/"
+    rf"(class_names(_.+)?|levels|construction|import_report)\.txt|(hierarchy|rejected)\.csv|({'|'.join(SPLITS)})/"
     r"(image_ids|image_ids_proxy|class_labels(_.+)?|image_sizes|localization|masks)\.txt"
 )
 

@@ -15,9 +15,12 @@ from dataset.annotations import IMAGE_SUFFIXES, UNREAD_SUFFIXES, Names, files_be
 from dataset.orientation import Photo, read_photo
 from dataset.tables import Table, TableOptions, find_role, has_image, need_image, open_table
 from wsol.errors import InputError
+from wsol.files import write_text
 from wsol.hierarchy import check_level_names
 from wsol.metadata import first_names
 from wsol.progress import progress
+
+SHOWN = 5  # names of a kind that are printed
 
 
 class Report:
@@ -32,12 +35,22 @@ class Report:
         """Note names of one kind."""
         self.kinds.setdefault(kind, []).extend(names)
 
-    def names(self) -> str:
-        """Return every kind with its count and first names, each on lines of its own that start with a line end."""
-        return "".join(f"\n{kind}: {len(names)}{first_names(names, 5)}" for kind, names in self.kinds.items() if names)
+    def names(self, most: int | None = SHOWN) -> str:
+        """Return every kind with its count and its first names (None: all), on lines that each start with a line end."""
+        return "".join(
+            f"\n{kind}: {len(names)}{first_names(names, most or len(names))}" for kind, names in self.kinds.items() if names
+        )
+
+    def write(self, path: Path) -> None:
+        """Write all, with every name, and note where, if any kind has more names than are printed."""
+        text = "\n".join(self.lines) + self.names(None) + "\n"
+        if not path.is_file() or path.read_bytes() != text.encode():  # importing again changes nothing
+            write_text(path, text)
+        if any(len(names) > SHOWN for names in self.kinds.values()):
+            self.lines.append(f"every name of what follows: {path}")
 
     def print(self) -> None:
-        """Print all."""
+        """Print all, the first few names of each kind."""
         print("\n".join(self.lines) + self.names())
 
 
@@ -107,6 +120,13 @@ def _read_label_table(
         "the folders are the classes" if label is None else f"{table.header[label]!r} the class"
     )
     report.lines.append(f"{path}: {len(table.rows)} rows; {taken}")
+    unused = [name for i, name in enumerate(table.header) if i not in (image_column, group_column)]
+    if label is None and unused:
+        names = ", ".join(map(repr, unused[:10]))
+        report.lines.append(
+            f"WARNING: no column of {path} was taken for the class; to take one of {names}: --columns label=NAME, or "
+            "--levels NAME ..."
+        )
     labels = Labels()
     if label is None:
         labels.classes = {name: name.split("/")[0] for name in images if "/" in name}

@@ -54,11 +54,11 @@ ROLES = ("image", "label", *CORNERS, *EXTENT, *SIZE_NAMES[0])
 
 @dataclass
 class TableOptions:
-    """How to read the tables of a command: their encoding (None: UTF-8, or what a byte order mark says), and role to column
-    where --columns names it."""
+    """How to read the tables of a command: their encoding (None: UTF-8, or what a byte order mark says), and role to columns
+    where --columns names it: several where the tables call it differently."""
 
     encoding: str | None = None
-    columns: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, list[str]] = field(default_factory=dict)
 
 
 @dataclass
@@ -91,14 +91,14 @@ def check_encoding(name: str) -> None:
         raise InputError(f"--encoding {name}: unknown; expected one such as utf-8, latin-1, cp1252, utf-16") from None
 
 
-def parse_columns(words: Iterable[str]) -> dict[str, str]:
-    """Return role to column name from words such as image=filename."""
-    columns: dict[str, str] = {}
+def parse_columns(words: Iterable[str]) -> dict[str, list[str]]:
+    """Return role to column names from words such as image=filename; a role has several where tables differ."""
+    columns: dict[str, list[str]] = {}
     for word in words:
         role, _, name = word.partition("=")
-        if role not in ROLES or not name.strip() or role in columns:
-            raise InputError(f"--columns {word}: expected ROLE=NAME, each role once, of {', '.join(ROLES)}")
-        columns[role] = name.strip()
+        if role not in ROLES or not name.strip():
+            raise InputError(f"--columns {word}: expected ROLE=NAME with a role of {', '.join(ROLES)}")
+        columns.setdefault(role, []).append(name.strip())
     return columns
 
 
@@ -250,10 +250,11 @@ def usual_names(header: Sequence[str], options: TableOptions) -> list[str]:
     """Return a header's names in their usual spelling; a column that --columns names has its role's name, and no other."""
     names = [_usual(name) for name in header]
     for role, wanted in options.columns.items():
-        same = _columns_named(header, wanted)
-        if len(same) == 1:
+        same = [i for name in wanted for i in _columns_named(header, name)]
+        if same:  # two of them are found by whoever needs one
             names = ["" if name == role else name for name in names]
-            names[same[0]] = role
+            for i in same:
+                names[i] = role
     return names
 
 
@@ -261,7 +262,7 @@ def check_columns(tables: Sequence[Table], options: TableOptions) -> None:
     """Refuse a column that --columns names and none of the tables has."""
     if options.columns and not tables:
         raise InputError("--columns names columns of tables; expected --labels, or --boxes with a .csv or .tsv")
-    for role, name in options.columns.items():
+    for role, name in ((role, name) for role, names in options.columns.items() for name in names):
         if not any(len(_columns_named(table.header, name)) == 1 for table in tables):
             others = "".join(f"; nor {each.where}, among {_all_names(each.header)}" for each in tables[1:])
             near = did_you_mean(name, [column for table in tables for column in table.header])
@@ -280,9 +281,10 @@ def find_role(table: Table, role: str, options: TableOptions) -> int | None:
     names = usual_names(table.header, options)
     if names.count(role) == 1:
         return names.index(role)
-    found = [i for i, name in enumerate(names) if name in ALIASES[role]]
-    if role == "label" and role in options.columns:  # which only one table has
-        raise InputError(f"{table.where}: no column {options.columns[role]!r} (--columns), among {some_names(table.header)}")
+    found = [i for i, name in enumerate(names) if name in (ALIASES[role] if role not in names else (role,))]
+    if role == "label" and role in options.columns and not found:  # which only one table has
+        wanted = " or ".join(map(repr, options.columns[role]))
+        raise InputError(f"{table.where}: no column {wanted} (--columns), among {some_names(table.header)}")
     if len(found) > 1:
         both = " or ".join(repr(table.header[i]) for i in found)
         raise InputError(f"{table.where}: {both} may be the {role}; expected it to be named: --columns {role}=NAME")

@@ -265,6 +265,33 @@ def test_tables_of_any_spreadsheet(birds, command, tmp_path, delimiter, encoding
         assert "labels.csv:2: not UTF-8 text" in command("--labels", "labels.csv", "--replace", code=2)
 
 
+def test_tables_may_name_their_columns_differently_and_every_name_is_reported(command, tmp_path):
+    names = [f"a/{i}.png" for i in range(9)]
+    for name in names:
+        save(tmp_path / "photos" / name, np.full((48, 64), 9 + int(name[2]), np.uint8))
+    (tmp_path / "photos/more").mkdir()
+    for i in range(7):
+        (tmp_path / f"photos/more/{i}.heic").write_bytes(b"x")
+    (tmp_path / "labels.csv").write_text(
+        csv_text(";", ("Datei", "Art"), [(name, "ab"[i % 2]) for i, name in enumerate(names)])
+    )
+    boxes = [(name, 1, 2, 20, 30) for name in names]
+    (tmp_path / "boxes.csv").write_text(csv_text(";", ("Bild", "x0", "y0", "x1", "y1"), boxes))
+    words = ("--labels", "labels.csv", "--boxes", "boxes.csv")
+    printed = command(*words, "--columns", "image=Datei", "image=Bild")
+    assert "WARNING: no column of labels.csv was taken for the class; to take one of 'Art'" in printed
+    assert "... and 2 more" in printed and "every name of what follows: metadata/Mine/import_report.txt" in printed
+    report = (tmp_path / "metadata/Mine/import_report.txt").read_text()
+    assert all(f"more/{i}.heic" in report for i in range(7))
+    assert set(map(tuple, boxes_of(tmp_path).values())) == {((1, 2, 20, 30),)}
+
+
+def test_photos_are_no_masks(command, tmp_path):
+    save(tmp_path / "photos/a/0.png", np.full((48, 64), 9, np.uint8))
+    assert "is itself one of the photos; expected a folder of masks" in command("--masks", "photos", code=2)
+    assert not (tmp_path / "metadata").exists()
+
+
 def test_columns_are_named_where_their_names_are_unusual(birds, command, tmp_path):
     rows = [(name, "x", species, "1,5", "2,5", "20,0", "30,9") for name, species, *_ in birds]
     header = ("Foto", "Image", "Art", "links", "oben", "rechts", "unten")
@@ -273,7 +300,7 @@ def test_columns_are_named_where_their_names_are_unusual(birds, command, tmp_pat
     command("--labels", "t.csv", "--boxes", "t.csv", *columns)
     assert set(map(tuple, boxes_of(tmp_path).values())) == {((1, 2, 20, 30),)}
     for words, message in (
-        ((*columns, "label=Art"), "--columns label=Art: expected ROLE=NAME, each role once"),
+        ((*columns, "label=Image"), "t.csv:1: 'Image' or 'Art' may be the label"),
         (("--columns", "picture=Foto"), "--columns picture=Foto: expected ROLE=NAME"),
         (("--columns", "label=Spezies"), "t.csv:1: no column 'Spezies' (--columns label=NAME), among 'Foto', 'Image'"),
         (("--levels", "Art", "Gattung"), "t.csv:1: no column 'Gattung'; expected one among 'Foto', 'Image', 'Art'"),
