@@ -44,6 +44,7 @@ class Report:
     def write(self, path: Path) -> None:
         """Write all, with every name, and note where, if any kind has more names than are printed."""
         text = "\n".join(self.lines) + self.names(None) + "\n"
+        text = text.encode(errors="backslashreplace").decode()  # JSON may spell half a letter, which no file holds
         if not path.is_file() or path.read_bytes() != text.encode():  # importing again changes nothing
             write_text(path, text)
         if any(len(names) > SHOWN for names in self.kinds.values()):

@@ -286,6 +286,17 @@ def test_tables_may_name_their_columns_differently_and_every_name_is_reported(co
     assert set(map(tuple, boxes_of(tmp_path).values())) == {((1, 2, 20, 30),)}
 
 
+def test_a_name_that_no_file_holds_is_reported_all_the_same(command, tmp_path):
+    for i in range(4):
+        save(tmp_path / f"photos/a/{i}.png", np.full((48, 64), 9 + i, np.uint8))
+    coco = {"images": [{"id": i, "file_name": f"a/{i}.png"} for i in range(4)], "categories": [{"id": 1, "name": "a"}]}
+    coco["images"].append({"id": 4, "file_name": "a\ud800b"})
+    coco["annotations"] = [{"image_id": i, "category_id": 1, "bbox": [1, 2, 20, 30]} for i in range(5)]
+    (tmp_path / "coco.json").write_text(json.dumps(coco))
+    assert "boxes whose image is not there: 1" in command("--boxes", "coco.json")
+    assert "a\\ud800b" in (tmp_path / "metadata/Mine/import_report.txt").read_text()
+
+
 def test_photos_are_no_masks(command, tmp_path):
     save(tmp_path / "photos/a/0.png", np.full((48, 64), 9, np.uint8))
     assert "is itself one of the photos; expected a folder of masks" in command("--masks", "photos", code=2)
