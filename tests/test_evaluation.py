@@ -318,7 +318,7 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         (("--scoremap_root", "metadata/D/val/image_ids.txt"), "a file; expected a folder of score maps"),
         (
             ("--center", "--image_list", "other.txt"),
-            "other.txt:1: 'z.jpg' is no image of D val, as 1 of its 1 ids are not:\n  1: z.jpg",
+            "other.txt:1: 'z.jpg' is no image of D val; expected ids as in image_ids.txt, but 1 of 1 are none:\n  1: z.jpg",
         ),
         (("--cam_curve_interval", "nan"), "--cam_curve_interval: 'nan' is no finite number"),
         (("--iou_threshold_list", "30", "70"), "expected 50 among them"),
@@ -904,7 +904,8 @@ def test_an_image_list_is_blamed_for_its_own_lines(two_images, tmp_path, command
     for text, message in (
         (
             "a.jpg\nz.jpg\nb.jpg\n",
-            "ids.txt:2: 'z.jpg' is no image of D val, as 2 of its 3 ids are not:\n  2: z.jpg\n  3: b.jpg",
+            "ids.txt:2: 'z.jpg' is no image of D val; expected ids as in image_ids.txt, but 2 of 3 are none:\n"
+            "  2: z.jpg\n  3: b.jpg",
         ),
         ("a.jpg\na.jpg\n", "ids.txt:2: 'a.jpg' appears a second time"),
         ("a.jpg\n\n", "ids.txt:2: ''; expected a path"),

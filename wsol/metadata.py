@@ -248,8 +248,8 @@ def read_id_list(path: str | os.PathLike, known: Iterable[str] | None = None, wh
         if unknown:
             lines = [f"{number}: {image_id}" for number, image_id in unknown]
             raise MetadataError(
-                f"{path}:{unknown[0][0]}: {unknown[0][1]!r} is no image of {what}, as {len(unknown)} of its "
-                f"{len(image_ids)} ids are not:{first_names(lines)}"
+                f"{path}:{unknown[0][0]}: {unknown[0][1]!r} is no image of {what}; expected ids as in "
+                f"image_ids.txt, but {len(unknown)} of {len(image_ids)} are none:{first_names(lines)}"
             )
     return image_ids
 

@@ -86,7 +86,7 @@ COMBINATIONS = (
     ("dataset/import_dataset.py", "--taxonomy labels.csv", ("labels.csv",)),
     ("dataset/import_dataset.py", "--masks photos", ("photos", "mask")),
     ("dataset/import_dataset.py", "--group nonsense --labels labels.csv", ("nonsense",)),
-    ("dataset/import_dataset.py", "--images dataset", ("dataset", "label")),
+    ("dataset/import_dataset.py", "--images dataset", ("dataset", "label", "boxes.csv")),
     ("dataset/import_dataset.py", "--level a/b", ("level",)),
     ("dataset/prepare.py", "--archive photos", ("photos",)),
     ("dataset/prepare.py", "--archive ids.txt", ("ids.txt",)),
