@@ -14,6 +14,9 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import wsol.machine  # noqa: F401  (first: Ctrl-C while the libraries load is one line)
+
+# isort: split
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from munch import Munch
