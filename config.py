@@ -23,10 +23,10 @@ from wsol.flat_yaml import read_flat_yaml
 from wsol.machine import AUTO, default_workers
 from wsol.run_folder import MOST_NAME
 from wsol.score_maps import FORMATS
+from wsol.val_thresholds import MIN_INTERVAL
 
 LOG_ROOT = "train_log"
 SCORING_INTERVAL = 0.01  # evaluation.py's
-MIN_INTERVAL = 1e-5  # a map has 256 levels; the original's finest is 0.001
 MAX_RESAMPLES = 10_000  # each holds sums over all score-map and IoU thresholds: 24 kB at 1,000 and 3
 # The most of each: no image, machine or training has more, and what is beyond fails only after long work, or never.
 MAX_SIDE = 10_000  # pixels: of crop_size, resize_size, center_size, map_size

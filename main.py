@@ -46,7 +46,7 @@ from wsol.map_sizes import small_map_note
 from wsol.method import draws_of_epoch
 from wsol.parallel import map_beside
 from wsol.progress import progress
-from wsol.run_folder import LOG, RESULTS, check_folder, finish_folder, make_folder, replaced_note
+from wsol.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
 from wsol.score_maps import MAPS_OF_A_RUN, being_written, save_score_map
 from wsol.split_evaluator import Scored, SplitEvaluator, headline
 from wsol.starting_weights import start_model
@@ -76,7 +76,7 @@ class Experiment:
 def build(config: Munch) -> Experiment:
     """Read the data, build the model, then make the run's folder: nothing is written before all is checked."""
     folder = Path(LOG_ROOT) / config.experiment_name
-    check_folder(folder, Path(LOG_ROOT), config.override_cache)
+    check_run_folder(folder, Path(LOG_ROOT), config.override_cache)
     device = resolve_device(config.device, config.amp)
     require_dataset(config.metadata_root, config.dataset_name)
     splits = ("train", "val", "test") if config.eval_test else ("train", "val")

@@ -13,6 +13,7 @@ from config import training_parser
 from wsol.errors import InputError
 from wsol.files import read_json
 from wsol.machine import AUTO
+from wsol.plain_values import is_number
 from wsol.run_folder import check_kept
 from wsol.scoring import Center
 from wsol.split_evaluator import SplitEvaluator
@@ -40,12 +41,8 @@ def read_results(run: Path) -> dict:
     return read_json(path)
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
 def _is_interval(value: object) -> bool:
-    return isinstance(value, list) and len(value) == 2 and all(map(_is_number, value))
+    return isinstance(value, list) and len(value) == 2 and all(map(is_number, value))
 
 
 def _check_figures(where: str, values: object, fits: Callable[[object], bool], expected: str) -> None:
@@ -67,12 +64,12 @@ def read_split(run: Path, split: str) -> dict:
     if not isinstance(part, dict) or not part:
         raise InputError(f"{path}: no results of the {split} split; expected a run that has evaluated it")
     for name in FIGURES:
-        _check_figures(f"{path}: {split}.{name}", part.get(name), _is_number, "a number")
+        _check_figures(f"{path}: {split}.{name}", part.get(name), is_number, "a number")
     for name in (*BY_IOU, "intervals"):
         if part.get(name) is not None and not isinstance(part[name], dict):
             raise InputError(f"{path}: {split}.{name} is {part[name]!r:.60}; expected an object")
     for name in BY_IOU:
-        _check_figures(f"{path}: {split}.{name}", part.get(name), _is_number, "a number")
+        _check_figures(f"{path}: {split}.{name}", part.get(name), is_number, "a number")
     for name, value in (part.get("intervals") or {}).items():
         if name in (*FIGURES, *BY_IOU):
             _check_figures(f"{path}: {split}.intervals.{name}", value, _is_interval, "[low, high]")

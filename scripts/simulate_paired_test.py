@@ -78,14 +78,14 @@ def swapped_images(pair: int, resamples: int, images: int) -> np.ndarray:
     return weighted_sums("swap", pair, resamples, np.ones((images, 1), dtype=bool))[:, 0]
 
 
-def test_precision(counts: np.ndarray, pair: int, resamples: int) -> dict:
+def precision_test(counts: np.ndarray, pair: int, resamples: int) -> dict:
     """Return the paired test of PxAP from the histograms of a pair of runs."""
     bootstrap, swap = (np.moveaxis(weighted_sums(kind, pair, resamples, counts), 1, 0) for kind in ("bootstrap", "swap"))
     swapped = swapped_images(pair, resamples, len(counts))
     return precision_difference(counts.sum(axis=0), bootstrap, swap, swapped, len(counts))
 
 
-def test_accuracy(right: np.ndarray, pair: int, resamples: int) -> dict:
+def accuracy_test(right: np.ndarray, pair: int, resamples: int) -> dict:
     """Return the paired test of MaxBoxAccV2 from the right boxes of a pair of runs."""
     own = right.sum(axis=0)
     best = np.take_along_axis(right, own.argmax(axis=2)[None, ..., None], axis=3)[..., 0].astype(np.int64)
@@ -98,8 +98,8 @@ def test_accuracy(right: np.ndarray, pair: int, resamples: int) -> dict:
 
 
 FIGURES: dict[str, tuple[Callable, Callable]] = {
-    "PxAP": (score_histograms, test_precision),
-    "MaxBoxAccV2": (right_boxes, test_accuracy),
+    "PxAP": (score_histograms, precision_test),
+    "MaxBoxAccV2": (right_boxes, accuracy_test),
 }
 
 

@@ -19,7 +19,7 @@ import main
 from conftest import CHECKOUT, SMALL, run, run_process
 from wsol.checkpoints import read_checkpoint
 from wsol.errors import InputError
-from wsol.run_folder import check_folder, make_folder
+from wsol.run_folder import check_run_folder, make_folder
 
 
 def results_of(folder):
@@ -223,7 +223,7 @@ def test_of_two_processes_one_gets_the_folder(tmp_path, monkeypatch):
     folder, root = Path("train_log/race"), Path("train_log")
     write = partial(main.write_config, {"experiment_name": "race"})
     for _ in range(2):
-        check_folder(folder, root, override=False)
+        check_run_folder(folder, root, override=False)
     make_folder(folder, write, override=False)
     with pytest.raises(InputError, match="expected one process a run"):
         make_folder(folder, write, override=False)

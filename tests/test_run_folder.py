@@ -12,7 +12,7 @@ from conftest import SMALL, run
 from wsol import run_folder
 from wsol.errors import InputError
 from wsol.log import start_logging
-from wsol.run_folder import check_folder, finish_folder, make_folder, previous_of, replaced_note
+from wsol.run_folder import check_run_folder, finish_folder, make_folder, previous_of, replaced_note
 
 ROOT = Path("train_log")
 FOLDER = ROOT / "pets"
@@ -25,7 +25,7 @@ def _inside(tmp_path, monkeypatch):
 
 def begin(text, folder=FOLDER):
     """Make a run's folder as main.py does with --override_cache, the run called `text`; return what it replaces."""
-    check_folder(folder, ROOT, override=True)
+    check_run_folder(folder, ROOT, override=True)
     replaced = make_folder(folder, lambda path: (path.parent.mkdir(parents=True), path.write_text(text)), override=True)
     (folder / "weights").write_text(text)
     return replaced
@@ -59,7 +59,7 @@ def test_when_the_new_run_dies_the_finished_one_stays_and_the_unfinished_is_repl
         replaced = begin(text)  # and is killed
     assert (text_of(FOLDER), text_of(previous_of(FOLDER))) == ("third", "first")
     with pytest.raises(InputError, match=r"exists \(the run before it is kept in train_log/.pets.previous\)"):
-        check_folder(FOLDER, ROOT, override=False)
+        check_run_folder(FOLDER, ROOT, override=False)
     finish(replaced)
     assert sorted(path.name for path in ROOT.iterdir()) == ["pets"]
 
@@ -123,7 +123,7 @@ def test_killed_between_both_renames_nothing_is_lost():
 def test_no_run_is_made_inside_another_or_under_a_name_of_what_is_set_aside(name):
     begin("first")
     with pytest.raises(InputError, match=r"is a run's own folder|for a run set aside"):
-        check_folder(ROOT / name, ROOT, override=True)
+        check_run_folder(ROOT / name, ROOT, override=True)
     assert text_of(FOLDER) == "first"
 
 
@@ -133,9 +133,9 @@ def test_links_are_not_replaced():
     os.symlink("real", ROOT / "link")
     os.symlink("nowhere", ROOT / "broken")
     with pytest.raises(InputError, match="is a link, so it is not replaced"):
-        check_folder(ROOT / "link", ROOT, override=True)
+        check_run_folder(ROOT / "link", ROOT, override=True)
     with pytest.raises(InputError, match="is a file; expected a folder"):
-        check_folder(ROOT / "broken", ROOT, override=True)
+        check_run_folder(ROOT / "broken", ROOT, override=True)
     assert text_of(ROOT / "real") == "first"
 
 

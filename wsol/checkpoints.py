@@ -8,6 +8,7 @@ import torch
 
 from wsol.errors import InputError
 from wsol.files import check_input, whole_file
+from wsol.plain_values import are_thresholds, is_whole, shown
 from wsol.safe_load import UnsafeFileError, entries_fault, load_tensors, misfit
 
 if TYPE_CHECKING:
@@ -21,27 +22,12 @@ CONFIG = {
 }
 
 
-def is_whole(value: object, low: int = 0) -> bool:
-    """Tell whether a value is a whole number, `low` or more."""
-    return isinstance(value, int) and not isinstance(value, bool) and value >= low
-
-
-def _is_threshold(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value < 1
-
-
 def _are(kind: type, values: object) -> bool:
     return isinstance(values, list) and bool(values) and all(type(value) is kind for value in values)
 
 
 def _is_config(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
-
-
-def _are_thresholds(value: object) -> bool:
-    if value is None:
-        return True
-    return isinstance(value, Mapping) and all(isinstance(k, str) and _is_threshold(v) for k, v in value.items())
 
 
 # Entry to (its check, what it should be).
@@ -102,37 +88,28 @@ def check_entries(checkpoint: Mapping, path: str) -> None:
         raise InputError(f"{path}: state_dict: {fault}")
     for name, (check, expected) in ENTRIES.items():
         if not check(checkpoint[name]):
-            raise InputError(f"{path}: {name} is {_shown(checkpoint[name])}; expected {expected}")
+            raise InputError(f"{path}: {name} is {shown(checkpoint[name])}; expected {expected}")
     names, labels = checkpoint["class_names"], checkpoint["file_labels"]
     if len(names) != len(labels) or len(set(labels)) < len(labels):
         raise InputError(
             f"{path}: {len(names)} class_names and {len(set(labels))} different of {len(labels)} file_labels; expected as "
             "many, each label once"
         )
-    if not _are_thresholds(checkpoint.get("score_map_thresholds")):
-        shown = _shown(checkpoint["score_map_thresholds"])
-        raise InputError(f"{path}: score_map_thresholds is {shown}; expected IoU thresholds mapped to numbers in [0, 1)")
+    thresholds = checkpoint.get("score_map_thresholds")
+    if thresholds is not None and not are_thresholds(thresholds):
+        raise InputError(
+            f"{path}: score_map_thresholds is {shown(thresholds)}; expected IoU thresholds mapped to numbers in [0, 1)"
+        )
     config = checkpoint["config"]
     for name, kind in CONFIG.items():
         if type(config.get(name)) is not kind or (kind is int and config[name] < 1):
             wanted = {str: "text", int: "a whole number, 1 or more", bool: "true or false"}[kind]
-            raise InputError(f"{path}: config: {name} is {_shown(config.get(name))}; expected {wanted}")
+            raise InputError(f"{path}: config: {name} is {shown(config.get(name))}; expected {wanted}")
     if config["architecture"] != checkpoint["architecture"]:
         raise InputError(
-            f"{path}: architecture is {_shown(checkpoint['architecture'])}; expected that of its config, "
-            f"{_shown(config['architecture'])}"
+            f"{path}: architecture is {shown(checkpoint['architecture'])}; expected that of its config, "
+            f"{shown(config['architecture'])}"
         )
-
-
-def _shown(value: object) -> str:
-    """Return a value for a message, cut short; of a tensor or collection its kind alone."""
-    if value is None or isinstance(value, str | bool | float):
-        text = repr(value)
-        return text if len(text) <= 60 else text[:57] + "..."
-    if isinstance(value, int):
-        return str(value) if abs(value) < 10**18 else "a number of more than 18 digits"
-    size = f" of {len(value)}" if isinstance(value, list | dict | tuple | set) else ""
-    return f"a {type(value).__name__}{size}"
 
 
 def fill(model: "Method", state_dict: Mapping[str, torch.Tensor], path: str | os.PathLike, finite: bool = False) -> None:

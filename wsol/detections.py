@@ -5,12 +5,12 @@ In: JSON, a list of {"image_id", "category_id", "bbox": [x, y, width, height], "
 """
 
 import os
-import sys
 from collections.abc import Mapping
 from typing import Any
 
 from wsol.errors import InputError
 from wsol.files import read_json
+from wsol.plain_values import is_number
 
 Detection = tuple[float, float, float, float]
 EXPECTED = '{"image_id": ..., "bbox": [x, y, width, height], "score": ...}'
@@ -40,19 +40,15 @@ def read_coco_names(path: str | os.PathLike) -> dict[str, str]:
     return names
 
 
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) < sys.float_info.max
-
-
 def _check_entry(path: str | os.PathLike, number: int, entry: object) -> None:
     box = entry.get("bbox") if isinstance(entry, dict) else None
     valid = (
         isinstance(entry, dict)
         and isinstance(entry.get("image_id"), int | str)
-        and _is_number(entry.get("score"))
+        and is_number(entry.get("score"))
         and isinstance(box, list)
         and len(box) == 4
-        and all(map(_is_number, box))
+        and all(map(is_number, box))
         and min(box[2:]) >= 0
     )
     if not valid:

@@ -15,11 +15,11 @@ from wsol.errors import InputError, MetadataError, did_you_mean, shortened
 from wsol.hierarchy import Hierarchy, check_level_names, read_coarsening, read_tiers, read_tree, tier_tree
 from wsol.metadata import (
     configure_metadata,
+    dataset_folder,
     get_class_labels,
     get_image_ids,
     is_whole_number,
     read_lines,
-    require_dataset,
 )
 
 FINEST = "finest"
@@ -278,7 +278,7 @@ def load_level(
         InputError: no such data set, split or level; more validation images per class than there are.
         MetadataError: a file breaks the format, an id has no label at the finest level, an inconsistent level.
     """
-    folder = require_dataset(metadata_root, dataset_name)
+    folder = dataset_folder(metadata_root, dataset_name)
     levels = read_levels(folder)
     if coarsening and level:
         raise InputError(f"--label_level {level}: not together with --coarsening, which starts at the finest level")

@@ -19,7 +19,7 @@ MOST_DIGITS = 9  # of a label or a size; Python reads no number of thousands
 SWAP_EVIDENCE = 10  # boxes that must contradict the documented column order of sizes before the other is considered
 
 
-def require_dataset(metadata_root: str | os.PathLike, dataset_name: str) -> Path:
+def dataset_folder(metadata_root: str | os.PathLike, dataset_name: str) -> Path:
     """Return the folder of a data set's metadata.
 
     Raises:

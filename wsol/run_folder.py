@@ -28,7 +28,7 @@ def check_kept(folder: Path) -> None:
         )
 
 
-def check_folder(folder: Path, log_root: Path, override: bool) -> None:
+def check_run_folder(folder: Path, log_root: Path, override: bool) -> None:
     """Refuse a run's folder that cannot be made, or that is there and may not be replaced.
 
     Raises:

@@ -11,7 +11,7 @@ from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError, MetadataError, did_you_mean
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
 from wsol.files import missing_files
-from wsol.metadata import configure_metadata, first_names, get_image_ids, has_boxes, has_masks, require_dataset
+from wsol.metadata import configure_metadata, dataset_folder, first_names, get_image_ids, has_boxes, has_masks
 
 LOC_IOU = 50  # the IoU threshold, in percent, of GT-known, Top-1 and Top-5 Loc
 TOP = (1, 5)
@@ -53,7 +53,7 @@ class SplitEvaluator:
         needs_truth: bool = True,
         max_megapixels: float = MAX_MEGAPIXELS,
     ):
-        folder = require_dataset(metadata_root, dataset_name) / split
+        folder = dataset_folder(metadata_root, dataset_name) / split
         if not folder.is_dir():
             splits = [path.parent.name for path in folder.parent.glob("*/image_ids.txt")]
             hint = did_you_mean(split, splits) or f"; it has {', '.join(sorted(splits)) or 'none'}"

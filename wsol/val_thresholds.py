@@ -1,7 +1,6 @@
 """The score-map thresholds that the val split chose, from a file that has them: a checkpoint, or JSON results."""
 
 import os
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -10,10 +9,11 @@ import numpy as np
 
 from wsol.errors import InputError
 from wsol.files import read_json
+from wsol.plain_values import are_thresholds, is_number, shown
 from wsol.split_evaluator import SplitEvaluator
 
 LATTICES = (0.01, 0.001)  # the default intervals of evaluation.py and main.py, for files that state none
-FINEST = 1e-5  # of --cam_curve_interval
+MIN_INTERVAL = 1e-5  # of --cam_curve_interval; a map has 256 levels, and the original's finest is 0.001
 SAME = 1e-9  # how far a threshold may be from one of an interval
 
 
@@ -40,33 +40,15 @@ class ValThresholds:
         """
         for name, expected in (("dataset_name", dataset_name), ("box_rule", evaluator.box_rule)):
             if (found := getattr(self, name)) != expected:
-                shown = _shown(found).strip("'")
-                hint = f" ({RULE_OPTIONS[shown]} gives the former)" if name == "box_rule" and shown in RULE_OPTIONS else ""
-                raise InputError(f"{self.path}: thresholds for {name} {shown}; expected {expected}{hint}")
+                text = shown(found).strip("'")
+                hint = f" ({RULE_OPTIONS[text]} gives the former)" if name == "box_rule" and text in RULE_OPTIONS else ""
+                raise InputError(f"{self.path}: thresholds for {name} {text}; expected {expected}{hint}")
         if evaluator.boxes:
             try:
                 evaluator.positions(self.thresholds, self.interval)
             except InputError as error:
                 raise InputError(f"{self.path}: {error}") from None
         return self.thresholds
-
-
-def _shown(value: object) -> str:
-    text = repr(value)
-    return text if len(text) <= 60 else f"{text[:60]}..."
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, int | float) and not isinstance(value, bool)
-
-
-def _are_thresholds(value: object) -> bool:
-    return (
-        isinstance(value, Mapping)
-        and len(value) > 0
-        and all(isinstance(iou, str) and re.fullmatch(r"[0-9.]{1,9}", iou) for iou in value)
-        and all(_is_number(threshold) and 0 <= threshold < 1 for threshold in value.values())
-    )
 
 
 def _from_checkpoint(path: str | os.PathLike) -> dict:
@@ -92,7 +74,7 @@ def _from_json(path: str | os.PathLike) -> dict:
         return {**content, **content["val"]}
     if content.get("split", "val") != "val":
         raise InputError(
-            f"{path}: results of the split {_shown(content['split'])}; expected val's, on which a threshold is chosen"
+            f"{path}: results of the split {shown(content['split'])}; expected val's, on which a threshold is chosen"
         )
     return dict(content)
 
@@ -105,8 +87,8 @@ def _find_interval(path: str | os.PathLike, stated: object, thresholds: Mapping[
     """Return the interval that a file states, or the coarsest of LATTICES that has all its thresholds."""
     if stated is None:
         return next((lattice for lattice in LATTICES if _on(lattice, thresholds)), None)
-    if not (_is_number(stated) and FINEST <= stated <= 1):
-        raise InputError(f"{path}: cam_curve_interval {_shown(stated)}; expected a number from {FINEST:g} to 1")
+    if not (is_number(stated) and MIN_INTERVAL <= stated <= 1):
+        raise InputError(f"{path}: cam_curve_interval {shown(stated)}; expected a number from {MIN_INTERVAL:g} to 1")
     return float(stated)
 
 
@@ -122,7 +104,7 @@ def read_val_thresholds(path: str | os.PathLike) -> ValThresholds:
     thresholds = found.get("best_threshold")
     if thresholds is None and found.get("top1_cls") is not None and found.get("MaxBoxAcc") is None:
         raise InputError(f"{path}: its val split has no boxes, so that no threshold was chosen")
-    if not _are_thresholds(thresholds):
+    if not (are_thresholds(thresholds) and thresholds):
         raise InputError(
             f"{path}: no best_threshold of val in it; expected a checkpoint, results.json, or JSON of evaluation.py, with "
             "IoU thresholds mapped to numbers in [0, 1)"
