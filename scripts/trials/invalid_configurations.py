@@ -1,12 +1,12 @@
-"""Trial: invalid configurations of every command, in one process, and some as commands.
+"""Trial: invalid configurations of every command, most in one process, some as separate commands.
 
-    python scripts/trials/invalid_configurations.py                  # 300 in one process, 20 as commands: a few minutes
-    python scripts/trials/invalid_configurations.py --count 0        # every one there is
+    python scripts/trials/invalid_configurations.py                  # 300 in one process, 20 as commands; a few minutes
+    python scripts/trials/invalid_configurations.py --count 0        # all cases
     python scripts/trials/invalid_configurations.py --only evaluation --verbose
 
-The cases come from the options that each command's own parser has, so that a new option is tried too: every option times the
-values that are wrong for its kind, besides impossible combinations and odd YAML files. A sample is drawn by --seed. Each is
-to end with exit code 2 and one message that names the option or file, and to change nothing.
+The cases come from each command's own parser, so new options are covered automatically: every option with every value that
+is wrong for its type, plus impossible combinations and odd YAML files. --seed draws the sample. Each case must end with exit
+code 2 and one message that names the option or file, and must change nothing.
 """
 
 import argparse
@@ -50,7 +50,7 @@ NO_NUMBERS = ("", "x", "1,5", "nan", "inf", DIGITS)
 INTEGERS = (*NO_NUMBERS, "1.5", "-1", HUGE)
 FLOATS = (*NO_NUMBERS, "-inf", "-1", "1e999")
 BOOLEANS = ("", "maybe", "2", "nan")
-LEFT_TO_RUNS = ("cam_agg_level", "data_root", "mask_root")  # what a sweep's plan does not look at: its first run does
+LEFT_TO_RUNS = ("cam_agg_level", "data_root", "mask_root")  # not checked by a sweep's plan, but by its first run
 NAMES = ("", NUL, SURROGATE, LONG, "nö/nonsense")
 NO_FILES = ("", "nowhere/file", "photos", "/dev/zero", "fifo", NUL, SURROGATE, LONG)
 NO_FOLDERS = ("", "nowhere", "ids.txt", "/dev/null", NUL, SURROGATE, LONG)
@@ -63,7 +63,7 @@ INPUT_FILES |= {"train_observations", "boxed_observations", "rejected", "archive
 INPUT_FOLDERS = {"images", "masks", "wordnet", "mask_root", "compare"}
 OUTPUTS = {"json", "curve", "per_class", "per_image", "page", "review"}
 OUTPUT_FOLDERS = {"csv", "out"}
-ROOTS = {"data_root", "metadata_root", "scoremap_root"}  # read by some commands, written by others
+ROOTS = {"data_root", "metadata_root", "scoremap_root"}  # some commands read them, others write them
 WRITTEN = {
     "scoremap_root": ("inference.py",),
     "data_root": ("dataset/import_dataset.py", "dataset/prepare.py"),
@@ -79,13 +79,13 @@ AT_LEAST_ONE = {
     "iou_threshold_list",
 }
 POSITIVE = {"lr", "lr_classifier_ratio", "cam_curve_interval", "max_share"}
-# Options whose value may be fine: a table of any name, an address that is not used, a seed of any size.
+# Values that may be valid after all: any column name, an address that is not used, a seed of any size.
 MAY_BE_FINE = {("level", LONG), ("level", "nö/nonsense"), ("label_level", LONG), ("columns", LONG), ("levels", LONG)}
 MAY_BE_FINE |= {(name, HUGE) for name in ("seed", "lr_decay_frequency", "num_val_sample_per_class", "images")}
 MAY_BE_FINE |= {("num_train_sample_per_class", HUGE), ("momentum", "x"), ("min_box", "1e999")}
 MAY_BE_FINE |= {("experiment_name", "nö/nonsense")}
 MAY_BE_FINE |= {("mirror", value) for value in NAMES}
-# What an option needs beside it to be looked at.
+# Other options without which a command ignores this one.
 NEEDS = {
     "coco_images": ("--boxes", "detections.json"),
     "rejected": ("--what", "rejected"),
@@ -105,7 +105,7 @@ def values_of(name: str, action: argparse.Action, command: str) -> Sequence[str]
         return ()
     if action.choices:
         return (*NAMES, "0") if all(isinstance(choice, str) for choice in action.choices) else NAMES
-    try:  # an option's type may be a function of the project, with checks of its own
+    try:  # an option's type may be one of our functions, which checks its value
         kind = type(action.type("1")) if action.type else str
     except (ValueError, argparse.ArgumentTypeError):
         kind = str
@@ -124,9 +124,9 @@ def values_of(name: str, action: argparse.Action, command: str) -> Sequence[str]
 
 
 def option_words(command: str, action: argparse.Action, value: str) -> list[str]:
-    """Return the command's working words with one option's value put in."""
+    """Return the command's valid words with one option set to a value."""
     base, name = list(BASE[command]), action.dest
-    if not action.option_strings:  # the data set's name, or what stands first
+    if not action.option_strings:  # a positional argument, such as the data set's name
         place = {"out": 1}.get(name, 0)
         base[place] = f"mini={value}" if name == "runs" else value
         return base
@@ -140,13 +140,13 @@ def option_words(command: str, action: argparse.Action, value: str) -> list[str]
 
 
 def label(value: str) -> str:
-    """Return a value as a case's name shows it."""
+    """Return how a case's name shows a value."""
     known = {DIGITS: "5,000 digits", HUGE: "10**30", LONG: "300 characters", NUL: "NUL", SURROGATE: "surrogate", "": "empty"}
     return known.get(value, value)
 
 
 def option_cases(command: str) -> Iterator[Case]:
-    """Yield every option of a command with every value that is wrong for it."""
+    """Yield a case for every option of a command and every value that is wrong for it."""
     first = ("plan",) if command == "scripts/granularity.py" else ()
     for action in parser_of(command, first)._actions:
         name = action.dest
@@ -167,7 +167,7 @@ def option_cases(command: str) -> Iterator[Case]:
 
 
 def combination_cases() -> Iterator[Case]:
-    """Yield the impossible combinations and whole command lines."""
+    """Yield the impossible combinations and the complete command lines."""
     for command, words, names in COMBINATIONS:
         yield Case(f"{command} {words}", command, [*BASE[command], *words.split()], REFUSED, names)
     for command, words, names in LINES:
@@ -197,12 +197,12 @@ def yaml_cases() -> Iterator[Case]:
 
 
 def all_cases() -> list[Case]:
-    """Return every case there is."""
+    """Return all cases."""
     return [*combination_cases(), *yaml_cases(), *(case for command in BASE for case in option_cases(command))]
 
 
 def drawn(cases: list[Case], count: int, seed: int) -> list[Case]:
-    """Return `count` cases in their order: of those named by hand each, of the options' some, drawn; 0: all."""
+    """Return `count` cases in order (0: all): the hand-written ones and a sample of the options' cases."""
     if not count or count >= len(cases):
         return cases
     fixed = [i for i, case in enumerate(cases) if ": " not in case.name or "YAML" in case.name]
@@ -213,7 +213,7 @@ def drawn(cases: list[Case], count: int, seed: int) -> list[Case]:
 
 
 def as_commands(cases: Sequence[Case], template: Path, folder: Path) -> Iterator[Outcome]:
-    """Run cases in processes of their own, as a user does, and yield their outcomes."""
+    """Run each case in its own process, as a user would, and yield the outcomes."""
     for case in cases:
         copy_workspace(template, folder)
         if case.setup:
@@ -242,8 +242,8 @@ def as_commands(cases: Sequence[Case], template: Path, folder: Path) -> Iterator
 
 
 def command_cases(cases: list[Case], count: int, seed: int) -> list[Case]:
-    """Return cases to run as commands: the sweep's script and every --help first, then some of all that an argument list
-    can hold."""
+    """Return cases to run as commands: the sweep's script and every --help first, then a sample of those whose words a
+    process can take as arguments."""
     sweep = "scripts/sweep_granularity.sh"
     special = [
         Case(f"{sweep} an unknown data set", sweep, ["Nope"], REFUSED, ["Nope"]),
@@ -259,8 +259,8 @@ def command_cases(cases: list[Case], count: int, seed: int) -> list[Case]:
 def main() -> None:
     """Run the trial."""
     counts = {
-        "count": {"type": int, "default": 300, "help": "cases in one process; 0: all (default: 300)"},
-        "commands": {"type": int, "default": 20, "help": "cases as commands (default: 20)"},
+        "count": {"type": int, "default": 300, "help": "cases run in one process; 0: all (default: 300)"},
+        "commands": {"type": int, "default": 20, "help": "cases run as commands (default: 20)"},
     }
     options = trial_options(__doc__, **counts)
 

@@ -1,6 +1,7 @@
-"""Wrong checkpoints and files of weights, for wrong_files.py.
+"""Wrong checkpoints and weight files, for wrong_files.py.
 
-Each table maps what is wrong to what makes it; a trailing REFUSED, ACCEPTED or EITHER says how the command is to end.
+Each table maps the name of a fault to a function that produces it. A trailing REFUSED, ACCEPTED or EITHER says how the
+command should end (default: refused).
 """
 
 import struct
@@ -59,7 +60,7 @@ CHECKPOINTS: dict[str, tuple] = {
     "as it is": (lambda content: content, ACCEPTED),
     **{f"no entry {key}": (_without(key),) for key in ENTRIES},
     **{f"entry {key} is {value!r}": (_with(key, value),) for key, value in WRONG_TYPES.items()},
-    "entry optimizer is 3": (_with("optimizer", 3), EITHER),  # no map needs it
+    "entry optimizer is 3": (_with("optimizer", 3), EITHER),  # maps do not need it
     "config empty": (_with("config", {}),),
     **{
         f"config without {key}": (_without(key, "config"),)
@@ -138,7 +139,7 @@ SAFETENSORS = {
 
 
 def torch_cases() -> Iterator[Case]:
-    """Yield wrong checkpoints (for inference, thresholds, as weights) and files of weights."""
+    """Yield wrong checkpoints for inference.py, and wrong weight files for main.py."""
 
     def altered(change: Callable, file: str) -> Callable[[Path], None]:
         def setup(folder: Path) -> None:

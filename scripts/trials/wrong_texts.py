@@ -1,7 +1,7 @@
-"""Wrong files of text, for wrong_files.py: JSON, CSV, XML, YAML, lists.
+"""Wrong text files, for wrong_files.py: JSON, CSV, XML, YAML, lists.
 
-Each table maps what is wrong to an edit of the good file; a trailing REFUSED, ACCEPTED or EITHER says how the command is to
-end (default: refused), a further tuple what the message has to name (default: the file).
+Each table maps the name of a fault to an edit of the valid file. A trailing REFUSED, ACCEPTED or EITHER says how the command
+should end (default: refused).
 """
 
 import json
@@ -17,7 +17,7 @@ from scripts.trials.wrong_metadata import NUMBERS, SPOILT, twice
 
 
 def _written(content: object) -> Edit:
-    """Return an edit that puts JSON, or bytes, in a file's place."""
+    """Return an edit that replaces a file by JSON or bytes."""
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     return lambda good: raw
 
@@ -31,7 +31,7 @@ def _json(change: Callable[[object], object]) -> Edit:
     return edit
 
 
-# Whatever JSON is read: no such file may end otherwise than refused.
+# Every reader of JSON must refuse these.
 NO_JSON: dict[str, Edit] = {
     "null": _written(None),
     "a number": _written(3),
@@ -157,7 +157,7 @@ BOXES = {
     "an open quote": lambda good: good + b'"ant/0.jpg,1,1,9,9\n',
     "a megabyte in a field": lambda good: good + b"x" * (1 << 20),
     "a quoted field over two lines": lambda good: good + b'"ant/\n0.jpg",1,1,9,9\n',
-    "UTF-16": (SPOILT["UTF-16"], EITHER),  # read where its byte order mark says so
+    "UTF-16": (SPOILT["UTF-16"], EITHER),  # read if it has a byte order mark
 }
 
 
