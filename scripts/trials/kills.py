@@ -4,10 +4,11 @@
     python scripts/trials/kills.py --only evaluation --kills 5 --verbose
 
 Each command runs to its end once, then is killed at moments spread over that time: by SIGKILL, every fourth time by SIGTERM
-and every fifth by SIGINT. Afterwards every file with its final name must parse, existing files must be unchanged, no process
-may be left, and the next call must succeed, or be refused with advice that works. evaluation.py must refuse a folder of maps
-that inference.py did not finish. All commands but evaluation.py and the sweep run in forked processes, so that kills hit
-their work and not the import of libraries. kills_faults.py has the other faults.
+and every fifth by SIGINT. SIGKILL goes to all processes of a script, because nothing else could end the step it was running.
+Afterwards every file with its final name must parse, existing files must be unchanged, no process may be left, and the next
+call must succeed, or be refused with advice that works. evaluation.py must refuse a folder of maps that inference.py did not
+finish. All commands but evaluation.py and the sweep run in forked processes, so that kills hit their work and not the import
+of libraries. kills_faults.py has the other faults.
 """
 
 import contextlib
@@ -227,7 +228,9 @@ def one_kill(job: Job, name: str, after: float, number: int, template: Path, fol
     finished = code is not None
     faults = []
     if not finished:
-        if kind == signal.SIGINT:  # Ctrl-C reaches all processes of a terminal
+        if kind == signal.SIGKILL and job.command.endswith(".sh"):
+            end_session(process)
+        elif kind == signal.SIGINT:  # Ctrl-C reaches a terminal's foreground group
             os.killpg(process, kind)
         else:
             os.kill(process, kind)
