@@ -37,13 +37,13 @@ from inference import Prediction, autocast, predict, resolve_device, to_device
 from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.confidence import Resampled, intervals
+from wsol.draws import DrawSource, on_device
 from wsol.errors import InputError, command, reason
 from wsol.files import write_json, write_text
 from wsol.levels import LevelData
 from wsol.loading import loading_failures
 from wsol.log import start_logging
 from wsol.map_sizes import small_map_note
-from wsol.method import draws_of_epoch
 from wsol.parallel import map_beside
 from wsol.progress import progress
 from wsol.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
@@ -51,6 +51,7 @@ from wsol.score_maps import MAPS_OF_A_RUN, being_written, save_score_map
 from wsol.split_evaluator import Scored, SplitEvaluator, headline
 from wsol.starting_weights import start_model
 from wsol.tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
+from wsol.training import TrainingStep
 
 logger = logging.getLogger("wsol")
 
@@ -65,6 +66,7 @@ class Experiment:
     data: LevelData
     model: nn.Module
     mapper: nn.Module  # what makes the maps: the model, or the model with its maps aggregated
+    step: nn.Module  # what trains the model: `TrainingStep`, or a wrapper of it
     optimizer: torch.optim.Optimizer
     loaders: dict[str, torch.utils.data.DataLoader]
     shuffle: EpochShuffle
@@ -134,7 +136,9 @@ def build(config: Munch) -> Experiment:
     }
     replaced = make_folder(folder, partial(write_config, config), config.override_cache)
     data.notes += [replaced_note(replaced)] if replaced else []
-    return Experiment(config, folder, device, data, model, mapper, optimizer, loaders, shuffle, replaced)
+    return Experiment(
+        config, folder, device, data, model, mapper, TrainingStep(model), optimizer, loaders, shuffle, replaced
+    )
 
 
 def check_truth(config: Mapping, data: LevelData) -> list[str]:
@@ -199,17 +203,20 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
     if epoch % run.config.lr_decay_frequency == 0:
         for group in run.optimizer.param_groups:
             group["lr"] *= 0.1
-    run.model.train()
-    run.model.generator = draws_of_epoch(run.config.seed, epoch, run.device)
+    run.step.train()
     totals = torch.zeros(2, dtype=torch.float64, device=run.device)  # summed on the device: no step waits for it
     count = 0
-    for batch in progress(run.loaders["train"], f"epoch {epoch}"):
+    for step, batch in enumerate(progress(run.loaders["train"], f"epoch {epoch}")):
         handle_bad_images(run, batch.bad)
         if not batch.image_ids:
             continue
+        source = DrawSource(run.config.seed, epoch, step, batch.positions)
+        height, width = batch.images.shape[2:]
+        draws = on_device(run.model.draw(source, (height, width)), run.device)
+        source.seed_torch()
         images, labels = to_device(batch, run.device)
         with autocast(run.device, run.config.amp):
-            outputs, loss = run.model.training_step(images, labels)
+            outputs, loss = run.step(batch._replace(images=images, labels=labels), draws)
         run.optimizer.zero_grad(set_to_none=True)
         scaler.scale(loss).backward()
         scaler.step(run.optimizer)
