@@ -48,7 +48,8 @@ from wsol.parallel import map_beside
 from wsol.progress import progress
 from wsol.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
 from wsol.score_maps import MAPS_OF_A_RUN, being_written, save_score_map
-from wsol.split_evaluator import Scored, SplitEvaluator, headline
+from wsol.scored import Scored
+from wsol.split_evaluator import SplitEvaluator, headline
 from wsol.starting_weights import start_model
 from wsol.tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
 from wsol.training import TrainingStep
@@ -239,24 +240,26 @@ def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, Spl
     """Return a split's metrics in percent, and its evaluator; one forward pass gives both accuracy and maps, which threads
     score beside it."""
     evaluator = SplitEvaluator.of(run.config, split, run.data.splits[split].image_ids, needs_truth=False)
-    evaluator.resample(("bootstrap",), run.config.bootstrap, run.config.seed)
 
     def score(prediction: Prediction) -> Scored:
         score_map = prediction.score_map()
         if save:
             save_score_map(run.folder / MAPS_OF_A_RUN, prediction.image_id, score_map, run.config.scoremap_format)
-        return evaluator.score(score_map, prediction.image_id)
+        return evaluator.score(score_map, prediction.image_id)._replace(rank=prediction.rank)
 
     bad: list[str] = []
     predictions = predict(run.mapper, run.loaders[split], run.device, run.config.amp, bad)
-    for prediction, scored in progress(map_beside(score, predictions), split, len(evaluator.image_ids)):
+    for _, scored in progress(map_beside(score, predictions), split, len(evaluator.image_ids)):
         handle_bad_images(run, bad)
         evaluator.add(scored)
-        evaluator.ranks[prediction.image_id] = prediction.rank
     handle_bad_images(run, bad)
     if not evaluator.scored_ids:
         raise InputError(f"no image of the {split} split could be read")
-    evaluator.counts["skipped_images"] = len(bad)
+    scored_ids = set(evaluator.scored_ids)
+    for image_id in evaluator.image_ids:
+        if image_id not in scored_ids:
+            evaluator.add(Scored(image_id, skipped=True))
+    evaluator.counts["skipped_images"] = len(evaluator.skipped_ids)
     return evaluator.results(), evaluator
 
 
@@ -336,7 +339,7 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
         else:
             record(run, checkpoint["epoch"], split, split_results)
         results[split] = evaluator.results(val_thresholds)
-        results[split]["intervals"] = intervals(Resampled(evaluator), results[split])
+        results[split]["intervals"] = intervals(Resampled(evaluator, run.config.bootstrap, run.config.seed), results[split])
         logger.info("%s, %s checkpoint (epoch %d):", split, kind, checkpoint["epoch"])
         for line in format_results(results[split], run.config.multi_iou_eval).split("\n"):
             logger.info("  %s", line)
