@@ -9,7 +9,7 @@ import torch
 
 import main
 from config import get_config
-from wsol.checkpoints import ENTRIES, FORMAT, read_checkpoint, write_checkpoint
+from wsol.checkpoints import ENTRIES, FORMAT, read_checkpoint
 from wsol.train_state import to_arrays, to_tensors
 from wsol.training import lr_at, set_learning_rate, start_training
 
@@ -32,13 +32,6 @@ def load(run, path):
     checkpoint = read_checkpoint(path)
     run.model.load_state_dict(checkpoint["state_dict"])
     run.state.load_state_dict(checkpoint)
-
-
-def save(run, path):
-    state = run.model.state_dict()
-    entries = {"state_dict": state, "config": dict(run.config), "label_level": run.data.level} | run.state.state_dict()
-    names = {"architecture": run.config.architecture, "class_names": run.data.class_names}
-    write_checkpoint(path, entries | names | {"file_labels": run.data.file_labels})
 
 
 def same(first, second):
@@ -92,7 +85,7 @@ class StopError(Exception):
 
 
 @pytest.mark.parametrize("words", ["--wsol_method has --has_grid_size 8", "--wsol_method cutmix"])
-def test_a_training_goes_on_in_the_middle_of_an_epoch_bit_for_bit(words, monkeypatch, tmp_path):
+def test_a_training_goes_on_in_the_middle_of_an_epoch_bit_for_bit(words, monkeypatch):
     whole = experiment("whole", words)
     main.train(whole)
     stopped = experiment("stopped", words)
@@ -106,9 +99,9 @@ def test_a_training_goes_on_in_the_middle_of_an_epoch_bit_for_bit(words, monkeyp
     with monkeypatch.context() as patched, pytest.raises(StopError):
         patched.setattr(main, "train_one_step", stop_in_the_second_epoch)
         main.train(stopped)
-    save(stopped, tmp_path / "middle.pth.tar")
+    main.save_checkpoint(stopped, "last")
     resumed = experiment("resumed", words)
-    load(resumed, tmp_path / "middle.pth.tar")
+    load(resumed, stopped.folder / "last_checkpoint.pth.tar")
     assert (resumed.state.epoch, resumed.state.step, resumed.state.epoch_images) == (1, 2, 10)
     main.train(resumed)
     check_end(whole, resumed)
