@@ -36,6 +36,7 @@ from wsol.score_maps import find_score_maps, sort_others
 from wsol.scoring import Center, Describe, Detections, SavedMaps, Source, count
 from wsol.split_evaluator import LOC_IOU, TOP, SplitEvaluator, headline, read_known_ids
 from wsol.tables import check_table_path, class_rows, curve_rows, read_class_ranks, read_classes, write_table
+from wsol.truth import SplitTruth
 from wsol.val_thresholds import ValThresholds, read_val_thresholds
 
 __all__ = [
@@ -68,9 +69,8 @@ def evaluate_wsol(
     thresholds (`multi_iou_eval`), MaxBoxAcc at IoU 50, or PxAP for a data set that has masks only."""
     metric = {"cam_curve_interval": cam_curve_interval, "iou_threshold_list": iou_threshold_list}
     check_metric_options({**metric, "multi_iou_eval": multi_iou_eval})
-    evaluator = SplitEvaluator(
-        metadata_root, mask_root, dataset_name, split, cam_curve_interval, iou_threshold_list, multi_contour_eval
-    )
+    truth = SplitTruth.read(metadata_root, mask_root, dataset_name, split)
+    evaluator = SplitEvaluator(truth, cam_curve_interval, iou_threshold_list, multi_contour_eval)
     files = find_score_maps(scoremap_root, evaluator.image_ids)
     files.require_all()
     count(SavedMaps(files), evaluator)
@@ -182,39 +182,38 @@ def outputs_of(options: Munch) -> dict[str, str]:
     return {name: options[name] for name in OUTPUTS if options[name]}
 
 
-def input_files(options: Munch, evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> Iterator[Path | str]:
+def input_files(options: Munch, truth: SplitTruth, sources: Sequence[Source]) -> Iterator[Path | str]:
     """Yield every file that is read, and the maps of other splits beside those that are."""
     yield from (options[name] for name in INPUTS if options[name])
     metadata = Path(options.metadata_root) / options.dataset_name
     yield from (*metadata.glob("*"), *metadata.glob("*/*"))
-    if masks := evaluators[0].masks:
-        for names in (*masks.mask_paths.values(), filter(None, masks.ignore_paths.values())):
-            yield from (masks.mask_root / name for name in names)
+    if masks := truth.masks:
+        yield from (masks.root / name for name in masks.files(list(masks.paths)))
     for source in sources:
         if isinstance(source, SavedMaps):
             yield from source.files.paths.values()
             yield from (source.files.root / name for name in source.files.others)
 
 
-def make_evaluator(options: Munch) -> SplitEvaluator:
-    """Return the evaluator of the command's split."""
+def read_truth(options: Munch) -> SplitTruth:
+    """Return the truth of the command's split, or of the images of --image_list."""
     require_dataset(options.metadata_root, options.dataset_name)
     image_ids = None
     if options.image_list:
         known = read_known_ids(options.metadata_root, options.dataset_name, [options.split])
         what = f"{options.dataset_name} {options.split}"
         image_ids = read_id_list(options.image_list, known.get(options.split), what)
-    evaluator = SplitEvaluator.of(options, options.split, image_ids, detections=bool(options.boxes))
+    truth = SplitTruth.of(options, options.split, image_ids, with_masks=not options.boxes)
     wanted = [name for name in ("per_class", "per_image", "analysis") if options[name]]
-    if wanted and evaluator.boxes is None:
+    if wanted and truth.boxes is None:
         raise InputError(f"--{wanted[0]}: {options.dataset_name} {options.split} has no true boxes, which it needs")
-    return evaluator
+    return truth
 
 
 def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps:
     """Return a folder's maps, with a warning or an error where some are missing; the evaluator is left with the images that
     have one."""
-    files = find_score_maps(root, evaluator.image_ids, evaluator.split_ids)
+    files = find_score_maps(root, evaluator.image_ids, evaluator.truth.split_ids)
     splits = {*SPLITS, options.split}
     of_splits, unknown = sort_others(files.others, read_known_ids(options.metadata_root, options.dataset_name, splits))
     elsewhere = [f"{count} maps of {split} images" for split, count in of_splits.items() if split != options.split]
@@ -261,14 +260,14 @@ def open_source(options: Munch, evaluator: SplitEvaluator, compared: bool = Fals
     return open_maps(options.compare if compared else options.scoremap_root, options, evaluator)
 
 
-def open_all(options: Munch) -> tuple[list[SplitEvaluator], list[Source]]:
+def open_all(options: Munch, truth: SplitTruth) -> tuple[list[SplitEvaluator], list[Source]]:
     """Return the evaluator and source of what is scored, and those of what it is compared with, left with the images that
     both have."""
-    evaluators = [make_evaluator(options)]
+    evaluators = [SplitEvaluator.of(options, truth, detections=bool(options.boxes))]
     sources = [open_source(options, evaluators[0])]
     if not options.compare:
         return evaluators, sources
-    evaluators.append(make_evaluator(options))
+    evaluators.append(SplitEvaluator.of(options, truth, detections=bool(options.boxes)))
     sources.append(open_source(options, evaluators[1], compared=True))
     both = set(evaluators[1].image_ids) & set(evaluators[0].image_ids)
     if not both:
@@ -373,12 +372,13 @@ def main() -> None:
     check_evaluation_options(options)
     check_outputs(options)
 
-    evaluators, sources = open_all(options)
+    truth = read_truth(options)
+    evaluators, sources = open_all(options, truth)
     evaluator, source = evaluators[0], sources[0]
     classes = read_classes(Path(options.metadata_root) / options.dataset_name, options.split) if options.per_class else []
     thresholds = chosen.fit(options.dataset_name, evaluator) if chosen else None
     ranks = read_ranks(options, evaluator)
-    refuse_overwriting(outputs_of(options), input_files(options, evaluators, sources))
+    refuse_overwriting(outputs_of(options), input_files(options, truth, sources))
     check_replaced(options)
     match_sizes(options, evaluators, sources)
 

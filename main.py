@@ -52,6 +52,7 @@ from wsol.scored import Scored
 from wsol.split_evaluator import SplitEvaluator, headline
 from wsol.starting_weights import start_model
 from wsol.tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
+from wsol.truth import SplitTruth
 
 logger = logging.getLogger("wsol")
 
@@ -139,18 +140,18 @@ def build(config: Munch) -> Experiment:
 
 
 def check_truth(config: Mapping, data: LevelData) -> list[str]:
-    """Refuse images without their truth before anything is trained; return what a log should say of splits without any."""
-    has_truth = {
-        name: SplitEvaluator.of(config, name, split.image_ids, needs_truth=False).has_truth
-        for name, split in data.splits.items()
-        if name != "train"
-    }
-    if not has_truth["val"] and config["eval_checkpoint_type"] == "best":
+    """Read the truth of every evaluated split, once a run, and refuse images without it before anything is trained; return
+    what a log should say of splits without any."""
+    without = []
+    for name, split in data.splits.items():
+        if name != "train":
+            split.truth = SplitTruth.of(config, name, split.image_ids, needs_truth=False)
+            without += [] if split.truth.has_any else [name]
+    if "val" in without and config["eval_checkpoint_type"] == "best":
         raise InputError(
             f"--eval_checkpoint_type best: {config['dataset_name']} val has no boxes and no masks, so no checkpoint is the "
             "best at localization; expected last"
         )
-    without = [name for name, has in has_truth.items() if not has]
     notes = [f"{name}: no boxes and no masks: classification alone is measured, not localization" for name in without]
     if "val" in without:
         notes.append("without boxes or masks of val, no best checkpoint and no score-map threshold can be chosen")
@@ -232,7 +233,7 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
 def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, SplitEvaluator]:
     """Return a split's metrics in percent, and its evaluator; one forward pass gives both accuracy and maps, which threads
     score beside it."""
-    evaluator = SplitEvaluator.of(run.config, split, run.data.splits[split].image_ids, needs_truth=False)
+    evaluator = SplitEvaluator.of(run.config, run.data.splits[split].truth)
 
     def score(prediction: Prediction) -> Scored:
         score_map = prediction.score_map()
@@ -337,10 +338,10 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
         for line in format_results(results[split], run.config.multi_iou_eval).split("\n"):
             logger.info("  %s", line)
         note = small_map_note(run.config.dataset_name, evaluator.map_sizes.values())
-        if note and evaluator.has_truth:  # classification does not depend on it
+        if note and evaluator.truth.has_any:  # classification does not depend on it
             logger.info("  note: %s", note)
         files = write_tables(run, split, evaluator, val_thresholds)
-        if save and evaluator.has_truth:
+        if save and evaluator.truth.has_any:
             logger.info("  score again: %s", rescoring_command(run.config, run.folder / MAPS_OF_A_RUN, split, files))
     return results
 
@@ -349,7 +350,7 @@ def write_tables(run: Experiment, split: str, evaluator: SplitEvaluator, val_thr
     """Write a split's tables into the run's folder; return the options of evaluation.py that take files of the run."""
     files = {"class_ranks": run.folder / f"{split}_class_ranks.csv"}
     write_class_ranks(files["class_ranks"], evaluator.ranks)
-    if evaluator.has_truth:
+    if evaluator.truth.has_any:
         write_table(run.folder / f"{split}_curve.csv", curve_rows(evaluator))
     if evaluator.boxes:
         classes = read_classes(Path(run.config.metadata_root) / run.config.dataset_name, split)

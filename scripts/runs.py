@@ -18,6 +18,7 @@ from wsol.run_folder import check_kept
 from wsol.scoring import Center, count
 from wsol.split_evaluator import SplitEvaluator
 from wsol.starting_weights import auto_is_false
+from wsol.truth import SplitTruth
 
 # They change how a run is done, not what it gives (threads: beyond rounding).
 NOT_COMPARED = ("experiment_name", "override_cache", "workers", "threads", "device")
@@ -128,6 +129,6 @@ def center_sets(ids: Mapping[str, list[str]]) -> dict[str, list[str]]:
 
 def center_results(config: Mapping, split: str, image_ids: list[str]) -> dict:
     """Return the Center baseline's metrics on the images that a run scored, with maps of its size."""
-    evaluator = SplitEvaluator.of(config, split, image_ids)
+    evaluator = SplitEvaluator.of(config, SplitTruth.of(config, split, image_ids))
     count(Center(config["crop_size"]), evaluator)
     return evaluator.results()

@@ -12,6 +12,7 @@ from wsol.confidence import Resampled, compare, intervals
 from wsol.errors import InputError
 from wsol.scored import Scored, from_columns, to_columns
 from wsol.split_evaluator import SplitEvaluator
+from wsol.truth import SplitTruth
 
 COUNT = 24
 
@@ -21,7 +22,8 @@ def scored_maps(toy_root):
     """A fresh evaluator of Toy's val split (boxes and masks), and what 24 images give: random maps of two sizes, ranks, and
     three images that could not be read."""
     rng = np.random.default_rng(0)
-    fresh = SplitEvaluator(toy_root / "metadata", toy_root / "dataset", "Toy", "val", 0.01, [30, 50], True)
+    truth = SplitTruth.read(toy_root / "metadata", toy_root / "dataset", "Toy", "val")
+    fresh = SplitEvaluator(truth, 0.01, [30, 50], True)
     sides = rng.choice([32, 40], COUNT)
     maps = [cv2.resize(rng.random((4, 4)), (side, side), interpolation=cv2.INTER_LINEAR) for side in sides.tolist()]
     scored = [fresh.score(score_map, image_id) for score_map, image_id in zip(maps, fresh.image_ids, strict=False)]
@@ -155,8 +157,9 @@ def test_other_settings_are_not_merged(scored_maps, toy_root):
         "iou_threshold_list": ("val", 0.01, [50, 30], True),
         "box_rule": ("val", 0.01, [30, 50], False),
     }.items():
+        split, *rest = options
         with pytest.raises(InputError, match=f"a different {name} cannot be merged"):
-            scored_maps[0].merge(SplitEvaluator(*where, *options))
+            scored_maps[0].merge(SplitEvaluator(SplitTruth.read(*where, split), *rest))
 
 
 images = st.builds(
