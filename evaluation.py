@@ -26,12 +26,13 @@ from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.detections import read_coco_names, read_detections
 from wsol.errors import InputError, command
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
-from wsol.files import check_writable, read_json, refuse_inside, refuse_overwriting, write_json
+from wsol.files import check_writable, refuse_inside, refuse_overwriting, write_json
 from wsol.levels import SPLITS
 from wsol.map_details import summarize
 from wsol.map_sizes import check_same_sizes, mixture_warning, size_rows, small_map_note
 from wsol.masks import VIEW, get_mask
 from wsol.metadata import first_names, read_id_list
+from wsol.results import read_results
 from wsol.score_maps import find_score_maps, sort_others
 from wsol.scoring import Center, Describe, Detections, SavedMaps, Source, count
 from wsol.split_evaluator import LOC_IOU, TOP, SplitEvaluator, headline, read_known_ids
@@ -171,8 +172,7 @@ def check_replaced(options: Munch) -> None:
     refuse_inside(outputs_of(options), folders)
     if options.json and os.path.exists(options.json) and os.path.getsize(options.json):
         with suppress(InputError):
-            content = read_json(options.json)
-            if isinstance(content, Mapping) and "scored" in content:
+            if read_results(options.json).is_evaluation:
                 return
         raise InputError(f"--json {options.json}: is there, and not written by evaluation.py; expected another file")
 

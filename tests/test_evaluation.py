@@ -670,7 +670,7 @@ def test_a_detectors_boxes_need_no_mask(tmp_path, command):
 def test_thresholds_of_val_that_are_none_are_refused(two_images, tmp_path, command, value):
     write_json_file(tmp_path, {"dataset_name": "D", "box_rule": "largest_contour", "best_threshold": {"50": value}})
     words = ["--dataset_name", "D", "--center", "--iou_threshold_list", "50", "--thresholds_from", "other.json"]
-    assert "other.json: no best_threshold of val" in command(*words, code=2)
+    assert "other.json: val.best_threshold is {'50': " in command(*words, code=2)
 
 
 def test_one_image_and_one_resample_give_no_interval_but_figures(tmp_path, command):
