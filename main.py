@@ -39,9 +39,11 @@ from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.confidence import Resampled, intervals
 from wsol.errors import InputError, command, reason
 from wsol.files import write_json, write_text
+from wsol.images_file import images_name, write_images
 from wsol.levels import LevelData
 from wsol.loading import loading_failures
 from wsol.log import start_logging
+from wsol.map_details import analyze_map
 from wsol.map_sizes import small_map_note
 from wsol.method import draws_of_epoch
 from wsol.parallel import map_beside
@@ -49,7 +51,7 @@ from wsol.progress import progress
 from wsol.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
 from wsol.score_maps import MAPS_OF_A_RUN, being_written, save_score_map
 from wsol.scored import Scored
-from wsol.split_evaluator import SplitEvaluator, headline
+from wsol.split_evaluator import LOC_IOU, SplitEvaluator, headline
 from wsol.starting_weights import start_model
 from wsol.tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
 from wsol.truth import SplitTruth
@@ -230,16 +232,22 @@ def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -
     }
 
 
-def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, SplitEvaluator]:
+def evaluate(
+    run: Experiment, split: str, save: bool = False, analysis_threshold: float | None = None
+) -> tuple[dict, SplitEvaluator]:
     """Return a split's metrics in percent, and its evaluator; one forward pass gives both accuracy and maps, which threads
-    score beside it."""
+    score, and analyze at a score-map threshold where one is known, beside it."""
     evaluator = SplitEvaluator.of(run.config, run.data.splits[split].truth)
 
     def score(prediction: Prediction) -> Scored:
         score_map = prediction.score_map()
         if save:
             save_score_map(run.folder / MAPS_OF_A_RUN, prediction.image_id, score_map, run.config.scoremap_format)
-        return evaluator.score(score_map, prediction.image_id)._replace(rank=prediction.rank)
+        scored = evaluator.score(score_map, prediction.image_id)._replace(rank=prediction.rank)
+        if not evaluator.boxes:
+            return scored
+        true_boxes = evaluator.boxes.true_boxes(prediction.image_id, score_map.shape)
+        return scored._replace(**analyze_map(score_map, true_boxes, analysis_threshold)._asdict())
 
     bad: list[str] = []
     predictions = predict(run.mapper, run.loaders[split], run.device, run.config.amp, bad)
@@ -324,10 +332,11 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
         "checkpoint": {"type": kind, "epoch": checkpoint["epoch"]},
     }
     val_thresholds = None
+    analysis_threshold = (validation[kind][0].get("best_threshold") or {}).get(str(LOC_IOU))  # known before test is seen
     for split in (name for name in run.data.splits if name != "train"):
         save = run.config.save_scoremaps in (split, "both")
         again = split != "val" or (save and kind == "best")
-        split_results, evaluator = evaluate(run, split, save) if again else validation[kind]
+        split_results, evaluator = evaluate(run, split, save, analysis_threshold) if again else validation[kind]
         if split == "val":
             val_thresholds = split_results.get("best_threshold")
         else:
@@ -341,6 +350,7 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
         if note and evaluator.truth.has_any:  # classification does not depend on it
             logger.info("  note: %s", note)
         files = write_tables(run, split, evaluator, val_thresholds)
+        write_images(run.folder / images_name(split), evaluator, analysis_threshold if again else None)
         if save and evaluator.truth.has_any:
             logger.info("  score again: %s", rescoring_command(run.config, run.folder / MAPS_OF_A_RUN, split, files))
     return results

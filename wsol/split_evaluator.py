@@ -146,11 +146,11 @@ class SplitEvaluator:
         if unknown := {one.image_id for one in images} - set(self.image_ids):
             raise InputError(f"counts of {len(unknown)} images that are not to be scored:" + first_names(sorted(unknown)))
         for scored in images:
-            self._check_shapes(scored)
+            self.check_shapes(scored)
             self.add(scored)
         self.counts = dict(state["counts"])
 
-    def _check_shapes(self, scored: Scored) -> None:
+    def check_shapes(self, scored: Scored) -> None:
         """Refuse what another kind of evaluator would have counted."""
         for truth, found in ((self.boxes, scored.boxes), (self.masks, scored.masks)):
             expected = truth.shape if truth and not scored.skipped else None
