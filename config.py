@@ -256,6 +256,9 @@ def evaluation_parser(description: str) -> Parser:
     _add_max_megapixels(group, "maps and masks")
     group.add("boxes", None, "score a detector's boxes instead: COCO results, the best box of every image", metavar="FILE")
     group.add("coco_images", None, "COCO annotation file that names the numeric image ids of --boxes", metavar="FILE")
+    group.add(
+        "images_from", None, "score what a run kept of its images, <split>_images.npz, instead of maps", metavar="FILE"
+    )
     group.add("workers", 0, "processes that read and score maps; 0: the main process alone", type=int)
     metric = _Group(parser, "metric")
     _add_metric_options(metric, None, False)
@@ -271,7 +274,7 @@ def evaluation_parser(description: str) -> Parser:
     metric.add(
         "compare",
         None,
-        "paired test against other maps (a folder), the word center, or with --boxes another file",
+        "paired test: other maps (a folder), a run's <split>_images.npz, the word center, or with --boxes another file",
         metavar="OTHER",
     )
     output = _Group(parser, "output", "tables are .csv or .parquet")
@@ -428,7 +431,8 @@ def check_evaluation_options(config: Mapping) -> None:
     _require_range(config, "workers", 0, MAX_WORKERS)
     _require_range(config, "bootstrap", 0, MAX_RESAMPLES)
     _require_range(config, "seed", 0, MAX_SEED)
-    _require_alone(config, "center", ("boxes", "coco_images"))
+    _require_alone(config, "center", ("boxes", "coco_images", "images_from"))
+    _require_alone(config, "images_from", ("boxes", "map_size", "per_image", "analysis"))
     _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis"))
     if config["coco_images"]:
         _require(bool(config["boxes"]), "coco_images", config["coco_images"], "--boxes FILE with it")

@@ -40,20 +40,23 @@ from wsol.confidence import Resampled, intervals
 from wsol.draws import DrawSource, on_device
 from wsol.errors import InputError, command
 from wsol.files import write_json, write_text
+from wsol.images_file import images_name, write_images
 from wsol.levels import LevelData
 from wsol.loading import loading_failures
 from wsol.log import start_logging
+from wsol.map_details import analyze_map
 from wsol.map_sizes import small_map_note
 from wsol.parallel import map_beside
 from wsol.progress import progress
 from wsol.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
 from wsol.score_maps import MAPS_OF_A_RUN, being_written, save_score_map
 from wsol.scored import Scored
-from wsol.split_evaluator import SplitEvaluator, headline
+from wsol.split_evaluator import LOC_IOU, SplitEvaluator, headline
 from wsol.starting_weights import start_model
 from wsol.tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
 from wsol.train_state import TrainState, to_arrays
 from wsol.training import TrainingStep, check_network, set_learning_rate, start_training
+from wsol.truth import SplitTruth
 
 logger = logging.getLogger("wsol")
 
@@ -134,18 +137,18 @@ def build(config: Munch) -> Experiment:
 
 
 def check_truth(config: Mapping, data: LevelData) -> list[str]:
-    """Refuse images without their truth before anything is trained; return what a log should say of splits without any."""
-    has_truth = {
-        name: SplitEvaluator.of(config, name, split.image_ids, needs_truth=False).has_truth
-        for name, split in data.splits.items()
-        if name != "train"
-    }
-    if not has_truth["val"] and config["eval_checkpoint_type"] == "best":
+    """Read the truth of every evaluated split, once a run, and refuse images without it before anything is trained; return
+    what a log should say of splits without any."""
+    without = []
+    for name, split in data.splits.items():
+        if name != "train":
+            split.truth = SplitTruth.of(config, name, split.image_ids, needs_truth=False)
+            without += [] if split.truth.has_any else [name]
+    if "val" in without and config["eval_checkpoint_type"] == "best":
         raise InputError(
             f"--eval_checkpoint_type best: {config['dataset_name']} val has no boxes and no masks, so no checkpoint is the "
             "best at localization; expected last"
         )
-    without = [name for name, has in has_truth.items() if not has]
     notes = [f"{name}: no boxes and no masks: classification alone is measured, not localization" for name in without]
     if "val" in without:
         notes.append("without boxes or masks of val, no best checkpoint and no score-map threshold can be chosen")
@@ -201,19 +204,25 @@ def train_one_epoch(run: Experiment) -> None:
 
 def new_evaluator(run: Experiment, split: str) -> SplitEvaluator:
     """Return a split's evaluator, with nothing counted yet."""
-    return SplitEvaluator.of(run.config, split, run.data.splits[split].image_ids, needs_truth=False)
+    return SplitEvaluator.of(run.config, run.data.splits[split].truth)
 
 
-def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, SplitEvaluator]:
+def evaluate(
+    run: Experiment, split: str, save: bool = False, analysis_threshold: float | None = None
+) -> tuple[dict, SplitEvaluator]:
     """Return a split's metrics in percent, and its evaluator; one forward pass gives both accuracy and maps, which threads
-    score beside it."""
+    score, and analyze at a score-map threshold where one is known, beside it."""
     evaluator = new_evaluator(run, split)
 
     def score(prediction: Prediction) -> Scored:
         score_map = prediction.score_map()
         if save:
             save_score_map(run.folder / MAPS_OF_A_RUN, prediction.image_id, score_map, run.config.scoremap_format)
-        return evaluator.score(score_map, prediction.image_id)._replace(rank=prediction.rank)
+        scored = evaluator.score(score_map, prediction.image_id)._replace(rank=prediction.rank)
+        if not evaluator.boxes:
+            return scored
+        true_boxes = evaluator.boxes.true_boxes(prediction.image_id, score_map.shape)
+        return scored._replace(**analyze_map(score_map, true_boxes, analysis_threshold)._asdict())
 
     bad: list[str] = []
     predictions = predict(run.mapper, run.loaders[split], run.device, run.config.amp, bad)
@@ -306,10 +315,15 @@ def final_evaluation(run: Experiment) -> dict:
         "checkpoint": {"type": kind, "epoch": checkpoint["epoch"]},
     }
     val_thresholds = None
+    analysis_threshold = (run.state.validation[kind].results.get("best_threshold") or {}).get(
+        str(LOC_IOU)
+    )  # known before test is seen
     for split in (name for name in run.data.splits if name != "train"):
         save = run.config.save_scoremaps in (split, "both")
         again = split != "val" or (save and kind == "best")
-        split_results, evaluator = evaluate(run, split, save) if again else restored_validation(run, kind)
+        split_results, evaluator = (
+            evaluate(run, split, save, analysis_threshold) if again else restored_validation(run, kind)
+        )
         if split == "val":
             val_thresholds = split_results.get("best_threshold")
         else:
@@ -320,10 +334,11 @@ def final_evaluation(run: Experiment) -> dict:
         for line in format_results(results[split], run.config.multi_iou_eval).split("\n"):
             logger.info("  %s", line)
         note = small_map_note(run.config.dataset_name, evaluator.map_sizes.values())
-        if note and evaluator.has_truth:  # classification does not depend on it
+        if note and evaluator.truth.has_any:  # classification does not depend on it
             logger.info("  note: %s", note)
         files = write_tables(run, split, evaluator, val_thresholds)
-        if save and evaluator.has_truth:
+        write_images(run.folder / images_name(split), evaluator, analysis_threshold if again else None)
+        if save and evaluator.truth.has_any:
             logger.info("  score again: %s", rescoring_command(run.config, run.folder / MAPS_OF_A_RUN, split, files))
     return results
 
@@ -332,7 +347,7 @@ def write_tables(run: Experiment, split: str, evaluator: SplitEvaluator, val_thr
     """Write a split's tables into the run's folder; return the options of evaluation.py that take files of the run."""
     files = {"class_ranks": run.folder / f"{split}_class_ranks.csv"}
     write_class_ranks(files["class_ranks"], evaluator.ranks)
-    if evaluator.has_truth:
+    if evaluator.truth.has_any:
         write_table(run.folder / f"{split}_curve.csv", curve_rows(evaluator))
     if evaluator.boxes:
         classes = read_classes(Path(run.config.metadata_root) / run.config.dataset_name, split)

@@ -21,7 +21,8 @@ from wsol.files import write_text
 from wsol.histogram import count_scores
 from wsol.metadata import configure_metadata
 from wsol.score_maps import FORMATS, save_score_map
-from wsol.split_evaluator import SplitEvaluator, headline
+from wsol.split_evaluator import headline
+from wsol.truth import SplitTruth
 
 THRESHOLDS = np.arange(0, 1, 0.1).tolist()
 
@@ -234,7 +235,7 @@ def test_an_image_without_truth_is_refused_before_scoring(tmp_path):
         tmp_path / "D" / "val", image_ids=["a.jpg", "b.jpg"], image_sizes=["a.jpg,9,9"], localization=["a.jpg,0,0,3,3"]
     )
     with pytest.raises(MetadataError, match=r"1 images have no true box:\n  b\.jpg"):
-        SplitEvaluator(tmp_path, tmp_path, "D", "val", 0.1, [50], True)
+        SplitTruth.read(tmp_path, tmp_path, "D", "val")
 
 
 @pytest.fixture
@@ -569,10 +570,11 @@ def test_compare_finds_no_difference_of_equals_and_a_large_one(toy_root, tmp_pat
     same = of_json(tmp_path / "r.json")["compare"]
     for name in ("MaxBoxAccV2", "MaxBoxAcc50", "PxAP"):
         assert same[name] == {"difference": 0, "interval": [0, 0], "p_value": 1}
-    good = SplitEvaluator(toy_root / "metadata", toy_root / "dataset", "Toy", "val", 0.1, [50], True)
+    boxes = SplitTruth.read(toy_root / "metadata", toy_root / "dataset", "Toy", "val").boxes
+    good = BoxEvaluator(boxes, "Toy", "val", [0.5])
     for image_id in ids:
         score_map = np.zeros((16, 16))  # the size of the others, as other sizes are not compared
-        for x0, y0, x1, y1 in good.boxes.true_boxes(image_id, score_map.shape):
+        for x0, y0, x1, y1 in good.true_boxes(image_id, score_map.shape):
             score_map[y0:y1, x0:x1] = 1
         save_score_map(tmp_path / "good", image_id, score_map)
     output = command(*where[:-1], "good", *how, "--compare", "maps")
@@ -668,7 +670,7 @@ def test_a_detectors_boxes_need_no_mask(tmp_path, command):
 def test_thresholds_of_val_that_are_none_are_refused(two_images, tmp_path, command, value):
     write_json_file(tmp_path, {"dataset_name": "D", "box_rule": "largest_contour", "best_threshold": {"50": value}})
     words = ["--dataset_name", "D", "--center", "--iou_threshold_list", "50", "--thresholds_from", "other.json"]
-    assert "other.json: no best_threshold of val" in command(*words, code=2)
+    assert "other.json: val.best_threshold is {'50': " in command(*words, code=2)
 
 
 def test_one_image_and_one_resample_give_no_interval_but_figures(tmp_path, command):

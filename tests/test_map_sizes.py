@@ -17,6 +17,7 @@ from wsol.normalize import normalize_raw_map
 from wsol.score_maps import save_score_map
 from wsol.scoring import Center, count
 from wsol.split_evaluator import SplitEvaluator
+from wsol.truth import SplitTruth
 
 IDS = tuple(f"{i}.jpg" for i in range(12))
 WHERE = ("--dataset_name", "D", "--multi_contour_eval", "--multi_iou_eval", "--bootstrap", "20")
@@ -143,7 +144,7 @@ def test_center_takes_the_size_of_the_maps_that_it_is_compared_with(folder, comm
 @pytest.fixture
 def evaluators(folder):
     """Two evaluators of D, nothing scored."""
-    one = SplitEvaluator(folder / "metadata", folder / "dataset", "D", "val", 0.1, [30, 50], True)
+    one = SplitEvaluator(SplitTruth.read(folder / "metadata", folder / "dataset", "D", "val"), 0.1, [30, 50], True)
     return one, copy.deepcopy(one)
 
 

@@ -17,6 +17,7 @@ from config import get_config, write_config
 from conftest import CHECKOUT, SMALL, call, run, run_process
 from scripts import granularity, tiny_animals
 from wsol.files import write_text
+from wsol.results import split_results
 
 COMMANDS = sorted(
     str(path.relative_to(CHECKOUT))
@@ -167,6 +168,10 @@ BOXES = {"MaxBoxAccV2": 60.0, "MaxBoxAcc": {"30": 90.0, "50": 60.0, "70": 30.0},
 NOTHING = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None, "top1_loc": None, "intervals": {}}
 
 
+def results_of(figures):
+    return split_results(figures, "test", "x")
+
+
 def finished_sweep(workspace, results, left_out=()):
     """Write train_log/s/LEVEL as finished runs on Toy leave them; `left_out`: levels that scored one image less."""
     ids = (workspace / "metadata/Toy/test/image_ids.txt").read_text().split("\n")[:-1]
@@ -202,7 +207,7 @@ def test_a_sweep_without_boxes_and_masks_reports_classification_alone(workspace,
 
 def test_a_sweep_is_drawn_in_two_panels_with_intervals_and_a_hollow_center(workspace, monkeypatch):
     finished_sweep(workspace, BOXES, left_out=["order"])
-    monkeypatch.setattr(granularity, "center_results", lambda config, split, ids: {**BOXES, "top1_loc": None})
+    monkeypatch.setattr(granularity, "center_results", lambda config, split, ids: results_of({**BOXES, "top1_loc": None}))
     kept = figure_of(monkeypatch)
     text = report(workspace, "--save_scoremaps", "none", "--num_train_sample_per_class", "3")
     assert "granularity and the amount of data are confounded" in text
@@ -226,7 +231,10 @@ def test_panels_stay_readable_with_long_names_and_with_many_levels(count, tmp_pa
     splits = {"train": SimpleNamespace(image_ids=["a"] * 12345)}
     names = [f"a_level_with_quite_a_long_name_{i}" for i in range(count)]
     levels = {name: SimpleNamespace(class_names=["x"] * 927, splits=splits) for name in names}
-    figures = {name: granularity.figures_of({**BOXES, "top1_cls": 5.0}) for name in [*names, f"Center ({', '.join(names)})"]}
+    figures = {
+        name: granularity.figures_of(results_of({**BOXES, "top1_cls": 5.0}))
+        for name in [*names, f"Center ({', '.join(names)})"]
+    }
     kept = figure_of(monkeypatch)
     granularity.plot(levels, figures, "D", tmp_path / "x.png")
     FigureCanvasAgg(kept[0]).draw()
@@ -291,7 +299,7 @@ ASKED = ("--levels", "family", "order", "--rates", "0.1", "1", "--seeds", "0", "
 
 
 def test_the_study_reports_the_seeds_asked_for_and_center_for_each_set_of_images(study, run_here, monkeypatch):
-    results = {"MaxBoxAccV2": 7.0, "MaxBoxAcc": {"30": 8.0, "50": 9.0, "70": 10.0}}
+    results = results_of({"MaxBoxAccV2": 7.0, "MaxBoxAcc": {"30": 8.0, "50": 9.0, "70": 10.0}})
     monkeypatch.setattr(tiny_animals, "center_results", lambda config, split, ids: results)
     run_here(tiny_animals.main, "report", ".", *ASKED)
     with (study / "table.csv").open() as file:

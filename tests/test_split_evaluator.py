@@ -12,6 +12,7 @@ from wsol.confidence import Resampled, compare, intervals
 from wsol.errors import InputError
 from wsol.scored import Scored, from_columns, to_columns
 from wsol.split_evaluator import SplitEvaluator
+from wsol.truth import SplitTruth
 
 COUNT = 24
 
@@ -21,7 +22,8 @@ def scored_maps(toy_root):
     """A fresh evaluator of Toy's val split (boxes and masks), and what 24 images give: random maps of two sizes, ranks, and
     three images that could not be read."""
     rng = np.random.default_rng(0)
-    fresh = SplitEvaluator(toy_root / "metadata", toy_root / "dataset", "Toy", "val", 0.01, [30, 50], True)
+    truth = SplitTruth.read(toy_root / "metadata", toy_root / "dataset", "Toy", "val")
+    fresh = SplitEvaluator(truth, 0.01, [30, 50], True)
     sides = rng.choice([32, 40], COUNT)
     maps = [cv2.resize(rng.random((4, 4)), (side, side), interpolation=cv2.INTER_LINEAR) for side in sides.tolist()]
     scored = [fresh.score(score_map, image_id) for score_map, image_id in zip(maps, fresh.image_ids, strict=False)]
@@ -100,7 +102,7 @@ def test_a_state_is_plain_values_and_arrays_that_share_nothing(scored_maps):
             check(each)
 
     check(state)
-    assert sum(array.nbytes for array in arrays) < COUNT * (2 * 13 + 2 * 102 * 2 + 20)  # bits, histograms, the rest
+    assert sum(array.nbytes for array in arrays) < COUNT * (2 * 13 + 2 * 102 * 2 + 40)  # bits, histograms, the rest
     for array in arrays:
         array[...] = 0
     assert everything(one) == before
@@ -125,7 +127,7 @@ def test_an_empty_state_is_loaded(scored_maps):
         ({"images": {"size": np.zeros((24, 3), int)}}, "size: expected one row"),
         ({"images": {"boxes": np.zeros((24, 2, 12), np.uint8)}}, "do not fit this split and these options"),
         ({"images": {"masks": None}}, "do not fit this split and these options"),
-        ({"images": {"more": None}}, "columns boxes, image_id, masks, more"),
+        ({"images": {"more": None}}, "columns .* masks, more, .*; expected activation_ratio"),
         ({"images": {"image_id": ["x"] * 24}}, "counts of 1 images that are not to be scored:\n  x"),
     ],
 )
@@ -155,8 +157,9 @@ def test_other_settings_are_not_merged(scored_maps, toy_root):
         "iou_threshold_list": ("val", 0.01, [50, 30], True),
         "box_rule": ("val", 0.01, [30, 50], False),
     }.items():
+        split, *rest = options
         with pytest.raises(InputError, match=f"a different {name} cannot be merged"):
-            scored_maps[0].merge(SplitEvaluator(*where, *options))
+            scored_maps[0].merge(SplitEvaluator(SplitTruth.read(*where, split), *rest))
 
 
 images = st.builds(
@@ -167,6 +170,9 @@ images = st.builds(
     size=st.none() | st.tuples(st.integers(1, 9999), st.integers(1, 9999)),
     rank=st.none() | st.integers(0, 99999),
     skipped=st.booleans(),
+    area_ratio=st.none() | st.floats(0, 1e9),
+    activation_ratio=st.none() | st.floats(0, 1e9),
+    num_components=st.none() | st.integers(0, 9999),
 )
 
 

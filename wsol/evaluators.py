@@ -7,7 +7,6 @@ map gave), `accumulate` (both), `merge` (the counts of other images) and `comput
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -16,16 +15,16 @@ from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError, MetadataError, NoPositiveError
 from wsol.histogram import count_scores
 from wsol.masks import VIEW, get_mask
-from wsol.metadata import get_bounding_boxes, get_fitting_sizes, get_image_sizes, get_mask_paths
 from wsol.resampling import average_precision
 from wsol.score_maps import check_score_map
+from wsol.truth import BoxTruth, MaskTruth
 
 
 class BoxEvaluator:
     """Counts, per IoU threshold and score-map threshold, the images whose best box reaches a true box.
 
     Args:
-        metadata: paths of the split's files, as `configure_metadata` returns them.
+        metadata: paths of the split's files, as `configure_metadata` returns them, or the truth that was read from them.
         cam_threshold_list: score-map thresholds in [0, 1).
         iou_threshold_list: IoU thresholds in percent.
         mask_root: not used; boxes are in the metadata.
@@ -38,12 +37,12 @@ class BoxEvaluator:
 
     def __init__(
         self,
-        metadata: Mapping,
+        metadata: Mapping[str, str] | BoxTruth,
         dataset_name: str,
         split: str,
         cam_threshold_list: Sequence[float],
         iou_threshold_list: Sequence[int] = (50,),
-        mask_root: str | None = None,
+        mask_root: str | os.PathLike | None = None,
         multi_contour_eval: bool = False,
     ):
         self.dataset_name, self.split = dataset_name, split
@@ -52,8 +51,8 @@ class BoxEvaluator:
         if len(set(self.iou_threshold_list)) < len(self.iou_threshold_list):
             raise InputError(f"iou_threshold_list {self.iou_threshold_list}: expected each once")
         self.multi_contour_eval = multi_contour_eval
-        self.original_bboxes = get_bounding_boxes(metadata)
-        self.image_sizes = get_fitting_sizes(metadata, self.original_bboxes)
+        truth = metadata if isinstance(metadata, BoxTruth) else BoxTruth.read(metadata)
+        self.original_bboxes, self.image_sizes = truth.boxes, truth.sizes
         self.cnt = 0
         self.num_correct = {iou: np.zeros(len(self.cam_threshold_list), dtype=np.int64) for iou in iou_threshold_list}
         self.correct: list[tuple[str, np.ndarray]] = []
@@ -148,12 +147,14 @@ class MaskEvaluator:
     """Histograms of the scores of foreground and background pixels, for PxAP.
 
     Arguments as for BoxEvaluator; `mask_root` is the data set's own mask folder, `max_megapixels` the most that a mask may
-    declare. Attributes: `gt_true_score_hist` and `gt_false_score_hist`, float64 (thresholds + 2,); `cnt` images so far.
+    declare (a MaskTruth has both).
+
+    Attributes: `gt_true_score_hist` and `gt_false_score_hist`, float64 (thresholds + 2,); `cnt` images so far.
     """
 
     def __init__(
         self,
-        metadata: Mapping,
+        metadata: Mapping[str, str] | MaskTruth,
         dataset_name: str,
         split: str,
         cam_threshold_list: Sequence[float],
@@ -163,10 +164,10 @@ class MaskEvaluator:
         max_megapixels: float = MAX_MEGAPIXELS,
     ):
         self.dataset_name, self.split = dataset_name, split
-        self.mask_root, self.max_megapixels = Path(mask_root), max_megapixels
         self.cam_threshold_list = list(cam_threshold_list)
-        self.mask_paths, self.ignore_paths = get_mask_paths(metadata)
-        self.image_sizes = get_image_sizes(metadata)
+        truth = metadata if isinstance(metadata, MaskTruth) else MaskTruth.read(metadata, mask_root, max_megapixels)
+        self.mask_root, self.max_megapixels = truth.root, truth.max_megapixels
+        self.mask_paths, self.ignore_paths, self.image_sizes = truth.paths, truth.ignored, truth.sizes
         self.edges = np.append(self.cam_threshold_list, [1.0, 2.0, 3.0])
         if (np.diff(self.edges) < 0).any():
             raise InputError("cam_threshold_list: expected thresholds in ascending order, none above 1")

@@ -16,7 +16,7 @@ class Scored(NamedTuple):
 
     `boxes`: packed bits of correctness, uint8 (IoU thresholds, score-map thresholds / 8). `masks`: background and foreground
     pixels by score, unsigned (2, bins). `size`: (w, h) of its map. `rank`: that of its true class among the logits (0: top).
-    `skipped`: the image could not be read; it counts nowhere else.
+    `skipped`: the image could not be read; it counts nowhere else. The last three are of wsol/map_details.py, `Analysis`.
     """
 
     image_id: str
@@ -25,6 +25,9 @@ class Scored(NamedTuple):
     size: tuple[int, int] | None = None
     rank: int | None = None
     skipped: bool = False
+    area_ratio: float | None = None
+    activation_ratio: float | None = None
+    num_components: int | None = None
 
 
 class _Column(NamedTuple):
@@ -42,6 +45,9 @@ _COLUMNS = {
     "size": _Column("iu", np.int32, (0, 0)),
     "rank": _Column("iu", np.int32, -1),
     "skipped": _Column("b", np.bool_, None),
+    "area_ratio": _Column("f", np.float64, np.nan),
+    "activation_ratio": _Column("f", np.float64, np.nan),
+    "num_components": _Column("iu", np.int32, -1),
 }
 
 
@@ -91,4 +97,4 @@ def _from_column(name: str, values: Any, count: int) -> list:
     if column.dtype is None:
         return list(values)
     plain = [tuple(value) if isinstance(value, list) else value for value in values.tolist()]
-    return [None if value == column.none else value for value in plain]
+    return [None if value == column.none or value != value else value for value in plain]  # NaN is unlike itself

@@ -1,5 +1,5 @@
-"""What an evaluation scores: saved maps, the Center baseline, or a detector's boxes. Each yields what its images give, which
-`count` adds to an evaluator, and describes its maps one by one."""
+"""What an evaluation scores: saved maps, what a run kept of its images, the Center baseline, or a detector's boxes. Each
+yields what its images give, which `count` adds to an evaluator; those that have maps describe them one by one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +14,7 @@ from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.detections import Detection
 from wsol.errors import ScoreMapError
 from wsol.evaluators import BoxEvaluator
+from wsol.images_file import ImagesFile
 from wsol.map_details import MapDetails, describe_map
 from wsol.masks import VIEW
 from wsol.normalize import normalize_raw_map
@@ -59,6 +60,11 @@ class SavedMaps:
     workers: int = 0
     map_size: int | None = None
     max_megapixels: float = MAX_MEGAPIXELS
+
+    @property
+    def name(self) -> str:
+        """The folder, for messages."""
+        return str(self.files.root)
 
     @property
     def _read(self) -> Callable[[Path], tuple[np.ndarray, str]]:
@@ -125,6 +131,26 @@ def _center_map(size: tuple[int, int]) -> np.ndarray:
 
 
 @dataclass
+class SavedImages:
+    """What a run's images gave, from its `<split>_images.npz`."""
+
+    file: ImagesFile
+
+    @property
+    def name(self) -> str:
+        """The file, for messages."""
+        return str(self.file.path)
+
+    def size_of(self, image_id: str) -> tuple[int, int]:
+        """Return the size (w, h) at which an image's map was scored."""
+        return self.file.images[image_id].size or VIEW
+
+    def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
+        """Yield what every image gave."""
+        return (self.file.images[image_id] for image_id in evaluator.image_ids)
+
+
+@dataclass
 class Detections:
     """A detector's boxes; an image without one counts as wrong."""
 
@@ -145,7 +171,7 @@ class Detections:
         return rows
 
 
-Source = SavedMaps | Center | Detections
+Source = SavedMaps | SavedImages | Center | Detections
 
 
 def count(source: Source, evaluator: SplitEvaluator, ranks: Mapping[str, int] | None = None) -> None:
