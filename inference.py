@@ -6,107 +6,37 @@ In: a model with `raw_maps`, a loader. Out: per batch, score maps in [0, 1] of t
 class; `.npy` files under `<scoremap_root>/<image_id>.npy`.
 """
 
-import re
 import shlex
 import sys
-from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping
 from pathlib import Path
 
-from wsol.machine import AUTO, resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
+from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
 
 # isort: split
 import numpy as np
 import torch
 from munch import Munch
-from torch import nn
 
-from config import OWN_MAPS, check_inference_options, check_saved_config, inference_parser, parse_options
-from data_loaders import Batch, LabeledImages, load_level, make_loader, require_images
+from config import check_inference_options, check_saved_config, inference_parser, parse_options
+from data_loaders import LabeledImages, load_level, make_loader, require_images
 from dataset.known import require_dataset
-from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
+from wsol import registry
+from wsol.cam_agg import ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, restore_model
 from wsol.declared_size import MAX_MEGAPIXELS
+from wsol.device import resolve_device
 from wsol.errors import InputError, command
 from wsol.files import check_folder
 from wsol.levels import SPLITS, LevelData, LevelSplit, read_levels
 from wsol.loading import loading_failures
+from wsol.mapper import Mapper, make_mapper
 from wsol.metadata import first_names, read_id_list
-from wsol.normalize import normalize_raw_map
 from wsol.parallel import map_beside
+from wsol.prediction import Prediction, predict
 from wsol.progress import progress
 from wsol.score_maps import being_written, holds_score_maps, save_score_map, unfinished_by
 from wsol.tables import write_class_ranks
-
-AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
-
-
-def resolve_device(name: str, amp: str = "off") -> torch.device:
-    """Return the torch device of `--device`, checked to exist."""
-    if name == AUTO:
-        name = "cuda" if torch.cuda.is_available() else "cpu"
-    count = torch.cuda.device_count()
-    known = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", name)  # neither torch nor int() take a number of any length
-    if not known or (name != "cpu" and int(known[1] or 0) >= count):
-        raise InputError(f"--device {name[:40]}: expected cpu or one of {count} GPUs found here")
-    device = torch.device(name)
-    if amp == "fp16" and device.type == "cpu":
-        raise InputError("--amp fp16: a CPU has no fp16 arithmetic worth using; expected bf16 or off, or a GPU")
-    return device
-
-
-def autocast(device: torch.device, amp: str) -> torch.autocast:
-    """Return the context in which a network runs under `--amp`."""
-    return torch.autocast(device.type, dtype=AMP_DTYPES.get(amp), enabled=amp != "off")
-
-
-def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a batch's images (channels last) and labels on the device, without waiting for the copies."""
-    images = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
-    return images, batch.labels.to(device, non_blocking=True)
-
-
-@dataclass
-class Prediction:
-    """What one image gave: its raw map, any float (h, w), the input size (w, h), and its true class's rank among the logits
-    (0: top)."""
-
-    image_id: str
-    raw_map: np.ndarray
-    size: tuple[int, int]
-    rank: int
-
-    def score_map(self) -> np.ndarray:
-        """Return the score map, float64 in [0, 1], of the input size."""
-        return normalize_raw_map(self.raw_map, self.size)
-
-
-def predict(
-    model: nn.Module, loader: torch.utils.data.DataLoader, device: torch.device, amp: str, bad_images: list[str]
-) -> Iterator[Prediction]:
-    """Yield every image's prediction, in the loader's order, from one forward pass.
-
-    Messages of images that could not be read are added to `bad_images`.
-    """
-    model.eval()
-    with torch.inference_mode():
-        for batch in loader:
-            bad_images.extend(batch.bad)
-            if not batch.image_ids:
-                continue
-            images, labels = to_device(batch, device)
-            with autocast(device, amp):
-                outputs = model(images, labels)
-            raw_maps = model.raw_maps(outputs, labels).cpu().numpy()
-            logits = outputs["logits"].float()
-            true_logits = logits.gather(1, labels[:, None])
-            # A class before it with the same logit ranks higher, as in a stable sort; NaN logits rank last.
-            position = torch.arange(logits.shape[1], device=device)
-            ahead = ~(logits <= true_logits) | ((logits == true_logits) & (position < labels[:, None]))
-            ranks = ahead.sum(dim=1).cpu().tolist()
-            size = (images.shape[3], images.shape[2])
-            for image_id, raw_map, rank in zip(batch.image_ids, raw_maps, ranks, strict=True):
-                yield Prediction(image_id, raw_map, size, rank)
 
 
 def choose_images(split: LevelSplit, options: Munch) -> None:
@@ -146,9 +76,9 @@ def load_split(options: Munch, config: Munch, checkpoint: Mapping) -> LevelData:
     return data
 
 
-def make_mapper(
+def restore_mapper(
     options: Munch, config: Munch, checkpoint: Mapping, split: LevelSplit, cam_agg_level: str | None
-) -> nn.Module:
+) -> Mapper:
     """Return the checkpoint's model, with its maps made as the options say; images that get none leave the split."""
     ancestors = None
     if cam_agg_level:
@@ -156,11 +86,7 @@ def make_mapper(
         ancestors = ancestors_at(config.metadata_root, config.dataset_name, *levels, checkpoint["file_labels"])
         keep_with_ancestor(split, ancestors)
     model = restore_model(checkpoint, options.checkpoint)
-    if options.extractor != OWN_MAPS:
-        from wsol.extractors import ExtractedMaps  # imports a library that nothing else needs
-
-        return ExtractedMaps(model, options.extractor)
-    return model if ancestors is None else aggregate(model, ancestors)
+    return make_mapper(options.extractor if ancestors is None else registry.CAM_AGG, model, ancestors)
 
 
 def check_map_folder(folder: Path) -> None:
@@ -190,9 +116,9 @@ def main() -> None:
     data = load_split(options, config, checkpoint)
     split = data.splits[options.split]
     # A run's own level is that of its method's maps; other extractors map the classes trained on.
-    own_level = config.get("cam_agg_level") if options.extractor == OWN_MAPS else None
+    own_level = config.get("cam_agg_level") if options.extractor == registry.OWN_MAPS else None
     cam_agg_level = options.cam_agg_level or own_level
-    mapper = make_mapper(options, config, checkpoint, split, cam_agg_level)
+    mapper = restore_mapper(options, config, checkpoint, split, cam_agg_level)
     image_root = Path(config.data_root) / config.dataset_name
     if options.on_bad_image == "stop":
         require_images(image_root, split.image_ids, options.split, config.dataset_name)

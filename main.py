@@ -33,18 +33,21 @@ from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, r
 from dataset import toy
 from dataset.known import require_dataset
 from evaluation import format_results, rescoring_command
-from inference import Prediction, autocast, predict, resolve_device, to_device
-from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
+from wsol import registry
+from wsol.cam_agg import ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.confidence import Resampled, intervals
+from wsol.device import autocast, resolve_device, to_device
 from wsol.errors import InputError, command, reason
 from wsol.files import write_json, write_text
 from wsol.levels import LevelData
 from wsol.loading import loading_failures
 from wsol.log import start_logging
 from wsol.map_sizes import small_map_note
+from wsol.mapper import Mapper, make_mapper
 from wsol.method import draws_of_epoch
 from wsol.parallel import map_beside
+from wsol.prediction import Prediction, predict
 from wsol.progress import progress
 from wsol.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
 from wsol.score_maps import MAPS_OF_A_RUN, being_written, save_score_map
@@ -64,7 +67,7 @@ class Experiment:
     device: torch.device
     data: LevelData
     model: nn.Module
-    mapper: nn.Module  # what makes the maps: the model, or the model with its maps aggregated
+    mapper: Mapper  # what makes the maps: the model, or the model with its maps aggregated
     optimizer: torch.optim.Optimizer
     loaders: dict[str, torch.utils.data.DataLoader]
     shuffle: EpochShuffle
@@ -119,7 +122,7 @@ def build(config: Munch) -> Experiment:
     data.notes += notes
     check_network(model, config, len(data.splits["train"].image_ids))
     model.to(device, memory_format=torch.channels_last)
-    mapper = model if ancestors is None else aggregate(model, ancestors).to(device)
+    mapper = make_mapper(registry.OWN_MAPS if ancestors is None else registry.CAM_AGG, model, ancestors).to(device)
     optimizer = torch.optim.SGD(
         model.parameter_groups(config.lr, config.lr_classifier_ratio),
         momentum=config.momentum,

@@ -7,8 +7,10 @@ import inference
 from conftest import SMALL, run
 from data_loaders import Batch
 from evaluation import evaluate_wsol
-from inference import normalize_raw_map, predict, resolve_device
+from wsol.device import resolve_device
 from wsol.errors import InputError, ScoreMapError
+from wsol.normalize import normalize_raw_map
+from wsol.prediction import predict
 
 
 def test_a_raw_map_is_resized_bicubically_then_normalised():

@@ -9,14 +9,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
-from torch import nn
 
 from wsol.errors import InputError
 from wsol.levels import LevelSplit, class_ancestors
-from wsol.method import Method, Outputs
+from wsol.mapper import Mapper, Outputs
+from wsol.method import Method
 
 
-class AggregatedMaps(nn.Module):
+class AggregatedMaps(Mapper):
     """A model that gives each image the mean raw map of all classes with its ancestor; `ancestors` is int64
     (num_classes,), -1 where a class has none."""
 
@@ -35,8 +35,10 @@ class AggregatedMaps(nn.Module):
         return self.model.mean_maps(outputs, sharing / sharing.sum(dim=1, keepdim=True))
 
 
-def aggregate(model: Method, ancestors: np.ndarray) -> nn.Module:
+def aggregate(model: Method, ancestors: np.ndarray | None) -> Mapper:
     """Return the model that maps with these ancestors; where every class is alone, the model itself."""
+    if ancestors is None:
+        raise InputError("cam_agg_level: CAM-Agg needs the level whose classes it merges")
     alone = len(np.unique(ancestors)) == len(ancestors)
     return model if alone else AggregatedMaps(model, ancestors)
 

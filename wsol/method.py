@@ -15,8 +15,7 @@ from torch.nn import functional
 
 from wsol.backbone import POOLED, Backbone
 from wsol.errors import InputError
-
-Outputs = dict[str, torch.Tensor]
+from wsol.mapper import Mapper, Outputs
 
 
 @dataclass(frozen=True)
@@ -78,7 +77,7 @@ class ConvolutionalClassifier(nn.Conv2d):
             return functional.conv2d(features.detach().float(), self.weight.detach().float(), self.bias.detach().float())
 
 
-class Method(nn.Module):
+class Method(Mapper):
     """A backbone and what a method puts on it; `generator` is where its random draws come from (None: torch's own)."""
 
     trunk = POOLED  # of wsol/backbone.py: which features the method takes
