@@ -9,14 +9,15 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from torch import nn
 
 from wsol.errors import InputError
 from wsol.levels import LevelSplit, class_ancestors
-from wsol.mapper import Mapper, Outputs
-from wsol.method import Method
+from wsol.mapper import Mapper
+from wsol.method import Method, Outputs
 
 
-class AggregatedMaps(Mapper):
+class AggregatedMaps(nn.Module):
     """A model that gives each image the mean raw map of all classes with its ancestor; `ancestors` is int64
     (num_classes,), -1 where a class has none."""
 

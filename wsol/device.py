@@ -1,15 +1,13 @@
 """The device that computes, mixed precision, and batches on their way there."""
 
 import re
-from typing import TYPE_CHECKING
+
 
 import torch
 
+from wsol.batch import Batch
 from wsol.errors import InputError
 from wsol.machine import AUTO
-
-if TYPE_CHECKING:
-    from data_loaders import Batch
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -33,7 +31,7 @@ def autocast(device: torch.device, amp: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=AMP_DTYPES.get(amp), enabled=amp != "off")
 
 
-def to_device(batch: "Batch", device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
+def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
     """Return a batch's images (channels last) and labels on the device, without waiting for the copies."""
     images = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
     return images, batch.labels.to(device, non_blocking=True)

@@ -11,8 +11,8 @@ import torch
 import torchcam.methods
 from torch import nn
 
-from wsol.mapper import Mapper, Outputs, without_ancestors
-from wsol.method import Method
+from wsol.mapper import without_ancestors
+from wsol.method import Method, Outputs
 
 
 class GradCAMpp(torchcam.methods.GradCAMpp):
@@ -45,7 +45,7 @@ class _Logits(nn.Module):
         return self.model(images)["logits"]
 
 
-class ExtractedMaps(Mapper):
+class ExtractedMaps(nn.Module):
     """A model whose maps are those of one of torchcam's extractors; its logits are the model's."""
 
     def __init__(self, extractor: Callable, model: Method, ancestors: np.ndarray | None = None):

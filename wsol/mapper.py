@@ -4,34 +4,34 @@ A mapper is registered by name in wsol/registry.py, as a function of a trained m
 ancestor of each class (int64 (num_classes,), -1: none).
 """
 
-from typing import TYPE_CHECKING
+from typing import Any, Protocol
 
 import numpy as np
 import torch
-from torch import nn
 
 from wsol import registry
 from wsol.errors import InputError
-
-if TYPE_CHECKING:
-    from wsol.method import Method
-
-Outputs = dict[str, torch.Tensor]
+from wsol.method import Method, Outputs
 
 
-class Mapper(nn.Module):
-    """Images and labels to raw maps, in two steps, so that one forward pass gives the classification too."""
+class Mapper(Protocol):
+    """Images and labels to raw maps, in two steps, so that one forward pass gives the classification too: an nn.Module whose
+    `forward` is the first step. Every `Method` is one."""
 
-    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
+    def __call__(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
         """Return at least "logits" (B, num_classes) of images (B, 3, H, W), and what `raw_maps` needs of them."""
-        raise NotImplementedError
 
     def raw_maps(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
-        """Return (B, h, w), detached float32: the raw maps of the labels (B,) that `forward` was given."""
-        raise NotImplementedError
+        """Return (B, h, w), detached float32: the raw maps of the labels (B,) that the first step was given."""
+
+    def eval(self) -> Any:
+        """Go into evaluation mode."""
+
+    def to(self, *args: Any, **kwargs: Any) -> Any:
+        """Go to a device."""
 
 
-def own_maps(model: "Method", ancestors: np.ndarray | None = None) -> Mapper:
+def own_maps(model: Method, ancestors: np.ndarray | None = None) -> Mapper:
     """Return the model itself, which maps as its method says."""
     without_ancestors(ancestors)
     return model
@@ -43,7 +43,7 @@ def without_ancestors(ancestors: np.ndarray | None) -> None:
         raise InputError("cam_agg_level: only the mapper cam_agg makes maps of a coarser level")
 
 
-def make_mapper(name: str, model: "Method", ancestors: np.ndarray | None = None) -> Mapper:
+def make_mapper(name: str, model: Method, ancestors: np.ndarray | None = None) -> Mapper:
     """Return the mapper of a name, on the model's device.
 
     Raises:

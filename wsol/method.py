@@ -15,7 +15,8 @@ from torch.nn import functional
 
 from wsol.backbone import POOLED, Backbone
 from wsol.errors import InputError
-from wsol.mapper import Mapper, Outputs
+
+Outputs = dict[str, torch.Tensor]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ class ConvolutionalClassifier(nn.Conv2d):
             return functional.conv2d(features.detach().float(), self.weight.detach().float(), self.bias.detach().float())
 
 
-class Method(Mapper):
+class Method(nn.Module):
     """A backbone and what a method puts on it; `generator` is where its random draws come from (None: torch's own)."""
 
     trunk = POOLED  # of wsol/backbone.py: which features the method takes

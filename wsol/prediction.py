@@ -5,18 +5,15 @@ In: a mapper, batches. Out: per image, a score map in [0, 1] of the input size a
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
+from wsol.batch import Batch
 from wsol.device import autocast, to_device
 from wsol.errors import InputError
 from wsol.mapper import Mapper
 from wsol.normalize import normalize_raw_map
-
-if TYPE_CHECKING:
-    from data_loaders import Batch
 
 # An image, float32 (3, H, W) as the network sees it, and its score map, float64 (H, W), to a score map of that size.
 Refiner = Callable[[np.ndarray, np.ndarray], np.ndarray]
@@ -68,7 +65,7 @@ def ranks_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
 
 def predict(
     mapper: Mapper,
-    batches: "Iterable[Batch]",
+    batches: Iterable[Batch],
     device: torch.device,
     amp: str,
     bad_images: list[str],
