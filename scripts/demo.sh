@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Everything at once on built-in data: trains CAM on Toy at every label level, about three minutes on two cores once installed.
+# Everything at once on built-in data: trains CAM on Toy at every label level, three to six minutes on two cores once installed.
 # Options go to main.py, as in: bash scripts/demo.sh --epochs 8 --experiment_name longer_demo
 set -euo pipefail
 source "$(dirname "$0")/help.sh"

@@ -31,7 +31,7 @@ SCORE = "--dataset_name Toy --multi_contour_eval --multi_iou_eval --split test -
 SCORE += " --thresholds_from train_log/cam/results.json --class_ranks train_log/cam/test_class_ranks.csv --json scored.json"
 SCORE += " --curve scored_curve.csv --per_class scored_classes.csv --per_image scored_images.csv --compare center"
 SCORE += " --bootstrap 200"
-MAP = "--checkpoint train_log/spg/last_checkpoint.pth.tar --split test --cam_agg_level family --workers 0 --threads 1"
+MAP = "--checkpoint train_log/cam/last_checkpoint.pth.tar --split test --cam_agg_level family --workers 0 --threads 1"
 RUNS = {
     "cam": f"main.py {SMALL} --epochs 2 --eval_checkpoint_type best",
     "acol": f"main.py {SMALL} --epochs 1 --wsol_method acol --label_level genus",

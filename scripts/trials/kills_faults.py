@@ -222,7 +222,10 @@ def read_only(folder: Path, command: str, words: tuple[str, ...], target: str) -
 INFERENCE, IMPORT, PREPARE = BASE["inference.py"], BASE["dataset/import_dataset.py"], BASE["dataset/prepare.py"]
 # The same, writing into a folder that is a small or read-only disk.
 DISK_RUN, SMALL_MAPS = (*RUN[:-1], "disk/faulty"), (*INFERENCE, "--scoremap_root", "small")
-SMALL_JSON, SMALL_IMPORT = (*EVALUATION, "--json", "small/a.json"), (*IMPORT, "--data_root", "small")
+SMALL_JSON, SMALL_IMPORT = (
+    (*EVALUATION, "--json", "small/a.json", "--curve", "small/c.csv"),
+    (*IMPORT, "--data_root", "small"),
+)
 FAULTS: dict[str, Callable[[Path], list[str]]] = {
     "fault: a loading process of main.py killed": loader_worker_killed,
     "fault: an evaluation process killed at its start": lambda folder: evaluation_worker_killed(folder, 0.0),
