@@ -9,7 +9,6 @@ are the same whatever the number of workers.
 import os
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -19,6 +18,8 @@ from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tvf
 
 from dataset.known import how_to_prepare
+from wsol.batch import Batch
+from wsol.crops import draw_crop
 from wsol.declared_size import MAX_MEGAPIXELS, check_pixels
 from wsol.errors import InputError
 from wsol.files import check_input, missing_files
@@ -53,15 +54,6 @@ __all__ = [
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
-
-class Batch(NamedTuple):
-    """Images float32 (B, 3, crop, crop), labels int64 (B,), their ids, and the images that could not be read."""
-
-    images: torch.Tensor
-    labels: torch.Tensor
-    image_ids: list[str]
-    bad: list[str]
 
 
 def _to_rgb(path: str | os.PathLike, image: Image.Image) -> Image.Image:
@@ -106,9 +98,8 @@ def _normalize(image: Image.Image) -> torch.Tensor:
 
 def train_transform(image: Image.Image, resize_size: int, crop_size: int, rng: np.random.Generator) -> torch.Tensor:
     """Return float32 (3, crop, crop): resized to a square, a random crop of it, flipped with probability 0.5."""
-    top, left = rng.integers(0, resize_size - crop_size + 1, size=2).tolist()
-    image = tvf.crop(_resize(image, resize_size), top, left, crop_size, crop_size)
-    return _normalize(tvf.hflip(image) if rng.random() < 0.5 else image)
+    crop = draw_crop(resize_size, crop_size, rng)
+    return _normalize(crop.cut(_resize(image, resize_size)))
 
 
 def eval_transform(image: Image.Image, crop_size: int) -> torch.Tensor:
@@ -137,7 +128,7 @@ class LabeledImages(Dataset):
     def __len__(self) -> int:
         return len(self.split.image_ids)
 
-    def __getitem__(self, index: int | tuple[int, int]) -> tuple[torch.Tensor, int, str] | str:
+    def __getitem__(self, index: int | tuple[int, int]) -> tuple[torch.Tensor, int, str, int] | str:
         position, seed = index if isinstance(index, tuple) else (index, 0)
         image_id = self.split.image_ids[position]
         try:
@@ -148,22 +139,24 @@ class LabeledImages(Dataset):
             tensor = eval_transform(image, self.crop_size)
         else:
             tensor = train_transform(image, self.resize_size, self.crop_size, np.random.default_rng(seed))
-        return tensor, int(self.split.labels[position]), image_id
+        return tensor, int(self.split.labels[position]), image_id, position
 
 
 class EpochShuffle(Sampler):
-    """Yields (position, seed of its draws) of every image, in an order drawn from (seed, epoch)."""
+    """Yields (position, seed of its draws) of every image, in an order drawn from (seed, epoch); the first `start` of them
+    are left out."""
 
     def __init__(self, size: int, seed: int):
-        self.size, self.seed, self.epoch = size, seed, 0
+        self.size, self.seed, self.epoch, self.start = size, seed, 0, 0
 
     def __len__(self) -> int:
-        return self.size
+        return self.size - self.start
 
     def __iter__(self) -> Iterator[tuple[int, int]]:
         rng = np.random.default_rng([self.seed, self.epoch])
         order = rng.permutation(self.size).tolist()
-        return iter(zip(order, rng.integers(2**62, size=self.size).tolist(), strict=True))
+        seeds = rng.integers(2**62, size=self.size).tolist()
+        return iter(zip(order[self.start :], seeds[self.start :], strict=True))
 
 
 def _collate(samples: list) -> Batch:
@@ -171,8 +164,8 @@ def _collate(samples: list) -> Batch:
     bad = [sample for sample in samples if isinstance(sample, str)]
     if not good:
         return Batch(torch.empty(0), torch.empty(0, dtype=torch.int64), [], bad)
-    images, labels, image_ids = zip(*good, strict=True)
-    return Batch(torch.stack(images), torch.tensor(labels), list(image_ids), bad)
+    images, labels, image_ids, positions = zip(*good, strict=True)
+    return Batch(torch.stack(images), torch.tensor(labels), list(image_ids), bad, positions)
 
 
 def make_loader(

@@ -33,7 +33,7 @@ from wsol.map_sizes import check_same_sizes, mixture_warning, size_rows, small_m
 from wsol.masks import VIEW, get_mask
 from wsol.metadata import first_names, read_id_list
 from wsol.score_maps import find_score_maps, sort_others
-from wsol.scoring import Center, Describe, Detections, SavedMaps, Source
+from wsol.scoring import Center, Describe, Detections, SavedMaps, Source, count
 from wsol.split_evaluator import LOC_IOU, TOP, SplitEvaluator, headline, read_known_ids
 from wsol.tables import check_table_path, class_rows, curve_rows, read_class_ranks, read_classes, write_table
 from wsol.val_thresholds import ValThresholds, read_val_thresholds
@@ -73,7 +73,7 @@ def evaluate_wsol(
     )
     files = find_score_maps(scoremap_root, evaluator.image_ids)
     files.require_all()
-    SavedMaps(files).score(evaluator)
+    count(SavedMaps(files), evaluator)
     return headline(evaluator.results(), multi_iou_eval)
 
 
@@ -289,12 +289,10 @@ def match_sizes(options: Munch, evaluators: Sequence[SplitEvaluator], sources: S
         check_same_sizes(*({first: source.size_of(first)} for source in sources))
 
 
-def score_all(options: Munch, evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> None:
-    """Count every image; Center comes last, as it may take the maps' sizes."""
-    kinds = ("bootstrap", "swap") if options.compare else ("bootstrap",)
+def score_all(evaluators: Sequence[SplitEvaluator], sources: Sequence[Source], ranks: Mapping[str, int]) -> None:
+    """Count every image; Center comes last, as it may take the maps' sizes. `ranks` are of what is scored."""
     for one, source in sorted(zip(evaluators, sources, strict=True), key=lambda pair: isinstance(pair[1], Center)):
-        one.resample(kinds, options.bootstrap, options.seed)
-        source.score(one)
+        count(source, one, ranks if one is evaluators[0] else None)
 
 
 def read_ranks(options: Munch, evaluator: SplitEvaluator) -> dict[str, int]:
@@ -379,12 +377,12 @@ def main() -> None:
     evaluator, source = evaluators[0], sources[0]
     classes = read_classes(Path(options.metadata_root) / options.dataset_name, options.split) if options.per_class else []
     thresholds = chosen.fit(options.dataset_name, evaluator) if chosen else None
-    evaluator.ranks = read_ranks(options, evaluator)
+    ranks = read_ranks(options, evaluator)
     refuse_overwriting(outputs_of(options), input_files(options, evaluators, sources))
     check_replaced(options)
     match_sizes(options, evaluators, sources)
 
-    score_all(options, evaluators, sources)
+    score_all(evaluators, sources, ranks)
     title = "the Center baseline" if options.center else options.boxes or options.scoremap_root
     warnings = warn_of_mixtures(evaluators, sources)
     small = small_map_note(options.dataset_name, evaluator.map_sizes.values())
@@ -392,7 +390,7 @@ def main() -> None:
     if not options.boxes:
         results |= {"cam_curve_interval": options.cam_curve_interval, "map_sizes": size_rows(evaluator.map_sizes.values())}
     results |= {"notes": [*warnings, small] if small else warnings} | evaluator.results(thresholds)
-    resampled = [Resampled(one) for one in evaluators]
+    resampled = [Resampled(one, options.bootstrap, options.seed) for one in evaluators]
     results["intervals"] = intervals(resampled[0], results)
     said = [f"{options.dataset_name} {options.split}, {results['counts']['images']} images, {title}"]
     said.append(format_results(results, options.multi_iou_eval))

@@ -15,7 +15,7 @@ from wsol.files import read_json
 from wsol.machine import AUTO
 from wsol.plain_values import is_number
 from wsol.run_folder import check_kept
-from wsol.scoring import Center
+from wsol.scoring import Center, count
 from wsol.split_evaluator import SplitEvaluator
 from wsol.starting_weights import auto_is_false
 
@@ -129,5 +129,5 @@ def center_sets(ids: Mapping[str, list[str]]) -> dict[str, list[str]]:
 def center_results(config: Mapping, split: str, image_ids: list[str]) -> dict:
     """Return the Center baseline's metrics on the images that a run scored, with maps of its size."""
     evaluator = SplitEvaluator.of(config, split, image_ids)
-    Center(config["crop_size"]).score(evaluator)
+    count(Center(config["crop_size"]), evaluator)
     return evaluator.results()

@@ -45,6 +45,24 @@ def test_batches_do_not_depend_on_the_number_of_workers(toy_train):
         assert all(torch.equal(a.images, b.images) for a, b in zip(one, two, strict=True))
 
 
+@pytest.mark.parametrize("start", [0, 6, 31, 32])
+def test_an_epoch_can_start_anywhere(toy_train, start):
+    whole, shuffle = epoch_of(toy_train, 0), EpochShuffle(len(toy_train), 0)
+    shuffle.start = start
+    rest = list(make_loader(toy_train, 6, 0, CPU, shuffle))
+    assert [i for b in rest for i in b.image_ids] == [i for b in whole for i in b.image_ids][start:]
+    images = [torch.cat([b.images for b in batches]) for batches in (rest, whole) if batches]
+    assert start == 32 or torch.equal(images[0], images[-1][start:])
+    assert sum(map(len, (b.image_ids for b in rest))) == len(shuffle) == 32 - start
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_says_where_its_images_are_in_the_data_set(toy_train, workers):
+    for batch in epoch_of(toy_train, workers):
+        assert [toy_train.split.image_ids[position] for position in batch.positions] == batch.image_ids
+        assert batch.boxes is None and batch.masks is None
+
+
 def test_loading_leaves_the_global_random_stream_alone(toy_train):
     torch.manual_seed(0)
     epoch_of(toy_train, 0)

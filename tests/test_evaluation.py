@@ -1,5 +1,4 @@
 import contextlib
-import copy
 import csv
 import io
 import json
@@ -12,14 +11,11 @@ from functools import partial
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import evaluation
 from conftest import CHECKOUT, run
 from evaluation import BoxEvaluator, MaskEvaluator, evaluate_wsol
 from wsol.center import center_map
-from wsol.confidence import Resampled, intervals
 from wsol.errors import MetadataError
 from wsol.files import write_text
 from wsol.histogram import count_scores
@@ -132,35 +128,6 @@ def test_counts_by_hand(two_images):
     assert evaluator.correct_at(70, 9) == {"a.jpg": True, "x, y/b.jpg": False}
     assert evaluator.correct_at(70, 4) == {"a.jpg": True, "x, y/b.jpg": True}
     assert evaluator.gt_bboxes["a.jpg"] == [(0, 0, 100, 89)]
-
-
-@pytest.fixture(scope="module")
-def scored_maps(toy_root):
-    """A fresh evaluator of Toy's val split (boxes and masks, resampling on), and what 24 random maps give."""
-    rng = np.random.default_rng(0)
-    fresh = SplitEvaluator(toy_root / "metadata", toy_root / "dataset", "Toy", "val", 0.01, [30, 50], True)
-    fresh.resample(("bootstrap", "swap"), 20, 0)
-    maps = [cv2.resize(rng.random((4, 4)), (32, 32), interpolation=cv2.INTER_LINEAR) for _ in range(24)]
-    return fresh, [fresh.score(score_map, fresh.image_ids[i]) for i, score_map in enumerate(maps)]
-
-
-@settings(deadline=None, max_examples=40)
-@given(shards=st.lists(st.integers(0, 3), min_size=24, max_size=24), order=st.permutations(range(4)))
-def test_merge_of_any_partition_in_any_order_equals_one_pass(scored_maps, shards, order):
-    fresh, scored = scored_maps
-    whole, *parts = (copy.deepcopy(fresh) for _ in range(5))
-    for one, shard in zip(scored, shards, strict=True):
-        whole.add(one)
-        parts[shard].add(one)
-    first, *others = (parts[i] for i in order)
-    for other in others:
-        first.merge(other)
-    assert first.results() == whole.results()
-    assert intervals(Resampled(first), first.results()) == intervals(Resampled(whole), whole.results())
-    assert sorted(first.scored_ids) == sorted(whole.scored_ids)
-    assert {name: bits.tolist() for name, bits in first.boxes.correct} == {
-        name: bits.tolist() for name, bits in whole.boxes.correct
-    }
 
 
 def test_merge_refuses_other_thresholds(two_images):

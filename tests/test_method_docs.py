@@ -9,6 +9,7 @@ import torch
 from config import get_config
 from conftest import CHECKOUT
 from wsol import build_from_config, build_model, registry
+from wsol.draws import DrawSource
 from wsol.mapper import make_mapper
 
 TEXT = (CHECKOUT / "docs" / "methods.md").read_text(encoding="utf-8")
@@ -36,8 +37,8 @@ def test_the_new_method_is_an_option_and_works_on_every_architecture(examples):
     model = build_from_config(config, 3).eval()
     seen = []
     model.backbone.features[0].register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
-    model.generator = torch.Generator().manual_seed(0)
-    model.training_step(IMAGES, LABELS)[1].backward()
+    draws = model.draw(DrawSource(0, 1, 0, (7, 2)), (96, 96))
+    model.training_step(IMAGES, LABELS, draws)[1].backward()
     hidden = (seen[0] == 0).all(dim=1).flatten(1).sum(1)
     assert all(0 < count <= 400 for count in hidden.tolist())
     assert len(set((seen[0] == 0).flatten().nonzero().flatten().tolist())) == 3 * int(hidden.sum())

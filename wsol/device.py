@@ -2,7 +2,6 @@
 
 import re
 
-
 import torch
 
 from wsol.batch import Batch

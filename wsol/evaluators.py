@@ -17,7 +17,7 @@ from wsol.errors import InputError, MetadataError, NoPositiveError
 from wsol.histogram import count_scores
 from wsol.masks import VIEW, get_mask
 from wsol.metadata import get_bounding_boxes, get_fitting_sizes, get_image_sizes, get_mask_paths
-from wsol.resampling import WeightedSums, average_precision
+from wsol.resampling import average_precision
 from wsol.score_maps import check_score_map
 
 
@@ -71,6 +71,11 @@ class BoxEvaluator:
     def true_boxes(self, image_id: str, shape: tuple[int, ...]) -> np.ndarray:
         """Return int64 (m, 4): an image's true boxes scaled to a map of the given (height, width)."""
         return np.array(self._scaled_boxes(image_id, shape[::-1]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of one image's packed bits."""
+        return len(self.iou_threshold_list), -(-len(self.cam_threshold_list) // 8)
 
     def _packed(self, ious: np.ndarray) -> np.ndarray:
         return np.packbits([ious >= iou / 100 for iou in self.iou_threshold_list], axis=1)
@@ -143,9 +148,7 @@ class MaskEvaluator:
     """Histograms of the scores of foreground and background pixels, for PxAP.
 
     Arguments as for BoxEvaluator; `mask_root` is the data set's own mask folder, `max_megapixels` the most that a mask may
-    declare. Attributes:
-    `gt_true_score_hist` and `gt_false_score_hist`, float64 (thresholds + 2,); `cnt` images so far; `resampled`, sums of
-    the histograms (foreground, background) over resamples, where `resample` has been called.
+    declare. Attributes: `gt_true_score_hist` and `gt_false_score_hist`, float64 (thresholds + 2,); `cnt` images so far.
     """
 
     def __init__(
@@ -170,16 +173,17 @@ class MaskEvaluator:
         self.gt_true_score_hist = np.zeros(len(self.edges) - 1, dtype=np.float64)
         self.gt_false_score_hist = np.zeros(len(self.edges) - 1, dtype=np.float64)
         self.cnt = 0
-        self.resampled: list[WeightedSums] = []
 
-    def resample(self, kinds: Sequence[str], resamples: int, seed: int) -> None:
-        """Keep weighted sums from here on, of each kind (wsol/resampling.py): histograms per image would be too large."""
-        self.resampled = [WeightedSums(kind, resamples, seed, (2, len(self.edges) - 1)) for kind in kinds]
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of one image's histograms."""
+        return 2, len(self.edges) - 1
 
     def score(self, scoremap: np.ndarray, image_id: str) -> np.ndarray:
-        """Return int64 (2, thresholds + 2): one map's background and foreground pixels by score.
+        """Return unsigned (2, thresholds + 2): one map's background and foreground pixels by score.
 
-        The map is float (H, W) in [0, 1] of any size; ignored pixels count nowhere.
+        The map is float (H, W) in [0, 1] of any size; ignored pixels count nowhere. The dtype is the smallest that holds the
+        counts: evaluators of a split keep those of every image.
         """
         check_score_map(scoremap, image_id)
         if image_id not in self.mask_paths:
@@ -187,21 +191,19 @@ class MaskEvaluator:
         paths, ignored = self.mask_paths[image_id], self.ignore_paths[image_id]
         size, image_size = scoremap.shape[::-1], self.image_sizes.get(image_id)
         mask = get_mask(self.mask_root, paths, ignored, size, image_size, self.max_megapixels)
-        counts = np.zeros((2, len(self.edges) - 1), dtype=np.int64)
+        counts = np.zeros(self.shape, dtype=np.int64)
         count_scores(np.ascontiguousarray(scoremap, dtype=np.float64), mask, self.edges, counts)
-        return counts
+        return counts.astype(np.min_scalar_type(counts.max()))
 
-    def add(self, counts: np.ndarray, image_id: str) -> None:
+    def add(self, counts: np.ndarray) -> None:
         """Count one image by its histograms."""
         self.gt_false_score_hist += counts[0]
         self.gt_true_score_hist += counts[1]
         self.cnt += 1
-        for sums in self.resampled:
-            sums.add(image_id, counts)
 
     def accumulate(self, scoremap: np.ndarray, image_id: str) -> None:
         """Score and count one map."""
-        self.add(self.score(scoremap, image_id), image_id)
+        self.add(self.score(scoremap, image_id))
 
     def compute(self) -> float:
         """Return PxAP in percent.
@@ -218,10 +220,6 @@ class MaskEvaluator:
         for name in ("dataset_name", "split", "cam_threshold_list"):
             if getattr(self, name) != getattr(other, name):
                 raise InputError(f"evaluators of a different {name} cannot be merged")
-        if [sums.settings for sums in self.resampled] != [sums.settings for sums in other.resampled]:
-            raise InputError("evaluators that resample differently cannot be merged")
         self.gt_true_score_hist += other.gt_true_score_hist
         self.gt_false_score_hist += other.gt_false_score_hist
         self.cnt += other.cnt
-        for sums, others in zip(self.resampled, other.resampled, strict=True):
-            sums.merge(others)

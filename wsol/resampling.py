@@ -34,14 +34,9 @@ class WeightedSums:
 
     def __init__(self, kind: str, resamples: int, seed: int, shape: tuple[int, ...]):
         self.kind, self.resamples, self.seed, self.shape = kind, resamples, seed, shape
-        self._total: np.ndarray | None = None  # made when needed, so that an evaluator is sent to a process without it
+        self._total = np.zeros((resamples, int(np.prod(shape))))
         self._ids: list[str] = []
         self._counts: list[np.ndarray] = []
-
-    @property
-    def settings(self) -> tuple:
-        """What two sums must have in common to be merged."""
-        return self.kind, self.resamples, self.seed, self.shape
 
     def add(self, image_id: str, counts: np.ndarray) -> None:
         """Add one image's counts."""
@@ -55,24 +50,13 @@ class WeightedSums:
             # float32 holds a block's sum of zeros and ones exactly, and multiplies twice as fast.
             dtype = np.float32 if self._counts[0].dtype == bool else np.float64
             weights = [image_weights(image_id, self.kind, self.resamples, self.seed) for image_id in self._ids]
-            self._add(np.array(weights, dtype=dtype).T @ np.array(self._counts, dtype=dtype))
+            self._total += np.array(weights, dtype=dtype).T @ np.array(self._counts, dtype=dtype)
             self._ids, self._counts = [], []
-
-    def _add(self, sums: np.ndarray) -> None:
-        if self._total is None:
-            self._total = np.zeros((self.resamples, int(np.prod(self.shape))))
-        self._total += sums
-
-    def merge(self, other: "WeightedSums") -> None:
-        """Add the sums over other images."""
-        self._add(other.total.reshape(self.resamples, -1))
 
     @property
     def total(self) -> np.ndarray:
         """The sums over all images added so far."""
         self._flush()
-        if self._total is None:
-            return np.zeros((self.resamples, *self.shape))
         return self._total.reshape(self.resamples, *self.shape)
 
 

@@ -3,7 +3,7 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
@@ -12,20 +12,12 @@ from wsol.errors import InputError, MetadataError, did_you_mean
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
 from wsol.files import missing_files
 from wsol.metadata import configure_metadata, dataset_folder, first_names, get_image_ids, has_boxes, has_masks
+from wsol.scored import Scored, from_columns, to_columns
 
 LOC_IOU = 50  # the IoU threshold, in percent, of GT-known, Top-1 and Top-5 Loc
 TOP = (1, 5)
 DETECTIONS = "detections"  # the box rule of a detector's boxes, which have no score-map threshold
-
-
-class Scored(NamedTuple):
-    """What one map of a size (w, h) gave: packed bits of the boxes and histograms of the pixels, None where a split has no
-    such truth; no size where there was no map."""
-
-    image_id: str
-    boxes: np.ndarray | None
-    masks: np.ndarray | None
-    size: tuple[int, int] | None = None
+STATE_FORMAT = 1  # of SplitEvaluator.state_dict
 
 
 class SplitEvaluator:
@@ -34,9 +26,11 @@ class SplitEvaluator:
     `detections`: a detector's boxes are scored, so masks are left alone. `needs_truth`: a split with neither is an error;
     without it the classification alone comes out.
 
-    `image_ids` are to be scored, `scored_ids` have been; `ranks`, where known, is each image's true class among the
-    logits (0: top), from which the classification and Top-1 and Top-5 Loc come; `counts` are the caller's own, of images
-    skipped and the like, for the results; `map_sizes`, image id to (w, h), are those of the maps that have been scored.
+    `image_ids` are to be scored. `images` is what each image gave, in the order counted: all that there is to merge, save
+    and load, apart from `counts`, the caller's own of missing maps and the like, for the results. From `images` come the
+    evaluators' counts, and, by image id: `scored_ids`; `skipped_ids`, of images that could not be read; `ranks`, where
+    known, each image's true class among the logits (0: top), from which the classification and Top-1 and Top-5 Loc come;
+    `map_sizes`, the (w, h) of the maps.
     """
 
     def __init__(
@@ -81,11 +75,13 @@ class SplitEvaluator:
         }
         self.dataset_name, self.split = dataset_name, split
         self.box_rule = DETECTIONS if detections else "multi_contour" if multi_contour_eval else "largest_contour"
+        self.cam_curve_interval, self.iou_threshold_list = cam_curve_interval, list(iou_threshold_list)
+        self.images: list[Scored] = []
         self.scored_ids: list[str] = []
+        self.skipped_ids: list[str] = []
         self.map_sizes: dict[str, tuple[int, int]] = {}
         self.ranks: dict[str, int] = {}
         self.counts: dict[str, int] = {}
-        self.resampling: tuple[int, int] | None = None
         self.boxes = BoxEvaluator(**options) if has_boxes(metadata) else None
         self.masks = None
         if has_masks(metadata) and not detections:
@@ -142,13 +138,6 @@ class SplitEvaluator:
         given["max_megapixels"] = config.get("max_megapixels", MAX_MEGAPIXELS)  # runs before this option lack it
         return cls(split=split, image_ids=image_ids, detections=detections, needs_truth=needs_truth, **given)
 
-    def resample(self, kinds: Sequence[str], resamples: int, seed: int) -> None:
-        """Keep from here on what bootstrap intervals (and a paired test: kind `swap`) need; 0 resamples: nothing."""
-        if resamples:
-            self.resampling = (resamples, seed)
-            if self.masks:
-                self.masks.resample(kinds, resamples, seed)
-
     def score(self, score_map: np.ndarray, image_id: str) -> Scored:
         """Return what one map gives; changes nothing, so that threads and processes may do it."""
         return Scored(
@@ -159,28 +148,87 @@ class SplitEvaluator:
         )
 
     def add(self, scored: Scored) -> None:
-        """Count what one map gave."""
+        """Count what one image gave."""
+        self.images.append(scored)
+        if scored.skipped:
+            self.skipped_ids.append(scored.image_id)
+            return
         if self.boxes:
             self.boxes.add(scored.boxes, scored.image_id)
         if self.masks:
-            self.masks.add(scored.masks, scored.image_id)
+            self.masks.add(scored.masks)
         self.scored_ids.append(scored.image_id)
         if scored.size:
             self.map_sizes[scored.image_id] = scored.size
+        if scored.rank is not None:
+            self.ranks[scored.image_id] = scored.rank
 
     def accumulate(self, score_map: np.ndarray, image_id: str) -> None:
         """Score and count one map."""
         self.add(self.score(score_map, image_id))
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What two evaluators must have in common for their counts to mean the same."""
+        return {
+            "dataset_name": self.dataset_name,
+            "split": self.split,
+            "box_rule": self.box_rule,
+            "cam_curve_interval": self.cam_curve_interval,
+            "iou_threshold_list": self.iou_threshold_list,
+            "truth": [name for name in ("boxes", "masks") if getattr(self, name)],
+        }
+
     def merge(self, other: "SplitEvaluator") -> None:
-        """Add an evaluator of other images of the same split."""
-        if self.boxes:
-            self.boxes.merge(other.boxes)
-        if self.masks:
-            self.masks.merge(other.masks)
-        self.scored_ids.extend(other.scored_ids)
-        self.map_sizes.update(other.map_sizes)
-        self.ranks.update(other.ranks)
+        """Add an evaluator of other images of the same split: the sum is exactly that of one pass over both.
+
+        Raises:
+            InputError: it is of other settings, or has counted an image that this one has.
+        """
+        for name, value in self.settings.items():
+            if other.settings[name] != value:
+                raise InputError(f"evaluators of a different {name} cannot be merged")
+        if both := {one.image_id for one in self.images} & {one.image_id for one in other.images}:
+            raise InputError(f"evaluators cannot be merged that both have counted {min(both)!r} ({len(both)} images)")
+        for scored in other.images:
+            self.add(scored)
+        for name, count in other.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been counted, as dicts, lists, plain values and NumPy arrays."""
+        images, counts = to_columns(self.images), dict(self.counts)
+        return {"format": STATE_FORMAT, "settings": self.settings, "images": images, "counts": counts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Count what an evaluator of the same split and options had counted when its `state_dict` was made.
+
+        Raises:
+            InputError: this one has counted something already; the state is of other settings, images or shapes.
+        """
+        if self.images:
+            raise InputError("counts can be loaded by an evaluator that has counted nothing")
+        if state.get("format") != STATE_FORMAT:
+            raise InputError(f"counts of format {state.get('format')!r:.60}; expected format {STATE_FORMAT}")
+        if not all(isinstance(state.get(name), Mapping) for name in ("settings", "images", "counts")):
+            raise InputError("counts without settings, images or counts")
+        for name, value in self.settings.items():
+            if (found := state["settings"].get(name)) != value:
+                raise InputError(f"counts for {name} {found!r:.60}; expected {value!r:.60}")
+        images = from_columns(state["images"])
+        if unknown := {one.image_id for one in images} - set(self.image_ids):
+            raise InputError(f"counts of {len(unknown)} images that are not to be scored:" + first_names(sorted(unknown)))
+        for scored in images:
+            self._check_shapes(scored)
+            self.add(scored)
+        self.counts = dict(state["counts"])
+
+    def _check_shapes(self, scored: Scored) -> None:
+        """Refuse what another kind of evaluator would have counted."""
+        for truth, found in ((self.boxes, scored.boxes), (self.masks, scored.masks)):
+            expected = truth.shape if truth and not scored.skipped else None
+            if (None if found is None else found.shape) != expected:
+                raise InputError(f"counts of {scored.image_id!r} that do not fit this split and these options")
 
     def results(self, val_thresholds: Mapping[str, float] | None = None) -> dict:
         """Return the metrics in percent, the best score-map thresholds, and the counts they come from.
