@@ -7,6 +7,7 @@
 # PYTHON names the interpreter (default: python).
 set -euo pipefail
 source "$(dirname "$0")/help.sh"
+source "$(dirname "$0")/step.sh"
 here=$(dirname "$0")
 python=${PYTHON:-python}
 if [[ -z "${1:-}" || "$1" == -* ]]; then
@@ -19,7 +20,7 @@ shift
 plan=$("$python" "$here/granularity.py" plan --dataset_name "$dataset" "$@")
 while IFS=$'\t' read -r level experiment; do
   [ -n "$level" ] || continue
-  "$python" "$here/../main.py" --dataset_name "$dataset" "$@" \
-    --label_level="$level" --experiment_name="$experiment" --override_cache < /dev/null
+  step "$python" "$here/../main.py" --dataset_name "$dataset" "$@" \
+    --label_level="$level" --experiment_name="$experiment" --override_cache
 done <<< "$plan"
-"$python" "$here/granularity.py" report --dataset_name "$dataset" "$@"
+step "$python" "$here/granularity.py" report --dataset_name "$dataset" "$@"

@@ -10,6 +10,7 @@
 # SEEDS, DATASET and STUDY replace what stands below.
 set -euo pipefail
 source "$(dirname "$0")/help.sh"
+source "$(dirname "$0")/step.sh"
 here=$(dirname "$0")
 python=${PYTHON:-python}
 dataset=${DATASET:-TinyAnimals}
@@ -40,7 +41,7 @@ run() {
   if [ "$state" = finished ]; then
     echo "$experiment: finished before, skipped"
   else
-    "$python" "$here/../main.py" "${options[@]}" --experiment_name "$experiment" --override_cache "$@" < /dev/null
+    step "$python" "$here/../main.py" "${options[@]}" --experiment_name "$experiment" --override_cache "$@"
   fi
 }
 

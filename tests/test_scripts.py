@@ -1,6 +1,9 @@
 import csv
 import importlib
 import json
+import signal
+import subprocess
+import time
 from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
@@ -341,3 +344,28 @@ def test_a_finished_run_of_other_options_is_not_reused(workspace):
     assert state("--lr", "0.2", "--override_cache", "TRUE") == "\n"
     write_text(run / "results.json", "{")
     assert "results.json: not a readable JSON" in state(code=2)
+
+
+def heed_ctrl_c():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests may run in the background of a shell, which ignores it
+
+
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_script_that_is_ended_ends_its_step_at_once(kind, code, tmp_path):
+    (tmp_path / "script.sh").write_text(
+        f'source "{CHECKOUT}/scripts/step.sh"\nstep sh -c "touch begun; sleep 60"\ntouch went_on\n'
+    )
+    script = subprocess.Popen(["bash", "script.sh"], cwd=tmp_path, start_new_session=True, preexec_fn=heed_ctrl_c)
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    script.send_signal(kind)
+    assert script.wait(timeout=20) == code and not (tmp_path / "went_on").exists()
+    left = subprocess.run(["ps", "-s", str(script.pid), "-o", "args="], capture_output=True, text=True).stdout
+    assert "sleep" not in left.replace("[sleep] <defunct>", "")
+
+
+def test_a_step_that_fails_ends_the_script_with_its_code(tmp_path):
+    (tmp_path / "script.sh").write_text(
+        f'set -e\nsource "{CHECKOUT}/scripts/step.sh"\nstep true\nstep sh -c "exit 7"\ntouch went_on\n'
+    )
+    assert subprocess.run(["bash", "script.sh"], cwd=tmp_path).returncode == 7 and not (tmp_path / "went_on").exists()

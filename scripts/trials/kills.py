@@ -4,10 +4,11 @@
     python scripts/trials/kills.py --only evaluation --kills 5 --verbose
 
 Each command is run once to the end, then ended at moments spread over that time: by SIGKILL, every fourth by SIGTERM, every
-fifth by SIGINT. Afterwards every file under a final name has to parse, what was there before has to be as it was, no process
-may be left, and the next call has to succeed, or be refused with advice that then works. A folder of maps that inference.py
-did not finish has to be refused by evaluation.py. All but evaluation.py and the sweep run in forked processes, so that the
-kills fall into their work, not into the import of libraries. kills_faults.py has the other faults.
+fifth by SIGINT. A script gets SIGKILL with all of its processes: nobody else could end the step it was running. Afterwards
+every file under a final name has to parse, what was there before has to be as it was, no process may be left, and the next
+call has to succeed, or be refused with advice that then works. A folder of maps that inference.py did not finish has to be
+refused by evaluation.py. All but evaluation.py and the sweep run in forked processes, so that the kills fall into their
+work, not into the import of libraries. kills_faults.py has the other faults.
 """
 
 import contextlib
@@ -227,7 +228,9 @@ def one_kill(job: Job, name: str, after: float, number: int, template: Path, fol
     finished = code is not None
     faults = []
     if not finished:
-        if kind == signal.SIGINT:  # Ctrl-C reaches all of a terminal's processes
+        if kind == signal.SIGKILL and job.command.endswith(".sh"):
+            end_session(process)
+        elif kind == signal.SIGINT:  # Ctrl-C reaches a terminal's foreground group
             os.killpg(process, kind)
         else:
             os.kill(process, kind)
