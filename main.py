@@ -30,10 +30,10 @@ from torch import nn
 from config import LOG_ROOT, get_config, write_config
 from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, require_images
 from dataset import toy
-from dataset.known import require_dataset
+from dataset.known import how_to_prepare, require_dataset
 from evaluation import format_results, rescoring_command
 from wsol import registry
-from wsol.batch import Batch
+from wsol.batches import Batch
 from wsol.cam_agg import ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.confidence import Resampled, intervals
@@ -69,6 +69,7 @@ class Experiment:
     folder: Path
     device: torch.device
     data: LevelData
+    ancestors: dict[str, list[int]] | None  # CAM-Agg's level to each class's label there
     model: nn.Module
     mapper: Mapper  # what makes the maps: the model, or the model with its maps aggregated
     step: nn.Module  # what trains the model: `TrainingStep`, or a wrapper of it
@@ -116,7 +117,7 @@ def build(config: Munch) -> Experiment:
     datasets["train"].resize_size = config.resize_size
     for name, split in data.splits.items():
         if config.on_bad_image == "stop":
-            require_images(image_root, split.image_ids, name, config.dataset_name)
+            require_images(image_root, split.image_ids, name, how_to_prepare(config.dataset_name))
     data.notes += check_truth(config, data)
 
     torch.manual_seed(config.seed)
@@ -133,7 +134,8 @@ def build(config: Munch) -> Experiment:
     replaced = make_folder(folder, partial(write_config, config), config.override_cache)
     data.notes += [replaced_note(replaced)] if replaced else []
     step, state = TrainingStep(model), start_training(model, config, device)
-    return Experiment(config, folder, device, data, model, mapper, step, state, loaders, shuffle, replaced)
+    saved_ancestors = None if ancestors is None else {config.cam_agg_level: ancestors.tolist()}
+    return Experiment(config, folder, device, data, saved_ancestors, model, mapper, step, state, loaders, shuffle, replaced)
 
 
 def check_truth(config: Mapping, data: LevelData) -> list[str]:
@@ -254,6 +256,7 @@ def save_checkpoint(run: Experiment, kind: str) -> None:
             "label_level": run.data.level,
             "class_names": run.data.class_names,
             "file_labels": run.data.file_labels,
+            "ancestors": run.ancestors,
             "score_map_thresholds": run.state.validation[kind].results.get("best_threshold"),
             "state_dict": run.model.state_dict(),
             **run.state.state_dict(),

@@ -4,7 +4,7 @@ import re
 
 import torch
 
-from wsol.batch import Batch
+from wsol.batches import Batch
 from wsol.errors import InputError
 from wsol.machine import AUTO
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from wsol.batch import Batch
+from wsol.batches import Batch
 from wsol.device import autocast, to_device
 from wsol.errors import InputError
 from wsol.mapper import Mapper

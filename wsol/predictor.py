@@ -14,7 +14,7 @@ import torch
 from munch import Munch
 
 from wsol import registry
-from wsol.batch import Batch
+from wsol.batches import Batch
 from wsol.cam_agg import ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, restore_model
 from wsol.errors import InputError
@@ -112,6 +112,7 @@ def restore(
     mapper: str = registry.OWN_MAPS,
     cam_agg_level: str | None = None,
     metadata_root: str | os.PathLike | None = None,
+    dataset_name: str | None = None,
     refiner: Refiner | None = None,
 ) -> Predictor:
     """Return the model of a checkpoint, on the CPU, and how it maps.
@@ -135,7 +136,7 @@ def restore(
             ancestors = np.array(saved[cam_agg_level], dtype=np.int64)
         else:
             root, levels = metadata_root or config.metadata_root, (checkpoint["label_level"], cam_agg_level)
-            ancestors = ancestors_at(root, config.dataset_name, *levels, checkpoint["file_labels"])
+            ancestors = ancestors_at(root, dataset_name or config.dataset_name, *levels, checkpoint["file_labels"])
     model = restore_model(checkpoint, path).eval()
     return Predictor(
         Path(path),

@@ -11,6 +11,8 @@ from PIL import Image
 from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tvf
 
+from wsol.crops import Crop
+
 
 @dataclass(frozen=True)
 class Preprocessing:
@@ -26,6 +28,10 @@ class Preprocessing:
     def evaluation(self, image: Image.Image, size: int) -> torch.Tensor:
         """Return float32 (3, size, size): the whole image, resized straight to a square."""
         return self.normalize(resize(image, size))
+
+    def training(self, image: Image.Image, crop: Crop) -> torch.Tensor:
+        """Return float32 (3, crop_size, crop_size): the image resized to a square, and a crop of it."""
+        return self.normalize(crop.cut(resize(image, crop.resize_size)))
 
     def to_rgb(self, image: np.ndarray) -> np.ndarray:
         """Return uint8 RGB (h, w, 3) of a normalised image, float32 (3, h, w): what `normalize` was given.
