@@ -40,8 +40,7 @@ MAX_THREADS = 1_000
 MAX_LIMIT = 1_000_000  # megapixels
 AMP = ("off", "bf16", "fp16")
 CAM_AGG = "CAM-Agg: map at this level, coarser than that trained at, with the mean map of all classes of an ancestor"
-OWN_MAPS = "method"
-EXTRACTORS = (OWN_MAPS, "gradcam", "gradcam++", "xgradcam", "layercam", "scorecam")
+EXTRACTORS = tuple(name for name in registry.names("mappers") if name != registry.CAM_AGG)  # which has its own option
 SAVE_SCOREMAPS = ("none", "val", "test", "both")
 
 # Toy is small: a network and images to match, so that `python main.py` alone takes about a minute on two cores.
@@ -299,7 +298,9 @@ def inference_parser(description: str) -> Parser:
         group.add(name, None, "as in training where not given")
     group.add("image_list", None, "map only these images of the split (a file of ids, one a line)", metavar="FILE")
     group.add("cam_agg_level", None, f"{CAM_AGG}; as in training where not given", metavar="LEVEL")
-    group.add("extractor", OWN_MAPS, "how maps are made: the method's own way, or one of torchcam's", choices=EXTRACTORS)
+    group.add(
+        "extractor", registry.OWN_MAPS, "how maps are made: the method's own way, or one of torchcam's", choices=EXTRACTORS
+    )
     group.add("batch_size", None, "images at a time; as in training where not given", type=int)
     _add_machine_options(_Group(parser, "machine"))
     return parser
@@ -475,8 +476,8 @@ def check_inference_options(options: Mapping) -> None:
     """Refuse what inference.py cannot do."""
     check_machine_options(options)
     if options["cam_agg_level"]:
-        own = f"{OWN_MAPS} with --cam_agg_level"
-        _require(options["extractor"] == OWN_MAPS, "extractor", options["extractor"], own)
+        own = f"{registry.OWN_MAPS} with --cam_agg_level"
+        _require(options["extractor"] == registry.OWN_MAPS, "extractor", options["extractor"], own)
 
 
 def check_config(config: Munch) -> None:

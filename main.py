@@ -30,13 +30,14 @@ from torch import nn
 from config import LOG_ROOT, get_config, write_config
 from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, require_images
 from dataset import toy
-from dataset.known import require_dataset
+from dataset.known import how_to_prepare, require_dataset
 from evaluation import format_results, rescoring_command
-from inference import Prediction, autocast, predict, resolve_device, to_device
-from wsol.batch import Batch
-from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
+from wsol import registry
+from wsol.batches import Batch
+from wsol.cam_agg import ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.confidence import Resampled, intervals
+from wsol.device import autocast, resolve_device, to_device
 from wsol.draws import DrawSource, on_device
 from wsol.errors import InputError, command
 from wsol.files import write_json, write_text
@@ -46,7 +47,9 @@ from wsol.loading import loading_failures
 from wsol.log import start_logging
 from wsol.map_details import analyze_map
 from wsol.map_sizes import small_map_note
+from wsol.mapper import Mapper, make_mapper
 from wsol.parallel import map_beside
+from wsol.prediction import Prediction, predict
 from wsol.progress import progress
 from wsol.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
 from wsol.score_maps import MAPS_OF_A_RUN, being_written, save_score_map
@@ -69,8 +72,9 @@ class Experiment:
     folder: Path
     device: torch.device
     data: LevelData
+    ancestors: dict[str, list[int]] | None  # CAM-Agg's level to each class's label there
     model: nn.Module
-    mapper: nn.Module  # what makes the maps: the model, or the model with its maps aggregated
+    mapper: Mapper  # what makes the maps: the model, or the model with its maps aggregated
     step: nn.Module  # what trains the model: `TrainingStep`, or a wrapper of it
     state: TrainState
     loaders: dict[str, torch.utils.data.DataLoader]
@@ -116,7 +120,7 @@ def build(config: Munch) -> Experiment:
     datasets["train"].resize_size = config.resize_size
     for name, split in data.splits.items():
         if config.on_bad_image == "stop":
-            require_images(image_root, split.image_ids, name, config.dataset_name)
+            require_images(image_root, split.image_ids, name, how_to_prepare(config.dataset_name))
     data.notes += check_truth(config, data)
 
     torch.manual_seed(config.seed)
@@ -124,7 +128,7 @@ def build(config: Munch) -> Experiment:
     data.notes += notes
     check_network(model, config, len(data.splits["train"].image_ids))
     model.to(device, memory_format=torch.channels_last)
-    mapper = model if ancestors is None else aggregate(model, ancestors).to(device)
+    mapper = make_mapper(registry.OWN_MAPS if ancestors is None else registry.CAM_AGG, model, ancestors).to(device)
     shuffle = EpochShuffle(len(datasets["train"]), config.seed)
     loaders = {
         name: make_loader(dataset, config.batch_size, config.workers, device, shuffle if name == "train" else None)
@@ -133,7 +137,8 @@ def build(config: Munch) -> Experiment:
     replaced = make_folder(folder, partial(write_config, config), config.override_cache)
     data.notes += [replaced_note(replaced)] if replaced else []
     step, state = TrainingStep(model), start_training(model, config, device)
-    return Experiment(config, folder, device, data, model, mapper, step, state, loaders, shuffle, replaced)
+    saved_ancestors = None if ancestors is None else {config.cam_agg_level: ancestors.tolist()}
+    return Experiment(config, folder, device, data, saved_ancestors, model, mapper, step, state, loaders, shuffle, replaced)
 
 
 def check_truth(config: Mapping, data: LevelData) -> list[str]:
@@ -260,6 +265,7 @@ def save_checkpoint(run: Experiment, kind: str) -> None:
             "label_level": run.data.level,
             "class_names": run.data.class_names,
             "file_labels": run.data.file_labels,
+            "ancestors": run.ancestors,
             "score_map_thresholds": run.state.validation[kind].results.get("best_threshold"),
             "state_dict": run.model.state_dict(),
             **run.state.state_dict(),

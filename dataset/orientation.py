@@ -10,9 +10,9 @@ from typing import NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from data_loaders import load_image
 from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError
+from wsol.images import load_image
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]

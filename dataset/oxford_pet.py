@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_loaders import load_image
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
 from wsol.errors import InputError
 from wsol.files import whole_file
+from wsol.images import load_image
 from wsol.metadata import read_lines
 
 NAME = "OxfordPet"

@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_loaders import load_image
 from dataset import wordnet
 from dataset.label_levels import read_splits
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
 from wsol.errors import InputError
+from wsol.images import load_image
 from wsol.metadata import Box, first_names, read_lines
 
 NAME = "TinyImageNet"

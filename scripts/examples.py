@@ -10,9 +10,9 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
-from data_loaders import load_image
 from wsol.boxes import calculate_multiple_iou, candidate_boxes, resize_bbox
 from wsol.drawing import MAP_COLORS, PREDICTED_BOX, TRUE_BOX, draw_boxes, save_figure, show_photo, wrapped
+from wsol.images import load_image
 from wsol.levels import labels_by_level, read_class_names
 from wsol.metadata import Box, configure_metadata, get_bounding_boxes, get_fitting_sizes, has_boxes
 from wsol.results import read_run

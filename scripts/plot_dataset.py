@@ -20,7 +20,6 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from data_loaders import load_image
 from dataset.known import require_dataset
 from wsol.arguments import Parser, folder_name
 from wsol.drawing import COLORS, draw_boxes, plain, save_figure, show_photo, wrapped
@@ -28,6 +27,7 @@ from wsol.errors import InputError, command
 from wsol.files import missing_files
 from wsol.hierarchy import read_rows
 from wsol.hierarchy_plot import hierarchy_figure
+from wsol.images import load_image
 from wsol.levels import SPLITS, labels_by_level, read_class_names, read_hierarchy
 from wsol.metadata import Box, configure_metadata, first_names, get_bounding_boxes, get_image_ids, has_boxes
 from wsol.statistics import imbalance, named_counts, relative_box_areas, splits_of

@@ -42,6 +42,7 @@ def good_checkpoint():
     """Return a checkpoint as main.py writes it for Toy's two orders."""
     return older_checkpoint() | {
         "format": FORMAT,
+        "ancestors": None,
         "step": 0,
         "scaler": {},
         "epoch_sums": torch.zeros(2, dtype=torch.float64),
@@ -155,6 +156,9 @@ WRONG |= {
     **{f"no {name}": without(name) for name in NEWER},
     **{f"{name} is text": changed(**{name: "x"}) for name in NEWER},
     "step negative": changed(step=-1),
+    "ancestors list": changed(ancestors=[0, 0]),
+    "ancestors text": changed(ancestors={"shape": ["a", "b"]}),
+    "ancestors of three classes": changed(ancestors={"shape": [0, 0, 1]}),
     "best nan": changed(best=float("nan")),
     "sums of another width": changed(epoch_sums=torch.zeros(2)),
     "sums without values": changed(epoch_sums=torch.zeros(2, dtype=torch.float64, device="meta")),

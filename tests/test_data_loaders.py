@@ -10,15 +10,15 @@ from test_declared_size import write_png
 from data_loaders import (
     EpochShuffle,
     LabeledImages,
-    eval_transform,
     load_image,
     load_level,
     make_loader,
     require_images,
-    train_transform,
 )
+from wsol.crops import draw_crop
 from wsol.errors import InputError
 from wsol.levels import LevelSplit
+from wsol.preprocessing import IMAGENET
 
 CPU = torch.device("cpu")
 
@@ -81,7 +81,7 @@ def test_every_epoch_has_every_image_in_an_order_of_its_own_and_keeps_the_last_b
 
 def test_evaluation_resizes_the_whole_image_and_normalises():
     image = Image.new("RGB", (50, 30), (255, 0, 128))
-    tensor = eval_transform(image, 16)
+    tensor = IMAGENET.evaluation(image, 16)
     assert tensor.shape == (3, 16, 16)
     expected = (np.array([1, 0, 128 / 255]) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     np.testing.assert_allclose(tensor[:, 5, 5], expected, rtol=1e-5)
@@ -94,10 +94,12 @@ def test_training_crops_are_windows_of_the_resized_image_half_of_them_flipped():
     for top in range(5):
         for left in range(5):
             window = Image.fromarray(array[top : top + 4, left : left + 4].copy())
-            windows[eval_transform(window, 4).numpy().tobytes()] = (top, left, False)
+            windows[IMAGENET.evaluation(window, 4).numpy().tobytes()] = (top, left, False)
             flipped = Image.fromarray(array[top : top + 4, left : left + 4][:, ::-1].copy())
-            windows[eval_transform(flipped, 4).numpy().tobytes()] = (top, left, True)
-    seen = [windows[train_transform(image, 8, 4, np.random.default_rng(s)).numpy().tobytes()] for s in range(600)]
+            windows[IMAGENET.evaluation(flipped, 4).numpy().tobytes()] = (top, left, True)
+    seen = [
+        windows[IMAGENET.training(image, draw_crop(8, 4, np.random.default_rng(s))).numpy().tobytes()] for s in range(600)
+    ]
     assert {(top, left) for top, left, _ in seen} == {(t, c) for t in range(5) for c in range(5)}
     assert 240 < sum(flip for *_, flip in seen) < 360
 

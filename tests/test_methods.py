@@ -7,7 +7,6 @@ import pytest
 import torch
 from torch.nn import functional
 
-from inference import normalize_raw_map
 from scripts.benchmark_methods import guided_loss_plainly, hide_cells_plainly, mix_plainly
 from wsol import build_model, spg
 from wsol.acol import erase
@@ -17,6 +16,7 @@ from wsol.draws import DrawSource, on_device
 from wsol.errors import InputError
 from wsol.has import draw_hidden_cells, hide_cells
 from wsol.method import attention_of, min_max
+from wsol.normalize import normalize_raw_map
 
 LABELS = torch.tensor([1, 0, 3])
 

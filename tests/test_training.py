@@ -9,7 +9,7 @@ from torch._dynamo.testing import CompileCounter
 from torch.nn.parallel import DistributedDataParallel
 
 from wsol import build_model, registry
-from wsol.batch import Batch
+from wsol.batches import Batch
 from wsol.draws import DrawSource
 from wsol.training import TrainingStep
 

@@ -42,8 +42,8 @@ def build_model(
         InputError: an unknown architecture, method or option, a value out of range, an architecture that does not offer
             what the method needs, weights that cannot be had or do not fit.
     """
-    if wsol_method not in registry.METHODS:
-        raise InputError(f"--wsol_method {wsol_method}: expected one of {', '.join(registry.METHODS)}")
+    if wsol_method not in registry.names("methods"):
+        raise InputError(f"--wsol_method {wsol_method}: expected one of {', '.join(registry.names('methods'))}")
     if isinstance(num_classes, bool) or not isinstance(num_classes, Integral) or num_classes < 1:
         raise InputError(f"num_classes {num_classes}: expected a whole number, 1 or more")
     try:
@@ -56,17 +56,17 @@ def build_model(
     known = {option.name: option.default for method in registry.methods().values() for option in method.options}
     if unknown := [name for name in method_options if name not in known]:
         raise InputError(f"--{unknown[0]}: no method has this option; known: {', '.join(known)}")
-    method = registry.load(registry.METHODS[wsol_method])
+    method = registry.find("methods", wsol_method)
     values = {**known, **named, **method_options}
     method.check_options(values)
 
     options = (method.trunk, large_feature_map, pretrained, pretrained_path)
     if architecture.startswith(registry.TIMM_PREFIX):
         backbone = registry.load(registry.TIMM)(architecture.removeprefix(registry.TIMM_PREFIX), *options)
-    elif architecture in registry.ARCHITECTURES:
-        backbone = registry.load(registry.ARCHITECTURES[architecture])(*options)
+    elif architecture in registry.names("architectures"):
+        backbone = registry.find("architectures", architecture)(*options)
     else:
-        networks = ", ".join(registry.ARCHITECTURES)
+        networks = ", ".join(registry.names("architectures"))
         raise InputError(f"--architecture {architecture}: expected one of {networks}, or timm:NAME")
     model = method(backbone, num_classes, **{option.name: values[option.name] for option in method.options})
     if keep_classifier:
@@ -95,7 +95,7 @@ def build_from_config(config: Mapping, num_classes: int, **options: object) -> "
 
     An option that the configuration of an older run lacks has its default.
     """
-    method = registry.load(registry.METHODS[config["wsol_method"]])
+    method = registry.find("methods", config["wsol_method"])
     given = {option.name: config[option.name] for option in method.options if option.name in config}
     return build_model(
         config["architecture"],

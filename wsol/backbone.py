@@ -17,6 +17,8 @@ import torch
 from torch import nn
 from torch.utils.hooks import RemovableHandle
 
+from wsol.preprocessing import IMAGENET, Preprocessing
+
 POOLED, BRANCHED, GUIDED = "pooled", "branched", "guided"
 
 
@@ -33,6 +35,7 @@ class Offer:
     side_points: (module, channels of its output) of the two places for side branches, the earlier first.
     side_width: channels inside a side branch.
     pretrained_classifier: state dict of a linear classifier for these very features, where the weights had one.
+    preprocessing: how the network wants its images.
     """
 
     num_features: int
@@ -44,6 +47,7 @@ class Offer:
     side_points: tuple[tuple[str, int], ...] = ()
     side_width: int = 512
     pretrained_classifier: Mapping[str, torch.Tensor] | None = None
+    preprocessing: Preprocessing = IMAGENET
 
 
 class Backbone(nn.Sequential):

@@ -71,6 +71,11 @@ ENTRIES = {
         "IoU thresholds mapped to numbers in [0, 1)",
         optional=True,
     ),
+    "ancestors": Entry(
+        lambda value: value is None or (isinstance(value, dict) and all(_are(int, one) for one in value.values())),
+        "CAM-Agg's level mapped to a list of each class's label there, or none",
+        optional=True,
+    ),
     # wsol/train_state.py says what these are.
     "step": Entry(is_whole, "a whole number, 0 or more", since=2),
     "scaler": Entry(lambda value: isinstance(value, dict), "a dict", since=2),
@@ -143,6 +148,11 @@ def check_entries(checkpoint: Mapping, path: str) -> None:
             f"{path}: {len(names)} class_names and {len(set(labels))} different of {len(labels)} file_labels; expected as "
             "many, each label once"
         )
+    for level, ancestors in (checkpoint.get("ancestors") or {}).items():
+        if len(ancestors) != len(names):
+            raise InputError(
+                f"{path}: {len(ancestors)} ancestors at level {level!r} of {len(names)} classes; expected as many"
+            )
     config = checkpoint["config"]
     for name, kind in CONFIG.items():
         if type(config.get(name)) is not kind or (kind is int and config[name] < 1):

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
-from wsol.batch import Batch
+from wsol.batches import Batch
 from wsol.draws import Draws
 from wsol.errors import InputError, reason
 from wsol.method import Method, Outputs
