@@ -1,5 +1,6 @@
 import errno
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wsol.errors import InputError, command, did_you_mean, shortened
+from wsol.errors import InputError, OptionError, OptionName, command, did_you_mean, shortened
 from wsol.files import check_input, whole_file
 
 
@@ -153,6 +154,17 @@ def test_a_log_goes_on_in_its_file_where_the_output_does_not(program, shell, tmp
     assert ended == code and said.count("\n") <= 1
     assert (tmp_path / "last.txt").exists()
     assert (tmp_path / "log.txt").read_text().endswith(" 19999\n")
+
+
+def test_an_option_has_its_dashes_on_a_command_line_alone(run_here):
+    error = OptionError("label_level", "tribe", "not together with ", OptionName("coarsening"), " of --x")
+    assert (error.option, error.value) == ("label_level", "tribe")
+    assert str(error) == "label_level tribe: not together with coarsening of --x"
+    assert ended(raises(error), run_here, 2) == "error: --label_level tribe: not together with --coarsening of --x\n"
+    assert str(OptionError("x", "", "no")) == "x: no"
+    sent = pickle.loads(pickle.dumps(error))  # as a worker process sends it
+    assert (type(sent), str(sent), sent.on_command_line()) == (OptionError, str(error), error.on_command_line())
+    assert InputError("a.json: ", *error.parts).on_command_line() == f"a.json: {error.on_command_line()}"
 
 
 def test_the_nearest_word_and_a_cut_text():

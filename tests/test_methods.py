@@ -343,7 +343,7 @@ def test_a_training_step_never_asks_the_device_for_a_value(method, monkeypatch):
         ("cutmix", {"cutmix_beta": -1.0}, "--cutmix_beta -1.0: expected 0 to"),
         ("spg", {"spg_thresholds": ((0.7, 0.8), (0.5, 0.05), (0.7, 0.1))}, "--spg_threshold_1l 0.8: expected at most"),
         ("cam", {"no_such": 1}, "--no_such: no method has this option"),
-        ("fancy", {}, "--wsol_method fancy: expected one of cam, has, acol, spg, adl, cutmix"),
+        ("fancy", {}, "wsol_method fancy: expected one of cam, has, acol, spg, adl, cutmix"),
     ],
 )
 def test_impossible_options_are_refused(method, options, message):

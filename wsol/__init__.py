@@ -5,7 +5,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING
 
 from wsol import registry
-from wsol.errors import InputError
+from wsol.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,7 @@ def build_model(
             what the method needs, weights that cannot be had or do not fit.
     """
     if wsol_method not in registry.METHODS:
-        raise InputError(f"--wsol_method {wsol_method}: expected one of {', '.join(registry.METHODS)}")
+        raise OptionError("wsol_method", wsol_method, f"expected one of {', '.join(registry.METHODS)}")
     if isinstance(num_classes, bool) or not isinstance(num_classes, Integral) or num_classes < 1:
         raise InputError(f"num_classes {num_classes}: expected a whole number, 1 or more")
     try:
@@ -67,7 +67,7 @@ def build_model(
         backbone = registry.load(registry.ARCHITECTURES[architecture])(*options)
     else:
         networks = ", ".join(registry.ARCHITECTURES)
-        raise InputError(f"--architecture {architecture}: expected one of {networks}, or timm:NAME")
+        raise OptionError("architecture", architecture, f"expected one of {networks}, or timm:NAME")
     model = method(backbone, num_classes, **{option.name: values[option.name] for option in method.options})
     if keep_classifier:
         keep_pretrained_classifier(model, f"{architecture} with {wsol_method}")
@@ -83,9 +83,11 @@ def keep_pretrained_classifier(model: "Method", what: str) -> None:
     given = model.backbone.offer.pretrained_classifier
     own = dict(getattr(model, "classifier", model).named_parameters(recurse=False))
     if given is None or {name: value.shape for name, value in own.items()} != {n: v.shape for n, v in given.items()}:
-        raise InputError(
-            f"--keep_classifier TRUE: {what} and {model.num_classes} classes cannot take a classifier over; expected "
-            "pretrained weights with one, a ResNet with one linear classifier, and as many classes as the weights have"
+        raise OptionError(
+            "keep_classifier",
+            "TRUE",
+            f"{what} and {model.num_classes} classes cannot take a classifier over; expected pretrained weights with one, a "
+            "ResNet with one linear classifier, and as many classes as the weights have",
         )
     model.classifier.load_state_dict(given)
 

@@ -17,8 +17,44 @@ MOST_SAID = 600  # characters of an exception's own text in a message
 _at_hand: str | None = None  # the file that was last opened to be read or written
 
 
+class OptionName(str):
+    """The name of an option in a message: `label_level` in Python, `--label_level` on a command line."""
+
+    __slots__ = ()
+
+
 class InputError(ValueError):
-    """Something given (an option, a file, an archive) is not as expected; the message names it and what was expected."""
+    """Something given (an option, a file, an archive) is not as expected; the message names it and what was expected.
+
+    The message may be given in parts, of which those that are an `OptionName` are written as whoever reads it knows them.
+    """
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the message, for an error that adds to it."""
+        return self.args
+
+    def __str__(self) -> str:
+        return "".join(self.parts)
+
+    def on_command_line(self) -> str:
+        """Return the message as a command writes it: names of options with their dashes."""
+        return "".join(f"--{part}" if isinstance(part, OptionName) else part for part in self.parts)
+
+
+class OptionError(InputError):
+    """An option's value is refused: `option value: problem`. The value is left out where it is empty."""
+
+    def __init__(self, option: str, value: object, *problem: str):
+        super().__init__(option, value, *problem)
+        self.option, self.value = option, value
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the message."""
+        option, value, *problem = self.args  # as they were given, so that the error can be pickled
+        given = f" {value}" if value != "" else ""
+        return OptionName(option), f"{given}: ", *problem
 
 
 class MetadataError(InputError):
@@ -188,7 +224,7 @@ def _run(main: Callable[[], None]) -> int:
             _say(stop.code)
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except InputError as error:
-        _say(f"error: {error}")
+        _say(f"error: {error.on_command_line()}")
         return REFUSED
     except KeyboardInterrupt:
         _say("interrupted")

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import numpy as np
 
 from wsol.declared_size import MAX_MEGAPIXELS
-from wsol.errors import InputError, MetadataError, did_you_mean
+from wsol.errors import InputError, MetadataError, OptionError, OptionName, did_you_mean
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
 from wsol.files import missing_files
 from wsol.metadata import configure_metadata, dataset_folder, first_names, get_image_ids, has_boxes, has_masks
@@ -250,14 +250,15 @@ class SplitEvaluator:
         for iou in self.boxes.iou_threshold_list:
             if f"{iou:g}" not in thresholds:
                 known = ", ".join(thresholds)
-                raise InputError(f"--iou_threshold_list {iou:g}: val chose score-map thresholds for IoU {known} only")
+                raise OptionError("iou_threshold_list", f"{iou:g}", f"val chose score-map thresholds for IoU {known} only")
             threshold = thresholds[f"{iou:g}"]
             if not np.isclose(own, threshold, rtol=0, atol=1e-9).any():
                 step = own[1] if len(own) > 1 else 1
                 known = "" if interval in (None, step) else f", {interval:g}"
                 raise InputError(
-                    f"val's score-map threshold {threshold} for IoU {iou:g} is none of those of --cam_curve_interval "
-                    f"{step:g}; expected the interval with which val was scored{known}"
+                    f"val's score-map threshold {threshold} for IoU {iou:g} is none of those of ",
+                    OptionName("cam_curve_interval"),
+                    f" {step:g}; expected the interval with which val was scored{known}",
                 )
             found[iou] = int(np.abs(own - threshold).argmin())
         return found
