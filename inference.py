@@ -13,7 +13,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from wsol.machine import AUTO, resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
+from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
 
 # isort: split
 import numpy as np
@@ -21,9 +21,10 @@ import torch
 from munch import Munch
 from torch import nn
 
-from config import OWN_MAPS, check_inference_options, check_saved_config, inference_parser, parse_options
+from config import check_saved_config, get_inference_options
 from data_loaders import Batch, LabeledImages, load_level, make_loader, require_images
 from dataset.known import require_dataset
+from option_tables import OWN_MAPS
 from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, restore_model
 from wsol.declared_size import MAX_MEGAPIXELS
@@ -33,6 +34,7 @@ from wsol.levels import SPLITS, LevelData, LevelSplit, read_levels
 from wsol.loading import loading_failures
 from wsol.metadata import first_names, read_id_list
 from wsol.normalize import normalize_raw_map
+from wsol.options import AUTO
 from wsol.parallel import map_beside
 from wsol.progress import progress
 from wsol.score_maps import being_written, holds_score_maps, save_score_map, unfinished_by
@@ -177,8 +179,7 @@ def check_map_folder(folder: Path) -> None:
 @command
 def main() -> None:
     """Map one split with a checkpoint."""
-    options = parse_options(inference_parser(__doc__))
-    check_inference_options(options)
+    options = get_inference_options(description=__doc__)
     device = resolve_device(options.device, options.amp)
     use_threads(resolve_threads(options.threads))
     checkpoint = read_checkpoint(options.checkpoint)

@@ -12,7 +12,7 @@ from config import read_config as read_options
 from config import training_parser
 from wsol.errors import InputError
 from wsol.files import read_json
-from wsol.machine import AUTO
+from wsol.options import AUTO
 from wsol.plain_values import is_number
 from wsol.run_folder import check_kept
 from wsol.scoring import Center

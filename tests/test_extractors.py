@@ -2,8 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from config import EXTRACTORS, OWN_MAPS
 from conftest import SMALL, run
+from option_tables import EXTRACTORS, OWN_MAPS
 from wsol import build_model
 from wsol.backbone import Backbone, Offer
 from wsol.extractors import EXTRACTORS as IMPLEMENTED

@@ -53,13 +53,14 @@ def build_model(
     named = {"spg_threshold_1h": high_1, "spg_threshold_1l": low_1, "spg_threshold_2h": high_2, "spg_threshold_2l": low_2}
     named |= {"spg_threshold_3h": high_3, "spg_threshold_3l": low_3}
     named |= {"acol_threshold": acol_threshold, "adl_drop_rate": adl_drop_rate, "adl_threshold": adl_threshold}
-    known = {option.name: option.default for method in registry.methods().values() for option in method.options}
+    known = {name: option.default for name, option in registry.method_options().items()}
     if unknown := [name for name in method_options if name not in known]:
-        raise InputError(f"--{unknown[0]}: no method has this option; known: {', '.join(known)}")
-    method = registry.load(registry.METHODS[wsol_method])
+        raise OptionError(unknown[0], "", f"no method has this option; known: {', '.join(known)}")
+    entry = registry.METHODS[wsol_method]
     values = {**known, **named, **method_options}
-    method.check_options(values)
+    entry.check(values)
 
+    method = registry.load(entry.path)
     options = (method.trunk, large_feature_map, pretrained, pretrained_path)
     if architecture.startswith(registry.TIMM_PREFIX):
         backbone = registry.load(registry.TIMM)(architecture.removeprefix(registry.TIMM_PREFIX), *options)
@@ -68,7 +69,7 @@ def build_model(
     else:
         networks = ", ".join(registry.ARCHITECTURES)
         raise OptionError("architecture", architecture, f"expected one of {networks}, or timm:NAME")
-    model = method(backbone, num_classes, **{option.name: values[option.name] for option in method.options})
+    model = method(backbone, num_classes, **{option.name: values[option.name] for option in entry.options})
     if keep_classifier:
         keep_pretrained_classifier(model, f"{architecture} with {wsol_method}")
     return model
@@ -97,8 +98,8 @@ def build_from_config(config: Mapping, num_classes: int, **options: object) -> "
 
     An option that the configuration of an older run lacks has its default.
     """
-    method = registry.load(registry.METHODS[config["wsol_method"]])
-    given = {option.name: config[option.name] for option in method.options if option.name in config}
+    options_of_method = registry.METHODS[config["wsol_method"]].options
+    given = {option.name: config[option.name] for option in options_of_method if option.name in config}
     return build_model(
         config["architecture"],
         config["wsol_method"],

@@ -1,7 +1,44 @@
-"""Every architecture and method by name: one line each, "module:function"; nothing is imported before it is asked for."""
+"""Every architecture and method by name: one entry each, "module:object", which is imported when it is asked for.
+
+A method's entry also has its options, so that they are listed and checked without torch.
+"""
 
 import importlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from wsol.errors import OptionError, OptionName
+from wsol.options import Option, Range
+
+if TYPE_CHECKING:
+    from wsol.method import Method
+
+UNIT = Range(0, 1, words="0 to 1")
+WHOLE = Range(0, words="a whole number, 0 or more")
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A method: its class, as "module:class"; the options that the class takes by keyword, with the same defaults; and pairs
+    of options of which the first may not exceed the second."""
+
+    path: str
+    options: tuple[Option, ...] = ()
+    ascending: tuple[tuple[str, str], ...] = ()
+
+    def check(self, values: Mapping[str, float]) -> None:
+        """Refuse option values out of range, or that do not go together.
+
+        Raises:
+            OptionError: one is.
+        """
+        for option in self.options:
+            option.check(values[option.name])
+        for low, high in self.ascending:
+            if values[low] > values[high]:
+                raise OptionError(low, values[low], "expected at most ", OptionName(high), f" {values[high]}")
+
 
 ARCHITECTURES = {
     "resnet18": "wsol.resnet:resnet18",
@@ -13,21 +50,82 @@ TIMM_PREFIX = "timm:"
 TIMM = "wsol.timm_networks:timm_network"
 
 METHODS = {
-    "cam": "wsol.cam:CAM",
-    "has": "wsol.has:HaS",
-    "acol": "wsol.acol:ACoL",
-    "spg": "wsol.spg:SPG",
-    "adl": "wsol.adl:ADL",
-    "cutmix": "wsol.cutmix:CutMix",
+    "cam": MethodEntry("wsol.cam:CAM"),
+    "has": MethodEntry(
+        "wsol.has:HaS",
+        (
+            Option("has_grid_size", 4, "HaS: side of a cell in pixels; 0 hides nothing", range=WHOLE),
+            Option("has_drop_rate", 0.5, "HaS: probability that a cell is hidden; 0 hides none, 1 all", range=UNIT),
+        ),
+    ),
+    "acol": MethodEntry(
+        "wsol.acol:ACoL",
+        (
+            Option(
+                "acol_threshold",
+                0.7,
+                "ACoL: the second branch does not see where the first one's map reaches this",
+                range=UNIT,
+            ),
+        ),
+    ),
+    "spg": MethodEntry(
+        "wsol.spg:SPG",
+        tuple(
+            Option(f"spg_threshold_{guidance}{kind}", default, f"SPG: {side} this in {where}", range=UNIT)
+            for guidance, where, defaults in (
+                (1, "the class map, for side branch B2", (0.7, 0.01)),
+                (2, "side branch B2, for B1", (0.5, 0.05)),
+                (3, "both side branches, for branch C", (0.7, 0.1)),
+            )
+            for kind, side, default in zip("hl", ("foreground above", "background below"), defaults, strict=True)
+        ),
+        tuple((f"spg_threshold_{guidance}l", f"spg_threshold_{guidance}h") for guidance in (1, 2, 3)),
+    ),
+    "adl": MethodEntry(
+        "wsol.adl:ADL",
+        (
+            Option(
+                "adl_drop_rate",
+                0.75,
+                "ADL: probability of dropping the strongest positions rather than weighting all",
+                range=UNIT,
+            ),
+            Option(
+                "adl_threshold",
+                0.9,
+                "ADL: positions at or above this share of the maximum are dropped; 1: the maximum",
+                range=UNIT,
+            ),
+        ),
+    ),
+    "cutmix": MethodEntry(
+        "wsol.cutmix:CutMix",
+        (
+            Option(
+                "cutmix_beta",
+                1.0,
+                "CutMix: lambda is Beta(beta, beta): small values keep nearly all or nearly nothing "
+                "of an image, large ones about half; 0 mixes nothing",
+                range=Range(0, 1e6, words="0 to 1e+06"),
+            ),
+            Option("cutmix_prob", 1.0, "CutMix: probability that a batch is mixed", range=UNIT),
+        ),
+    ),
 }
 
 
-def load(entry: str) -> Callable:
-    """Return the object that a registry entry names."""
-    module, name = entry.split(":")
+def load(path: str) -> Callable:
+    """Return the object that "module:name" names."""
+    module, name = path.split(":")
     return getattr(importlib.import_module(module), name)
 
 
-def methods() -> dict[str, type]:
-    """Return every method's class by name."""
-    return {name: load(entry) for name, entry in METHODS.items()}
+def method_class(name: str) -> type["Method"]:
+    """Return the class of a method of METHODS."""
+    return load(METHODS[name].path)
+
+
+def method_options() -> dict[str, Option]:
+    """Return the options of every method, by their names."""
+    return {option.name: option for entry in METHODS.values() for option in entry.options}

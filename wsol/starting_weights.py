@@ -13,8 +13,8 @@ from wsol import build_from_config, keep_pretrained_classifier, wsolevaluation
 from wsol.checkpoints import KEYS, check_entries, restore_model
 from wsol.errors import OptionError
 from wsol.levels import LevelData
-from wsol.machine import AUTO
 from wsol.method import Method
+from wsol.options import AUTO
 from wsol.weights import read_weights
 
 SYNSET = r"n\d{8}"

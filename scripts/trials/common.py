@@ -31,6 +31,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from unittest import mock
 
+from wsol.arguments import Parser
+
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(CHECKOUT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # many short commands: threads would only wait for each other
@@ -334,7 +336,7 @@ class _Found(Exception):  # noqa: N818 (it is no error)
     """Carries the parser that a command was about to use."""
 
 
-def parser_of(command: str, words: Sequence[str] = ()) -> argparse.ArgumentParser:
+def parser_of(command: str, words: Sequence[str] = ()) -> Parser:
     """Return a command's parser, caught as it begins to parse."""
 
     def catch(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
