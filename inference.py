@@ -11,24 +11,29 @@ import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
 
 # isort: split
+from config import check_saved_config, get_inference_options
+from option_tables import OWN_MAPS
+from wsol.errors import InputError, command, refuse_early
+
+if __name__ == "__main__":  # before the seconds in which torch is loaded
+    refuse_early(partial(get_inference_options, description=__doc__))
+
 import numpy as np
 import torch
 from munch import Munch
 from torch import nn
 
-from config import check_saved_config, get_inference_options
 from data_loaders import Batch, LabeledImages, load_level, make_loader, require_images
 from dataset.known import require_dataset
-from option_tables import OWN_MAPS
 from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, restore_model
 from wsol.declared_size import MAX_MEGAPIXELS
-from wsol.errors import InputError, command
 from wsol.files import check_folder
 from wsol.levels import SPLITS, LevelData, LevelSplit, read_levels
 from wsol.loading import loading_failures

@@ -24,11 +24,16 @@ from pathlib import Path
 from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
 
 # isort: split
+from config import LOG_ROOT, get_config, write_config
+from wsol.errors import InputError, command, reason, refuse_early
+
+if __name__ == "__main__":  # before the seconds in which torch is loaded
+    refuse_early(partial(get_config, description=__doc__))
+
 import torch
 from munch import Munch
 from torch import nn
 
-from config import LOG_ROOT, get_config, write_config
 from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, require_images
 from dataset import toy
 from dataset.known import require_dataset
@@ -37,7 +42,6 @@ from inference import Prediction, autocast, predict, resolve_device, to_device
 from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.confidence import Resampled, intervals
-from wsol.errors import InputError, command, reason
 from wsol.files import write_json, write_text
 from wsol.levels import LevelData
 from wsol.loading import loading_failures

@@ -182,7 +182,7 @@ def _open_streams() -> bool:
 
     A file opened later would get the number of a closed one, and with it whatever a library prints.
     """
-    was_closed = sys.stdout is None
+    was_closed = sys.stdout is None or hasattr(sys.stdout, "stands_in")
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
@@ -191,6 +191,7 @@ def _open_streams() -> bool:
             except OSError:
                 os.dup2(nowhere, number)
             setattr(sys, name, os.fdopen(nowhere, "w"))
+            getattr(sys, name).stands_in = True
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows its code, and the work goes on
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -213,8 +214,8 @@ def plain_warnings() -> Iterator[None]:
         warnings.formatwarning = before
 
 
-def _run(main: Callable[[], None]) -> int:
-    """Run `main`, say how it ended, and return the exit code."""
+def _run(main: Callable[[], object]) -> int | None:
+    """Run `main`, say how it ended, and return the exit code; None where it returned."""
     global _at_hand
     _at_hand = None
     try:
@@ -233,7 +234,7 @@ def _run(main: Callable[[], None]) -> int:
         if isinstance(error, OSError) and _stream_error():  # a print that failed; the end of the command says so
             return 0
         return _say_unforeseen(error)
-    return 0
+    return None
 
 
 def _end_output(code: int, was_closed: bool) -> int:
@@ -249,6 +250,18 @@ def _end_output(code: int, was_closed: bool) -> int:
     return code or REFUSED
 
 
+def refuse_early(parse: Callable[[], object]) -> None:
+    """End the program here, as a command ends, if `parse` refuses its options or prints their help; else return.
+
+    For a program whose libraries take seconds to load: it parses once before they are loaded, and again in its command.
+    """
+    was_closed = _open_streams()
+    with plain_warnings():
+        code = _run(parse)
+    if code is not None:
+        sys.exit(_end_output(code, was_closed))
+
+
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Make `main` a command, which ends with an exit code and a message, never in the middle of a traceback.
 
@@ -260,7 +273,7 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         was_closed = _open_streams()
         with plain_warnings():
-            code = _end_output(_run(main), was_closed)
+            code = _end_output(_run(main) or 0, was_closed)
         if code:
             sys.exit(code)
 
