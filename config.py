@@ -17,7 +17,7 @@ from wsol.errors import InputError, OptionError, OptionName, did_you_mean, short
 from wsol.files import write_text
 from wsol.flat_yaml import read_flat_yaml
 from wsol.machine import default_workers
-from wsol.options import Option, TableParser
+from wsol.options import Option, TableParser, by_name
 from wsol.run_folder import MOST_NAME
 
 # Toy is small: a network and images to match, so that `python main.py` alone takes about a minute on two cores.
@@ -82,7 +82,7 @@ def _read_yaml(path: str | os.PathLike, options: Mapping[str, Option]) -> dict:
 
 def read_config(path: str | os.PathLike) -> Munch:
     """Return the options of a YAML file that main.py wrote or takes, of the right types but not checked together."""
-    return Munch(_read_yaml(path, training_parser("").options))
+    return Munch(_read_yaml(path, by_name(training_groups())))
 
 
 def get_config(argv: Sequence[str] | None = None, description: str = "") -> tuple[Munch, list[str]]:
@@ -118,9 +118,8 @@ def get_inference_options(argv: Sequence[str] | None = None, description: str = 
     Raises:
         InputError: an unknown option, a value out of range, an impossible combination.
     """
-    parser = inference_parser(description)
-    options = parse_options(parser, argv)
-    _check_ranges(options, parser.options)
+    options = parse_options(inference_parser(description), argv)
+    _check_ranges(options, by_name(INFERENCE))
     if options.cam_agg_level:
         own = (f"{OWN_MAPS} with ", OptionName("cam_agg_level"))
         _require(options.extractor == OWN_MAPS, "extractor", options.extractor, *own)
@@ -134,7 +133,7 @@ def check_saved_config(saved: Mapping, path: str) -> Munch:
     Raises:
         InputError: a value that its option would not take; the message starts with `path`.
     """
-    options = training_parser("").options
+    options = by_name(training_groups())
     source = f"{path}: config"
     config = Munch({**{name: option.initial for name, option in options.items()}, **saved})
     for name, value in saved.items():
@@ -192,7 +191,7 @@ def check_metric_options(config: Mapping) -> None:
 
 def check_evaluation_options(config: Mapping) -> None:
     """Refuse values out of range and options that exclude each other; for evaluation.py."""
-    _check_ranges(config, evaluation_parser("").options)
+    _check_ranges(config, by_name(EVALUATION))
     check_metric_options(config)
     _require_alone(config, "center", ("boxes", "coco_images"))
     _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis", "map_size"))
@@ -240,8 +239,8 @@ def _check_weights(config: Munch) -> None:
 def check_config(config: Munch) -> None:
     """Refuse values out of range, impossible combinations and missing files, before any work starts."""
     others = registry.method_options()  # a published command carries those of other methods too, whatever their values
-    options = training_parser("").options
-    _check_ranges(config, {name: option for name, option in options.items() if name in config and name not in others})
+    rows = by_name(training_groups()).items()
+    _check_ranges(config, {name: option for name, option in rows if name in config and name not in others})
     registry.METHODS[config.wsol_method].check(config)
     check_metric_options(config)
     bigger = ("at least ", OptionName("crop_size"), f" {config.crop_size}")

@@ -229,13 +229,12 @@ def training_groups() -> tuple[Group, ...]:
         Option("architecture", "resnet50", f"{networks}, or timm:NAME for a network of the timm library"),
         Option("wsol_method", "cam", "how score maps are learnt", choices=tuple(registry.METHODS)),
     )
-    of_methods = tuple(option for entry in registry.METHODS.values() for option in entry.options)
     effect = "what --wsol_method takes into account; the others' options are of no effect"
     return (
         Group("run", _RUN),
         Group("data", _DATA),
         Group("model", (*chosen, *_WEIGHTS)),
-        Group("methods", of_methods, effect),
+        Group("methods", tuple(registry.method_options().values()), effect),
         Group("training", _TRAINING, "SGD with Nesterov momentum"),
         Group("evaluation", _FINAL),
     )

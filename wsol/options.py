@@ -139,21 +139,14 @@ class Option:
         if value not in self.range:
             raise OptionError(self.name, value, f"expected {self.range.expected(value)}")
 
-    def add_to(self, group: argparse._ArgumentGroup) -> None:
-        """Add the option to a parser's group; it is in what is parsed only where it is given."""
+    def argument(self) -> dict[str, Any]:
+        """Return what argparse's `add_argument` takes; the option is among what is parsed only where it is given."""
         shown = " ".join(map(str, self.default)) if isinstance(self.default, tuple) else self.default
         words: dict[str, Any] = {"metavar": self.metavar, "nargs": "+" if self.several else None}
         if self.reader is boolean:
             words = {"metavar": "BOOL", "nargs": "?", "const": True}
-        group.add_argument(
-            f"--{self.name}",
-            default=argparse.SUPPRESS,
-            type=self.value_of,
-            choices=self.choices,
-            required=self.required,
-            help=self.help if self.default is None else f"{self.help} (default: {shown})",
-            **words,
-        )
+        words |= {"default": argparse.SUPPRESS, "type": self.value_of, "choices": self.choices, "required": self.required}
+        return {**words, "help": self.help if self.default is None else f"{self.help} (default: {shown})"}
 
 
 @dataclass(frozen=True)
@@ -165,16 +158,21 @@ class Group:
     description: str | None = None
 
 
+def by_name(groups: Sequence[Group]) -> dict[str, Option]:
+    """Return all options of a table, in their order."""
+    return {option.name: option for group in groups for option in group.options}
+
+
 class TableParser(Parser):
     """The parser of a command whose options are rows; `options`: each by its name."""
 
     def __init__(self, description: str, groups: Sequence[Group]):
         super().__init__(description)
-        self.options = {option.name: option for group in groups for option in group.options}
+        self.options = by_name(groups)
         for group in groups:
             arguments = self.add_argument_group(group.title, group.description)
             for option in group.options:
-                option.add_to(arguments)
+                arguments.add_argument(f"--{option.name}", **option.argument())
 
     @property
     def known_defaults(self) -> dict[str, object]:

@@ -6,13 +6,9 @@ A method's entry also has its options, so that they are listed and checked witho
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 from wsol.errors import OptionError, OptionName
 from wsol.options import Option, Range
-
-if TYPE_CHECKING:
-    from wsol.method import Method
 
 UNIT = Range(0, 1, words="0 to 1")
 WHOLE = Range(0, words="a whole number, 0 or more")
@@ -119,11 +115,6 @@ def load(path: str) -> Callable:
     """Return the object that "module:name" names."""
     module, name = path.split(":")
     return getattr(importlib.import_module(module), name)
-
-
-def method_class(name: str) -> type["Method"]:
-    """Return the class of a method of METHODS."""
-    return load(METHODS[name].path)
 
 
 def method_options() -> dict[str, Option]:
