@@ -20,8 +20,9 @@ from pathlib import Path
 
 from munch import Munch
 
-from config import SCORING_INTERVAL, check_evaluation_options, check_metric_options, evaluation_parser, parse_options
+from config import check_evaluation_options, check_metric_options, evaluation_parser, parse_options
 from dataset.known import require_dataset
+from option_tables import SCORING_INTERVAL
 from wsol.boxes import calculate_multiple_iou, compute_bboxes_from_scoremaps, resize_bbox
 from wsol.confidence import Resampled, compare, intervals
 from wsol.declared_size import MAX_MEGAPIXELS

@@ -8,19 +8,24 @@ and the rank of each image's true class.
 
 import shlex
 import sys
+from functools import partial
 from pathlib import Path
 
 from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
 
 # isort: split
+from config import check_saved_config, get_inference_options
+from wsol.errors import InputError, command, refuse_early
+
+if __name__ == "__main__":  # before the seconds in which torch is loaded
+    refuse_early(partial(get_inference_options, description=__doc__))
+
 from munch import Munch
 
-from config import check_inference_options, check_saved_config, inference_parser, parse_options
 from data_loaders import LabeledImages, make_loader, require_images
 from dataset.known import how_to_prepare, require_dataset
 from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.device import resolve_device
-from wsol.errors import InputError, command
 from wsol.files import check_folder
 from wsol.levels import SPLITS, LevelSplit
 from wsol.loading import loading_failures
@@ -64,8 +69,7 @@ def check_map_folder(folder: Path) -> None:
 @command
 def main() -> None:
     """Map one split with a checkpoint."""
-    options = parse_options(inference_parser(__doc__))
-    check_inference_options(options)
+    options = get_inference_options(description=__doc__)
     device = resolve_device(options.device, options.amp)
     use_threads(resolve_threads(options.threads))
     scoremap_root = Path(options.scoremap_root)

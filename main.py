@@ -23,11 +23,16 @@ from pathlib import Path
 from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
 
 # isort: split
+from config import LOG_ROOT, get_config, write_config
+from wsol.errors import InputError, command, refuse_early
+
+if __name__ == "__main__":  # before the seconds in which torch is loaded
+    refuse_early(partial(get_config, description=__doc__))
+
 import torch
 from munch import Munch
 from torch import nn
 
-from config import LOG_ROOT, get_config, write_config
 from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, require_images
 from dataset import toy
 from dataset.known import how_to_prepare, require_dataset
@@ -39,7 +44,6 @@ from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.confidence import Resampled, intervals
 from wsol.device import autocast, resolve_device, to_device
 from wsol.draws import DrawSource, on_device
-from wsol.errors import InputError, command
 from wsol.files import write_json, write_text
 from wsol.images_file import images_name, write_images
 from wsol.levels import LevelData

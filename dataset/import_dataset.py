@@ -27,7 +27,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from PIL import Image
 
-from config import check_max_megapixels
 from dataset.addresses import check_own_name
 from dataset.annotations import read_taxonomy
 from dataset.grouped_splits import draw_splits
@@ -46,6 +45,7 @@ from dataset.tables import (
     parse_columns,
 )
 from dataset.verify import verify_split
+from option_tables import max_megapixels
 from wsol.arguments import Parser
 from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError, command
@@ -277,7 +277,7 @@ def main() -> None:
         parser.error(f"--seed {options.seed}: expected 0 or more")
     if options.encoding is not None:
         check_encoding(options.encoding)
-    check_max_megapixels(vars(options))
+    max_megapixels("photos and masks").check(options.max_megapixels)
     check_level_names([options.level], ["--level"])
     for root in (options.data_root, options.metadata_root):
         check_folder(root / options.name)

@@ -35,7 +35,7 @@ class MaskReader:
                 check_pixels(path, image.size, self.max_megapixels)
                 values = np.array(image)
         except InputError as error:
-            return str(error)
+            return error.on_command_line()
         except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
             return f"{path}: {error}"
         if values.shape not in (photo.size[::-1], photo.stored[::-1]):

@@ -198,5 +198,5 @@ def read_photos(folder: Path, images: list[str], max_megapixels: float, report: 
         try:
             photos[name] = read_photo(folder / name, max_megapixels)
         except InputError as error:
-            report.add("unreadable images, left out", [str(error)])
+            report.add("unreadable images, left out", [error.on_command_line()])
     return photos

@@ -88,7 +88,7 @@ def collect(
         try:
             entries[split].append(Entry(name, classes[synset], load_image(folder / name).size, boxes, where=where))
         except InputError as error:
-            left_out.append(str(error))
+            left_out.append(error.on_command_line())
 
     by_synset: dict[str, list[str]] = {}
     for name in images:

@@ -249,7 +249,7 @@ def main() -> None:
             except InputError as error:
                 if options.what:
                     raise
-                print(f"skipped: {each} of {', '.join(names)}: {str(error).splitlines()[0]}")
+                print(f"skipped: {each} of {', '.join(names)}: {error.on_command_line().splitlines()[0]}")
             else:
                 write_figures(figures, options.out, options.format)
 

@@ -11,7 +11,7 @@ from munch import Munch
 from config import read_config as read_options
 from config import training_parser
 from wsol.errors import InputError
-from wsol.machine import AUTO
+from wsol.options import AUTO
 from wsol.results import SplitResults, read_run, split_results
 from wsol.run_folder import RESULTS, check_kept
 from wsol.scoring import Center, count

@@ -5,7 +5,6 @@ import shlex
 import pytest
 
 from config import (
-    boolean,
     evaluation_parser,
     get_config,
     inference_parser,
@@ -17,6 +16,7 @@ from config import (
 from conftest import CHECKOUT
 from wsol.errors import InputError
 from wsol.machine import default_workers
+from wsol.options import boolean
 
 OPENIMAGES = (
     "--dataset_name OpenImages --architecture resnet50 --wsol_method cam --experiment_name OpenImages_resnet50_CAM "
@@ -211,7 +211,7 @@ def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
         ("--momentum 1", "--momentum 1.0: expected 0 or more, less than 1"),
         ("--seed -3", "--seed -3: expected 0 or more"),
         ("--seed 99999999999999999999", "expected 0 or more, less than 2**63"),
-        ("--cam_curve_interval 0", "--cam_curve_interval 0.0: expected more than 0, at most 1"),
+        ("--cam_curve_interval 0", "--cam_curve_interval 0.0: expected 1e-05 or more"),
         ("--iou_threshold_list 0 50", "percentages from 1 to 100, each once"),
         ("--iou_threshold_list 50 50", "percentages from 1 to 100, each once"),
         ("--iou_threshold_list 30 70 --box_v2_metric F", "expected 50 among them"),
@@ -223,10 +223,10 @@ def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
         ("--architecture vgg99", "--architecture vgg99: expected resnet18, resnet50, vgg16, inception_v3 or timm:NAME"),
         ("--weight_decay inf", "--weight_decay: 'inf' is no finite number"),
         ("--weight_decay nan", "--weight_decay: 'nan' is no finite number"),
-        ("--weight_decay 1e9", "--weight_decay 1000000000.0: expected 1000000.0 or less"),
+        ("--weight_decay 1e9", "--weight_decay 1000000000.0: expected 1e+06 or less"),
         ("--lr 1e9", "--lr 1000000000.0: expected more than 0, at most 1e+06"),
         ("--lr 1_0", "--lr: '1_0' is no finite number"),
-        ("--crop_size 1000000 --resize_size 1000000", "--crop_size 1000000: expected 10000 or less"),
+        ("--crop_size 1000000", "--crop_size 1000000: expected 10000 or less"),
         ("--resize_size 1000000", "--resize_size 1000000: expected 10000 or less"),
         ("--batch_size 1000000000000", "--batch_size 1000000000000: expected 100000 or less"),
         ("--workers 1000000", "--workers 1000000: expected 1000 or less"),
@@ -264,15 +264,15 @@ def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
 def test_impossible_options_are_refused(options, message):
     with pytest.raises(InputError) as caught:
         get_config(options.split())
-    assert message in str(caught.value)
+    assert message in caught.value.on_command_line()
 
 
 PARSERS = {"main": training_parser, "evaluation": evaluation_parser, "inference": inference_parser}
 NAMED = [
-    (command, action.option_strings[0])
+    (command, f"--{option.name}")
     for command, new_parser in PARSERS.items()
-    for action in new_parser("")._actions
-    if action.type is not boolean and action.dest not in ("help", "center", "analysis")
+    for option in new_parser("").options.values()
+    if option.reader is not boolean
 ]
 
 
@@ -346,7 +346,7 @@ def test_the_openimages_preset_is_the_published_command(shared):
 def test_impossible_method_options_are_refused(options, message):
     with pytest.raises(InputError) as caught:
         get_config(options.split())
-    assert message in str(caught.value)
+    assert message in caught.value.on_command_line()
 
 
 def test_options_of_other_methods_have_no_effect():

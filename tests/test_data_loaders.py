@@ -141,7 +141,7 @@ def test_reading_does_not_turn_an_image(tmp_path):
 
 
 def test_an_image_that_declares_too_many_pixels_is_not_decoded_and_pillow_does_not_warn(tmp_path):
-    message = r"a\.png: declares 20000 x 20000 pixels, 400\.0 megapixels; expected at most 100, or a larger --max_megapixels"
+    message = r"a\.png: declares 20000 x 20000 pixels, 400\.0 megapixels; expected at most 100, or a larger max_megapixels"
     with warnings.catch_warnings(action="error"):
         write_png(tmp_path / "a.png", 20_000, 20_000)
         with pytest.raises(InputError, match=message):

@@ -38,7 +38,7 @@ def test_a_map_that_declares_too_many_pixels_is_not_read(tmp_path, shape):
     with zipfile.ZipFile(tmp_path / "a.npz", "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("score_map.npy", header(shape) + bytes(1000))
     for name in ("a.npy", "a.npz"):
-        message = rf"{name}: declares {shape[1]} x {shape[0]} pixels, .* expected at most 100, or a larger --max_megapixels"
+        message = rf"{name}: declares {shape[1]} x {shape[0]} pixels, .* expected at most 100, or a larger max_megapixels"
         with pytest.raises(InputError, match=message):
             read_score_map(tmp_path / name)
 

@@ -36,7 +36,7 @@ def test_the_best_box_of_every_image_clipped_to_it(tmp_path):
 
 def test_numeric_ids_by_an_annotation_file(tmp_path):
     path = write(tmp_path / "d.json", [entry(7, [1, 2, 3, 4], 0.5), entry(8, [1, 2, 3, 4], 0.5)])
-    with pytest.raises(InputError, match=r"entry 1: the numeric image_id 7; expected .*--coco_images FILE"):
+    with pytest.raises(InputError, match=r"entry 1: the numeric image_id 7; expected .* coco_images FILE"):
         read_detections(path, SIZES)
     names = read_coco_names(write(tmp_path / "n.json", {"images": [{"id": 7, "file_name": "a.jpg"}]}))
     boxes, unknown = read_detections(path, SIZES, names)

@@ -1,5 +1,6 @@
 import errno
 import os
+import pickle
 import subprocess
 import sys
 import warnings
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from wsol.errors import InputError, command, did_you_mean, shortened
+from wsol.errors import InputError, OptionError, OptionName, command, did_you_mean, shortened
 from wsol.files import check_input, whole_file
 
 
@@ -89,9 +90,18 @@ def test_a_long_exception_is_cut(run_here):
 PROGRAM = """
 import sys
 sys.path.insert(0, {checkout!r})
-from wsol.errors import command
+from wsol.errors import InputError, command, refuse_early
 from wsol.files import write_text
 from wsol.log import start_logging
+
+def parse():
+    if sys.argv[1] == "--help":
+        print("usage")
+        raise SystemExit(0)
+    if sys.argv[1] == "refuse":
+        raise InputError("no")
+
+refuse_early(parse)
 
 @command
 def main():
@@ -153,6 +163,27 @@ def test_a_log_goes_on_in_its_file_where_the_output_does_not(program, shell, tmp
     assert ended == code and said.count("\n") <= 1
     assert (tmp_path / "last.txt").exists()
     assert (tmp_path / "log.txt").read_text().endswith(" 19999\n")
+
+
+def test_options_are_refused_before_the_rest_of_a_program_is_loaded(program, shell, tmp_path):
+    assert shell(f"{program} refuse") == (2, "", "error: no\n")
+    assert shell(f"{program} --help") == (0, "usage\n", "")
+    assert shell(f"{program} --help >&-")[::2] == (
+        2,
+        "error: standard output: closed; what was to be printed there is lost\n",
+    )
+    assert not (tmp_path / "result.txt").exists()
+
+
+def test_an_option_has_its_dashes_on_a_command_line_alone(run_here):
+    error = OptionError("label_level", "tribe", "not together with ", OptionName("coarsening"), " of --x")
+    assert (error.option, error.value) == ("label_level", "tribe")
+    assert str(error) == "label_level tribe: not together with coarsening of --x"
+    assert ended(raises(error), run_here, 2) == "error: --label_level tribe: not together with --coarsening of --x\n"
+    assert str(OptionError("x", "", "no")) == "x: no"
+    sent = pickle.loads(pickle.dumps(error))  # as a worker process sends it
+    assert (type(sent), str(sent), sent.on_command_line()) == (OptionError, str(error), error.on_command_line())
+    assert InputError("a.json: ", *error.parts).on_command_line() == f"a.json: {error.on_command_line()}"
 
 
 def test_the_nearest_word_and_a_cut_text():

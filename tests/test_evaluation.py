@@ -274,9 +274,9 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
     ("arguments", "message"),
     [
         (("--dataset_name", "Nope"), "no metadata of a data set 'Nope'"),
-        (("--cam_curve_interval", "0"), "--cam_curve_interval 0.0: expected more than 0"),
-        (("--cam_curve_interval", "1.5"), "--cam_curve_interval 1.5: expected more than 0, at most 1"),
-        (("--cam_curve_interval", "-0.1"), "--cam_curve_interval -0.1: expected more than 0"),
+        (("--cam_curve_interval", "0"), "--cam_curve_interval 0.0: expected 1e-05 or more"),
+        (("--cam_curve_interval", "1.5"), "--cam_curve_interval 1.5: expected 1 or less"),
+        (("--cam_curve_interval", "-0.1"), "--cam_curve_interval -0.1: expected 1e-05 or more"),
         (("--cam_curve_interval", "1e-20"), "--cam_curve_interval 1e-20: expected 1e-05 or more"),
         (("--center", "--center_size", "1000000"), "--center_size 1000000: expected 10000 or less"),
         (("--center", "--bootstrap", "1000000000"), "--bootstrap 1000000000: expected 10000 or less"),

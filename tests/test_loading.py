@@ -52,10 +52,10 @@ def fault():
 @pytest.mark.parametrize(
     ("failure", "message"),
     [
-        (kill, r"images \(number \d+\) (was ended|ended, perhaps) from outside.*; --workers 1: expected fewer, or 0"),
-        (end, r"images \(number \d+\) ended, perhaps from outside; --workers 1"),
-        (no_memory, r"ran out of resources .*--workers 1"),
-        (no_files, r"ran out of resources .*Too many open files.*--workers 1"),
+        (kill, r"images \(number \d+\) (was ended|ended, perhaps) from outside.*; workers 1: expected fewer, or 0"),
+        (end, r"images \(number \d+\) ended, perhaps from outside; workers 1"),
+        (no_memory, r"ran out of resources .*workers 1"),
+        (no_files, r"ran out of resources .*Too many open files.*workers 1"),
     ],
 )
 def test_a_process_that_dies_or_runs_short_is_a_message(failure, message):

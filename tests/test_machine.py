@@ -82,9 +82,39 @@ def test_commands_choose_how_threads_wait_before_torch_is_loaded(script):
     assert others[0] == "wsol.machine"
 
 
-@pytest.mark.parametrize("script", ["main.py", "inference.py"])
-def test_an_interrupt_while_torch_is_loaded_is_one_line(script, tmp_path):
-    (tmp_path / "torch.py").write_text("raise KeyboardInterrupt")
-    words, environment = [sys.executable, CHECKOUT / script], {**os.environ, "PYTHONPATH": str(tmp_path)}
-    done = subprocess.run(words, env=environment, capture_output=True, text=True, timeout=60)
+REQUIRED = ("--checkpoint", "c", "--scoremap_root", "s")
+
+
+def run_with_torch(code, folder, *words):
+    """Run a command of the checkout whose `import torch` runs `code`."""
+    (folder / "torch.py").write_text(code)
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    script, *words = words
+    words = [sys.executable, CHECKOUT / script, *words]
+    return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "said"),
+    [
+        ("main.py --help", 0, ""),
+        ("inference.py --help", 0, ""),
+        ("evaluation.py --help", 0, ""),
+        ("main.py --xyzzy 1", 2, "error: unrecognized option --xyzzy; --help lists the options\n"),
+        ("main.py --lr 0", 2, "error: --lr 0.0: expected more than 0, at most 1e+06\n"),
+        ("main.py --wsol_method adl --adl_threshold 2", 2, "error: --adl_threshold 2.0: expected 0 to 1\n"),
+        ("main.py --pretrained T --pretrained_path no.pth", 2, "error: --pretrained_path no.pth: expected a file\n"),
+        ("inference.py --checkpoint c", 2, "error: the following arguments are required: --scoremap_root\n"),
+        (f"inference.py {' '.join(REQUIRED)} --workers -1", 2, "error: --workers -1: expected 0 or more\n"),
+    ],
+)
+def test_help_and_refused_options_load_no_torch(words, code, said, tmp_path):
+    done = run_with_torch("raise ImportError", tmp_path, *words.split())
+    assert (done.returncode, done.stderr) == (code, said)
+    assert bool(done.stdout) == (code == 0)
+
+
+@pytest.mark.parametrize("words", [("main.py",), ("inference.py", *REQUIRED)])
+def test_an_interrupt_while_torch_is_loaded_is_one_line(words, tmp_path):
+    done = run_with_torch("raise KeyboardInterrupt", tmp_path, *words)
     assert (done.stderr, done.returncode) == ("interrupted\n", -signal.SIGINT)  # a shell's 130

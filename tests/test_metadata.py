@@ -245,7 +245,7 @@ def test_val_is_drawn_at_the_finest_level_the_same_for_every_level(toy_root):
 
 
 def test_more_validation_images_than_there_are_is_refused(toy_root):
-    with pytest.raises(InputError, match=r"--num_val_sample_per_class 9: a class has only 8"):
+    with pytest.raises(InputError, match=r"^num_val_sample_per_class 9: a class has only 8"):
         load_level(toy_root / "metadata", "Toy", "order", num_val_sample_per_class=9)
 
 
@@ -288,7 +288,7 @@ def test_a_vector_of_k_relabels_a_data_set(tmp_path):
     assert data.splits["val"].image_ids == ["val0.jpg", "val1.jpg", "val2.jpg"]
     assert data.splits["val"].labels.tolist() == [0, 0, 1]
     assert data.level.startswith("coarsened by ") and "1 of 4 images have no class" in data.notes[0]
-    with pytest.raises(InputError, match="not together with --coarsening"):
+    with pytest.raises(InputError, match="not together with coarsening"):
         load_level(tmp_path, "D", "finest", coarsening=str(tmp_path / "vector.csv"))
 
 

@@ -1,5 +1,6 @@
 """The examples of docs/methods.md, as they stand there: one file and one registry line each."""
 
+import inspect
 import re
 import sys
 
@@ -24,11 +25,20 @@ def examples(tmp_path, monkeypatch):
     for name, code in EXAMPLES.items():
         (tmp_path / f"example_{name}.py").write_text(code)
     for kind in ("ARCHITECTURES", "METHODS", "MAPPERS"):
-        line = re.search(rf'in `{kind}` of `wsol/registry.py`:\n\n```python\n    "(\w+)": "wsol\.(\w+):(\w+)",\n```', TEXT)
-        monkeypatch.setitem(getattr(registry, kind), line[1], f"example_{line[2]}:{line[3]}")
+        lines = re.search(rf"in `{kind}` of `wsol/registry.py`:\n\n```python\n(.*?)```", TEXT, flags=re.DOTALL)[1]
+        lines = lines.replace('"wsol.', '"example_')
+        for name, entry in eval(f"{{{lines}}}", vars(registry)).items():
+            monkeypatch.setitem(getattr(registry, kind), name, entry)
     yield
     for name in EXAMPLES:
         sys.modules.pop(f"example_{name}", None)
+
+
+@pytest.mark.parametrize("name", list(registry.METHODS))
+def test_a_method_takes_the_options_of_its_entry_with_their_defaults(name):
+    parameters = inspect.signature(registry.load(registry.METHODS[name].path)).parameters.values()
+    taken = {each.name: each.default for each in parameters if each.kind is each.KEYWORD_ONLY}
+    assert taken == {option.name: option.default for option in registry.METHODS[name].options}
 
 
 def test_the_new_method_is_an_option_and_works_on_every_architecture(examples):

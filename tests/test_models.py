@@ -150,7 +150,7 @@ def test_the_weights_own_classifier_is_kept_where_asked(tmp_path):
         ("resnet18", "cam", 1000, {}),
         ("inception_v3", "cam", 1000, {}),
     ):
-        with pytest.raises(InputError, match="--keep_classifier TRUE"):
+        with pytest.raises(InputError, match=r"^keep_classifier TRUE"):
             build_model(architecture, method, classes, keep_classifier=True, **weights)
 
 
@@ -356,7 +356,7 @@ def test_nobody_is_advised_to_run_a_files_code(tmp_path):
             with pytest.raises(InputError, match=what) as caught:
                 read(path)
             assert "weights_only" not in str(caught.value) and str(tmp_path) in str(caught.value)
-    with pytest.raises(InputError, match=r"nowhere: no such file of weights \(--wsolevaluation_checkpoint\)"):
+    with pytest.raises(InputError, match=r"nowhere: no such file of weights \(wsolevaluation_checkpoint\)"):
         wsolevaluation.read(model, "nowhere")
 
 
@@ -395,5 +395,5 @@ def test_convolutions_that_a_vgg16_lacks_are_told_in_its_own_numbers():
 def test_without_a_network_connection_the_weights_are_asked_for_by_hand(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCH_HOME", str(tmp_path))
     monkeypatch.setenv("https_proxy", "http://127.0.0.1:9")
-    with pytest.raises(InputError, match=r"could not be fetched .*resnet18-.*\.pth.*--pretrained_path FILE"):
+    with pytest.raises(InputError, match=r"could not be fetched .*resnet18-.*\.pth.* pretrained_path FILE"):
         build_model("resnet18", "cam", 3, pretrained=True)

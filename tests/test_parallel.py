@@ -59,7 +59,7 @@ def test_a_killed_worker_is_an_error_within_seconds(where):
     """A worker that died while it was sent more than a pipe's buffer left its parent waiting for ever."""
     start = threading.Timer(60, os._exit, (1,))  # no hang of the suite
     start.start()
-    with pytest.raises(InputError, match="--workers 2: a process was ended from outside, or could not start"):
+    with pytest.raises(InputError, match=r"^workers 2: a process was ended from outside, or could not start"):
         list(map_chunks(Large(where), range(200), 2))
     start.cancel()
 

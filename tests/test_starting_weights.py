@@ -48,7 +48,7 @@ def test_ilsvrc_with_resnet50_starts_from_imagenets_own_classifier_as_the_origin
     assert notes == [f"weights: {folder}/whole.pth; the classifier starts afresh"]
     model, notes = start_model(config_of(folder / "body.pth"), imagenet())
     assert notes == [f"weights: {folder}/body.pth; the classifier starts afresh, since the file has none for 1000 classes"]
-    with pytest.raises(InputError, match="--keep_classifier TRUE"):
+    with pytest.raises(InputError, match=r"^keep_classifier TRUE"):
         start_model(config_of(folder / "body.pth", "--keep_classifier"), imagenet())
 
 
@@ -111,8 +111,8 @@ def test_ones_own_checkpoint_is_taken_whole_where_classes_and_method_are_the_sam
     model, notes = start_model(again(run_of_acol), toy())
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
     assert notes == [f"weights: all of {run_of_acol} (epoch 1), its classifier too: it is of the same classes"]
-    changed = {"--keep_classifier is FALSE": (("--keep_classifier", "F"), {}), "its 2 classes are not the 3": ((), 3)}
-    changed["it is of --wsol_method acol, this run of cam"] = (("--wsol_method", "cam"), {})
+    changed = {"keep_classifier is FALSE": (("--keep_classifier", "F"), {}), "its 2 classes are not the 3": ((), 3)}
+    changed["it is of wsol_method acol, this run of cam"] = (("--wsol_method", "cam"), {})
     changed["its 2 classes are not the 2"] = ((), {"class_names": ["angular", "round"]})
     for reason, (words, data) in changed.items():
         names = [str(number) for number in range(3)]
@@ -125,7 +125,7 @@ def test_ones_own_checkpoint_is_taken_whole_where_classes_and_method_are_the_sam
         assert not any(
             torch.equal(v, state[name]) for name, v in own.items() if name in state and v.ndim > 1 and name not in body
         )
-    with pytest.raises(InputError, match=r"--keep_classifier TRUE: .*: it is of --wsol_method acol"):
+    with pytest.raises(InputError, match=r"^keep_classifier TRUE: .*: it is of wsol_method acol"):
         start_model(again(run_of_acol, "--wsol_method", "cam", "--keep_classifier"), toy())
     with pytest.raises(InputError, match="does not fit the architecture"):
         start_model(again(run_of_acol, "--architecture", "timm:test_resnet"), toy())

@@ -5,7 +5,7 @@ from numbers import Integral
 from typing import TYPE_CHECKING
 
 from wsol import registry
-from wsol.errors import InputError
+from wsol.errors import InputError, OptionError
 
 if TYPE_CHECKING:
     import torch
@@ -43,7 +43,7 @@ def build_model(
             what the method needs, weights that cannot be had or do not fit.
     """
     if wsol_method not in registry.names("methods"):
-        raise InputError(f"--wsol_method {wsol_method}: expected one of {', '.join(registry.names('methods'))}")
+        raise OptionError("wsol_method", wsol_method, f"expected one of {', '.join(registry.names('methods'))}")
     if isinstance(num_classes, bool) or not isinstance(num_classes, Integral) or num_classes < 1:
         raise InputError(f"num_classes {num_classes}: expected a whole number, 1 or more")
     try:
@@ -53,13 +53,14 @@ def build_model(
     named = {"spg_threshold_1h": high_1, "spg_threshold_1l": low_1, "spg_threshold_2h": high_2, "spg_threshold_2l": low_2}
     named |= {"spg_threshold_3h": high_3, "spg_threshold_3l": low_3}
     named |= {"acol_threshold": acol_threshold, "adl_drop_rate": adl_drop_rate, "adl_threshold": adl_threshold}
-    known = {option.name: option.default for method in registry.methods().values() for option in method.options}
+    known = {name: option.default for name, option in registry.method_options().items()}
     if unknown := [name for name in method_options if name not in known]:
-        raise InputError(f"--{unknown[0]}: no method has this option; known: {', '.join(known)}")
-    method = registry.find("methods", wsol_method)
+        raise OptionError(unknown[0], "", f"no method has this option; known: {', '.join(known)}")
+    entry = registry.method_entry(wsol_method)
     values = {**known, **named, **method_options}
-    method.check_options(values)
+    entry.check(values)
 
+    method = registry.find("methods", wsol_method)
     options = (method.trunk, large_feature_map, pretrained, pretrained_path)
     if architecture.startswith(registry.TIMM_PREFIX):
         backbone = registry.load(registry.TIMM)(architecture.removeprefix(registry.TIMM_PREFIX), *options)
@@ -67,8 +68,8 @@ def build_model(
         backbone = registry.find("architectures", architecture)(*options)
     else:
         networks = ", ".join(registry.names("architectures"))
-        raise InputError(f"--architecture {architecture}: expected one of {networks}, or timm:NAME")
-    model = method(backbone, num_classes, **{option.name: values[option.name] for option in method.options})
+        raise OptionError("architecture", architecture, f"expected one of {networks}, or timm:NAME")
+    model = method(backbone, num_classes, **{option.name: values[option.name] for option in entry.options})
     if keep_classifier:
         keep_pretrained_classifier(model, f"{architecture} with {wsol_method}")
     return model
@@ -83,9 +84,11 @@ def keep_pretrained_classifier(model: "Method", what: str) -> None:
     given = model.backbone.offer.pretrained_classifier
     own = dict(getattr(model, "classifier", model).named_parameters(recurse=False))
     if given is None or {name: value.shape for name, value in own.items()} != {n: v.shape for n, v in given.items()}:
-        raise InputError(
-            f"--keep_classifier TRUE: {what} and {model.num_classes} classes cannot take a classifier over; expected "
-            "pretrained weights with one, a ResNet with one linear classifier, and as many classes as the weights have"
+        raise OptionError(
+            "keep_classifier",
+            "TRUE",
+            f"{what} and {model.num_classes} classes cannot take a classifier over; expected pretrained weights with one, a "
+            "ResNet with one linear classifier, and as many classes as the weights have",
         )
     model.classifier.load_state_dict(given)
 
@@ -95,8 +98,8 @@ def build_from_config(config: Mapping, num_classes: int, **options: object) -> "
 
     An option that the configuration of an older run lacks has its default.
     """
-    method = registry.find("methods", config["wsol_method"])
-    given = {option.name: config[option.name] for option in method.options if option.name in config}
+    options_of_method = registry.method_entry(config["wsol_method"]).options
+    given = {option.name: config[option.name] for option in options_of_method if option.name in config}
     return build_model(
         config["architecture"],
         config["wsol_method"],

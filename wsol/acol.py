@@ -9,7 +9,7 @@ from torch.nn import functional
 
 from wsol.backbone import BRANCHED, Backbone
 from wsol.initialize import initialize
-from wsol.method import ConvolutionalClassifier, Method, Option, Outputs, attention_of, min_max
+from wsol.method import ConvolutionalClassifier, Method, Outputs, attention_of, min_max
 
 WIDTH = 1024
 
@@ -44,7 +44,6 @@ class ACoL(Method):
     """Two branches on the same features; the second sees those that the first one leaves."""
 
     trunk = BRANCHED
-    options = (Option("acol_threshold", 0.7, "ACoL: the second branch does not see where the first one's map reaches this"),)
 
     def __init__(self, backbone: Backbone, num_classes: int, *, acol_threshold: float = 0.7):
         super().__init__(backbone, num_classes)

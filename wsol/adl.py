@@ -12,8 +12,8 @@ from torch import nn
 from wsol.backbone import Backbone
 from wsol.cam import CAM
 from wsol.draws import Draws, DrawSource
-from wsol.errors import InputError
-from wsol.method import Option, Outputs
+from wsol.errors import OptionError
+from wsol.method import Outputs
 
 
 def attend(features: torch.Tensor, drop: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -27,15 +27,10 @@ def attend(features: torch.Tensor, drop: torch.Tensor, threshold: float) -> torc
 class ADL(CAM):
     """CAM with attention after the architecture's attention points."""
 
-    options = (
-        Option("adl_drop_rate", 0.75, "ADL: probability of dropping the strongest positions rather than weighting all"),
-        Option("adl_threshold", 0.9, "ADL: positions at or above this share of the maximum are dropped; 1: the maximum"),
-    )
-
     def __init__(self, backbone: Backbone, num_classes: int, *, adl_drop_rate: float = 0.75, adl_threshold: float = 0.9):
         super().__init__(backbone, num_classes)
         if not backbone.offer.attention_points:
-            raise InputError("--wsol_method adl: this architecture offers no place for attention; expected another one")
+            raise OptionError("wsol_method", "adl", "this architecture offers no place for attention; expected another one")
         self.drop_rate, self.threshold = adl_drop_rate, adl_threshold
         self.drop: torch.Tensor | None = None  # what each point does in this pass; None: nothing
         for number, point in enumerate(backbone.offer.attention_points):

@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from wsol.errors import InputError, did_you_mean, shortened
 from wsol.files import MOST_BYTES
@@ -70,13 +71,22 @@ CONVERTERS = {None: name, Path: path, int: whole, float: number}  # by an option
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose options are read by CONVERTERS; what it refuses is an InputError of one line."""
+    """An argument parser whose options are read by CONVERTERS; what it refuses is an InputError of one line.
+
+    `arguments`: what was added to the parser itself, not to a group or subcommand of it.
+    """
 
     def __init__(self, description: str | None = None, **options: object):
         options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **options}
+        self.arguments: list[argparse.Action] = []
         super().__init__(description=description, **options)
         for kind, convert in CONVERTERS.items():
             self.register("type", kind, convert)
+
+    def add_argument(self, *names: str, **options: Any) -> argparse.Action:
+        """Add an argument, as argparse does."""
+        self.arguments.append(super().add_argument(*names, **options))
+        return self.arguments[-1]
 
     def error(self, message: str) -> None:
         """Raise InputError."""
@@ -110,23 +120,3 @@ class Parser(argparse.ArgumentParser):
         option = word.partition("=")[0]
         hint = did_you_mean(option, self._option_string_actions) or "; --help lists the options"
         self.error(f"unrecognized option {shortened(option)}{hint}")
-
-    def read(self, option: str, texts: str | Sequence[str]) -> object:
-        """Return an option's value from its text (a list of texts where it takes several), as the command line gives it.
-
-        Raises:
-            ValueError: what was expected.
-        """
-        action = next(each for each in self._actions if each.dest == option)
-        several = action.nargs == "+"
-        if isinstance(texts, str) == several:
-            raise ValueError("a list" if several else "a single value")
-        try:
-            values = [self._get_value(action, text) for text in ([texts] if isinstance(texts, str) else texts)]
-        except argparse.ArgumentError as error:
-            raise ValueError(error.message) from None
-        if not values:
-            raise ValueError("one value or more")
-        if action.choices and values[0] not in action.choices:
-            raise ValueError(f"one of {', '.join(action.choices)}")
-        return values if several else values[0]

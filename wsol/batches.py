@@ -71,7 +71,7 @@ class LabeledImages(Dataset):
         try:
             image = load_image(self.image_root / image_id, self.max_megapixels)
         except InputError as error:
-            return str(error)
+            return error.on_command_line()
         if self.resize_size is None:
             tensor = self.preprocessing.evaluation(image, self.crop_size)
         else:

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from wsol.errors import InputError
+from wsol.errors import OptionError
 from wsol.levels import LevelSplit, class_ancestors
 from wsol.mapper import Mapper
 from wsol.method import Method, Outputs
@@ -39,7 +39,7 @@ class AggregatedMaps(nn.Module):
 def aggregate(model: Method, ancestors: np.ndarray | None) -> Mapper:
     """Return the model that maps with these ancestors; where every class is alone, the model itself."""
     if ancestors is None:
-        raise InputError("cam_agg_level: CAM-Agg needs the level whose classes it merges")
+        raise OptionError("cam_agg_level", "", "CAM-Agg needs the level whose classes it merges")
     alone = len(np.unique(ancestors)) == len(ancestors)
     return model if alone else AggregatedMaps(model, ancestors)
 
@@ -51,7 +51,7 @@ def ancestors_at(
     known = class_ancestors(metadata_root, dataset_name, level, cam_agg_level)
     ancestors = np.array([known.get(label, -1) for label in file_labels], dtype=np.int64)
     if (ancestors < 0).all():
-        raise InputError(f"--cam_agg_level {cam_agg_level}: no class of level {level} has an ancestor there")
+        raise OptionError("cam_agg_level", cam_agg_level, f"no class of level {level} has an ancestor there")
     return ancestors
 
 
@@ -60,7 +60,7 @@ def keep_with_ancestor(split: LevelSplit, ancestors: np.ndarray) -> int:
     kept = ancestors[split.labels] >= 0
     left_out = int((~kept).sum())
     if left_out == len(kept):
-        raise InputError("--cam_agg_level: no image of a split has a class with an ancestor at this level")
+        raise OptionError("cam_agg_level", "", "no image of a split has a class with an ancestor at this level")
     if left_out:
         split.image_ids = [image_id for image_id, keep in zip(split.image_ids, kept, strict=True) if keep]
         split.labels, split.subset = split.labels[kept], True

@@ -13,7 +13,7 @@ import torch
 from wsol.backbone import Backbone
 from wsol.cam import CAM
 from wsol.draws import Draws, DrawSource
-from wsol.method import Option, Outputs
+from wsol.method import Outputs
 
 
 class CutMixDraw(NamedTuple):
@@ -65,17 +65,6 @@ def mix(images: torch.Tensor, draw: CutMixDraw) -> tuple[torch.Tensor, torch.Ten
 
 class CutMix(CAM):
     """CAM on mixed images, with mixed losses."""
-
-    options = (
-        Option(
-            "cutmix_beta",
-            1.0,
-            "CutMix: lambda is Beta(beta, beta): small values keep nearly all or nearly nothing "
-            "of an image, large ones about half; 0 mixes nothing",
-            high=1e6,
-        ),
-        Option("cutmix_prob", 1.0, "CutMix: probability that a batch is mixed"),
-    )
 
     def __init__(self, backbone: Backbone, num_classes: int, *, cutmix_beta: float = 1.0, cutmix_prob: float = 1.0):
         super().__init__(backbone, num_classes)

@@ -8,13 +8,13 @@ from pathlib import Path
 
 from PIL import Image
 
-from wsol.errors import InputError
+from wsol.errors import InputError, OptionName
 
 # Pillow's names of the kinds of files that OpenCV reads.
 KINDS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "PPM", "WEBP", "JPEG2000", "SUN", "AVIF")
 # Pillow's own limit, which no option moves, and the warning below it: every image has its size checked here instead.
 Image.MAX_IMAGE_PIXELS = None
-MAX_MEGAPIXELS = 100.0  # the default of --max_megapixels: 0.8 GB as float64
+MAX_MEGAPIXELS = 100.0  # the default of max_megapixels: 0.8 GB as float64
 
 
 def check_pixels(path: Path, size: tuple[int, int], max_megapixels: float) -> None:
@@ -23,7 +23,8 @@ def check_pixels(path: Path, size: tuple[int, int], max_megapixels: float) -> No
     if megapixels > max_megapixels:
         raise InputError(
             f"{path}: declares {size[0]} x {size[1]} pixels, {megapixels:.1f} megapixels; expected at most "
-            f"{max_megapixels:g}, or a larger --max_megapixels"
+            f"{max_megapixels:g}, or a larger ",
+            OptionName("max_megapixels"),
         )
 
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-from wsol.errors import InputError
+from wsol.errors import InputError, OptionName
 from wsol.files import read_json
 from wsol.plain_values import is_number
 
@@ -76,8 +76,9 @@ def read_detections(
         if isinstance(image_id, int) or names is not None:
             if names is None:
                 raise InputError(
-                    f"{path}: entry {number}: the numeric image_id {image_id}; expected the image's path, or "
-                    "--coco_images FILE, an annotation file that gives each number its file_name"
+                    f"{path}: entry {number}: the numeric image_id {image_id}; expected the image's path, or ",
+                    OptionName("coco_images"),
+                    " FILE, an annotation file that gives each number its file_name",
                 )
             image_id = names.get(str(image_id), str(image_id))
         if image_id not in image_sizes:

@@ -5,28 +5,28 @@ import re
 import torch
 
 from wsol.batches import Batch
-from wsol.errors import InputError
+from wsol.errors import OptionError
 from wsol.machine import AUTO
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str, amp: str = "off") -> torch.device:
-    """Return the torch device of `--device`, checked to exist."""
+    """Return the torch device of a name (auto, cpu, cuda, cuda:N), checked to exist."""
     if name == AUTO:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     count = torch.cuda.device_count()
     known = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", name)  # neither torch nor int() take a number of any length
     if not known or (name != "cpu" and int(known[1] or 0) >= count):
-        raise InputError(f"--device {name[:40]}: expected cpu or one of {count} GPUs found here")
+        raise OptionError("device", name[:40], f"expected cpu or one of {count} GPUs found here")
     device = torch.device(name)
     if amp == "fp16" and device.type == "cpu":
-        raise InputError("--amp fp16: a CPU has no fp16 arithmetic worth using; expected bf16 or off, or a GPU")
+        raise OptionError("amp", "fp16", "a CPU has no fp16 arithmetic worth using; expected bf16 or off, or a GPU")
     return device
 
 
 def autocast(device: torch.device, amp: str) -> torch.autocast:
-    """Return the context in which a network runs under `--amp`."""
+    """Return the context in which a network runs under `amp` (off, bf16, fp16)."""
     return torch.autocast(device.type, dtype=AMP_DTYPES.get(amp), enabled=amp != "off")
 
 

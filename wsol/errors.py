@@ -17,8 +17,44 @@ MOST_SAID = 600  # characters of an exception's own text in a message
 _at_hand: str | None = None  # the file that was last opened to be read or written
 
 
+class OptionName(str):
+    """The name of an option in a message: `label_level` in Python, `--label_level` on a command line."""
+
+    __slots__ = ()
+
+
 class InputError(ValueError):
-    """Something given (an option, a file, an archive) is not as expected; the message names it and what was expected."""
+    """Something given (an option, a file, an archive) is not as expected; the message names it and what was expected.
+
+    The message may be given in parts, of which those that are an `OptionName` are written as whoever reads it knows them.
+    """
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the message, for an error that adds to it."""
+        return self.args
+
+    def __str__(self) -> str:
+        return "".join(self.parts)
+
+    def on_command_line(self) -> str:
+        """Return the message as a command writes it: names of options with their dashes."""
+        return "".join(f"--{part}" if isinstance(part, OptionName) else part for part in self.parts)
+
+
+class OptionError(InputError):
+    """An option's value is refused: `option value: problem`. The value is left out where it is empty."""
+
+    def __init__(self, option: str, value: object, *problem: str):
+        super().__init__(option, value, *problem)
+        self.option, self.value = option, value
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts of the message."""
+        option, value, *problem = self.args  # as they were given, so that the error can be pickled
+        given = f" {value}" if value != "" else ""
+        return OptionName(option), f"{given}: ", *problem
 
 
 class MetadataError(InputError):
@@ -146,7 +182,7 @@ def _open_streams() -> bool:
 
     A file opened later would get the number of a closed one, and with it whatever a library prints.
     """
-    was_closed = sys.stdout is None
+    was_closed = sys.stdout is None or hasattr(sys.stdout, "stands_in")
     for number, name in ((1, "stdout"), (2, "stderr")):
         if getattr(sys, name) is None:
             nowhere = os.open(os.devnull, os.O_RDWR)
@@ -155,6 +191,7 @@ def _open_streams() -> bool:
             except OSError:
                 os.dup2(nowhere, number)
             setattr(sys, name, os.fdopen(nowhere, "w"))
+            getattr(sys, name).stands_in = True
     for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows its code, and the work goes on
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
@@ -177,8 +214,8 @@ def plain_warnings() -> Iterator[None]:
         warnings.formatwarning = before
 
 
-def _run(main: Callable[[], None]) -> int:
-    """Run `main`, say how it ended, and return the exit code."""
+def _run(main: Callable[[], object]) -> int | None:
+    """Run `main`, say how it ended, and return the exit code; None where it returned."""
     global _at_hand
     _at_hand = None
     try:
@@ -188,7 +225,7 @@ def _run(main: Callable[[], None]) -> int:
             _say(stop.code)
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except InputError as error:
-        _say(f"error: {error}")
+        _say(f"error: {error.on_command_line()}")
         return REFUSED
     except KeyboardInterrupt:
         _say("interrupted")
@@ -197,7 +234,7 @@ def _run(main: Callable[[], None]) -> int:
         if isinstance(error, OSError) and _stream_error():  # a print that failed; the end of the command says so
             return 0
         return _say_unforeseen(error)
-    return 0
+    return None
 
 
 def _end_output(code: int, was_closed: bool) -> int:
@@ -213,6 +250,18 @@ def _end_output(code: int, was_closed: bool) -> int:
     return code or REFUSED
 
 
+def refuse_early(parse: Callable[[], object]) -> None:
+    """End the program here, as a command ends, if `parse` refuses its options or prints their help; else return.
+
+    For a program whose libraries take seconds to load: it parses once before they are loaded, and again in its command.
+    """
+    was_closed = _open_streams()
+    with plain_warnings():
+        code = _run(parse)
+    if code is not None:
+        sys.exit(_end_output(code, was_closed))
+
+
 def command(main: Callable[[], None]) -> Callable[[], None]:
     """Make `main` a command, which ends with an exit code and a message, never in the middle of a traceback.
 
@@ -224,7 +273,7 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
     def run() -> None:
         was_closed = _open_streams()
         with plain_warnings():
-            code = _end_output(_run(main), was_closed)
+            code = _end_output(_run(main) or 0, was_closed)
         if code:
             sys.exit(code)
 

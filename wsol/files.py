@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from wsol.errors import InputError, remember_file, shortened
+from wsol.errors import InputError, OptionError, remember_file, shortened
 
 HOST = re.sub(r"\W", "", platform.node())[:20]  # process numbers are those of one machine; folders may be shared
 
@@ -172,7 +172,7 @@ def refuse_overwriting(outputs: Mapping[str, str | os.PathLike], inputs: Iterabl
     existing = {_identity(path): option for option, path in outputs.items() if os.path.exists(path)}
     for path in inputs if existing else ():
         if option := existing.get(_identity(path)):
-            raise InputError(f"--{option} {outputs[option]}: would replace {path}, which is read; expected another file")
+            raise OptionError(option, outputs[option], f"would replace {path}, which is read; expected another file")
 
 
 def refuse_inside(outputs: Mapping[str, str | os.PathLike], folders: Iterable[str | os.PathLike]) -> None:
@@ -184,7 +184,7 @@ def refuse_inside(outputs: Mapping[str, str | os.PathLike], folders: Iterable[st
     for folder in folders:
         for option, path in outputs.items():
             if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
-                raise InputError(f"--{option} {path}: is inside {folder}, which holds data; expected a file elsewhere")
+                raise OptionError(option, path, f"is inside {folder}, which holds data; expected a file elsewhere")
 
 
 def _identity(path: str | os.PathLike) -> tuple[int, int] | None:

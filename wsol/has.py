@@ -9,7 +9,7 @@ import torch
 from wsol.backbone import Backbone
 from wsol.cam import CAM
 from wsol.draws import Draws, DrawSource
-from wsol.method import Option, Outputs
+from wsol.method import Outputs
 
 
 def draw_hidden_cells(size: tuple[int, int], grid_size: int, drop_rate: float, rng: np.random.Generator) -> torch.Tensor:
@@ -32,11 +32,6 @@ def hide_cells(images: torch.Tensor, hidden: torch.Tensor, grid_size: int) -> to
 
 class HaS(CAM):
     """CAM on images with hidden cells; they are hidden after normalisation, so that zero is the mean colour."""
-
-    options = (
-        Option("has_grid_size", 4, "HaS: side of a cell in pixels; 0 hides nothing", high=float("inf")),
-        Option("has_drop_rate", 0.5, "HaS: probability that a cell is hidden; 0 hides none, 1 all"),
-    )
 
     def __init__(self, backbone: Backbone, num_classes: int, *, has_grid_size: int = 4, has_drop_rate: float = 0.5):
         super().__init__(backbone, num_classes)

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from wsol.declared_size import MAX_MEGAPIXELS, check_pixels
-from wsol.errors import InputError
+from wsol.errors import InputError, OptionName
 from wsol.files import check_input, missing_files
 from wsol.metadata import first_names
 
@@ -50,6 +50,9 @@ def require_images(image_root: str | os.PathLike, image_ids: list[str], split: s
     """Refuse a split whose image files are not all there; `advice` says how to get them."""
     if missing := missing_files(image_root, image_ids):
         raise InputError(
-            f"{image_root}: {len(missing)} of {len(image_ids)} images of the {split} split are missing{advice}; or name "
-            "another --data_root, or pass --on_bad_image skip:" + first_names(missing)
+            f"{image_root}: {len(missing)} of {len(image_ids)} images of the {split} split are missing{advice}; or name another ",
+            OptionName("data_root"),
+            ", or pass ",
+            OptionName("on_bad_image"),
+            f" skip:{first_names(missing)}",
         )

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.lib import format as npy_format
 
-from wsol.errors import InputError, shortened
+from wsol.errors import InputError, OptionName, shortened
 from wsol.files import check_input, whole_file
 from wsol.plain_values import is_number, shown
 from wsol.scored import Scored, from_columns, to_columns
@@ -24,10 +24,10 @@ FORMAT = 1
 MOST_BYTES = 4 << 30  # that a file may declare; a few kilobytes can declare much more
 # What makes evaluation.py score with a file's settings.
 SETTING_OPTIONS = {
-    "cam_curve_interval": "--cam_curve_interval {}",
-    "iou_threshold_list": "--iou_threshold_list {}",
-    "multi_contour": "--multi_contour_eval TRUE",
-    "largest_contour": "--multi_contour_eval FALSE",
+    "cam_curve_interval": ("cam_curve_interval", "{}"),
+    "iou_threshold_list": ("iou_threshold_list", "{}"),
+    "multi_contour": ("multi_contour_eval", "TRUE"),
+    "largest_contour": ("multi_contour_eval", "FALSE"),
 }
 
 
@@ -46,9 +46,11 @@ class ImagesFile:
         for name, expected in evaluator.settings.items():
             if (found := self.settings.get(name)) != expected:
                 said, wanted = (" ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (found, expected))
-                option = SETTING_OPTIONS.get(said if name == "box_rule" else name, "").format(said)
-                hint = f" ({option} gives the former)" if option else ""
-                raise InputError(f"{self.path}: scored with {name} {shortened(said)}; expected {wanted}{hint}")
+                message = f"{self.path}: scored with {name} {shortened(said)}; expected {wanted}"
+                option, value = SETTING_OPTIONS.get(said if name == "box_rule" else name, ("", ""))
+                if not option:
+                    raise InputError(message)
+                raise InputError(f"{message} (", OptionName(option), f" {value.format(said)} gives the former)")
         for one in self.images.values():
             evaluator.check_shapes(one)
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsol.errors import InputError, MetadataError, did_you_mean, shortened
+from wsol.errors import InputError, MetadataError, OptionError, OptionName, did_you_mean, shortened
 from wsol.hierarchy import Hierarchy, check_level_names, read_coarsening, read_tiers, read_tree, tier_tree
 from wsol.metadata import (
     configure_metadata,
@@ -218,8 +218,10 @@ def _draw_val(ids: list[str], labels: dict[str, int], count: int, seed: int) -> 
     drawn = _draw_per_class(ids, labels, count, seed, "val")
     fewest = np.unique([labels[image_id] for image_id in drawn], return_counts=True)[1].min()
     if fewest < count:
-        raise InputError(
-            f"--num_val_sample_per_class {count}: a class has only {fewest} validation images; expected 0 (all) to {fewest}"
+        raise OptionError(
+            "num_val_sample_per_class",
+            count,
+            f"a class has only {fewest} validation images; expected 0 (all) to {fewest}",
         )
     return drawn
 
@@ -284,12 +286,12 @@ def load_level(
     folder = dataset_folder(metadata_root, dataset_name)
     levels = read_levels(folder)
     if coarsening and level:
-        raise InputError(f"--label_level {level}: not together with --coarsening, which starts at the finest level")
+        alone = ("not together with ", OptionName("coarsening"), ", which starts at the finest level")
+        raise OptionError("label_level", level, *alone)
     level = level or levels[0]
     if level not in levels:
-        raise InputError(
-            f"--label_level {level}: {dataset_name} has the levels {', '.join(levels)}{did_you_mean(level, levels)}"
-        )
+        known = f"{dataset_name} has the levels {', '.join(levels)}{did_you_mean(level, levels)}"
+        raise OptionError("label_level", level, known)
     tables, ids = _read_tables(folder, splits, levels[: levels.index(level) + 1], proxy)
     if coarsening:
         level = f"{COARSENED}{coarsening}"
@@ -332,7 +334,7 @@ def class_ancestors(metadata_root: str | os.PathLike, dataset_name: str, level: 
     levels = read_levels(folder)
     allowed = levels[levels.index(level) :] if level in levels else levels
     if coarser not in allowed:
-        raise InputError(f"--cam_agg_level {coarser}: expected one of {', '.join(allowed)}, {level} or coarser")
+        raise OptionError("cam_agg_level", coarser, f"expected one of {', '.join(allowed)}, {level} or coarser")
     splits = [split for split in SPLITS if _level_file(folder / split, "class_labels", level, levels[0]).exists()]
     tables = {split: {name: _labels(folder, split, name, optional=True) for name in (level, coarser)} for split in splits}
     if coarser != level:

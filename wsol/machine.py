@@ -9,11 +9,12 @@ import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+from wsol.options import AUTO
+
 # How the threads of OpenMP (torch's) wait for work: asleep, not spinning on a core that another process needs. It is read
 # when torch is loaded, so this module comes first in the commands that train or map (docs/runs.md, "Threads").
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-AUTO = "auto"  # an option's value that the machine, or the run, settles
 MOST_WORKERS = 4  # the default number of processes that load images, where there are as many cores
 CGROUPS = Path("/sys/fs/cgroup")
 

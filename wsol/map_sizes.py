@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterable, Mapping
 
-from wsol.errors import InputError
+from wsol.errors import InputError, OptionName
 from wsol.masks import VIEW
 
 Size = tuple[int, int]  # (w, h)
@@ -58,5 +58,7 @@ def check_same_sizes(first: Mapping[str, Size], second: Mapping[str, Size]) -> N
         more = f" and {len(unlike) - 1} more" if len(unlike) > 1 else ""
         raise InputError(
             f"maps of {_text(one)} and of {_text(other)} pixels ({unlike[0]}{more}) cannot be compared: figures depend on "
-            "the size; expected one size, such as --map_size N gives"
+            "the size; expected one size, such as ",
+            OptionName("map_size"),
+            " N gives",
         )

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from wsol import registry
-from wsol.errors import InputError
+from wsol.errors import OptionError
 from wsol.method import Method, Outputs
 
 
@@ -40,7 +40,7 @@ def own_maps(model: Method, ancestors: np.ndarray | None = None) -> Mapper:
 def without_ancestors(ancestors: np.ndarray | None) -> None:
     """Refuse ancestors, for a mapper that makes no maps of coarser levels."""
     if ancestors is not None:
-        raise InputError("cam_agg_level: only the mapper cam_agg makes maps of a coarser level")
+        raise OptionError("cam_agg_level", "", "only the mapper cam_agg makes maps of a coarser level")
 
 
 def make_mapper(name: str, model: Method, ancestors: np.ndarray | None = None) -> Mapper:

@@ -1,12 +1,8 @@
-"""What a method may change of a training run: the network, its input, its loss, its maps. Also its options.
+"""What a method may change of a training run: the network, its input, its loss, its maps.
 
-A method is a subclass of `Method` in a file of its own, named in wsol/registry.py. Raw maps are detached float32.
+A method is a subclass of `Method` in a file of its own, named in wsol/registry.py with its options, which
+`__init__` takes by keyword. Raw maps are detached float32.
 """
-
-import math
-from collections.abc import Mapping
-from dataclasses import dataclass
-from numbers import Integral, Real
 
 import torch
 from torch import nn
@@ -14,30 +10,8 @@ from torch.nn import functional
 
 from wsol.backbone import POOLED, Backbone
 from wsol.draws import Draws, DrawSource, on_device, unnumbered
-from wsol.errors import InputError
 
 Outputs = dict[str, torch.Tensor]
-
-
-@dataclass(frozen=True)
-class Option:
-    """A number that a method takes by this name, on a command line too: a whole one where the default is.
-
-    `low` and `high` are allowed themselves, except an infinite one.
-    """
-
-    name: str
-    default: float
-    help: str
-    low: float = 0.0
-    high: float = 1.0
-
-    def check(self, value: float) -> None:
-        """Refuse a value of another kind or out of range (NaN is)."""
-        kind, words = (Integral, "a whole number, ") if isinstance(self.default, int) else (Real, "")
-        if not isinstance(value, kind) or not math.isfinite(value) or not self.low <= value <= self.high:
-            upper = f" to {self.high:g}" if self.high != float("inf") else " or more"
-            raise InputError(f"--{self.name} {value}: expected {words}{self.low:g}{upper}")
 
 
 class LinearClassifier(nn.Linear):
@@ -82,18 +56,11 @@ class Method(nn.Module):
     """A backbone and what a method puts on it."""
 
     trunk = POOLED  # of wsol/backbone.py: which features the method takes
-    options: tuple[Option, ...] = ()
 
     def __init__(self, backbone: Backbone, num_classes: int):
         super().__init__()
         self.backbone = backbone
         self.num_classes = num_classes
-
-    @classmethod
-    def check_options(cls, values: Mapping[str, float]) -> None:
-        """Refuse option values out of range, or that do not go together."""
-        for option in cls.options:
-            option.check(values[option.name])
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
         """Return at least "logits" (B, num_classes); what a method does to a label's map it does to the predicted class's

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from multiprocessing import reduction, resource_tracker
 from typing import IO, Any, TypeVar
 
-from wsol.errors import InputError, add_file_at_hand, plain_warning
+from wsol.errors import InputError, OptionError, OptionName, add_file_at_hand, plain_warning
 from wsol.machine import usable_cores
 
 Item = TypeVar("Item")
@@ -127,7 +127,7 @@ def _check_start_size() -> None:
     """Refuse to start a process that would be sent more than fits a pipe's buffer; see `_JobFile`."""
     size = sum(len(os.fsencode(word)) for word in (*sys.argv, *sys.path))  # the rest is a few hundred bytes
     if size > MOST_START:
-        raise InputError(f"a command line of {size} bytes; expected at most {MOST_START} with --workers")
+        raise InputError(f"a command line of {size} bytes; expected at most {MOST_START} with ", OptionName("workers"))
 
 
 def map_chunks(job: Callable[[Sequence[Item]], list[Result]], items: Sequence[Item], workers: int) -> Iterator[Result]:
@@ -159,8 +159,8 @@ def map_chunks(job: Callable[[Sequence[Item]], list[Result]], items: Sequence[It
             for future in futures:
                 yield from future.result()
         except BrokenProcessPool:
-            raise InputError(
-                f"--workers {workers}: a process was ended from outside, or could not start; is there memory for so many?"
+            raise OptionError(
+                "workers", workers, "a process was ended from outside, or could not start; is there memory for so many?"
             ) from None
         except BaseException:  # an error, Ctrl-C, a caller that stops: nobody waits for the rest
             for process in list((pool._processes or {}).values()):

@@ -5,7 +5,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
-from wsol.errors import InputError
+from wsol.errors import InputError, OptionError, OptionName
 from wsol.files import MOST_BYTES, temporary_sibling
 
 CONFIG, RESULTS, LOG = "config.yaml", "results.json", "log.txt"
@@ -23,8 +23,9 @@ def check_kept(folder: Path) -> None:
     kept = previous_of(folder)
     if os.path.isdir(kept) and not os.path.lexists(folder):
         raise InputError(
-            f"{folder}: the run before it is kept in {kept}; expected that folder to be renamed back to {folder.name}, or "
-            "--override_cache TRUE to replace that run"
+            f"{folder}: the run before it is kept in {kept}; expected that folder to be renamed back to {folder.name}, or ",
+            OptionName("override_cache"),
+            " TRUE to replace that run",
         )
 
 
@@ -37,13 +38,13 @@ def check_run_folder(folder: Path, log_root: Path, override: bool) -> None:
     """
     inside = folder.relative_to(log_root)
     if hidden := [part for part in inside.parts if part.startswith(".") and part.endswith((PREVIOUS, ".tmp"))]:
-        raise InputError(f"--experiment_name {inside}: {hidden[0]} is a name for a run set aside; expected another")
+        raise OptionError("experiment_name", inside, f"{hidden[0]} is a name for a run set aside; expected another")
     for path in (folder, *folder.parents):
         if os.path.lexists(path) and not path.is_dir():
-            raise InputError(f"--experiment_name {inside}: {path} is a file; expected a folder")
+            raise OptionError("experiment_name", inside, f"{path} is a file; expected a folder")
     for above in list(folder.parents)[: len(inside.parts) - 1]:
         if (above / CONFIG).is_file():
-            raise InputError(f"--experiment_name {inside}: {above} is a run's own folder; expected a name outside it")
+            raise OptionError("experiment_name", inside, f"{above} is a run's own folder; expected a name outside it")
     if not override:
         check_kept(folder)
     if not folder.exists():
@@ -52,7 +53,11 @@ def check_run_folder(folder: Path, log_root: Path, override: bool) -> None:
         kept = previous_of(folder)
         also = f" (the run before it is kept in {kept})" if os.path.isdir(kept) else ""
         raise InputError(
-            f"{folder} exists{also}; expected a new --experiment_name, or --override_cache TRUE to replace that run"
+            f"{folder} exists{also}; expected a new ",
+            OptionName("experiment_name"),
+            ", or ",
+            OptionName("override_cache"),
+            " TRUE to replace that run",
         )
     if folder.is_symlink():
         raise InputError(f"{folder} is a link, so it is not replaced; expected a folder, or no such name")

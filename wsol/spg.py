@@ -4,7 +4,6 @@ Changes network and loss: confident parts of one map teach earlier layers, and t
 features. The raw map is the classifier's.
 """
 
-from collections.abc import Mapping
 from functools import partial
 
 import torch
@@ -12,17 +11,14 @@ from torch import nn
 from torch.nn import functional
 
 from wsol.backbone import GUIDED, Backbone
-from wsol.errors import InputError
+from wsol.errors import OptionError
 from wsol.initialize import initialize
-from wsol.method import ConvolutionalClassifier, Method, Option, Outputs, attention_of
+from wsol.method import ConvolutionalClassifier, Method, Outputs, attention_of
 
 SIDE = 224  # guidance is compared at this size, whatever the images'
 FEWEST = 30  # pixels of an image above the high threshold; fewer, and those above PEAK of its maximum count instead
 PEAK = 0.7
 C_WIDTH = 512
-NAMES = tuple(f"spg_threshold_{number}{kind}" for number in "123" for kind in "hl")
-WHAT = ("the class map, for side branch B2", "side branch B2, for B1", "both side branches, for branch C")
-DEFAULTS = (0.7, 0.01, 0.5, 0.05, 0.7, 0.1)
 
 
 def guidance(maps: torch.Tensor, high: float, low: float) -> tuple[torch.Tensor, torch.Tensor]:
@@ -59,18 +55,30 @@ class SPG(Method):
     """A classifier on the last features, two side branches and a branch C that all give foreground logits."""
 
     trunk = GUIDED
-    options = tuple(
-        Option(name, default, f"SPG: {'foreground above' if name[-1] == 'h' else 'background below'} this in {WHAT[i // 2]}")
-        for i, (name, default) in enumerate(zip(NAMES, DEFAULTS, strict=True))
-    )
 
-    def __init__(self, backbone: Backbone, num_classes: int, **thresholds: float):
+    def __init__(
+        self,
+        backbone: Backbone,
+        num_classes: int,
+        *,
+        spg_threshold_1h: float = 0.7,
+        spg_threshold_1l: float = 0.01,
+        spg_threshold_2h: float = 0.5,
+        spg_threshold_2l: float = 0.05,
+        spg_threshold_3h: float = 0.7,
+        spg_threshold_3l: float = 0.1,
+    ):
         super().__init__(backbone, num_classes)
         offer = backbone.offer
         if len(offer.side_points) != 2:
-            raise InputError("--wsol_method spg: this architecture offers no two places for side branches; expected another")
-        values = [thresholds.get(name, default) for name, default in zip(NAMES, DEFAULTS, strict=True)]
-        self.thresholds = tuple(zip(values[::2], values[1::2], strict=True))  # (high, low) of the three guidances
+            raise OptionError(
+                "wsol_method", "spg", "this architecture offers no two places for side branches; expected another"
+            )
+        self.thresholds = (  # (high, low) of the three guidances
+            (spg_threshold_1h, spg_threshold_1l),
+            (spg_threshold_2h, spg_threshold_2l),
+            (spg_threshold_3h, spg_threshold_3l),
+        )
         self.classifier = ConvolutionalClassifier(offer.num_features, num_classes)
         width = offer.side_width
         (point_1, channels_1), (point_2, channels_2) = offer.side_points
@@ -86,14 +94,6 @@ class SPG(Method):
     def _keep(self, number: int, features: torch.Tensor) -> torch.Tensor:
         self.sides[number] = features
         return features
-
-    @classmethod
-    def check_options(cls, values: Mapping[str, float]) -> None:
-        """Refuse thresholds out of range, and a low one above its high one."""
-        super().check_options(values)
-        for high, low in zip(NAMES[::2], NAMES[1::2], strict=True):
-            if values[low] > values[high]:
-                raise InputError(f"--{low} {values[low]}: expected at most --{high} {values[high]}")
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
         """Return logits and features, and the foreground logits (B, h, w) of B1, B2 and C."""

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from wsol.errors import InputError
+from wsol.errors import InputError, OptionError, OptionName
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
 from wsol.metadata import configure_metadata, first_names, get_image_ids
 from wsol.scored import Scored, from_columns, to_columns
@@ -225,14 +225,15 @@ class SplitEvaluator:
         for iou in self.boxes.iou_threshold_list:
             if f"{iou:g}" not in thresholds:
                 known = ", ".join(thresholds)
-                raise InputError(f"--iou_threshold_list {iou:g}: val chose score-map thresholds for IoU {known} only")
+                raise OptionError("iou_threshold_list", f"{iou:g}", f"val chose score-map thresholds for IoU {known} only")
             threshold = thresholds[f"{iou:g}"]
             if not np.isclose(own, threshold, rtol=0, atol=1e-9).any():
                 step = own[1] if len(own) > 1 else 1
                 known = "" if interval in (None, step) else f", {interval:g}"
                 raise InputError(
-                    f"val's score-map threshold {threshold} for IoU {iou:g} is none of those of --cam_curve_interval "
-                    f"{step:g}; expected the interval with which val was scored{known}"
+                    f"val's score-map threshold {threshold} for IoU {iou:g} is none of those of ",
+                    OptionName("cam_curve_interval"),
+                    f" {step:g}; expected the interval with which val was scored{known}",
                 )
             found[iou] = int(np.abs(own - threshold).argmin())
         return found

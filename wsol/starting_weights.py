@@ -11,10 +11,10 @@ from torch import nn
 
 from wsol import build_from_config, keep_pretrained_classifier, wsolevaluation
 from wsol.checkpoints import KEYS, check_entries, restore_model
-from wsol.errors import InputError
+from wsol.errors import OptionError
 from wsol.levels import LevelData
-from wsol.machine import AUTO
 from wsol.method import Method
+from wsol.options import AUTO
 from wsol.weights import read_weights
 
 SYNSET = r"n\d{8}"
@@ -46,7 +46,7 @@ def _is_of_run(content: object) -> bool:
 
 
 def auto_is_false(config: Mapping) -> bool:
-    """Tell whether --keep_classifier auto and FALSE give the same run, at any level: neither the original's rule nor a run's
+    """Tell whether keep_classifier "auto" and false give the same run, at any level: neither the original's rule nor a run's
     checkpoint to start from can make them differ."""
     if config["wsolevaluation_checkpoint"]:  # it fills every entry
         return True
@@ -59,10 +59,10 @@ def _why_not_whole(checkpoint: Mapping, config: Mapping, data: LevelData) -> str
     """Return why only the backbone of a run's checkpoint is taken; None: all of it is."""
     trained = checkpoint["config"]
     if config["keep_classifier"] is False:
-        return "--keep_classifier is FALSE"
+        return "keep_classifier is FALSE"
     for name in ("architecture", "wsol_method"):
         if trained[name] != config[name]:
-            return f"it is of --{name} {trained[name]}, this run of {config[name]}"
+            return f"it is of {name} {trained[name]}, this run of {config[name]}"
     classes = [(one["class_names"], one["file_labels"]) for one in (checkpoint, vars(data))]
     if classes[0] != classes[1]:
         return f"its {len(classes[0][0])} classes are not the {len(classes[1][0])} of this run"
@@ -78,7 +78,7 @@ def _start_from_run(checkpoint: Mapping, config: Mapping, data: LevelData) -> tu
     check_entries(checkpoint, path)
     if why := _why_not_whole(checkpoint, config, data):
         if config["keep_classifier"] is True:
-            raise InputError(f"--keep_classifier TRUE: {path}: {why}")
+            raise OptionError("keep_classifier", "TRUE", f"{path}: {why}")
         return None, [f"weights: the backbone of {path}; its classifier is left out and starts afresh: {why}"]
     model = restore_model({**checkpoint, "config": config}, path, finite=True)
     return model, [f"weights: all of {path} (epoch {checkpoint['epoch']}), its classifier too: it is of the same classes"]
@@ -113,7 +113,7 @@ def start_model(config: Mapping, data: LevelData) -> tuple[Method, list[str]]:
     if keep == AUTO and original_keeps_classifier(config, data, model):
         if kept := model.backbone.offer.pretrained_classifier is not None:
             keep_pretrained_classifier(model, config["architecture"])
-            why = ", as the original code starts on ILSVRC (--keep_classifier FALSE: afresh)"
+            why = ", as the original code starts on ILSVRC (keep_classifier FALSE: afresh)"
         else:
             why = ", since the file has none for 1000 classes"
     source = path or f"ImageNet's of {config['architecture']}"

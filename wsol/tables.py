@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from wsol.errors import InputError, MetadataError, shortened
+from wsol.errors import MetadataError, OptionError, shortened
 from wsol.files import whole_file, write_text
 from wsol.hierarchy import read_rows
 from wsol.levels import labels_by_level, read_class_names
@@ -23,7 +23,7 @@ RANKS_HEADER = ("image_id", "rank")
 def check_table_path(name: str, path: str | os.PathLike) -> None:
     """Refuse a file name that says neither kind of table."""
     if Path(path).suffix not in TABLE_EXTENSIONS:
-        raise InputError(f"--{name} {path}: expected a file name that ends in {' or '.join(TABLE_EXTENSIONS)}")
+        raise OptionError(name, path, f"expected a file name that ends in {' or '.join(TABLE_EXTENSIONS)}")
 
 
 def write_table(path: str | os.PathLike, rows: Sequence[Mapping[str, object]]) -> None:

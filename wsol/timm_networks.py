@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from wsol.backbone import Backbone, Offer
-from wsol.errors import InputError, reason
+from wsol.errors import InputError, OptionError, OptionName, reason
 from wsol.weights import download_into, load_file_into
 
 PROBE = 224  # input side of the dry run that measures feature maps
@@ -121,7 +121,7 @@ def _probe(network: nn.Module, name: str) -> dict[str, object]:
         with torch.no_grad():
             features = network.forward_features(torch.zeros(1, 3, PROBE, PROBE))
     except Exception as error:  # whatever a network of the library says of a 224 x 224 image
-        raise InputError(f"--architecture timm:{name}: fails on a {PROBE} x {PROBE} image ({reason(error)})") from None
+        raise _refusal(name, f"fails on a {PROBE} x {PROBE} image ({reason(error)})") from None
     finally:
         for handle in handles:
             handle.remove()
@@ -147,9 +147,10 @@ def _layouts(network: nn.Module, name: str) -> dict[str, Layout]:
             found[key] = layout
         elif stage == FEATURES:
             shape = tuple(output.shape) if isinstance(output, torch.Tensor) else type(output).__name__
-            raise InputError(
-                f"--architecture timm:{name}: its last features are {shape}; expected a map (1, channels, h, w) with h and "
-                "w of 2 or more, or tokens (1, prefix + h * w, channels) on a square grid, with one prefix that fits"
+            raise _refusal(
+                name,
+                f"its last features are {shape}; expected a map (1, channels, h, w) with h and w of 2 or more, or tokens "
+                "(1, prefix + h * w, channels) on a square grid, with one prefix that fits",
             )
     return found
 
@@ -200,10 +201,17 @@ def _remove_last_stride(network: nn.Module, name: str) -> None:
     except InputError:
         finer = 0  # parallel paths no longer meet
     if not _doubles(finer, height):
-        raise InputError(
-            f"--large_feature_map TRUE: the last stride of timm:{name} could not be removed (its map is {height} x "
-            f"{height} at input {PROBE}); use --large_feature_map FALSE"
+        raise OptionError(
+            "large_feature_map",
+            "TRUE",
+            f"the last stride of timm:{name} could not be removed (its map is {height} x {height} at input {PROBE}); use ",
+            OptionName("large_feature_map"),
+            " FALSE",
         )
+
+
+def _refusal(name: str, problem: str) -> OptionError:
+    return OptionError("architecture", f"timm:{name}", problem)
 
 
 def _create(name: str) -> nn.Module:
@@ -221,11 +229,11 @@ def timm_network(
     network's last stride. Attention and side branches act on its last two stages."""
     if not timm.is_model(name):
         similar = ", ".join(timm.list_models(f"*{name[:12]}*")[:8]) or "see timm.list_models()"
-        raise InputError(f"--architecture timm:{name}: timm {timm.__version__} has no such network; similar: {similar}")
+        raise _refusal(name, f"timm {timm.__version__} has no such network; similar: {similar}")
     try:
         network = _create(name)
     except Exception as error:  # an unknown pretrained tag, a network that needs more options
-        raise InputError(f"--architecture timm:{name}: timm cannot make it ({reason(error)})") from None
+        raise _refusal(name, f"timm cannot make it ({reason(error)})") from None
     heads = network.pretrained_cfg.get("classifier") or "classifier"
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
     if pretrained_path:

@@ -11,7 +11,7 @@ from torch import nn
 
 from wsol.batches import Batch
 from wsol.draws import Draws
-from wsol.errors import InputError, reason
+from wsol.errors import OptionError, OptionName, reason
 from wsol.method import Method, Outputs
 from wsol.train_state import TrainState
 
@@ -71,20 +71,25 @@ def check_network(model: nn.Module, config: Mapping, num_train: int) -> None:
         with torch.no_grad():
             shape = model.eval().score_maps(torch.zeros(1, 3, crop, crop), torch.zeros(1, dtype=torch.int64)).shape
     except Exception as error:  # whatever a network of a library says of images of another size
-        raise InputError(
-            f"--crop_size {crop}: {config['architecture']} does not take such images ({reason(error)})"
+        raise OptionError(
+            "crop_size", crop, f"{config['architecture']} does not take such images ({reason(error)})"
         ) from None
     if min(shape[1:]) < 2:
-        raise InputError(
-            f"--crop_size {crop}: {config['architecture']} gives a map of {shape[1]} x {shape[2]}; expected 2 x 2 or more, "
-            "from larger images or with --large_feature_map TRUE"
+        raise OptionError(
+            "crop_size",
+            crop,
+            f"{config['architecture']} gives a map of {shape[1]} x {shape[2]}; expected 2 x 2 or more, from larger images or with ",
+            OptionName("large_feature_map"),
+            " TRUE",
         )
     if num_train % config["batch_size"] == 1 or config["batch_size"] == 1:
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 copy.deepcopy(model).train()(torch.zeros(1, 3, crop, crop))
         except ValueError as error:  # batch normalisation of pooled features
-            raise InputError(
-                f"--batch_size {config['batch_size']}: {config['architecture']} cannot train on a single image, "
-                f"which is the last batch of {num_train} ({error}); expected another batch size"
+            raise OptionError(
+                "batch_size",
+                config["batch_size"],
+                f"{config['architecture']} cannot train on a single image, which is the last batch of {num_train} ({error}); "
+                "expected another batch size",
             ) from None

@@ -7,18 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
-from wsol.errors import InputError
+from wsol.errors import InputError, OptionName
 from wsol.plain_values import are_thresholds, is_number, shown
 from wsol.results import read_results
 from wsol.split_evaluator import SplitEvaluator
 
 LATTICES = (0.01, 0.001)  # the default intervals of evaluation.py and main.py, for files that state none
-MIN_INTERVAL = 1e-5  # of --cam_curve_interval; a map has 256 levels, and the original's finest is 0.001
+MIN_INTERVAL = 1e-5  # of cam_curve_interval; a map has 256 levels, and the original's finest is 0.001
 SAME = 1e-9  # how far a threshold may be from one of an interval
 
-
-# What makes evaluation.py score by a rule.
-RULE_OPTIONS = {"multi_contour": "--multi_contour_eval", "largest_contour": "--multi_contour_eval FALSE"}
+RULES = {"multi_contour": "", "largest_contour": " FALSE"}  # what multi_contour_eval is for each
 
 
 @dataclass
@@ -41,13 +39,15 @@ class ValThresholds:
         for name, expected in (("dataset_name", dataset_name), ("box_rule", evaluator.box_rule)):
             if (found := getattr(self, name)) != expected:
                 text = shown(found).strip("'")
-                hint = f" ({RULE_OPTIONS[text]} gives the former)" if name == "box_rule" and text in RULE_OPTIONS else ""
-                raise InputError(f"{self.path}: thresholds for {name} {text}; expected {expected}{hint}")
+                hint: tuple[str, ...] = ()
+                if name == "box_rule" and text in RULES:
+                    hint = (" (", OptionName("multi_contour_eval"), f"{RULES[text]} gives the former)")
+                raise InputError(f"{self.path}: thresholds for {name} {text}; expected {expected}", *hint)
         if evaluator.boxes:
             try:
                 evaluator.positions(self.thresholds, self.interval)
             except InputError as error:
-                raise InputError(f"{self.path}: {error}") from None
+                raise InputError(f"{self.path}: ", *error.parts) from None
         return self.thresholds
 
 

@@ -7,7 +7,7 @@ import torch
 import torchvision
 from torch import nn
 
-from wsol.errors import InputError
+from wsol.errors import InputError, OptionError, OptionName
 from wsol.files import check_input
 from wsol.safe_load import UnsafeFileError, entries_fault, load_tensors, misfit
 
@@ -23,25 +23,25 @@ def _read_safetensors(path: str) -> dict[str, torch.Tensor]:
         raise UnsafeFileError(f"it is broken: {error}") from None
 
 
-def read_weights(path: str, option: str = "--pretrained_path") -> object:
+def read_weights(path: str, option: str = "pretrained_path") -> object:
     """Return what a .pth, .pt, .tar or .safetensors file, given by `option`, holds; nothing in it is executed.
 
     Raises:
         InputError: no such file, or not one that loads without running code.
     """
     if not os.path.exists(path):
-        raise InputError(f"{path}: no such file of weights ({option})")
+        raise InputError(f"{path}: no such file of weights (", OptionName(option), ")")
     try:
         check_input(path)
     except InputError as error:
-        raise InputError(f"{error} ({option})") from None
+        raise InputError(*error.parts, " (", OptionName(option), ")") from None
     try:
         return (_read_safetensors if str(path).endswith(".safetensors") else load_tensors)(path)
     except UnsafeFileError as error:
         raise InputError(f"{path}: not a file of weights that loads without running code ({error})") from None
 
 
-def read_state_dict(path: str, option: str = "--pretrained_path") -> dict[str, torch.Tensor]:
+def read_state_dict(path: str, option: str = "pretrained_path") -> dict[str, torch.Tensor]:
     """Return the tensors of a file of weights, given by `option`, by their names in a bare network.
 
     Raises:
@@ -98,10 +98,15 @@ def download_into(network: nn.Module, download: Callable[[], dict[str, torch.Ten
     try:
         state_dict = download()
     except Exception as error:  # the libraries' download errors are of many kinds: URLError, OSError, hub errors
-        raise InputError(
-            f"--pretrained TRUE: the ImageNet weights of {name} could not be fetched ({type(error).__name__}). Fetch "
-            f"{source} where there is a network and pass the file as --pretrained_path FILE, or start from random "
-            "weights with --pretrained FALSE"
+        raise OptionError(
+            "pretrained",
+            "TRUE",
+            f"the ImageNet weights of {name} could not be fetched ({type(error).__name__}). Fetch {source} where there is a "
+            "network and pass the file as ",
+            OptionName("pretrained_path"),
+            " FILE, or start from random weights with ",
+            OptionName("pretrained"),
+            " FALSE",
         ) from error
     network.load_state_dict(state_dict)
 

@@ -137,7 +137,7 @@ def load(model: Method, content: Mapping) -> None:
 
 def read(model: Method, path: str) -> None:
     """Fill a model from a checkpoint file of theirs; nothing in it is executed."""
-    state_dict = read_state_dict(path, "--wsolevaluation_checkpoint")
+    state_dict = read_state_dict(path, "wsolevaluation_checkpoint")
     try:
         load(model, state_dict)
     except InputError as error:

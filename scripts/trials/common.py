@@ -31,6 +31,8 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from unittest import mock
 
+from wsol.arguments import Parser
+
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(CHECKOUT))
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the commands are short: threads would only slow them down
@@ -334,7 +336,7 @@ class _Found(Exception):  # noqa: N818 (it is not an error)
     """Carries a command's parser out of `main`."""
 
 
-def parser_of(command: str, words: Sequence[str] = ()) -> argparse.ArgumentParser:
+def parser_of(command: str, words: Sequence[str] = ()) -> Parser:
     """Return a command's parser, caught when it starts to parse."""
 
     def catch(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:

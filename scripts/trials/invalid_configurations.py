@@ -1,12 +1,12 @@
-"""Trial: invalid configurations of every command, most in one process, some as separate commands.
+"""Trial: invalid configurations of every command, in one process, and some as commands.
 
-    python scripts/trials/invalid_configurations.py                  # 300 in one process, 20 as commands; a few minutes
-    python scripts/trials/invalid_configurations.py --count 0        # all cases
+    python scripts/trials/invalid_configurations.py                  # 300 in one process, 20 as commands: a few minutes
+    python scripts/trials/invalid_configurations.py --count 0        # every one there is
     python scripts/trials/invalid_configurations.py --only evaluation --verbose
 
-The cases come from each command's own parser, so new options are covered automatically: every option with every value that
-is wrong for its type, plus impossible combinations and odd YAML files. --seed draws the sample. Each case must end with exit
-code 2 and one message that names the option or file, and must change nothing.
+The cases come from the option table or the parser of each command, so that a new option is tried too: every option times the
+values that are wrong for its kind, besides impossible combinations and odd YAML files. A sample is drawn by --seed. Each is
+to end with exit code 2 and one message that names the option or file, and to change nothing.
 """
 
 import argparse
@@ -18,6 +18,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
@@ -40,6 +41,8 @@ from scripts.trials.common import (
 )
 from scripts.trials.invalid_tables import COMBINATIONS, LINES, YAMLS
 from scripts.trials.workspace import BASE, make_workspace
+from wsol.arguments import Parser, number, whole
+from wsol.options import Range, TableParser, boolean
 
 DIGITS = "9" * 5000
 HUGE = "1" + "0" * 30
@@ -50,7 +53,7 @@ NO_NUMBERS = ("", "x", "1,5", "nan", "inf", DIGITS)
 INTEGERS = (*NO_NUMBERS, "1.5", "-1", HUGE)
 FLOATS = (*NO_NUMBERS, "-inf", "-1", "1e999")
 BOOLEANS = ("", "maybe", "2", "nan")
-LEFT_TO_RUNS = ("cam_agg_level", "data_root", "mask_root")  # not checked by a sweep's plan, but by its first run
+LEFT_TO_RUNS = ("cam_agg_level", "data_root", "mask_root")  # what a sweep's plan does not look at: its first run does
 NAMES = ("", NUL, SURROGATE, LONG, "nö/nonsense")
 NO_FILES = ("", "nowhere/file", "photos", "/dev/zero", "fifo", NUL, SURROGATE, LONG)
 NO_FOLDERS = ("", "nowhere", "ids.txt", "/dev/null", NUL, SURROGATE, LONG)
@@ -63,29 +66,21 @@ INPUT_FILES |= {"train_observations", "boxed_observations", "rejected", "archive
 INPUT_FOLDERS = {"images", "masks", "wordnet", "mask_root", "compare"}
 OUTPUTS = {"json", "curve", "per_class", "per_image", "page", "review"}
 OUTPUT_FOLDERS = {"csv", "out"}
-ROOTS = {"data_root", "metadata_root", "scoremap_root"}  # some commands read them, others write them
+ROOTS = {"data_root", "metadata_root", "scoremap_root"}  # read by some commands, written by others
 WRITTEN = {
     "scoremap_root": ("inference.py",),
     "data_root": ("dataset/import_dataset.py", "dataset/prepare.py"),
     "metadata_root": ("dataset/import_dataset.py", "dataset/prepare.py", "dataset/build_inatloc.py"),
 }
-AT_LEAST_ONE = {
-    "batch_size",
-    "crop_size",
-    "resize_size",
-    "center_size",
-    "lr_decay_frequency",
-    "per_split",
-    "iou_threshold_list",
-}
-POSITIVE = {"lr", "lr_classifier_ratio", "cam_curve_interval", "max_share"}
-# Values that may be valid after all: any column name, an address that is not used, a seed of any size.
+# What a range of the option table says of its options, for those that have none there.
+AT_LEAST_ONE = {"per_split", "iou_threshold_list"}
+POSITIVE = {"max_share"}
+# Options whose value may be fine: a table of any name, an address that is not used, a seed of any size.
 MAY_BE_FINE = {("level", LONG), ("level", "nö/nonsense"), ("label_level", LONG), ("columns", LONG), ("levels", LONG)}
-MAY_BE_FINE |= {(name, HUGE) for name in ("seed", "lr_decay_frequency", "num_val_sample_per_class", "images")}
-MAY_BE_FINE |= {("num_train_sample_per_class", HUGE), ("momentum", "x"), ("min_box", "1e999")}
-MAY_BE_FINE |= {("experiment_name", "nö/nonsense")}
+MAY_BE_FINE |= {(name, HUGE) for name in ("seed", "images")}
+MAY_BE_FINE |= {("min_box", "1e999"), ("experiment_name", "nö/nonsense")}
 MAY_BE_FINE |= {("mirror", value) for value in NAMES}
-# Other options without which a command ignores this one.
+# What an option needs beside it to be looked at.
 NEEDS = {
     "coco_images": ("--boxes", "detections.json"),
     "rejected": ("--what", "rejected"),
@@ -96,25 +91,61 @@ NEEDS = {
     "center_size": ("--center",),
     "scripts/plot_dataset.py data_root": ("--what", "samples"),
 }
+KINDS = {boolean: bool, whole: int, number: float}  # by an option's reader; else text
 METHODS = ("has", "acol", "spg", "adl", "cutmix")
 
 
-def values_of(name: str, action: argparse.Action, command: str) -> Sequence[str]:
-    """Return the values that are wrong for an option."""
-    if action.nargs == 0:  # a flag
-        return ()
-    if action.choices:
-        return (*NAMES, "0") if all(isinstance(choice, str) for choice in action.choices) else NAMES
-    try:  # an option's type may be one of our functions, which checks its value
-        kind = type(action.type("1")) if action.type else str
+@dataclass(frozen=True)
+class Taken:
+    """What a command takes: `flag` is None where it stands by its place; `count` words each time; `kind` of its value."""
+
+    name: str
+    flag: str | None
+    kind: type
+    choices: Sequence[object] = ()
+    range: Range | None = None
+    count: int = 1
+
+
+def taken_by(parser: Parser) -> Iterator[Taken]:
+    """Yield what a command takes: the rows of its table, or what was added to its parser by hand."""
+    if isinstance(parser, TableParser):
+        for option in parser.options.values():
+            yield Taken(option.name, f"--{option.name}", KINDS.get(option.reader, str), option.choices or (), option.range)
+        return
+    for action in parser.arguments:
+        flag = action.option_strings[-1] if action.option_strings else None
+        if action.nargs != 0:  # no value to be wrong
+            count = action.nargs if isinstance(action.nargs, int) else 1
+            yield Taken(action.dest, flag, _kind(action), tuple(action.choices or ()), None, count)
+
+
+def _kind(action: argparse.Action) -> type:
+    try:  # a type may be a function of the project, with checks of its own
+        return type(action.type("1")) if action.type else str
     except (ValueError, argparse.ArgumentTypeError):
-        kind = str
-    if kind is bool:
+        return str
+
+
+def numbers_of(taken: Taken) -> Sequence[str]:
+    """Return the texts that are wrong for a number."""
+    whole = taken.kind is int
+    texts = (*(INTEGERS if whole else FLOATS), "0")
+    if taken.range is None:
+        return texts if taken.name in (AT_LEAST_ONE if whole else POSITIVE) else texts[:-1]
+    fine = [text for text in ("-1", "0", HUGE) if float(text) in taken.range]
+    return [text for text in texts if text not in fine]
+
+
+def values_of(taken: Taken, command: str) -> Sequence[str]:
+    """Return the values that are wrong for an option."""
+    name = taken.name
+    if taken.choices:
+        return (*NAMES, "0") if all(isinstance(choice, str) for choice in taken.choices) else NAMES
+    if taken.kind is bool:
         return BOOLEANS
-    if kind is int:
-        return (*INTEGERS, "0") if name in AT_LEAST_ONE else INTEGERS
-    if kind is float:
-        return (*FLOATS, "0") if name in POSITIVE else FLOATS
+    if taken.kind in (int, float):
+        return numbers_of(taken)
     if name in ROOTS:
         return NO_OUTPUT_FOLDERS if command in WRITTEN[name] else NO_FOLDERS
     for names, values in ((INPUT_FILES, NO_FILES), (INPUT_FOLDERS, NO_FOLDERS), (OUTPUTS, NO_OUTPUTS)):
@@ -123,16 +154,14 @@ def values_of(name: str, action: argparse.Action, command: str) -> Sequence[str]
     return NO_OUTPUT_FOLDERS if name in OUTPUT_FOLDERS else NAMES
 
 
-def option_words(command: str, action: argparse.Action, value: str) -> list[str]:
-    """Return the command's valid words with one option set to a value."""
-    base, name = list(BASE[command]), action.dest
-    if not action.option_strings:  # a positional argument, such as the data set's name
+def option_words(command: str, taken: Taken, value: str) -> list[str]:
+    """Return the command's working words with one option's value put in."""
+    base, name = list(BASE[command]), taken.name
+    if taken.flag is None:  # the data set's name, or what stands first
         place = {"out": 1}.get(name, 0)
         base[place] = f"mini={value}" if name == "runs" else value
         return base
-    count = action.nargs if isinstance(action.nargs, int) else 1
-    flag = action.option_strings[-1]
-    words = [flag, *[value] * count] if count > 1 else [f"{flag}={value}"]
+    words = [taken.flag, *[value] * taken.count] if taken.count > 1 else [f"{taken.flag}={value}"]
     needed = list(NEEDS.get(name, ()) or NEEDS.get(f"{command} {name}", ())) if value else []
     if command in ("main.py", "scripts/granularity.py") and (method := name.split("_")[0]) in METHODS:
         needed += ["--wsol_method", method]
@@ -140,34 +169,32 @@ def option_words(command: str, action: argparse.Action, value: str) -> list[str]
 
 
 def label(value: str) -> str:
-    """Return how a case's name shows a value."""
+    """Return a value as a case's name shows it."""
     known = {DIGITS: "5,000 digits", HUGE: "10**30", LONG: "300 characters", NUL: "NUL", SURROGATE: "surrogate", "": "empty"}
     return known.get(value, value)
 
 
 def option_cases(command: str) -> Iterator[Case]:
-    """Yield a case for every option of a command and every value that is wrong for it."""
+    """Yield every option of a command with every value that is wrong for it."""
     first = ("plan",) if command == "scripts/granularity.py" else ()
-    for action in parser_of(command, first)._actions:
-        name = action.dest
-        if name == "help":
-            continue
+    for taken in taken_by(parser_of(command, first)):
+        name = taken.name
         if command == "scripts/granularity.py" and name in ("label_level", "coarsening"):
             continue
-        for value in values_of(name, action, command):
+        for value in values_of(taken, command):
             later = command == "scripts/granularity.py" and name in LEFT_TO_RUNS
             expected = EITHER if later or (name, value) in MAY_BE_FINE else REFUSED
-            words = option_words(command, action, value)
-            at_fault = [name, name.replace("_", " ")] if action.option_strings else [name]
+            words = option_words(command, taken, value)
+            at_fault = [name, name.replace("_", " ")] if taken.flag else [name]
             if value:
                 at_fault += [value, value.split("/")[0] or value, ascii(value)[1:-1]]
-            if not action.option_strings and (value in ("", NUL, SURROGATE, LONG)):
+            if taken.flag is None and value in ("", NUL, SURROGATE, LONG):
                 at_fault = []
             yield Case(f"{command} {name}: {label(value)}", command, words, expected, at_fault)
 
 
 def combination_cases() -> Iterator[Case]:
-    """Yield the impossible combinations and the complete command lines."""
+    """Yield the impossible combinations and whole command lines."""
     for command, words, names in COMBINATIONS:
         yield Case(f"{command} {words}", command, [*BASE[command], *words.split()], REFUSED, names)
     for command, words, names in LINES:
@@ -197,12 +224,12 @@ def yaml_cases() -> Iterator[Case]:
 
 
 def all_cases() -> list[Case]:
-    """Return all cases."""
+    """Return every case there is."""
     return [*combination_cases(), *yaml_cases(), *(case for command in BASE for case in option_cases(command))]
 
 
 def drawn(cases: list[Case], count: int, seed: int) -> list[Case]:
-    """Return `count` cases in order (0: all): the hand-written ones and a sample of the options' cases."""
+    """Return `count` cases in their order: of those named by hand each, of the options' some, drawn; 0: all."""
     if not count or count >= len(cases):
         return cases
     fixed = [i for i, case in enumerate(cases) if ": " not in case.name or "YAML" in case.name]
@@ -213,7 +240,7 @@ def drawn(cases: list[Case], count: int, seed: int) -> list[Case]:
 
 
 def as_commands(cases: Sequence[Case], template: Path, folder: Path) -> Iterator[Outcome]:
-    """Run each case in its own process, as a user would, and yield the outcomes."""
+    """Run cases in processes of their own, as a user does, and yield their outcomes."""
     for case in cases:
         copy_workspace(template, folder)
         if case.setup:
@@ -242,8 +269,8 @@ def as_commands(cases: Sequence[Case], template: Path, folder: Path) -> Iterator
 
 
 def command_cases(cases: list[Case], count: int, seed: int) -> list[Case]:
-    """Return cases to run as commands: the sweep's script and every --help first, then a sample of those whose words a
-    process can take as arguments."""
+    """Return cases to run as commands: the sweep's script and every --help first, then some of all that an argument list
+    can hold."""
     sweep = "scripts/sweep_granularity.sh"
     special = [
         Case(f"{sweep} an unknown data set", sweep, ["Nope"], REFUSED, ["Nope"]),
@@ -259,8 +286,8 @@ def command_cases(cases: list[Case], count: int, seed: int) -> list[Case]:
 def main() -> None:
     """Run the trial."""
     counts = {
-        "count": {"type": int, "default": 300, "help": "cases run in one process; 0: all (default: 300)"},
-        "commands": {"type": int, "default": 20, "help": "cases run as commands (default: 20)"},
+        "count": {"type": int, "default": 300, "help": "cases in one process; 0: all (default: 300)"},
+        "commands": {"type": int, "default": 20, "help": "cases as commands (default: 20)"},
     }
     options = trial_options(__doc__, **counts)
 
