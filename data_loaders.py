@@ -92,7 +92,7 @@ def load_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS) 
         raise
     except UnidentifiedImageError:
         raise InputError(f"{path}: not a readable image (of no kind that Pillow knows)") from None
-    except Exception as error:  # Pillow's decoders raise many kinds, SyntaxError and struct.error among them
+    except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds, SyntaxError and struct.error among them)
         raise InputError(f"{path}: not a readable image ({type(error).__name__}: {error})") from None
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 BLOCK = 256  # images whose counts are multiplied at a time
 LEVEL = 95  # percent of the resamples that an interval holds
-Pair = Sequence[np.ndarray]  # of two runs
+Pair = Sequence[np.ndarray] | np.ndarray  # of two runs
 
 
 def image_weights(image_id: str, kind: str, resamples: int, seed: int) -> np.ndarray:
@@ -167,7 +167,7 @@ def average_precision_gradient(background: np.ndarray, foreground: np.ndarray) -
     figure = (precision * gained).sum() / true[-1]
 
     def below(values: np.ndarray) -> np.ndarray:
-        """A pixel changes the precision of its own bin and of all lower ones."""
+        # A pixel changes the precision of its own bin and of all lower ones.
         return values[::-1].cumsum()[::-1]
 
     by_true = precision + below(gained * false * inverse**2) - figure

@@ -20,10 +20,11 @@ def sample_deviation(values: Sequence[float]) -> float | None:
 
 def student_interval(values: Sequence[float]) -> list[float] | None:
     """Return [low, high], the 95 % interval of the mean by Student's t; None of fewer than two values."""
-    if len(values) < 2:
+    deviation = sample_deviation(values)
+    if deviation is None:
         return None
     mean = float(np.mean(values))
-    half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * sample_deviation(values) / len(values) ** 0.5
+    half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * deviation / len(values) ** 0.5
     return [mean - half, mean + half]
 
 

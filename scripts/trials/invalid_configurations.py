@@ -106,7 +106,7 @@ def values_of(name: str, action: argparse.Action, command: str) -> Sequence[str]
     if action.choices:
         return (*NAMES, "0") if all(isinstance(choice, str) for choice in action.choices) else NAMES
     try:  # an option's type may be a function of the project, with checks of its own
-        kind = type(action.type("1")) if action.type else str
+        kind: type = type(action.type("1")) if callable(action.type) else str
     except (ValueError, argparse.ArgumentTypeError):
         kind = str
     if kind is bool:
@@ -173,8 +173,8 @@ def combination_cases() -> Iterator[Case]:
     for command, words, names in LINES:
         yield Case(f"{command} {words}", command, words.split(), REFUSED, names)
     yield Case("main.py a YAML file of nothing", "main.py", _with_config(), EITHER, setup=_writes(b""))
-    words = [*BASE["scripts/plot_dataset.py"], "--seed", "-1"]
-    yield Case("scripts/plot_dataset.py --seed -1", "scripts/plot_dataset.py", words, REFUSED, ["seed"])
+    seeded = [*BASE["scripts/plot_dataset.py"], "--seed", "-1"]
+    yield Case("scripts/plot_dataset.py --seed -1", "scripts/plot_dataset.py", seeded, REFUSED, ["seed"])
 
 
 def _with_config() -> list[str]:

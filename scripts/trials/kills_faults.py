@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from scripts.trials.common import CHECKOUT, Outcome, snapshot
 from scripts.trials.workspace import BASE, NAME, TINY, enlarge
@@ -34,10 +35,10 @@ RUN = (*TINY, "--epochs", "1", "--experiment_name", "faulty")
 
 
 class Skip(Exception):  # noqa: N818 (it is no error)
-    """This machine does not let the fault be made."""
+    """A fault that this machine does not let the fault be made."""
 
 
-def start(command: str, words: tuple[str, ...], folder: Path, **options: object) -> subprocess.Popen:
+def start(command: str, words: tuple[str, ...], folder: Path, **options: Any) -> subprocess.Popen:
     """Start a command in a session of its own; its output is a pipe unless told otherwise."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True} | options
     environment = {**os.environ, "PYTHON": sys.executable, "PYTHONDONTWRITEBYTECODE": "1"}
