@@ -29,7 +29,11 @@ class Candidates(NamedTuple):
 
 
 def quantize(score_map: np.ndarray) -> np.ndarray:
-    """Return uint8 (H, W): a score map, any float in [0, 1], in 256 levels, truncated."""
+    """Return uint8 (H, W): a score map s, any float in [0, 1], in 256 levels, q = floor(255 s).
+
+    >>> quantize(np.array([[0.0, 0.5, 0.999, 1.0]])).tolist()
+    [[0, 127, 254, 255]]
+    """
     return (np.asarray(score_map, dtype=np.float64) * 255).astype(np.uint8)
 
 
@@ -99,6 +103,12 @@ def _check_boxes(boxes: np.ndarray) -> None:
 def calculate_multiple_iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
     """Return float64 (n, m): the IoU of every box of (n, 4) with every box of (m, 4).
 
+    IoU(a, b) = area of a and b / (area of a + area of b - area of a and b), where a box has (x1 - x0 + 1) (y1 - y0 + 1)
+    pixels.
+
+    >>> calculate_multiple_iou(np.array([[0, 0, 9, 9]]), np.array([[0, 0, 9, 9], [5, 0, 14, 9], [10, 0, 19, 9]])).tolist()
+    [[1.0, 0.3333333333333333, 0.0]]
+
     Raises:
         RuntimeError: a negative or inverted box.
     """
@@ -115,6 +125,9 @@ def calculate_multiple_iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
 
 def resize_bbox(box: Sequence[float], image_size: Sequence[int], resize_size: Sequence[int]) -> tuple[int, ...]:
     """Return a box of an image of size (w, h) as it is in that image resized to (w, h), truncated, not clipped.
+
+    >>> resize_bbox((10, 20, 299, 199), image_size=(300, 200), resize_size=(224, 224))
+    (7, 22, 223, 222)
 
     Raises:
         RuntimeError: a negative or inverted box.

@@ -55,7 +55,11 @@ def shortened(text: str, most: int = 80) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?" with the known word nearest to one that is not known, or nothing where none is near."""
+    """Return "; did you mean X?" with the known word nearest to one that is not known, or nothing where none is near.
+
+    >>> did_you_mean("resnet5O", ["resnet18", "resnet50"]), did_you_mean("cat", ["resnet18"])
+    ('; did you mean resnet50?', '')
+    """
     by_folded = {one.casefold(): one for one in known}
     close = difflib.get_close_matches(word[:100].casefold(), by_folded, n=1)
     return f"; did you mean {by_folded[close[0]]}?" if close else ""

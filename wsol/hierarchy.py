@@ -97,6 +97,10 @@ class Hierarchy:
     def coarsen(self, k: int | Mapping[str, int], labels: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return leaf to label, moved k edges towards the root (stopping there).
 
+        >>> birds = {"wren": "Troglodytes", "winter wren": "Troglodytes", "Troglodytes": "birds", "robin": "birds"}
+        >>> Hierarchy(birds, ["wren", "winter wren", "robin"]).coarsen({"wren": 1, "winter wren": 1, "robin": 0})
+        {'wren': 'Troglodytes', 'winter wren': 'Troglodytes', 'robin': 'robin'}
+
         Args:
             k: edges, one number for all leaves or one for each.
             labels: leaf to the label to start from; default: every leaf is its own label.

@@ -147,7 +147,12 @@ def max_accuracies(sums: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.
 def average_precision(foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Return PxAP in percent (...,) of score histograms (..., bins); NaN where there is no foreground pixel.
 
-    Precision times the increase of recall, summed from the highest bin down; that bin itself gives no increase.
+    PxAP = sum over bins i, from the second highest down, of precision_i (recall_i - recall_{i + 1}), where precision and
+    recall count the pixels of bin i and all higher ones (Choe et al., CVPR 2020).
+
+    >>> foreground, background = np.array([1.0, 2.0, 1.0]), np.array([3.0, 1.0, 0.0])  # of the lowest bin first
+    >>> float(average_precision(foreground, background))  # 3/4 (3/4 - 1/4) + 4/8 (4/4 - 3/4), in percent
+    50.0
     """
     true, false = (hist[..., ::-1].cumsum(axis=-1) for hist in (foreground, background))
     predicted = (true + false)[..., 1:]
