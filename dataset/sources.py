@@ -74,7 +74,7 @@ def mismatch(official: Official, path: Path) -> str | None:
 
 
 def fetch(official: Official, folder: Path) -> Path:
-    """Return an official archive (one with an address) in `folder`, downloaded unless it is there, or resumed.
+    """Return an official archive in `folder`, downloaded unless it is there, or resumed.
 
     Raises:
         InputError: it cannot be had (says which file to put where), or it has not the published size or checksum.
