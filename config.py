@@ -173,11 +173,9 @@ def _check_ranges(config: Mapping, options: Mapping[str, Option]) -> None:
 
 
 def _require_known_architecture(config: Mapping) -> None:
-    known = config["architecture"] in registry.names("architectures") or config["architecture"].startswith(
-        registry.TIMM_PREFIX
-    )
-    networks = ", ".join(registry.names("architectures"))
-    _require(known, "architecture", config["architecture"], f"{networks} or timm:NAME")
+    architecture, networks = config["architecture"], registry.names("architectures")
+    known = architecture in networks or architecture.startswith(registry.TIMM_PREFIX)
+    _require(known, "architecture", architecture, f"{', '.join(networks)} or timm:NAME")
 
 
 def check_metric_options(config: Mapping) -> None:

@@ -46,7 +46,7 @@ def _entry(folder: Path, name: str, species: str) -> Entry | str:
         size = load_image(folder / "images" / f"{name}.jpg").size
         with Image.open(folder / "trimaps" / f"{name}.png") as image:
             trimap = np.array(image)
-    except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
+    except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds for a damaged file)
         return f"{error}"
     if trimap.shape != size[::-1]:
         return f"its trimap is {trimap.shape[1]} x {trimap.shape[0]}, the image {size[0]} x {size[1]}"

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 from unittest import mock
 
 import numpy as np
@@ -108,7 +109,7 @@ def methods(repeats: int) -> None:
     logits = torch.randn(BATCH, SIDE, SIDE, generator=generator)
     smooth = np.linspace(0, 1, SIDE, dtype=np.float32)
     maps = torch.from_numpy(smooth[:, None] * smooth).expand(BATCH, SIDE, SIDE).contiguous()
-    cases = {
+    cases: dict[str, tuple[tuple[ModuleType, str], Callable, tuple]] = {
         "has": ((has, "hide_cells"), hide_cells_plainly, (images, cells, 4)),
         "cutmix": ((cutmix, "mix"), mix_plainly, (images, draw)),
         "spg": ((spg, "guided_loss"), guided_loss_plainly, (logits, maps, 0.7, 0.1)),

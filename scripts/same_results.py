@@ -89,15 +89,18 @@ def weights_and_rates(file: Path) -> dict[str, object]:
     return found
 
 
+def _same(old: object, new: object) -> bool:
+    if isinstance(old, torch.Tensor):
+        return isinstance(new, torch.Tensor) and torch.equal(old, new)
+    return old == new
+
+
 def same_file(old: Path, new: Path) -> bool:
     """Tell whether two files hold the same: bytes, or a checkpoint's tensors."""
     if old.suffix != ".tar":
         return old.read_bytes() == new.read_bytes()
     first, second = weights_and_rates(old), weights_and_rates(new)
-    return first.keys() == second.keys() and all(
-        torch.equal(value, second[name]) if isinstance(value, torch.Tensor) else value == second[name]
-        for name, value in first.items()
-    )
+    return first.keys() == second.keys() and all(_same(value, second[name]) for name, value in first.items())
 
 
 def compared_files(folder: Path) -> dict[str, Path]:

@@ -411,6 +411,14 @@ def test_wrong_bytes_are_removed_and_a_dead_address_names_the_file(server, conte
         fetch(Official("b.zip", "http://127.0.0.1:9/b.zip", None), tmp_path)
 
 
+def test_an_archive_without_an_address_is_named_unless_it_is_there(tmp_path):
+    official = Official("c.zip", None, page="https://example.org/sign_in")
+    with pytest.raises(InputError, match=r"c\.zip is not served .*example\.org/sign_in.*put it at .*c\.zip"):
+        fetch(official, tmp_path)
+    (tmp_path / "c.zip").write_bytes(b"by hand")
+    assert fetch(official, tmp_path) == tmp_path / "c.zip"
+
+
 def write_tiny_archive(path, synsets):
     """Write an archive of TinyImageNet's layout with two images of every synset in train, and in val/."""
     image = jpeg(16, 16)

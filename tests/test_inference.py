@@ -68,9 +68,9 @@ def test_images_that_could_not_be_read_are_passed_on():
 
 def test_devices_that_do_not_exist_are_refused():
     assert resolve_device("cpu").type == "cpu"
-    with pytest.raises(InputError, match="--device cuda:99: expected cpu or one of"):
+    with pytest.raises(InputError, match="device cuda:99: expected cpu or one of"):
         resolve_device("cuda:99")
-    with pytest.raises(InputError, match="--amp fp16"):
+    with pytest.raises(InputError, match="amp fp16"):
         resolve_device("cpu", "fp16")
 
 

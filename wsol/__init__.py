@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wsol import registry
 from wsol.errors import InputError, OptionError
@@ -82,7 +82,8 @@ def keep_pretrained_classifier(model: "Method", what: str) -> None:
         InputError: the weights or the model (`what`) have no such classifier, or one of another shape.
     """
     given = model.backbone.offer.pretrained_classifier
-    own = dict(getattr(model, "classifier", model).named_parameters(recurse=False))
+    classifier = getattr(model, "classifier", model)
+    own = dict(classifier.named_parameters(recurse=False))
     if given is None or {name: value.shape for name, value in own.items()} != {n: v.shape for n, v in given.items()}:
         raise OptionError(
             "keep_classifier",
@@ -90,10 +91,10 @@ def keep_pretrained_classifier(model: "Method", what: str) -> None:
             f"{what} and {model.num_classes} classes cannot take a classifier over; expected pretrained weights with one, a "
             "ResNet with one linear classifier, and as many classes as the weights have",
         )
-    model.classifier.load_state_dict(given)
+    classifier.load_state_dict(given)
 
 
-def build_from_config(config: Mapping, num_classes: int, **options: object) -> "Method":
+def build_from_config(config: Mapping, num_classes: int, **options: Any) -> "Method":
     """Return the model that a configuration describes, random weights unless `options` (as of `build_model`) say so.
 
     An option that the configuration of an older run lacks has its default.

@@ -42,7 +42,7 @@ def load_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS) 
         raise
     except UnidentifiedImageError:
         raise InputError(f"{path}: not a readable image (of no kind that Pillow knows)") from None
-    except Exception as error:  # Pillow's decoders raise many kinds, SyntaxError and struct.error among them
+    except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds, SyntaxError and struct.error among them)
         raise InputError(f"{path}: not a readable image ({type(error).__name__}: {error})") from None
 
 
@@ -50,7 +50,8 @@ def require_images(image_root: str | os.PathLike, image_ids: list[str], split: s
     """Refuse a split whose image files are not all there; `advice` says how to get them."""
     if missing := missing_files(image_root, image_ids):
         raise InputError(
-            f"{image_root}: {len(missing)} of {len(image_ids)} images of the {split} split are missing{advice}; or name another ",
+            f"{image_root}: {len(missing)} of {len(image_ids)} images of the {split} split are missing{advice}; or name ",
+            "another ",
             OptionName("data_root"),
             ", or pass ",
             OptionName("on_bad_image"),

@@ -65,7 +65,7 @@ def write_images(path: str | os.PathLike, evaluator: SplitEvaluator, analysis_th
     header = {"format": FORMAT, "settings": evaluator.settings, "analysis_threshold": analysis_threshold}
     columns = {name: np.array(column) for name, column in to_columns(evaluator.images).items() if column is not None}
     with whole_file(path) as temporary, temporary.open("wb") as file:
-        np.savez_compressed(file, header=np.array(json.dumps(header)), **columns)
+        np.savez_compressed(file, header=np.array(json.dumps(header)), **columns)  # type: ignore[arg-type]  # its stub takes allow_pickle for one of them
 
 
 def read_interval(path: str | os.PathLike) -> float:
@@ -104,7 +104,7 @@ def _read(path: str | os.PathLike, names: tuple[str, ...]) -> tuple[dict[str, An
             arrays = {name: _read_array(archive, members[name]) for name in names if name in members}
     except KeyError:
         raise InputError(f"{path}: no header; expected a run's <split>_images.npz") from None
-    except Exception as error:  # a damaged file makes NumPy and zipfile raise a dozen kinds
+    except Exception as error:  # noqa: BLE001 (a damaged file makes NumPy and zipfile raise a dozen kinds)
         reason = "pickled objects" if "pickle" in str(error) else shortened(str(error), 300)  # no advice to load them
         raise InputError(f"{path}: not a readable file of images ({reason})") from None
     if not isinstance(header, dict) or header.get("format") != FORMAT:

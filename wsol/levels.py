@@ -123,7 +123,7 @@ def read_hierarchy(folder: Path) -> Hierarchy:
 def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str]]]:
     """Return (where, class name at every level) of every finest class, from the images that have both labels."""
     rows: dict[int, tuple[str, list[str]]] = {}
-    tables = {level: {} for level in levels}
+    tables: dict[str, dict[str, int]] = {level: {} for level in levels}
     for split in SPLITS:
         for level, labels in labels_by_level(folder, split).items():
             tables[level] |= {f"{split}/{image_id}": label for image_id, label in labels.items()}

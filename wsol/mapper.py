@@ -24,10 +24,10 @@ class Mapper(Protocol):
     def raw_maps(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
         """Return (B, h, w), detached float32: the raw maps of the labels (B,) that the first step was given."""
 
-    def eval(self) -> Any:
+    def eval(self) -> Any:  # noqa: ANN401 (itself, as nn.Module has it)
         """Go into evaluation mode."""
 
-    def to(self, *args: Any, **kwargs: Any) -> Any:
+    def to(self, *args: Any, **kwargs: Any) -> Any:  # noqa: ANN401 (itself, as nn.Module has it)
         """Go to a device."""
 
 

@@ -12,7 +12,7 @@ import numpy as np
 
 BLOCK = 256  # images whose counts are multiplied at a time
 LEVEL = 95  # percent of the resamples that an interval holds
-Pair = Sequence[np.ndarray]  # of two runs
+Pair = Sequence[np.ndarray] | np.ndarray  # of two runs
 
 
 def image_weights(image_id: str, kind: str, resamples: int, seed: int) -> np.ndarray:
@@ -131,7 +131,12 @@ def max_accuracies(sums: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.
 def average_precision(foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Return PxAP in percent (...,) of score histograms (..., bins); NaN where there is no foreground pixel.
 
-    Precision times the increase of recall, summed from the highest bin down; that bin itself gives no increase.
+    PxAP = sum over bins i, from the second highest down, of precision_i (recall_i - recall_{i + 1}), where precision and
+    recall count the pixels of bin i and all higher ones (Choe et al., CVPR 2020).
+
+    >>> foreground, background = np.array([1.0, 2.0, 1.0]), np.array([3.0, 1.0, 0.0])  # of the lowest bin first
+    >>> float(average_precision(foreground, background))  # 3/4 (3/4 - 1/4) + 4/8 (4/4 - 3/4), in percent
+    50.0
     """
     true, false = (hist[..., ::-1].cumsum(axis=-1) for hist in (foreground, background))
     predicted = (true + false)[..., 1:]
@@ -151,7 +156,7 @@ def average_precision_gradient(background: np.ndarray, foreground: np.ndarray) -
     figure = (precision * gained).sum() / true[-1]
 
     def below(values: np.ndarray) -> np.ndarray:
-        """A pixel changes the precision of its own bin and of all lower ones."""
+        # A pixel changes the precision of its own bin and of all lower ones.
         return values[::-1].cumsum()[::-1]
 
     by_true = precision + below(gained * false * inverse**2) - figure

@@ -194,14 +194,14 @@ def _figures(part: Mapping[str, Any], where: str) -> Iterator[tuple[str, str | N
 
 def _entry(
     values: Mapping[str, Any], key: str, iou: str | None, where: str, fits: Callable[[Any], bool], expected: str
-) -> Any:
+) -> Any:  # noqa: ANN401 (whatever JSON holds)
     """Return values[key], or values[key][iou]; None where it is missing."""
     if iou is None:
         return _checked(values.get(key), f"{where}.{key}", fits, expected)
     return _checked(_mapping(values, key, where).get(iou), f"{where}.{key}.{iou}", fits, expected)
 
 
-def _checked(value: Any, where: str, fits: Callable[[Any], bool], expected: str) -> Any:
+def _checked(value: Any, where: str, fits: Callable[[Any], bool], expected: str) -> Any:  # noqa: ANN401 (whatever JSON holds)
     """Return a value of a file, None included, checked to be what is expected."""
     if value is None or fits(value):
         return value

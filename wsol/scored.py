@@ -82,7 +82,7 @@ def from_columns(columns: Mapping[str, Any]) -> list[Scored]:
     return [one._replace(boxes=None, masks=None) if one.skipped else one for one in images]
 
 
-def _from_column(name: str, values: Any, count: int) -> list:
+def _from_column(name: str, values: Any, count: int) -> list:  # noqa: ANN401 (an array or a list)
     """Return a field's values, one an image."""
     column = _COLUMNS[name]
     if values is None and column.dtype is None:

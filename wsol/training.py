@@ -70,7 +70,7 @@ def check_network(model: nn.Module, config: Mapping, num_train: int) -> None:
     try:
         with torch.no_grad():
             shape = model.eval().score_maps(torch.zeros(1, 3, crop, crop), torch.zeros(1, dtype=torch.int64)).shape
-    except Exception as error:  # whatever a network of a library says of images of another size
+    except Exception as error:  # noqa: BLE001 (whatever a network of a library says of images of another size)
         raise OptionError(
             "crop_size", crop, f"{config['architecture']} does not take such images ({reason(error)})"
         ) from None
@@ -78,7 +78,8 @@ def check_network(model: nn.Module, config: Mapping, num_train: int) -> None:
         raise OptionError(
             "crop_size",
             crop,
-            f"{config['architecture']} gives a map of {shape[1]} x {shape[2]}; expected 2 x 2 or more, from larger images or with ",
+            f"{config['architecture']} gives a map of {shape[1]} x {shape[2]}; expected 2 x 2 or more, ",
+            "from larger images or with ",
             OptionName("large_feature_map"),
             " TRUE",
         )
@@ -90,6 +91,6 @@ def check_network(model: nn.Module, config: Mapping, num_train: int) -> None:
             raise OptionError(
                 "batch_size",
                 config["batch_size"],
-                f"{config['architecture']} cannot train on a single image, which is the last batch of {num_train} ({error}); "
-                "expected another batch size",
+                f"{config['architecture']} cannot train on a single image, which is the last batch of {num_train} "
+                f"({error}); expected another batch size",
             ) from None

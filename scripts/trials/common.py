@@ -134,8 +134,8 @@ def judge(case: Case, code: int | None, output: str, before: dict, after: dict, 
         faults.append(f"refused: {last}")
     if code == 2:
         faults += message_faults(case, output)
-    if (warned := WARNING.findall(output)) and not case.prints:
-        faults.append(f"warning of a library: {WARNING.search(output)[0][:200]} ({len(warned)})")
+    if (warned := list(WARNING.finditer(output))) and not case.prints:
+        faults.append(f"warning of a library: {warned[0][0][:200]} ({len(warned)})")
     if changed := [name for name, content in before.items() if after.get(name) != content]:
         faults.append(f"input changed or lost: {', '.join(changed[:3])} ({len(changed)})")
     new = [name for name in after if name not in before]
@@ -206,7 +206,7 @@ def call(command: str, words: Sequence[str], folder: Path) -> tuple[int, str]:
                 code = 0
             except SystemExit as stop:
                 code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-            except BaseException:
+            except BaseException:  # noqa: BLE001 (whatever a command raises is a fault of it)
                 traceback.print_exc()
                 code = 1
         for handler in list(logging.root.handlers):  # a run's log handlers write to streams that are closed now
@@ -222,9 +222,15 @@ def reset_peak() -> None:
         Path("/proc/self/clear_refs").write_text("5")
 
 
+def _own_size(name: str) -> int:
+    """Return a size of this process in bytes, by its name in /proc/self/status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) << 10
+
+
 def peak() -> int:
     """Return the largest resident size of this process, in bytes."""
-    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
+    return _own_size("VmHWM")
 
 
 def perform(case: Case, folder: Path, before: dict[str, str] | None = None) -> Outcome:
@@ -275,7 +281,7 @@ def _limited_fork() -> Callable[[], int]:
 def _serve(cases: Sequence[Case], template: Path, folder: Path, link: Connection) -> None:
     """Run the cases whose numbers arrive on the link, each in a clean workspace, and send back their outcomes."""
     os.setsid()
-    size = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
+    size = _own_size("VmSize")
     resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))
     clean = snapshot(template)
     while True:

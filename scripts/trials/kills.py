@@ -110,9 +110,9 @@ def start(job: Job, words: Sequence[str], folder: Path, output: Path) -> int:
             )
         _started.append(process)
         return process.pid
-    process = os.fork()
-    if process:
-        return process
+    child = os.fork()
+    if child:
+        return child
     code = 1
     try:
         os.setsid()
@@ -198,7 +198,7 @@ def half_written(folder: Path, names: Sequence[str]) -> list[str]:
         try:
             if reader:
                 reader(path)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever keeps a reader from reading it)
             wrong.append(f"{name} ({type(error).__name__})")
     return wrong
 

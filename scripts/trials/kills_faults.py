@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from scripts.trials.common import CHECKOUT, Outcome, snapshot
 from scripts.trials.workspace import BASE, NAME, TINY, enlarge
@@ -37,7 +38,7 @@ class Skip(Exception):  # noqa: N818 (it is not an error)
     """The fault cannot be produced on this machine."""
 
 
-def start(command: str, words: tuple[str, ...], folder: Path, **options: object) -> subprocess.Popen:
+def start(command: str, words: tuple[str, ...], folder: Path, **options: Any) -> subprocess.Popen:
     """Start a command in its own session; its output is a pipe unless `options` say otherwise."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True} | options
     environment = {**os.environ, "PYTHON": sys.executable, "PYTHONDONTWRITEBYTECODE": "1"}

@@ -32,13 +32,22 @@ from scripts.trials.common import CHECKOUT, Outcome, finish, snapshot, trial_opt
 from scripts.trials.workspace import picture
 
 # The options with which the import reads such a table.
-TABLE = ("--labels", "photos.csv", "--encoding", "latin-1", "--columns", "image=Filename")
+TABLE: tuple[str, ...] = ("--labels", "photos.csv", "--encoding", "latin-1", "--columns", "image=Filename")
 TABLE += ("--levels", "Species", "Genus", "Family")
 BOXES = ("--boxes", "boxes.csv")
 PLAIN_TABLE = ("--labels", "plain.csv", "--taxonomy", "taxonomy.csv")
 PLAIN_BOXES = ("--boxes", "plain_boxes.csv")
 
-SMALL = ("--architecture", "resnet18", "--pretrained", "FALSE", "--large_feature_map", "TRUE", "--resize_size", "72")
+SMALL: tuple[str, ...] = (
+    "--architecture",
+    "resnet18",
+    "--pretrained",
+    "FALSE",
+    "--large_feature_map",
+    "TRUE",
+    "--resize_size",
+    "72",
+)
 SMALL += ("--crop_size", "64", "--batch_size", "8", "--epochs", "1", "--bootstrap", "100", "--workers", "1")
 METRIC = ("--multi_contour_eval", "--multi_iou_eval")
 SECONDS = 600

@@ -23,7 +23,16 @@ CLASSES = (("ant", "insects"), ("bee", "insects"), ("cat", "mammals"), ("dog", "
 PER_CLASS = {"train": 3, "val": 2, "test": 2}
 SIZE = (48, 40)  # width, height
 
-TINY = ("--dataset_name", NAME, "--architecture", "resnet18", "--pretrained", "FALSE", "--large_feature_map", "TRUE")
+TINY: tuple[str, ...] = (
+    "--dataset_name",
+    NAME,
+    "--architecture",
+    "resnet18",
+    "--pretrained",
+    "FALSE",
+    "--large_feature_map",
+    "TRUE",
+)
 TINY += ("--resize_size", "32", "--crop_size", "32", "--batch_size", "4", "--workers", "0", "--bootstrap", "20")
 TINY += ("--cam_curve_interval", "0.1")
 
@@ -79,8 +88,8 @@ def make_data(root: Path) -> None:
                 (images / image_id).parent.mkdir(parents=True, exist_ok=True)
                 image.save(images / image_id)
                 rectangle_mask(box).save(images / mask)
-                truth = {"boxes": [box], "masks": [mask]} if split != "train" else {}
-                entries[split].append(Entry(image_id, names, SIZE, **truth))
+                boxes, masks = ([box], [mask]) if split != "train" else ([], [])
+                entries[split].append(Entry(image_id, names, SIZE, boxes, masks))
     write_metadata(root / "metadata" / NAME, LEVELS, [list(names) for names in CLASSES], entries)
     rng = np.random.default_rng(0)
     for entry in entries["val"]:
@@ -89,7 +98,8 @@ def make_data(root: Path) -> None:
 
 def make_photos(root: Path) -> None:
     """Make photos/ with a folder per class, and every kind of annotation that an import takes."""
-    boxes, labels, coco = ["image,x0,y0,x1,y1"], ["image,label"], {"images": [], "annotations": [], "categories": []}
+    boxes, labels = ["image,x0,y0,x1,y1"], ["image,label"]
+    coco: dict[str, list[dict[str, object]]] = {"images": [], "annotations": [], "categories": []}
     (root / "voc").mkdir()
     for label, (name, _) in enumerate(CLASSES):
         (root / "photos" / name).mkdir(parents=True)

@@ -198,8 +198,8 @@ def metadata_cases() -> Iterator[Case]:
             yield Case(f"{short}: {kind}", command, words, REFUSED, (name, "Mini"), setup)
     for what, text in TREES.items():
 
-        def setup(folder: Path, text: str = text) -> None:
+        def put_tree(folder: Path, text: str = text) -> None:
             (folder / "metadata/Mini/hierarchy.csv").unlink()
             (folder / "metadata/Mini/tree.csv").write_text(text)
 
-        yield Case(f"tree.csv: {what}", "dataset/add_levels.py", ["Mini"], REFUSED, ["tree.csv"], setup)
+        yield Case(f"tree.csv: {what}", "dataset/add_levels.py", ["Mini"], REFUSED, ["tree.csv"], put_tree)
