@@ -11,7 +11,7 @@ from pathlib import PurePosixPath
 import yaml
 from munch import Munch
 
-from option_tables import CAM_CURVE_INTERVAL, EVALUATION, INFERENCE, LOG_ROOT, OWN_MAPS, training_groups
+from option_tables import CAM_CURVE_INTERVAL, EVALUATION, INFERENCE, LOG_ROOT, training_groups
 from wsol import registry
 from wsol.errors import InputError, OptionError, OptionName, did_you_mean, shortened
 from wsol.files import write_text
@@ -121,8 +121,8 @@ def get_inference_options(argv: Sequence[str] | None = None, description: str = 
     options = parse_options(inference_parser(description), argv)
     _check_ranges(options, by_name(INFERENCE))
     if options.cam_agg_level:
-        own = (f"{OWN_MAPS} with ", OptionName("cam_agg_level"))
-        _require(options.extractor == OWN_MAPS, "extractor", options.extractor, *own)
+        own = (f"{registry.OWN_MAPS} with ", OptionName("cam_agg_level"))
+        _require(options.extractor == registry.OWN_MAPS, "extractor", options.extractor, *own)
     return options
 
 
@@ -146,7 +146,7 @@ def check_saved_config(saved: Mapping, path: str) -> Munch:
     try:
         _check_ranges(config, {name: options[name] for name in ("workers", "threads", "batch_size", "crop_size")})
         check_metric_options(config)
-        registry.METHODS[config.wsol_method].check(config)
+        registry.method_entry(config.wsol_method).check(config)
         _require_known_architecture(config)
     except InputError as error:
         raise InputError(f"{source}: {error}") from None
@@ -173,9 +173,9 @@ def _check_ranges(config: Mapping, options: Mapping[str, Option]) -> None:
 
 
 def _require_known_architecture(config: Mapping) -> None:
-    known = config["architecture"] in registry.ARCHITECTURES or config["architecture"].startswith(registry.TIMM_PREFIX)
-    networks = ", ".join(registry.ARCHITECTURES)
-    _require(known, "architecture", config["architecture"], f"{networks} or timm:NAME")
+    architecture, networks = config["architecture"], registry.names("architectures")
+    known = architecture in networks or architecture.startswith(registry.TIMM_PREFIX)
+    _require(known, "architecture", architecture, f"{', '.join(networks)} or timm:NAME")
 
 
 def check_metric_options(config: Mapping) -> None:
@@ -193,7 +193,8 @@ def check_evaluation_options(config: Mapping) -> None:
     """Refuse values out of range and options that exclude each other; for evaluation.py."""
     _check_ranges(config, by_name(EVALUATION))
     check_metric_options(config)
-    _require_alone(config, "center", ("boxes", "coco_images"))
+    _require_alone(config, "center", ("boxes", "coco_images", "images_from"))
+    _require_alone(config, "images_from", ("boxes", "map_size", "per_image", "analysis"))
     _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis", "map_size"))
     if config["coco_images"]:
         _require(bool(config["boxes"]), "coco_images", config["coco_images"], OptionName("boxes"), " FILE with it")
@@ -241,7 +242,7 @@ def check_config(config: Munch) -> None:
     others = registry.method_options()  # a published command carries those of other methods too, whatever their values
     rows = by_name(training_groups()).items()
     _check_ranges(config, {name: option for name, option in rows if name in config and name not in others})
-    registry.METHODS[config.wsol_method].check(config)
+    registry.method_entry(config.wsol_method).check(config)
     check_metric_options(config)
     bigger = ("at least ", OptionName("crop_size"), f" {config.crop_size}")
     _require(config.resize_size >= config.crop_size, "resize_size", config.resize_size, *bigger)

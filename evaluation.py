@@ -4,6 +4,8 @@
         --multi_contour_eval --multi_iou_eval
     python evaluation.py --center --dataset_name CUB --split test --multi_contour_eval --multi_iou_eval
     python evaluation.py --boxes detections.json --dataset_name CUB --split test --multi_iou_eval
+    python evaluation.py --images_from train_log/a/test_images.npz --compare train_log/b/test_images.npz \\
+        --dataset_name CUB --split test --multi_contour_eval --multi_iou_eval
 
 In: score maps, float in [0, 1], or a detector's boxes, and a split's metadata. Out: percentages, the counts they come from,
 and how sure they are. The exact semantics are those of wsolevaluation (Choe et al., CVPR 2020; docs/evaluation.md).
@@ -27,16 +29,20 @@ from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.detections import read_coco_names, read_detections
 from wsol.errors import InputError, command
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
-from wsol.files import check_writable, read_json, refuse_inside, refuse_overwriting, write_json
+from wsol.figure_text import format_analysis, format_comparison, format_results
+from wsol.files import check_writable, refuse_inside, refuse_overwriting, write_json
+from wsol.images_file import read_images, read_interval
 from wsol.levels import SPLITS
 from wsol.map_details import summarize
 from wsol.map_sizes import check_same_sizes, mixture_warning, size_rows, small_map_note
 from wsol.masks import VIEW, get_mask
 from wsol.metadata import first_names, read_id_list
+from wsol.results import read_results
 from wsol.score_maps import find_score_maps, sort_others
-from wsol.scoring import Center, Describe, Detections, SavedMaps, Source
-from wsol.split_evaluator import LOC_IOU, TOP, SplitEvaluator, headline, read_known_ids
+from wsol.scoring import Center, Describe, Detections, SavedImages, SavedMaps, Source, count
+from wsol.split_evaluator import LOC_IOU, SplitEvaluator, headline, read_known_ids
 from wsol.tables import check_table_path, class_rows, curve_rows, read_class_ranks, read_classes, write_table
+from wsol.truth import SplitTruth
 from wsol.val_thresholds import ValThresholds, read_val_thresholds
 
 __all__ = [
@@ -50,8 +56,9 @@ __all__ = [
 ]
 
 CENTER = "center"  # what --compare takes beside a folder or file
+IMAGES = ".npz"  # what a file of images ends in, for --compare
 OUTPUTS = ("per_image", "per_class", "curve", "json")
-INPUTS = ("image_list", "thresholds_from", "class_ranks", "boxes", "coco_images", "compare")
+INPUTS = ("image_list", "thresholds_from", "class_ranks", "boxes", "coco_images", "compare", "images_from")
 
 
 def evaluate_wsol(
@@ -69,55 +76,12 @@ def evaluate_wsol(
     thresholds (`multi_iou_eval`), MaxBoxAcc at IoU 50, or PxAP for a data set that has masks only."""
     metric = {"cam_curve_interval": cam_curve_interval, "iou_threshold_list": iou_threshold_list}
     check_metric_options({**metric, "multi_iou_eval": multi_iou_eval})
-    evaluator = SplitEvaluator(
-        metadata_root, mask_root, dataset_name, split, cam_curve_interval, iou_threshold_list, multi_contour_eval
-    )
+    truth = SplitTruth.read(metadata_root, mask_root, dataset_name, split)
+    evaluator = SplitEvaluator(truth, cam_curve_interval, iou_threshold_list, multi_contour_eval)
     files = find_score_maps(scoremap_root, evaluator.image_ids)
     files.require_all()
-    SavedMaps(files).score(evaluator)
+    count(SavedMaps(files), evaluator)
     return headline(evaluator.results(), multi_iou_eval)
-
-
-def _line(name: str, value: float, interval: Sequence[float] | None, note: str = "") -> str:
-    sure = f"  [{interval[0]:.2f}, {interval[1]:.2f}]" if interval else ""
-    return f"{name}  {value:.2f}{sure}{note}"
-
-
-def _box_lines(results: Mapping, found: Mapping, multi_iou_eval: bool, suffix: str, title: str) -> list[str]:
-    """Return the lines of box accuracies, at the best score-map thresholds or (`suffix`) at those that val chose."""
-    accuracies = results[f"MaxBoxAcc{suffix}"]
-    rule = results["box_rule"].replace("_", " ")
-    lines = []
-    if multi_iou_eval:
-        name = "mean_MaxBoxAcc" if results["MaxBoxAccV2"] is None else "MaxBoxAccV2"
-        mean = sum(accuracies.values()) / len(accuracies)
-        lines.append(_line(f"{name.replace('_', ' ')}{title}", mean, found.get(name + suffix)))
-    thresholds = results["val_threshold" if suffix else "best_threshold"]
-    for iou, accuracy in accuracies.items():
-        if multi_iou_eval or iou == str(LOC_IOU):
-            where = f"score-map threshold {thresholds[iou]:.3f}, {rule}" if thresholds else rule
-            interval = (found.get(f"MaxBoxAcc{suffix}") or {}).get(iou)
-            lines.append(_line(f"MaxBoxAcc at IoU {iou}{title}", accuracy, interval, f"  ({where})"))
-    return lines
-
-
-def format_results(results: Mapping, multi_iou_eval: bool) -> str:
-    """Return a split's metrics as lines for a person: all IoU thresholds and their mean, or IoU 50 alone."""
-    found = results.get("intervals") or {}
-    titles = {"": "", "_at_val_threshold": " at val's threshold"}
-    lines = []
-    for suffix, title in titles.items():
-        if results.get(f"MaxBoxAcc{suffix}"):
-            lines += _box_lines(results, found, multi_iou_eval, suffix, title)
-    names = {"PxAP": "PxAP"}
-    if "top1_cls" in results:
-        names |= {"gt_known_loc": "GT-known Loc", "top1_loc": "Top-1 Loc", "top5_loc": "Top-5 Loc"}
-        names |= {f"top{k}_loc_at_val_threshold": f"Top-{k} Loc at val's threshold" for k in TOP}
-        names |= {"top1_cls": "Top-1 Cls", "top5_cls": "Top-5 Cls"}
-    lines += [_line(name, results[key], found.get(key)) for key, name in names.items() if results.get(key) is not None]
-    if found:
-        lines.append(f"[low, high]: {found['percent']} % bootstrap intervals, {found['resamples']} resamples of the images")
-    return "\n".join(lines)
 
 
 def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: str, files: Mapping[str, object]) -> str:
@@ -140,11 +104,18 @@ def warn(message: str) -> None:
         print(f"WARNING: {message}", file=sys.stderr)
 
 
+def is_images(name: str | None) -> bool:
+    """Tell whether what --compare takes is a run's file of images."""
+    return bool(name) and name.endswith(IMAGES) and not os.path.isdir(name)
+
+
 def settle(options: Munch) -> ValThresholds | None:
     """Fill in the options whose default depends on others; return what --thresholds_from holds."""
     chosen = read_val_thresholds(options.thresholds_from) if options.thresholds_from else None
+    images = options.images_from or (options.compare if is_images(options.compare) else None)
     if options.cam_curve_interval is None:
-        options.cam_curve_interval = (chosen and chosen.interval) or SCORING_INTERVAL
+        interval = read_interval(images) if images else None
+        options.cam_curve_interval = (chosen and chosen.interval) or interval or SCORING_INTERVAL
     options.center_follows = options.center_size is None
     if options.center_follows:
         options.center_size = VIEW[0]
@@ -172,8 +143,7 @@ def check_replaced(options: Munch) -> None:
     refuse_inside(outputs_of(options), folders)
     if options.json and os.path.exists(options.json) and os.path.getsize(options.json):
         with suppress(InputError):
-            content = read_json(options.json)
-            if isinstance(content, Mapping) and "scored" in content:
+            if read_results(options.json).is_evaluation:
                 return
         raise InputError(f"--json {options.json}: is there, and not written by evaluation.py; expected another file")
 
@@ -183,39 +153,38 @@ def outputs_of(options: Munch) -> dict[str, str]:
     return {name: options[name] for name in OUTPUTS if options[name]}
 
 
-def input_files(options: Munch, evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> Iterator[Path | str]:
+def input_files(options: Munch, truth: SplitTruth, sources: Sequence[Source]) -> Iterator[Path | str]:
     """Yield every file that is read, and the maps of other splits beside those that are."""
     yield from (options[name] for name in INPUTS if options[name])
     metadata = Path(options.metadata_root) / options.dataset_name
     yield from (*metadata.glob("*"), *metadata.glob("*/*"))
-    if masks := evaluators[0].masks:
-        for names in (*masks.mask_paths.values(), filter(None, masks.ignore_paths.values())):
-            yield from (masks.mask_root / name for name in names)
+    if masks := truth.masks:
+        yield from (masks.root / name for name in masks.files(list(masks.paths)))
     for source in sources:
         if isinstance(source, SavedMaps):
             yield from source.files.paths.values()
             yield from (source.files.root / name for name in source.files.others)
 
 
-def make_evaluator(options: Munch) -> SplitEvaluator:
-    """Return the evaluator of the command's split."""
+def read_truth(options: Munch) -> SplitTruth:
+    """Return the truth of the command's split, or of the images of --image_list."""
     require_dataset(options.metadata_root, options.dataset_name)
     image_ids = None
     if options.image_list:
         known = read_known_ids(options.metadata_root, options.dataset_name, [options.split])
         what = f"{options.dataset_name} {options.split}"
         image_ids = read_id_list(options.image_list, known.get(options.split), what)
-    evaluator = SplitEvaluator.of(options, options.split, image_ids, detections=bool(options.boxes))
+    truth = SplitTruth.of(options, options.split, image_ids, with_masks=not options.boxes)
     wanted = [name for name in ("per_class", "per_image", "analysis") if options[name]]
-    if wanted and evaluator.boxes is None:
+    if wanted and truth.boxes is None:
         raise InputError(f"--{wanted[0]}: {options.dataset_name} {options.split} has no true boxes, which it needs")
-    return evaluator
+    return truth
 
 
 def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps:
     """Return a folder's maps, with a warning or an error where some are missing; the evaluator is left with the images that
     have one."""
-    files = find_score_maps(root, evaluator.image_ids, evaluator.split_ids)
+    files = find_score_maps(root, evaluator.image_ids, evaluator.truth.split_ids)
     splits = {*SPLITS, options.split}
     of_splits, unknown = sort_others(files.others, read_known_ids(options.metadata_root, options.dataset_name, splits))
     elsewhere = [f"{count} maps of {split} images" for split, count in of_splits.items() if split != options.split]
@@ -227,15 +196,39 @@ def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps
         files.require_all()
     if unknown:
         warn(f"{root}: {len(unknown)} maps are of no image of {options.dataset_name}, left out:" + first_names(unknown))
-    if files.missing:
+    leave_out(root, "score maps", files.missing, evaluator)
+    evaluator.counts["unknown_maps"] = len(unknown)
+    return SavedMaps(files, options.workers, options.map_size, options.max_megapixels)
+
+
+def leave_out(name: str, what: str, missing: Sequence[str], evaluator: SplitEvaluator) -> None:
+    """Leave an evaluator with the images that are not missing from a folder or file; warn of those that are."""
+    left_out = set(missing)
+    found = [image_id for image_id in evaluator.image_ids if image_id not in left_out]
+    if missing:
         total = len(evaluator.image_ids)
         warn(
-            f"{root}: {len(files.missing)} of {total} score maps are missing; only {len(files.paths)} images "
-            f"({100 * len(files.paths) / total:.1f} %) are scored:" + first_names(files.missing)
+            f"{name}: {len(missing)} of {total} {what} are missing; only {len(found)} images "
+            f"({100 * len(found) / total:.1f} %) are scored:" + first_names(missing)
         )
-    evaluator.image_ids = list(files.paths)
-    evaluator.counts |= {"missing_maps": len(files.missing), "unknown_maps": len(unknown)}
-    return SavedMaps(files, options.workers, options.map_size, options.max_megapixels)
+    evaluator.image_ids = found
+    evaluator.counts["missing_maps"] = len(missing)
+
+
+def open_images(path: str, options: Munch, evaluator: SplitEvaluator) -> SavedImages:
+    """Return what a run kept of its images, with a warning or an error where some are missing; see `open_maps`."""
+    file = read_images(path)
+    file.check(evaluator)
+    scored = {image_id for image_id, one in file.images.items() if not one.skipped}
+    missing = [image_id for image_id in evaluator.image_ids if image_id not in scored]
+    if missing and (options.on_missing == "stop" or len(missing) == len(evaluator.image_ids)):
+        raise InputError(
+            f"{path}: lacks {len(missing)} of {len(evaluator.image_ids)} images; expected all of them (--image_list scores "
+            f"some), or --on_missing skip:{first_names(missing)}"
+        )
+    leave_out(path, "images", missing, evaluator)
+    evaluator.counts["unknown_maps"] = 0
+    return SavedImages(file)
 
 
 def open_detections(path: str, options: Munch, evaluator: SplitEvaluator) -> Detections:
@@ -259,17 +252,19 @@ def open_source(options: Munch, evaluator: SplitEvaluator, compared: bool = Fals
         return Center(options.center_size)
     if options.boxes:
         return open_detections(options.compare if compared else options.boxes, options, evaluator)
+    if is_images(options.compare) if compared else options.images_from:
+        return open_images(options.compare if compared else options.images_from, options, evaluator)
     return open_maps(options.compare if compared else options.scoremap_root, options, evaluator)
 
 
-def open_all(options: Munch) -> tuple[list[SplitEvaluator], list[Source]]:
+def open_all(options: Munch, truth: SplitTruth) -> tuple[list[SplitEvaluator], list[Source]]:
     """Return the evaluator and source of what is scored, and those of what it is compared with, left with the images that
     both have."""
-    evaluators = [make_evaluator(options)]
+    evaluators = [SplitEvaluator.of(options, truth, detections=bool(options.boxes))]
     sources = [open_source(options, evaluators[0])]
     if not options.compare:
         return evaluators, sources
-    evaluators.append(make_evaluator(options))
+    evaluators.append(SplitEvaluator.of(options, truth, detections=bool(options.boxes)))
     sources.append(open_source(options, evaluators[1], compared=True))
     both = set(evaluators[1].image_ids) & set(evaluators[0].image_ids)
     if not both:
@@ -282,7 +277,8 @@ def open_all(options: Munch) -> tuple[list[SplitEvaluator], list[Source]]:
 def match_sizes(options: Munch, evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> None:
     """Let Center take the size of the maps that it is compared with; refuse other two sizes by the first image, before all
     are scored."""
-    maps, centers = ([i for i, source in enumerate(sources) if isinstance(source, kind)] for kind in (SavedMaps, Center))
+    kinds = ((SavedMaps, SavedImages), Center)
+    maps, centers = ([i for i, source in enumerate(sources) if isinstance(source, kind)] for kind in kinds)
     if maps and centers and options.center_follows:
         sources[centers[0]].sizes = evaluators[maps[0]].map_sizes  # filled when they are scored, which is first
     elif len(maps + centers) == 2:
@@ -290,12 +286,10 @@ def match_sizes(options: Munch, evaluators: Sequence[SplitEvaluator], sources: S
         check_same_sizes(*({first: source.size_of(first)} for source in sources))
 
 
-def score_all(options: Munch, evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> None:
-    """Count every image; Center comes last, as it may take the maps' sizes."""
-    kinds = ("bootstrap", "swap") if options.compare else ("bootstrap",)
+def score_all(evaluators: Sequence[SplitEvaluator], sources: Sequence[Source], ranks: Mapping[str, int]) -> None:
+    """Count every image; Center comes last, as it may take the maps' sizes. `ranks` are of what is scored."""
     for one, source in sorted(zip(evaluators, sources, strict=True), key=lambda pair: isinstance(pair[1], Center)):
-        one.resample(kinds, options.bootstrap, options.seed)
-        source.score(one)
+        count(source, one, ranks if one is evaluators[0] else None)
 
 
 def read_ranks(options: Munch, evaluator: SplitEvaluator) -> dict[str, int]:
@@ -325,37 +319,12 @@ def describe(
     return [describe_one.row(one) for one in details], summarize(details, own)
 
 
-def format_analysis(analysis: Mapping) -> str:
-    """Return the analysis of appendix 0.F.1 as lines for a person."""
-    titles = {
-        "area_ratio": "predicted / true box area",
-        "activation_ratio": "activation inside / outside the true box",
-        "num_components": "connected components",
-    }
-    threshold = f"score-map threshold {analysis['score_map_threshold']:.3f}"
-    lines = [f"at {threshold}, the best for IoU {LOC_IOU}, with the largest contour's box:"]
-    for name, title in titles.items():
-        mean, median = (analysis[name][kind] for kind in ("mean", "median"))
-        lines.append(f"  {title}  none" if mean is None else f"  {title}  mean {mean:.3f}, median {median:.3f}")
-    lines.append(f"  images without activation outside, left out above  {analysis['images_without_activation_outside']}")
-    return "\n".join(lines)
-
-
-def format_comparison(what: str, other: str, comparison: Mapping) -> str:
-    """Return a comparison as lines for a person."""
-    lines = [f"{what} less {other}, on the same images:"]
-    for name, test in comparison.items():
-        sure = "[{:.2f}, {:.2f}]".format(*test["interval"]) if test["interval"] else "[none]"
-        lines.append(f"  {name}  {test['difference']:+.2f}  {sure}  p {test['p_value']:.3g}")
-    return "\n".join(lines)
-
-
 def warn_of_mixtures(evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> list[str]:
     """Say which folders have maps of several sizes; return what was said."""
     warnings = []
     for one, source in zip(evaluators, sources, strict=True):
-        if isinstance(source, SavedMaps) and (mixture := mixture_warning(one.map_sizes.values())):
-            warnings.append(f"{source.files.root}: {mixture}")
+        if isinstance(source, SavedMaps | SavedImages) and (mixture := mixture_warning(one.map_sizes.values())):
+            warnings.append(f"{source.name}: {mixture}")
             warn(warnings[-1])
     return warnings
 
@@ -376,24 +345,25 @@ def main() -> None:
     check_evaluation_options(options)
     check_outputs(options)
 
-    evaluators, sources = open_all(options)
+    truth = read_truth(options)
+    evaluators, sources = open_all(options, truth)
     evaluator, source = evaluators[0], sources[0]
     classes = read_classes(Path(options.metadata_root) / options.dataset_name, options.split) if options.per_class else []
     thresholds = chosen.fit(options.dataset_name, evaluator) if chosen else None
-    evaluator.ranks = read_ranks(options, evaluator)
-    refuse_overwriting(outputs_of(options), input_files(options, evaluators, sources))
+    ranks = read_ranks(options, evaluator)
+    refuse_overwriting(outputs_of(options), input_files(options, truth, sources))
     check_replaced(options)
     match_sizes(options, evaluators, sources)
 
-    score_all(options, evaluators, sources)
-    title = "the Center baseline" if options.center else options.boxes or options.scoremap_root
+    score_all(evaluators, sources, ranks)
+    title = "the Center baseline" if options.center else options.boxes or options.images_from or options.scoremap_root
     warnings = warn_of_mixtures(evaluators, sources)
     small = small_map_note(options.dataset_name, evaluator.map_sizes.values())
     results = {"dataset_name": options.dataset_name, "split": options.split, "scored": title}
     if not options.boxes:
         results |= {"cam_curve_interval": options.cam_curve_interval, "map_sizes": size_rows(evaluator.map_sizes.values())}
     results |= {"notes": [*warnings, small] if small else warnings} | evaluator.results(thresholds)
-    resampled = [Resampled(one) for one in evaluators]
+    resampled = [Resampled(one, options.bootstrap, options.seed) for one in evaluators]
     results["intervals"] = intervals(resampled[0], results)
     said = [f"{options.dataset_name} {options.split}, {results['counts']['images']} images, {title}"]
     said.append(format_results(results, options.multi_iou_eval))

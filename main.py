@@ -9,7 +9,6 @@ Validates before training and after every epoch, evaluates the test split once a
 train_log/<experiment_name>/: config.yaml, log.txt, metrics.jsonl, checkpoints, scoremaps/, results.json (docs/runs.md).
 """
 
-import copy
 import json
 import logging
 import math
@@ -17,7 +16,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
@@ -25,7 +24,7 @@ from wsol.machine import resolve_threads, use_threads  # before torch, whose thr
 
 # isort: split
 from config import LOG_ROOT, get_config, write_config
-from wsol.errors import InputError, command, reason, refuse_early
+from wsol.errors import InputError, command, refuse_early
 
 if __name__ == "__main__":  # before the seconds in which torch is loaded
     refuse_early(partial(get_config, description=__doc__))
@@ -36,45 +35,55 @@ from torch import nn
 
 from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, require_images
 from dataset import toy
-from dataset.known import require_dataset
+from dataset.known import how_to_prepare, require_dataset
 from evaluation import format_results, rescoring_command
-from inference import Prediction, autocast, predict, resolve_device, to_device
-from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
+from wsol import registry
+from wsol.batches import Batch
+from wsol.cam_agg import ancestors_at, keep_with_ancestor
 from wsol.checkpoints import read_checkpoint, write_checkpoint
 from wsol.confidence import Resampled, intervals
+from wsol.device import autocast, resolve_device, to_device
+from wsol.draws import DrawSource, on_device
 from wsol.files import write_json, write_text
+from wsol.images_file import images_name, write_images
 from wsol.levels import LevelData
 from wsol.loading import loading_failures
 from wsol.log import start_logging
+from wsol.map_details import analyze_map
 from wsol.map_sizes import small_map_note
-from wsol.method import draws_of_epoch
+from wsol.mapper import Mapper, make_mapper
 from wsol.parallel import map_beside
+from wsol.prediction import Prediction, predict
 from wsol.progress import progress
 from wsol.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
 from wsol.score_maps import MAPS_OF_A_RUN, being_written, save_score_map
-from wsol.split_evaluator import Scored, SplitEvaluator, headline
+from wsol.scored import Scored
+from wsol.split_evaluator import LOC_IOU, SplitEvaluator, headline
 from wsol.starting_weights import start_model
 from wsol.tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
+from wsol.train_state import TrainState, to_arrays
+from wsol.training import TrainingStep, check_network, set_learning_rate, start_training
+from wsol.truth import SplitTruth
 
 logger = logging.getLogger("wsol")
 
 
 @dataclass
 class Experiment:
-    """What a run is made of; `bad_images` grows while it runs."""
+    """What a run is made of; `state` alone changes while it runs, and the model's weights."""
 
     config: Munch
     folder: Path
     device: torch.device
     data: LevelData
+    ancestors: dict[str, list[int]] | None  # CAM-Agg's level to each class's label there
     model: nn.Module
-    mapper: nn.Module  # what makes the maps: the model, or the model with its maps aggregated
-    optimizer: torch.optim.Optimizer
+    mapper: Mapper  # what makes the maps: the model, or the model with its maps aggregated
+    step: nn.Module  # what trains the model: `TrainingStep`, or a wrapper of it
+    state: TrainState
     loaders: dict[str, torch.utils.data.DataLoader]
     shuffle: EpochShuffle
     replaced: Path | None  # the earlier run's folder, kept until this one is finished
-    bad_images: list[str] = field(default_factory=list)
-    metrics: list[dict] = field(default_factory=list)
 
 
 def build(config: Munch) -> Experiment:
@@ -115,7 +124,7 @@ def build(config: Munch) -> Experiment:
     datasets["train"].resize_size = config.resize_size
     for name, split in data.splits.items():
         if config.on_bad_image == "stop":
-            require_images(image_root, split.image_ids, name, config.dataset_name)
+            require_images(image_root, split.image_ids, name, how_to_prepare(config.dataset_name))
     data.notes += check_truth(config, data)
 
     torch.manual_seed(config.seed)
@@ -123,14 +132,7 @@ def build(config: Munch) -> Experiment:
     data.notes += notes
     check_network(model, config, len(data.splits["train"].image_ids))
     model.to(device, memory_format=torch.channels_last)
-    mapper = model if ancestors is None else aggregate(model, ancestors).to(device)
-    optimizer = torch.optim.SGD(
-        model.parameter_groups(config.lr, config.lr_classifier_ratio),
-        momentum=config.momentum,
-        weight_decay=config.weight_decay,
-        nesterov=config.momentum > 0,
-        fused=device.type == "cuda",  # keeps fp16's overflow check on the device
-    )
+    mapper = make_mapper(registry.OWN_MAPS if ancestors is None else registry.CAM_AGG, model, ancestors).to(device)
     shuffle = EpochShuffle(len(datasets["train"]), config.seed)
     loaders = {
         name: make_loader(dataset, config.batch_size, config.workers, device, shuffle if name == "train" else None)
@@ -138,53 +140,28 @@ def build(config: Munch) -> Experiment:
     }
     replaced = make_folder(folder, partial(write_config, config), config.override_cache)
     data.notes += [replaced_note(replaced)] if replaced else []
-    return Experiment(config, folder, device, data, model, mapper, optimizer, loaders, shuffle, replaced)
+    step, state = TrainingStep(model), start_training(model, config, device)
+    saved_ancestors = None if ancestors is None else {config.cam_agg_level: ancestors.tolist()}
+    return Experiment(config, folder, device, data, saved_ancestors, model, mapper, step, state, loaders, shuffle, replaced)
 
 
 def check_truth(config: Mapping, data: LevelData) -> list[str]:
-    """Refuse images without their truth before anything is trained; return what a log should say of splits without any."""
-    has_truth = {
-        name: SplitEvaluator.of(config, name, split.image_ids, needs_truth=False).has_truth
-        for name, split in data.splits.items()
-        if name != "train"
-    }
-    if not has_truth["val"] and config["eval_checkpoint_type"] == "best":
+    """Read the truth of every evaluated split, once a run, and refuse images without it before anything is trained; return
+    what a log should say of splits without any."""
+    without = []
+    for name, split in data.splits.items():
+        if name != "train":
+            split.truth = SplitTruth.of(config, name, split.image_ids, needs_truth=False)
+            without += [] if split.truth.has_any else [name]
+    if "val" in without and config["eval_checkpoint_type"] == "best":
         raise InputError(
             f"--eval_checkpoint_type best: {config['dataset_name']} val has no boxes and no masks, so no checkpoint is the "
             "best at localization; expected last"
         )
-    without = [name for name, has in has_truth.items() if not has]
     notes = [f"{name}: no boxes and no masks: classification alone is measured, not localization" for name in without]
     if "val" in without:
         notes.append("without boxes or masks of val, no best checkpoint and no score-map threshold can be chosen")
     return notes
-
-
-def check_network(model: nn.Module, config: Mapping, num_train: int) -> None:
-    """Refuse a network that does not take images of the crop size, gives no spatial map of them, or cannot train on the
-    last batch where that is a single image."""
-    crop = config["crop_size"]
-    try:
-        with torch.no_grad():
-            shape = model.eval().score_maps(torch.zeros(1, 3, crop, crop), torch.zeros(1, dtype=torch.int64)).shape
-    except Exception as error:  # whatever a network of a library says of images of another size
-        raise InputError(
-            f"--crop_size {crop}: {config['architecture']} does not take such images ({reason(error)})"
-        ) from None
-    if min(shape[1:]) < 2:
-        raise InputError(
-            f"--crop_size {crop}: {config['architecture']} gives a map of {shape[1]} x {shape[2]}; expected 2 x 2 or more, "
-            "from larger images or with --large_feature_map TRUE"
-        )
-    if num_train % config["batch_size"] == 1 or config["batch_size"] == 1:
-        try:
-            with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                copy.deepcopy(model).train()(torch.zeros(1, 3, crop, crop))
-        except ValueError as error:  # batch normalisation of pooled features
-            raise InputError(
-                f"--batch_size {config['batch_size']}: {config['architecture']} cannot train on a single image, "
-                f"which is the last batch of {num_train} ({error}); expected another batch size"
-            ) from None
 
 
 def handle_bad_images(run: Experiment, bad: list[str]) -> None:
@@ -192,122 +169,146 @@ def handle_bad_images(run: Experiment, bad: list[str]) -> None:
     if bad and run.config.on_bad_image == "stop":
         raise InputError(f"{bad[0]} (--on_bad_image skip leaves such images out)")
     for message in bad:
-        if message not in run.bad_images:
+        if message not in run.state.bad_images:
             logger.warning("skipped: %s", message)
-            run.bad_images.append(message)
+            run.state.bad_images.append(message)
 
 
-def train_one_epoch(run: Experiment, epoch: int, scaler: torch.amp.GradScaler) -> dict:
-    """Train on every image once; return the mean loss and the accuracy in percent, read once, at the end."""
-    run.shuffle.epoch = epoch
-    if epoch % run.config.lr_decay_frequency == 0:
-        for group in run.optimizer.param_groups:
-            group["lr"] *= 0.1
-    run.model.train()
-    run.model.generator = draws_of_epoch(run.config.seed, epoch, run.device)
-    totals = torch.zeros(2, dtype=torch.float64, device=run.device)  # summed on the device: no step waits for it
-    count = 0
+def train_one_step(run: Experiment, batch: Batch) -> None:
+    """Take one step of SGD on a batch that is not empty."""
+    state = run.state
+    source = DrawSource(run.config.seed, state.epoch + 1, state.step, batch.positions)
+    height, width = batch.images.shape[2:]
+    draws = on_device(run.model.draw(source, (height, width)), run.device)
+    source.seed_torch()
+    images, labels = to_device(batch, run.device)
+    with autocast(run.device, run.config.amp):
+        outputs, loss = run.step(batch._replace(images=images, labels=labels), draws)
+    state.optimizer.zero_grad(set_to_none=True)
+    state.scaler.scale(loss).backward()
+    state.scaler.step(state.optimizer)
+    state.scaler.update()
+    right = (outputs["logits"].detach().argmax(dim=1) == labels).sum()
+    state.count(loss.detach(), right, len(labels))
+
+
+def train_one_epoch(run: Experiment) -> None:
+    """Train on every image once, from the state's step on; record the mean loss and the accuracy in percent."""
+    state = run.state
+    epoch = state.epoch + 1
+    run.shuffle.epoch, run.shuffle.start = epoch, state.step * run.config.batch_size
+    set_learning_rate(state.optimizer, epoch, run.config.lr_decay_frequency)
+    run.step.train()
     for batch in progress(run.loaders["train"], f"epoch {epoch}"):
         handle_bad_images(run, batch.bad)
-        if not batch.image_ids:
-            continue
-        images, labels = to_device(batch, run.device)
-        with autocast(run.device, run.config.amp):
-            outputs, loss = run.model.training_step(images, labels)
-        run.optimizer.zero_grad(set_to_none=True)
-        scaler.scale(loss).backward()
-        scaler.step(run.optimizer)
-        scaler.update()
-        right = (outputs["logits"].detach().argmax(dim=1) == labels).sum()
-        totals += torch.stack([loss.detach() * len(labels), right.to(loss.dtype)])
-        count += len(labels)
-    loss, right = totals.tolist()
+        if batch.image_ids:
+            train_one_step(run, batch)
+        state.step += 1
+    loss, accuracy = state.finish_epoch()
     if not math.isfinite(loss):
         logger.warning("the training loss of epoch %d is not finite; a smaller --lr may help", epoch)
         loss = None
-    return {
-        "loss": loss and loss / max(count, 1),
-        "top1_cls": 100 * right / max(count, 1),
-        "lr": run.optimizer.param_groups[0]["lr"],
-    }
+    record(run, epoch, "train", {"loss": loss, "top1_cls": accuracy, "lr": state.optimizer.param_groups[0]["lr"]})
 
 
-def evaluate(run: Experiment, split: str, save: bool = False) -> tuple[dict, SplitEvaluator]:
+def new_evaluator(run: Experiment, split: str) -> SplitEvaluator:
+    """Return a split's evaluator, with nothing counted yet."""
+    return SplitEvaluator.of(run.config, run.data.splits[split].truth)
+
+
+def evaluate(
+    run: Experiment, split: str, save: bool = False, analysis_threshold: float | None = None
+) -> tuple[dict, SplitEvaluator]:
     """Return a split's metrics in percent, and its evaluator; one forward pass gives both accuracy and maps, which threads
-    score beside it."""
-    evaluator = SplitEvaluator.of(run.config, split, run.data.splits[split].image_ids, needs_truth=False)
-    evaluator.resample(("bootstrap",), run.config.bootstrap, run.config.seed)
+    score, and analyze at a score-map threshold where one is known, beside it."""
+    evaluator = new_evaluator(run, split)
 
     def score(prediction: Prediction) -> Scored:
         score_map = prediction.score_map()
         if save:
             save_score_map(run.folder / MAPS_OF_A_RUN, prediction.image_id, score_map, run.config.scoremap_format)
-        return evaluator.score(score_map, prediction.image_id)
+        scored = evaluator.score(score_map, prediction.image_id)._replace(rank=prediction.rank)
+        if not evaluator.boxes:
+            return scored
+        true_boxes = evaluator.boxes.true_boxes(prediction.image_id, score_map.shape)
+        return scored._replace(**analyze_map(score_map, true_boxes, analysis_threshold)._asdict())
 
     bad: list[str] = []
     predictions = predict(run.mapper, run.loaders[split], run.device, run.config.amp, bad)
-    for prediction, scored in progress(map_beside(score, predictions), split, len(evaluator.image_ids)):
+    for _, scored in progress(map_beside(score, predictions), split, len(evaluator.image_ids)):
         handle_bad_images(run, bad)
         evaluator.add(scored)
-        evaluator.ranks[prediction.image_id] = prediction.rank
     handle_bad_images(run, bad)
     if not evaluator.scored_ids:
         raise InputError(f"no image of the {split} split could be read")
-    evaluator.counts["skipped_images"] = len(bad)
+    scored_ids = set(evaluator.scored_ids)
+    for image_id in evaluator.image_ids:
+        if image_id not in scored_ids:
+            evaluator.add(Scored(image_id, skipped=True))
+    evaluator.counts["skipped_images"] = len(evaluator.skipped_ids)
     return evaluator.results(), evaluator
 
 
 def record(run: Experiment, epoch: int, split: str, results: Mapping) -> None:
     """Add one line to metrics.jsonl; the file is written whole each time."""
-    run.metrics.append({"epoch": epoch, "split": split, **results})
-    lines = [json.dumps(line, allow_nan=False) for line in run.metrics]
+    run.state.metrics.append({"epoch": epoch, "split": split, **results})
+    lines = [json.dumps(line, allow_nan=False) for line in run.state.metrics]
     write_text(run.folder / "metrics.jsonl", "\n".join(lines) + "\n")
     figures = {name: value for name, value in results.items() if isinstance(value, float)}
     figures |= {f"MaxBoxAcc{iou}": value for iou, value in (results.get("MaxBoxAcc") or {}).items()}
     logger.info("epoch %d %s: %s", epoch, split, ", ".join(f"{name} {value:.5g}" for name, value in figures.items()))
 
 
-def save_checkpoint(run: Experiment, name: str, epoch: int, val: Mapping) -> None:
-    """Write best_ or last_checkpoint.pth.tar, with the score-map thresholds that val chose."""
+def save_checkpoint(run: Experiment, kind: str) -> None:
+    """Write best_ or last_checkpoint.pth.tar: the model, what it is, and where its training stands."""
     write_checkpoint(
-        run.folder / f"{name}_checkpoint.pth.tar",
+        run.folder / f"{kind}_checkpoint.pth.tar",
         {
             "architecture": run.config.architecture,
-            "epoch": epoch,
-            "state_dict": run.model.state_dict(),
-            "optimizer": run.optimizer.state_dict(),
             "config": dict(run.config),
             "label_level": run.data.level,
             "class_names": run.data.class_names,
             "file_labels": run.data.file_labels,
-            "score_map_thresholds": val.get("best_threshold"),
+            "ancestors": run.ancestors,
+            "score_map_thresholds": run.state.validation[kind].results.get("best_threshold"),
+            "state_dict": run.model.state_dict(),
+            **run.state.state_dict(),
         },
     )
 
 
-def train(run: Experiment) -> dict[str, tuple[dict, SplitEvaluator]]:
-    """Validate, then train and validate every epoch, keeping the last and the best checkpoint; return the validation
-    of each. Validation maps are saved here where the last checkpoint's are wanted."""
-    config = run.config
-    scaler = torch.amp.GradScaler(run.device.type, enabled=config.amp == "fp16")
-    save_last = config.eval_checkpoint_type == "last" and config.save_scoremaps in ("val", "both")
-    best = -math.inf
-    validation = {}
-    for epoch in range(config.epochs + 1):
-        if epoch:
-            record(run, epoch, "train", train_one_epoch(run, epoch, scaler))
-        validation["last"] = results, _ = evaluate(run, "val", save_last and epoch == config.epochs)
-        record(run, epoch, "val", results)
-        save_checkpoint(run, "last", epoch, results)
-        figure = headline(results, config.multi_iou_eval)
-        if figure is not None and figure > best:
-            best = figure
-            validation["best"] = validation["last"]
-            save_checkpoint(run, "best", epoch, results)
-    return validation
+def validate(run: Experiment) -> None:
+    """Evaluate val, and write the last checkpoint and, where it is that, the best. Validation maps are saved here where the
+    last checkpoint's are wanted."""
+    state, config = run.state, run.config
+    maps_wanted = config.eval_checkpoint_type == "last" and config.save_scoremaps in ("val", "both")
+    results, evaluator = evaluate(run, "val", maps_wanted and state.epoch == config.epochs)
+    record(run, state.epoch, "val", results)
+    is_best = state.keep_validation(results, evaluator.state_dict(), headline(results, config.multi_iou_eval))
+    # The best one first: killed in between, a run that goes on from the last one writes the same best one again.
+    for kind in ("best", "last") if is_best else ("last",):
+        save_checkpoint(run, kind)
 
 
-def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, SplitEvaluator]]) -> dict:
+def train(run: Experiment) -> None:
+    """Validate, then train and validate every epoch, from where the state stands."""
+    while True:
+        if not run.state.is_validated:
+            validate(run)
+        if run.state.epoch == run.config.epochs:
+            break
+        train_one_epoch(run)
+
+
+def restored_validation(run: Experiment, kind: str) -> tuple[dict, SplitEvaluator]:
+    """Return what val gave for the last or the best checkpoint: its results, and an evaluator that has counted it."""
+    kept = run.state.validation[kind]
+    evaluator = new_evaluator(run, "val")
+    evaluator.load_state_dict(to_arrays(kept.counts))
+    return kept.results, evaluator
+
+
+def final_evaluation(run: Experiment) -> dict:
     """Evaluate the chosen checkpoint, on test once; return what results.json holds.
 
     Val is not run again, unless for the maps of the best checkpoint.
@@ -324,24 +325,30 @@ def final_evaluation(run: Experiment, validation: Mapping[str, tuple[dict, Split
         "checkpoint": {"type": kind, "epoch": checkpoint["epoch"]},
     }
     val_thresholds = None
+    analysis_threshold = (run.state.validation[kind].results.get("best_threshold") or {}).get(
+        str(LOC_IOU)
+    )  # known before test is seen
     for split in (name for name in run.data.splits if name != "train"):
         save = run.config.save_scoremaps in (split, "both")
         again = split != "val" or (save and kind == "best")
-        split_results, evaluator = evaluate(run, split, save) if again else validation[kind]
+        split_results, evaluator = (
+            evaluate(run, split, save, analysis_threshold) if again else restored_validation(run, kind)
+        )
         if split == "val":
             val_thresholds = split_results.get("best_threshold")
         else:
             record(run, checkpoint["epoch"], split, split_results)
         results[split] = evaluator.results(val_thresholds)
-        results[split]["intervals"] = intervals(Resampled(evaluator), results[split])
+        results[split]["intervals"] = intervals(Resampled(evaluator, run.config.bootstrap, run.config.seed), results[split])
         logger.info("%s, %s checkpoint (epoch %d):", split, kind, checkpoint["epoch"])
         for line in format_results(results[split], run.config.multi_iou_eval).split("\n"):
             logger.info("  %s", line)
         note = small_map_note(run.config.dataset_name, evaluator.map_sizes.values())
-        if note and evaluator.has_truth:  # classification does not depend on it
+        if note and evaluator.truth.has_any:  # classification does not depend on it
             logger.info("  note: %s", note)
         files = write_tables(run, split, evaluator, val_thresholds)
-        if save and evaluator.has_truth:
+        write_images(run.folder / images_name(split), evaluator, analysis_threshold if again else None)
+        if save and evaluator.truth.has_any:
             logger.info("  score again: %s", rescoring_command(run.config, run.folder / MAPS_OF_A_RUN, split, files))
     return results
 
@@ -350,7 +357,7 @@ def write_tables(run: Experiment, split: str, evaluator: SplitEvaluator, val_thr
     """Write a split's tables into the run's folder; return the options of evaluation.py that take files of the run."""
     files = {"class_ranks": run.folder / f"{split}_class_ranks.csv"}
     write_class_ranks(files["class_ranks"], evaluator.ranks)
-    if evaluator.has_truth:
+    if evaluator.truth.has_any:
         write_table(run.folder / f"{split}_curve.csv", curve_rows(evaluator))
     if evaluator.boxes:
         classes = read_classes(Path(run.config.metadata_root) / run.config.dataset_name, split)
@@ -370,9 +377,10 @@ def run_experiment(run: Experiment) -> None:
     words = shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
     writing = being_written(run.folder / MAPS_OF_A_RUN, words) if saves else nullcontext()
     with loading_failures(run.config.workers), writing:
-        results = final_evaluation(run, train(run))
-    if run.bad_images:
-        logger.warning("%d images could not be read and were skipped", len(run.bad_images))
+        train(run)
+        results = final_evaluation(run)
+    if bad_images := run.state.bad_images:
+        logger.warning("%d images could not be read and were skipped", len(bad_images))
     write_json(run.folder / RESULTS, results)
     finish_folder(run.replaced)
     logger.info("written: %s", run.folder / RESULTS)

@@ -18,8 +18,7 @@ from wsol.val_thresholds import MIN_INTERVAL
 
 LOG_ROOT = "train_log"
 SCORING_INTERVAL = 0.01  # evaluation.py's
-OWN_MAPS = "method"
-EXTRACTORS = (OWN_MAPS, "gradcam", "gradcam++", "xgradcam", "layercam", "scorecam")
+EXTRACTORS = tuple(name for name in registry.names("mappers") if name != registry.CAM_AGG)  # which has its own option
 
 # The most of each: no image, machine or training has more, and what is beyond fails only after long work, or never.
 SIDE = Range(1, 10_000)  # pixels
@@ -174,6 +173,7 @@ _SCORED = (
     max_megapixels("maps and masks"),
     Option("boxes", None, "score a detector's boxes instead: COCO results, the best box of every image", metavar="FILE"),
     Option("coco_images", None, "COCO annotation file that names the numeric image ids of --boxes", metavar="FILE"),
+    Option("images_from", None, "score what a run kept of its images, <split>_images.npz, instead of maps", metavar="FILE"),
     Option("workers", 0, "processes that read and score maps; 0: the main process alone", range=WORKERS),
 )
 _SCORING = (
@@ -196,7 +196,7 @@ _SCORING = (
     Option(
         "compare",
         None,
-        "paired test against other maps (a folder), the word center, or with --boxes another file",
+        "paired test: other maps (a folder), a run's <split>_images.npz, the word center, or with --boxes another file",
         metavar="OTHER",
     ),
 )
@@ -217,17 +217,19 @@ _MAPPED = (
     Option("metadata_root", None, "as in training where not given"),
     Option("image_list", None, "map only these images of the split (a file of ids, one a line)", metavar="FILE"),
     Option("cam_agg_level", None, f"{_CAM_AGG}; as in training where not given", metavar="LEVEL"),
-    Option("extractor", OWN_MAPS, "how maps are made: the method's own way, or one of torchcam's", choices=EXTRACTORS),
+    Option(
+        "extractor", registry.OWN_MAPS, "how maps are made: the method's own way, or one of torchcam's", choices=EXTRACTORS
+    ),
     Option("batch_size", None, "images at a time; as in training where not given", whole, BATCH),
 )
 
 
 def training_groups() -> tuple[Group, ...]:
     """Return the options of main.py; the methods and architectures are those of the registry, which may grow."""
-    networks = ", ".join(registry.ARCHITECTURES)
+    networks = ", ".join(registry.names("architectures"))
     chosen = (
         Option("architecture", "resnet50", f"{networks}, or timm:NAME for a network of the timm library"),
-        Option("wsol_method", "cam", "how score maps are learnt", choices=tuple(registry.METHODS)),
+        Option("wsol_method", "cam", "how score maps are learnt", choices=tuple(registry.names("methods"))),
     )
     effect = "what --wsol_method takes into account; the others' options are of no effect"
     return (

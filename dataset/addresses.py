@@ -48,7 +48,7 @@ PETS = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
 
 
 def _released(*splits: str) -> Official:
-    """The lists and boxes that exist only as text in the original authors' repository."""
+    """Return the lists and boxes that exist only as text in the original authors' repository."""
     address = f"{WSOLEVALUATION}/archive/96f4b88.zip"
     return Official("wsolevaluation.zip", address, splits=splits, page=f"{WSOLEVALUATION}, commit 96f4b88")
 

@@ -36,7 +36,8 @@ def _boxes(path: Path) -> dict[str, Box]:
         fields = line.split()
         if len(fields) != 5 or not all(field.isdecimal() for field in fields) or fields[0] in boxes:
             raise InputError(f"{path}:{number}: {line!r}; expected each image's number once, x0, y0, x1, y1")
-        boxes[fields[0]] = tuple(map(int, fields[1:]))
+        x0, y0, x1, y1 = map(int, fields[1:])
+        boxes[fields[0]] = (x0, y0, x1, y1)
     return boxes
 
 
@@ -51,7 +52,7 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
         tables = [_labels(annotations / f"images_{level}_{split}.txt") for level in LEVELS]
         classes[split] = {}
         for image, variant in tables[0].items():
-            if any(image not in table for table in (*tables, boxes)):
+            if image not in boxes or any(image not in table for table in tables):
                 raise InputError(
                     f"{annotations / f'images_variant_{split}.txt'}: image {image} has no family, manufacturer or box"
                 )

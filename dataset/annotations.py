@@ -43,7 +43,8 @@ class FoundBox(NamedTuple):
 def files_below(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list[str]]:
     """Return the relative paths of all files with a suffix in any case, sorted, and of what else bears such a name, with
     the folders that were not entered: links, which may run in circles, and those that cannot be read."""
-    regular, others = [], []
+    regular: list[str] = []
+    others: list[str] = []
 
     def note(error: OSError) -> None:
         others.append(Path(error.filename).relative_to(folder).as_posix())
@@ -196,7 +197,10 @@ def _read_csv(path: Path, options: TableOptions) -> list[FoundBox]:
     found = []
     for (where, row), box, size in zip(rows, edges, sizes, strict=True):
         known = (int(size[0]), int(size[1])) if size and all(size) else None
-        whole = corners(box, known) if extent else tuple(map(math.floor, box))
+        x0, y0, x1, y1 = box  # or x, y, width, height
+        whole = (
+            corners((x0, y0, x1, y1), known) if extent else (math.floor(x0), math.floor(y0), math.floor(x1), math.floor(y1))
+        )
         found.append(FoundBox(row[image], whole, where, known, not extent))
     return found
 
@@ -240,15 +244,16 @@ def _read_voc(folder: Path) -> list[FoundBox]:
     for name in annotation_files(folder, ".xml"):
         path = folder / name
         root = parse_xml(path)
-        size = _pixels(
+        width, height = _pixels(
             f"{path}: size", {side: (root.findtext(f"size/{side}") or "").strip() or "0" for side in ("width", "height")}
         )
         for i, each in enumerate(root.iter("object"), 1):
             where = f"{path}: object {i}"
             edges = {edge: each.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")}
             # Many tools count from 0 and write a 0 here; it stays at the edge.
-            box = tuple(edge - 1 if edge else 0 for edge in _pixels(where, edges))
-            found.append(FoundBox(name, box, where, size if all(size) else None))  # some tools write 0 x 0
+            x0, y0, x1, y1 = (edge - 1 if edge else 0 for edge in _pixels(where, edges))
+            size = (width, height) if width and height else None  # some tools write 0 x 0
+            found.append(FoundBox(name, (x0, y0, x1, y1), where, size))
     return found
 
 

@@ -298,7 +298,8 @@ def build(options: argparse.Namespace) -> None:
     if both := set(train_images) & set(boxed_images):
         raise InputError(f"{options.boxed_json}: {min(both)!r} is in {options.train_json} too; expected other file names")
     levels, rows = taxonomy(options.train_json, categories)
-    sides, observed = [], set()
+    sides: list[list[Photo]] = []
+    observed: set[str] = set()
     for path, images, table in (
         (options.train_json, train_images, options.train_observations),
         (options.boxed_json, boxed_images, options.boxed_observations),
@@ -310,7 +311,7 @@ def build(options: argparse.Namespace) -> None:
             )
         photos, observed = photos_of(path, images.values(), observations, options.no_observations)  # last: the boxed file's
         sides.append(photos)
-    train, boxed = filter_photos(*sides, observed, options.min_box, options.max_share, log)
+    train, boxed = filter_photos(sides[0], sides[1], observed, options.min_box, options.max_share, log)
     if options.review and not os.path.lexists(options.review):
         write_rows(options.review, [COLUMNS, *review_rows(boxed)])
         print(f"{options.review}: {len(boxed)} images to review; fill the last column and call again")

@@ -57,18 +57,21 @@ def _unique(path: Path, name: str, records: list[dict], key: str) -> dict[Any, d
 
 
 def _size(path: Path, i: int, record: dict) -> tuple[int, int] | None:
-    size = record.get("width"), record.get("height")
-    if size == (None, None):
+    width, height = record.get("width"), record.get("height")
+    if width is None and height is None:
         return None
-    if not all(isinstance(value, int) and 0 < value <= LARGEST for value in size):
-        width, height = (shortened(repr(value)) for value in size)
-        raise InputError(f"{path}: images[{i}]: width {width}, height {height}; expected whole numbers from 1")
-    return size
+    if isinstance(width, int) and isinstance(height, int) and 0 < min(width, height) <= max(width, height) <= LARGEST:
+        return width, height
+    said = f"width {shortened(repr(width))}, height {shortened(repr(height))}"
+    raise InputError(f"{path}: images[{i}]: {said}; expected whole numbers from 1")
 
 
-def _is_box(box: Any) -> bool:
-    numbers = isinstance(box, list) and len(box) == 4 and all(isinstance(value, int | float) for value in box)
-    return numbers and all(0 <= value <= LARGEST for value in box)
+def _is_box(box: object) -> bool:
+    return (
+        isinstance(box, list)
+        and len(box) == 4
+        and all(isinstance(value, int | float) and 0 <= value <= LARGEST for value in box)
+    )
 
 
 def read_coco(path: Path) -> tuple[dict[str, CocoImage], list[dict]]:
@@ -100,7 +103,8 @@ def read_coco(path: Path) -> tuple[dict[str, CocoImage], list[dict]]:
             if not _is_box(record["bbox"]):
                 box = shortened(repr(record["bbox"]))
                 raise InputError(f"{path}: annotations[{i}]: bbox {box}; expected [x, y, width, height] from 0")
-            image.boxes.append(CocoBox(tuple(record["bbox"]), f"{path}: annotations[{i}]"))
+            x, y, width, height = record["bbox"]
+            image.boxes.append(CocoBox((x, y, width, height), f"{path}: annotations[{i}]"))
     return {image.file: image for image in images.values()}, categories
 
 
@@ -111,7 +115,7 @@ def corners(box: tuple[float, float, float, float], size: tuple[int, int] | None
     leaves the image stays, to be refused.
     """
     x, y, width, height = box
-    edges = [int(x + width), int(y + height)]
+    right, bottom = int(x + width), int(y + height)
     if size:
-        edges = [limit if edge == limit + 1 else edge for edge, limit in zip(edges, size, strict=True)]
-    return int(x), int(y), *edges
+        right, bottom = (limit if edge == limit + 1 else edge for edge, limit in zip((right, bottom), size, strict=True))
+    return int(x), int(y), right, bottom

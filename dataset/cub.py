@@ -74,7 +74,8 @@ def read_annotations(folder: Path) -> tuple[list[str], list[Annotation]]:
             raise InputError(f"{folder / 'image_class_labels.txt'}: class {label[1]} of image {key} is not in classes.txt")
         split = "train" if is_train[1] == "1" else "test"
         where = f"{folder / 'bounding_boxes.txt'}:{lines[key]}"
-        annotations.append(Annotation(image[1], number_of[label[1]], split, tuple(map(float, box.groups())), where))
+        x, y, width, height = map(float, box.groups())
+        annotations.append(Annotation(image[1], number_of[label[1]], split, (x, y, width, height), where))
     return names, annotations
 
 

@@ -15,7 +15,8 @@ def _targets(
     """Return class to number of val and of test images: their shares of all, cut in proportion where boxes are fewer."""
     total, have = Counter(labels.values()), Counter(labels[name] for name in localized)
     _, val_share, test_share = shares
-    val, test = Counter(), Counter()
+    val: Counter[str] = Counter()
+    test: Counter[str] = Counter()
     for name, count in total.items():
         val[name], test[name] = round(count * val_share), round(count * test_share)
         if val[name] + test[name] > have[name]:
@@ -59,7 +60,7 @@ def draw_splits(
     for index in rng.permutation(len(every)).tolist():
         counts = Counter(labels[name] for name in boxed[index])
         useful = {split: sum((counts & want).values()) for split, want in wanted.items()}
-        best = max(useful, key=useful.get)
+        best = max(useful, key=useful.__getitem__)
         if 2 * useful[best] > len(boxed[index]):
             chosen[index] = best
             wanted[best] = wanted[best] - counts

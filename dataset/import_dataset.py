@@ -1,9 +1,9 @@
-"""Make a data set of your own images (docs/your_own_data.md):
+r"""Make a data set of your own images (docs/your_own_data.md):
 
     python dataset/import_dataset.py MyBirds --images photos/ --boxes boxes.json              # a folder per class
-    python dataset/import_dataset.py MyBirds --images photos/ --labels labels.csv --taxonomy taxonomy.csv \\
+    python dataset/import_dataset.py MyBirds --images photos/ --labels labels.csv --taxonomy taxonomy.csv \
         --boxes voc_xml/ --group observation
-    python dataset/import_dataset.py MyBirds --images photos/ --labels labels.csv --levels species genus family \\
+    python dataset/import_dataset.py MyBirds --images photos/ --labels labels.csv --levels species genus family \
         --columns image=Datei --encoding cp1252                                               # no boxes
 
 Images go to <data_root>/<NAME>/images (as hard links where possible, turned ones as upright copies), masks to .../masks,
@@ -84,7 +84,7 @@ def _same_mask(decode: Callable[[], dict[str, np.ndarray]], file: str, path: Pat
     try:
         with Image.open(path) as image:
             return np.array_equal(np.array(image) > 0, decode()[file])
-    except Exception:  # no readable mask: another file
+    except Exception:  # noqa: BLE001 (no readable mask, whatever Pillow says: another file)
         return False
 
 
@@ -156,8 +156,9 @@ def lay_out(
             if needs_writing(folder / file, found.masks[name], same, options.replace):
                 masked.setdefault(name, []).append(file)
     with whole_folder(metadata) if anew else nullcontext() as new:  # it comes into place when all images are there
-        for name, text in files.items() if anew else ():
-            write_text(new / name, text)
+        if new is not None:
+            for name, text in files.items():
+                write_text(new / name, text)
         for name in progress(copies, "laying out images"):
             _copy(options.images / name, photos[name], folder / "images" / name)
         for name in progress(masked, "laying out masks"):

@@ -57,8 +57,12 @@ def write_levels(
     A file that describes the same already stays as it is, with its comments and its order: classes keep their numbers.
 
     Args:
+        folder: metadata/<dataset>.
+        levels: the levels' names, finest first.
         rows: one finest class each, by its label: its name at every level, "" where the level leaves it out.
+        splits: split to image id to label at the finest level.
         tree: for leaves at many depths, written as tree.csv after the notice; without it the rows are, as hierarchy.csv.
+        notice: lines of comment above the tree.
 
     Raises:
         InputError: a level's name that cannot be a file's, a label that has no row, other finest classes than those named in

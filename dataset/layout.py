@@ -58,7 +58,7 @@ def image_size(path: Path) -> tuple[int, int]:
     try:
         with Image.open(check_input(path)) as image:
             return image.size
-    except Exception as error:  # Pillow's decoders raise many kinds, SyntaxError and struct.error among them
+    except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds, SyntaxError and struct.error among them)
         raise InputError(
             f"{path}: not a readable image ({type(error).__name__}: {error}); remove it, and prepare again from the archives"
         ) from None

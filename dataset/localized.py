@@ -36,7 +36,7 @@ class MaskReader:
                 values = np.array(image)
         except InputError as error:
             return error.on_command_line()
-        except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
+        except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds for a damaged file)
             return f"{path}: {error}"
         if values.shape not in (photo.size[::-1], photo.stored[::-1]):
             shape = " x ".join(map(str, values.shape))

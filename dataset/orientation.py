@@ -5,19 +5,19 @@ In: image files, sizes, boxes, masks as stored. Out: the same upright, and an up
 
 import io
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from data_loaders import load_image
 from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError
+from wsol.images import load_image
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]
 # Lossless but for JPEG, which is encoded again: at 95, without subsampling of colours.
-SAVING = {
+SAVING: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "PNG": {},
     "TIFF": {"compression": "tiff_deflate"},
@@ -41,7 +41,7 @@ def read_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation of an opened image, 1 to 8; 1 where it says none, or none there is."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # damaged EXIF, of which Pillow raises many kinds; the pixels are unaffected
+    except Exception:  # noqa: BLE001 (damaged EXIF, of which Pillow raises many kinds; the pixels are unaffected)
         return 1
     return value if value in range(2, 9) else 1
 
@@ -73,7 +73,7 @@ def upright_bytes(path: Path) -> bytes:
         buffer = io.BytesIO()
         kind = kind if kind in SAVING else "PNG"
         upright.save(buffer, format=kind, icc_profile=profile, **SAVING[kind])
-    except Exception as error:  # Pillow's encoders raise many kinds, too
+    except Exception as error:  # noqa: BLE001 (Pillow's encoders raise many kinds, too)
         raise InputError(f"{path}: cannot be turned upright ({type(error).__name__}: {error})") from None
     return buffer.getvalue()
 

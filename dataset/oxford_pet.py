@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from data_loaders import load_image
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
 from wsol.errors import InputError
 from wsol.files import whole_file
+from wsol.images import load_image
 from wsol.metadata import read_lines
 
 NAME = "OxfordPet"
@@ -46,7 +46,7 @@ def _entry(folder: Path, name: str, species: str) -> Entry | str:
         size = load_image(folder / "images" / f"{name}.jpg").size
         with Image.open(folder / "trimaps" / f"{name}.png") as image:
             trimap = np.array(image)
-    except Exception as error:  # Pillow's decoders raise many kinds for a damaged file
+    except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds for a damaged file)
         return f"{error}"
     if trimap.shape != size[::-1]:
         return f"its trimap is {trimap.shape[1]} x {trimap.shape[0]}, the image {size[0]} x {size[1]}"

@@ -74,19 +74,20 @@ def lay_out(archives: Sequence[Path], folder: Path, wanted: Iterable[str], locat
 
     `locate` gives the name that a member would have with us; by default a member's name ends with it.
     """
-    wanted = dict.fromkeys(wanted)
-    if not missing_files(folder, wanted, filled=True):
+    listed = dict.fromkeys(wanted)
+    if not missing_files(folder, listed, filled=True):
         return
+    find = locate or by_suffix(listed)
 
     def located(name: str) -> str | None:
-        ours = locate(name)
-        return ours if ours in wanted else None
+        ours = find(name)
+        return ours if ours in listed else None
 
     for archive in archives:
-        extract(archive, folder, located if locate else by_suffix(wanted), resume=True)
-    if missing := missing_files(folder, wanted, filled=True):
+        extract(archive, folder, located, resume=True)
+    if missing := missing_files(folder, listed, filled=True):
         raise InputError(
-            f"{', '.join(map(str, archives))}: {len(missing)} of {len(wanted)} listed files are not in there, so an "
+            f"{', '.join(map(str, archives))}: {len(missing)} of {len(listed)} listed files are not in there, so an "
             "archive is damaged, missing or of another layout:" + first_names(missing)
         )
 

@@ -17,8 +17,9 @@ import zipfile
 import zlib
 from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import BinaryIO
+from typing import IO
 
 from tqdm import tqdm
 
@@ -41,9 +42,10 @@ def _md5(path: Path) -> str:
 def _download(address: str, part: Path) -> None:
     """Append to `part` what is still missing of an address."""
     have = part.stat().st_size if part.exists() else 0
-    request = urllib.request.Request(address, headers={"Range": f"bytes={have}-"} if have else {})
+    headers = {"Range": f"bytes={have}-"} if have else {}
+    request = urllib.request.Request(address, headers=headers)  # noqa: S310 (an address of addresses.py)
     try:
-        response = urllib.request.urlopen(request, timeout=TIMEOUT)
+        response = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310 (as above)
     except urllib.error.HTTPError as error:
         if error.code == 416 and have:  # nothing is missing
             return
@@ -72,7 +74,7 @@ def mismatch(official: Official, path: Path) -> str | None:
 
 
 def fetch(official: Official, folder: Path) -> Path:
-    """Return an official archive (one with an address) in `folder`, downloaded unless it is there, or resumed.
+    """Return an official archive in `folder`, downloaded unless it is there, or resumed.
 
     Raises:
         InputError: it cannot be had (says which file to put where), or it has not the published size or checksum.
@@ -84,6 +86,8 @@ def fetch(official: Official, folder: Path) -> Path:
         if wrong := mismatch(official, target):
             raise InputError(f"{target}: {wrong}; remove it to download it again, or {by_hand}")
         return target
+    if official.address is None:
+        raise InputError(f"{official.file} is not served without signing in; {by_hand}")
     check_writable(part)
     folder.mkdir(parents=True, exist_ok=True)
     tell(f"downloading {official.address}")
@@ -127,7 +131,11 @@ def _reading(archive: Path) -> Iterator[None]:
         raise InputError(f"{archive}: damaged or unreadable ({error})") from None
 
 
-Member = tuple[str, int, Callable[[], BinaryIO]]  # name, bytes, opener
+Member = tuple[str, int, Callable[[], IO[bytes]]]  # name, bytes, opener
+
+
+def _opened(path: Path) -> IO[bytes]:
+    return path.open("rb")
 
 
 def _of_folder(folder: Path) -> Iterator[Member]:
@@ -137,7 +145,7 @@ def _of_folder(folder: Path) -> Iterator[Member]:
                 yield from _of_tar(nested, path, inner=True)
         else:
             name = f"{folder.resolve().name}/{path.relative_to(folder).as_posix()}"
-            yield name, path.stat().st_size, lambda path=path: path.open("rb")
+            yield name, path.stat().st_size, partial(_opened, path)
 
 
 def _of_zip(opened: zipfile.ZipFile, archive: Path) -> Iterator[Member]:
@@ -146,7 +154,14 @@ def _of_zip(opened: zipfile.ZipFile, archive: Path) -> Iterator[Member]:
         if kind not in (0, stat.S_IFREG, stat.S_IFDIR):
             raise InputError(f"{archive}: its member {info.filename!r} is a link or device; expected files")
         if not info.is_dir():
-            yield _safe(info.filename, archive), info.file_size, lambda info=info: opened.open(info)
+            yield _safe(info.filename, archive), info.file_size, partial(opened.open, info)
+
+
+def _content(opened: tarfile.TarFile, info: tarfile.TarInfo) -> IO[bytes]:
+    content = opened.extractfile(info)
+    if content is None:
+        raise tarfile.ReadError(f"its member {info.name!r} has no content")
+    return content
 
 
 def _of_tar(opened: tarfile.TarFile, archive: Path, inner: bool = False) -> Iterator[Member]:
@@ -154,10 +169,10 @@ def _of_tar(opened: tarfile.TarFile, archive: Path, inner: bool = False) -> Iter
         if not (info.isreg() or info.isdir()):
             raise InputError(f"{archive}: its member {info.name!r} is a link or device; expected files")
         if info.isreg() and info.name.endswith(".tar") and not inner:  # ILSVRC's training images: a .tar a class
-            with tarfile.open(fileobj=opened.extractfile(info)) as nested:
+            with tarfile.open(fileobj=_content(opened, info)) as nested:
                 yield from _of_tar(nested, archive / info.name, inner=True)
         elif info.isreg():
-            yield _safe(info.name, archive), info.size, lambda info=info: opened.extractfile(info)
+            yield _safe(info.name, archive), info.size, partial(_content, opened, info)
 
 
 @contextmanager
@@ -175,7 +190,7 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
         raise InputError(f"{archive}: {'not a .zip or .tar archive' if archive.exists() else 'no such archive'}")
 
 
-def _chunks(opener: Callable[[], BinaryIO], archive: Path) -> Iterator[bytes]:
+def _chunks(opener: Callable[[], IO[bytes]], archive: Path) -> Iterator[bytes]:
     """Yield a member's bytes; what is wrong with them is the archive's fault, not that of the file they are written to."""
     with _reading(archive), opener() as source:
         while chunk := source.read(CHUNK):

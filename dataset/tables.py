@@ -335,7 +335,11 @@ def find_box_columns(table: Table, options: TableOptions) -> tuple[list[int], bo
             raise InputError(f"{table.where}: {both} may be the box; expected it to be named: --columns x0=NAME y0=NAME ...")
         if found:
             sizes = [each for each in SIZE_NAMES if set(each) <= set(names) - {*found[0]}]
-            return [names.index(name) for name in found[0]], extent, [names.index(name) for name in (sizes or [()])[0]]
+            return (
+                [names.index(name) for name in found[0]],
+                extent,
+                [names.index(name) for name in (sizes[0] if sizes else ())],
+            )
     raise InputError(
         f"{table.where}: no columns of a box among {_all_names(table.header)}; expected image,x0,y0,x1,y1, or "
         "xmin,ymin,xmax,ymax, or x,y,width,height, or --columns x0=NAME y0=NAME x1=NAME y1=NAME"

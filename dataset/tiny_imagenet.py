@@ -8,12 +8,12 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from data_loaders import load_image
 from dataset import wordnet
 from dataset.label_levels import read_splits
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
 from wsol.errors import InputError
+from wsol.images import load_image
 from wsol.metadata import Box, first_names, read_lines
 
 NAME = "TinyImageNet"
@@ -30,7 +30,8 @@ def _read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str,
         if not numbers or fields[1] not in names or fields[0] in annotations:
             expected = "each file once, synset (of wnids.txt), x0, y0, x1, y1, separated by tabs"
             raise InputError(f"{path}:{number}: {line!r}; expected {expected}")
-        annotations[fields[0]] = (fields[1], tuple(map(int, fields[2:])), f"{path}:{number}")
+        x0, y0, x1, y1 = map(int, fields[2:])
+        annotations[fields[0]] = (fields[1], (x0, y0, x1, y1), f"{path}:{number}")
     return annotations
 
 
@@ -64,7 +65,7 @@ def collect(
         if match := re.search(r"(?:^|/)((?:train/(n\d{8})/|val/)images/([^/]+\.JPEG))$", name):
             wanted = "train" in splits if match[2] else {"val", "test"} & set(splits)
             synset = match[2] or annotations.get(match[3], ("",))[0]
-            return match[1] if wanted and (synset in classes or synset not in names) else None
+            return match[1] if wanted and (synset in chosen or synset not in names) else None
         return None
 
     taken = {name for archive in archives for name in extract(archive, folder, text)}
@@ -72,13 +73,15 @@ def collect(
     if missing := [name for name in TEXTS if name not in taken]:
         raise InputError(f"{where}: no {missing[0]}; expected the official archive's layout")
     names = _names(folder)
-    classes = {synset: (name,) for synset, name in names.items()} if classes is None else classes
-    if missing := [synset for synset in classes if synset not in names]:
+    chosen: dict[str, Sequence[str]] = (
+        {synset: (name,) for synset, name in names.items()} if classes is None else {**classes}
+    )
+    if missing := [synset for synset in chosen if synset not in names]:
         raise InputError(f"{where}: {len(missing)} synsets are not in wnids.txt:" + first_names(missing))
     annotations = _read_annotations(folder / "val/val_annotations.txt", names)
     images = sorted(name for archive in archives for name in extract(archive, folder, image))
     if {"val", "test"} & set(splits):
-        wanted = [f"val/images/{file}" for file, (synset, _, _) in annotations.items() if synset in classes]
+        wanted = [f"val/images/{file}" for file, (synset, _, _) in annotations.items() if synset in chosen]
         require_members(archives, wanted, set(images))
 
     entries: dict[str, list[Entry]] = {split: [] for split in splits}
@@ -86,7 +89,7 @@ def collect(
 
     def add(split: str, name: str, synset: str, boxes: Sequence[Box] = (), where: str = "") -> None:
         try:
-            entries[split].append(Entry(name, classes[synset], load_image(folder / name).size, boxes, where=where))
+            entries[split].append(Entry(name, chosen[synset], load_image(folder / name).size, boxes, where=where))
         except InputError as error:
             left_out.append(error.on_command_line())
 
@@ -108,7 +111,7 @@ def collect(
             for file in sorted(part) if split in splits else ():
                 _, box, where = annotations[file]
                 add(split, f"val/images/{file}", synset, [box], where)
-    return dict(classes), entries, left_out
+    return chosen, entries, left_out
 
 
 def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:

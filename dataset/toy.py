@@ -9,7 +9,7 @@ import hashlib
 import os
 import shutil
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
@@ -206,9 +206,9 @@ def _check_ours(images: Path, metadata: Path) -> None:
     has_stamp = (metadata / STAMP).is_file()
     names = [name for split in IMAGES_PER_SPECIES for kind in species() for name in _names(split, kind)]
     made = {f"{name}{end}.png" for name in names for end in ("", "_mask")}
-    older = {
+    older: dict[Path, Callable[[str], bool]] = {
         images: made.__contains__,
-        metadata: lambda name: name == STAMP or METADATA_FILES.fullmatch(name),
+        metadata: lambda name: name == STAMP or METADATA_FILES.fullmatch(name) is not None,
     }
     for folder, is_older in older.items():
         if (folder / LIST).is_file():
@@ -216,7 +216,7 @@ def _check_ours(images: Path, metadata: Path) -> None:
             check_only_ours(folder, listed.__contains__, MADE)
             _check_unchanged(folder, listed)
         else:
-            check_only_ours(folder, lambda name, is_older=is_older: has_stamp and is_older(name), MADE)
+            check_only_ours(folder, is_older if has_stamp else lambda _: False, MADE)
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import statistics
 import time
 from collections.abc import Callable
 from functools import partial
+from types import ModuleType
 from unittest import mock
 
 import numpy as np
@@ -15,6 +16,7 @@ import torch
 from torch.nn import functional
 
 from wsol import build_model, cutmix, has, spg
+from wsol.draws import DrawSource
 
 BATCH, SIDE, NUM_CLASSES = 16, 224, 10
 
@@ -85,10 +87,11 @@ def training_step(method: str, images: torch.Tensor, place: tuple[object, str]) 
     images = images.contiguous(memory_format=torch.channels_last)
     labels = torch.arange(len(images)) % NUM_CLASSES
 
+    draws = model.draw(DrawSource(0, 1, 0, range(len(images))), (SIDE, SIDE))
+
     def step(operation: Callable) -> None:
-        model.generator = torch.Generator().manual_seed(0)
         with mock.patch.object(*place, operation):
-            loss = model.training_step(images, labels)[1]
+            loss = model.training_step(images, labels, draws)[1]
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -100,12 +103,13 @@ def methods(repeats: int) -> None:
     """Print a Markdown table of medians: of each operation alone, and of the whole training step that it is part of."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(BATCH, 3, SIDE, SIDE, generator=generator)
-    cells = has.draw_hidden_cells(images, 4, 0.5, generator)
-    draw = cutmix.draw_cutmix(BATCH, 1.0, 1.0, images.device, generator)
+    rng = np.random.default_rng(0)
+    cells = torch.stack([has.draw_hidden_cells((SIDE, SIDE), 4, 0.5, rng) for _ in range(BATCH)])
+    draw = cutmix.draw_cutmix(BATCH, 1.0, 1.0, rng)
     logits = torch.randn(BATCH, SIDE, SIDE, generator=generator)
     smooth = np.linspace(0, 1, SIDE, dtype=np.float32)
     maps = torch.from_numpy(smooth[:, None] * smooth).expand(BATCH, SIDE, SIDE).contiguous()
-    cases = {
+    cases: dict[str, tuple[tuple[ModuleType, str], Callable, tuple]] = {
         "has": ((has, "hide_cells"), hide_cells_plainly, (images, cells, 4)),
         "cutmix": ((cutmix, "mix"), mix_plainly, (images, draw)),
         "spg": ((spg, "guided_loss"), guided_loss_plainly, (logits, maps, 0.7, 0.1)),

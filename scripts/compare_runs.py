@@ -14,11 +14,12 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.examples import draw_examples, spaced
-from scripts.runs import read_config, read_split
+from scripts.runs import read_config
 from wsol.arguments import Parser
 from wsol.errors import InputError, command
 from wsol.files import refuse_inside
 from wsol.metadata import read_id_list
+from wsol.results import read_run
 from wsol.score_maps import MAPS_OF_A_RUN, find_score_maps
 from wsol.spread import DEVIATION, INTERVAL, heading, mean_and_deviation, mean_and_interval
 from wsol.tables import markdown_table
@@ -26,11 +27,12 @@ from wsol.tables import markdown_table
 
 def figures_of(folder: Path, split: str) -> dict[str, float]:
     """Return a run's figures of a split, in percent; those that its data set has."""
-    results = read_split(folder, split)
-    accuracies = {f"at IoU {iou}": value for iou, value in (results.get("MaxBoxAcc") or {}).items()}
-    figures = {"MaxBoxAccV2": results.get("MaxBoxAccV2"), **accuracies, "PxAP": results.get("PxAP")}
-    figures |= {"at val's threshold": results.get("MaxBoxAccV2_at_val_threshold"), "top-1": results.get("top1_cls")}
-    return {name: value for name, value in figures.items() if value is not None}
+    results = read_run(folder).split(split)
+    rows = {"MaxBoxAccV2": results.find("MaxBoxAccV2")}
+    rows |= {f"at IoU {iou}": row for iou, row in results.by_iou().items()}
+    rows |= {"PxAP": results.find("PxAP"), "at val's threshold": results.find("MaxBoxAccV2", at_val=True)}
+    rows |= {"top-1": results.find("top1_cls")}
+    return {name: row.value for name, row in rows.items() if row}
 
 
 def table(figures: Mapping[str, Sequence[Mapping[str, float]]], intervals: bool) -> str:

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Everything at once on built-in data: trains CAM on Toy at every label level, about three minutes on two cores once installed.
-# Options go to main.py, as in: bash scripts/demo.sh --epochs 8 --experiment_name longer_demo
+# Demo on built-in data: trains CAM on Toy at every label level. Takes three to six minutes on two cores once installed.
+# Options are passed to main.py, as in: bash scripts/demo.sh --epochs 8 --experiment_name longer_demo
 set -euo pipefail
 source "$(dirname "$0")/help.sh"
 source "$(dirname "$0")/environment.sh"

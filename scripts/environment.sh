@@ -1,5 +1,5 @@
-# Sourced by the two commands of the README: makes .venv in the checkout and installs requirements.txt, once.
-# PYTHON names the interpreter; without it the first of python3, python3.12, python3.11 that is 3.11 or 3.12.
+# Sourced by the two commands in the README: creates .venv in the checkout and installs requirements.txt, once.
+# PYTHON sets the interpreter (default: the first of python3, python3.12, python3.11 that is version 3.11 or 3.12).
 if [ "${BASH_SOURCE[0]}" = "$0" ]; then
   sed -n -e '/^#/!q' -e 's/^# \{0,1\}//p' "$0"
   exit 0
@@ -15,14 +15,14 @@ for candidate in ${PYTHON:-python3 python3.12 python3.11}; do
   fi
 done
 if [ -z "$base" ]; then
-  echo "error: no Python 3.11 or 3.12 found; name one with PYTHON=/path/to/python" >&2
+  echo "error: no Python 3.11 or 3.12 found; set one with PYTHON=/path/to/python" >&2
   exit 2
 fi
 wanted=$("$base" -c 'import sys; print(sys.version)'; cat requirements.txt)
 if [ ! -x "$venv/bin/python" ] || [ "$(cat "$venv/installed.txt" 2>/dev/null)" != "$wanted" ]; then
-  echo "Making .venv and installing requirements.txt: about two minutes, once; a later call reuses it."
+  echo "Creating .venv and installing requirements.txt. This takes about two minutes; later calls reuse it."
   if [ -e "$venv" ] && [ ! -e "$venv/installed.txt" ]; then
-    echo "error: $venv was not made by this script; move it away" >&2
+    echo "error: $venv was not created by this script; move it elsewhere" >&2
     exit 2
   fi
   rm -rf "$venv"
@@ -33,6 +33,6 @@ if [ ! -x "$venv/bin/python" ] || [ "$(cat "$venv/installed.txt" 2>/dev/null)" !
   echo "$wanted" > "$venv/installed.txt"
   echo "Installed."
 else
-  echo "Using .venv, installed before."
+  echo "Using the existing .venv."
 fi
 export PATH=$venv/bin:$PATH

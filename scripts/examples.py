@@ -10,12 +10,12 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
-from data_loaders import load_image
-from scripts.runs import read_split
 from wsol.boxes import calculate_multiple_iou, candidate_boxes, resize_bbox
 from wsol.drawing import MAP_COLORS, PREDICTED_BOX, TRUE_BOX, draw_boxes, save_figure, show_photo, wrapped
+from wsol.images import load_image
 from wsol.levels import labels_by_level, read_class_names
 from wsol.metadata import Box, configure_metadata, get_bounding_boxes, get_fitting_sizes, has_boxes
+from wsol.results import read_run
 from wsol.score_maps import MAPS_OF_A_RUN, find_score_maps, read_score_map
 
 CELL = 2.1  # inches, the side of a photo's place
@@ -48,7 +48,7 @@ def read_truth(dataset_folder: Path, split: str) -> Truth:
 
 def val_threshold(run: Path) -> float | None:
     """Return the score-map threshold that val chose for IoU 50 (the first IoU threshold where 50 is not among them)."""
-    thresholds = read_split(run, "val").get("best_threshold")
+    thresholds = read_run(run).split("val").best_threshold
     return thresholds.get("50", next(iter(thresholds.values()))) if thresholds else None
 
 

@@ -25,12 +25,14 @@ from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
 from dataset.known import require_dataset
 from scripts.examples import draw_examples, spaced
-from scripts.runs import center_results, center_sets, is_finished, read_split
+from scripts.runs import center_results, center_sets, is_finished
 from wsol.drawing import COLORS, MARKERS, name_ticks, save_figure, slot_width, wrapped
 from wsol.errors import InputError, command
 from wsol.files import write_text
 from wsol.levels import LevelData, load_level
 from wsol.metadata import read_id_list
+from wsol.results import Row, SplitResults, read_run
+from wsol.run_folder import RESULTS
 from wsol.tables import markdown_table, write_table
 
 EXAMPLES = 6
@@ -75,19 +77,18 @@ def scored_ids(folder: Path, levels: dict[str, LevelData], split: str) -> dict[s
     return {level: read_id_list(folder / level / f"{split}_image_ids.txt") for level in levels}
 
 
-def has_localization(results: Mapping) -> bool:
-    """Tell whether a split's results have figures of boxes or masks."""
-    return results.get("MaxBoxAcc") is not None or results.get("PxAP") is not None
+def measured(row: Row | None) -> Measured:
+    """Return a figure in percent and its interval; None where the data set has none."""
+    if row is None:
+        return None, None
+    return row.value, None if row.low is None or row.high is None else [row.low, row.high]
 
 
-def figures_of(results: Mapping) -> dict[str, Measured]:
+def figures_of(results: SplitResults) -> dict[str, Measured]:
     """Return a split's figures by name, in percent, each with its interval; None where the data set has none."""
-    intervals = results.get("intervals") or {}
-    accuracies = results.get("MaxBoxAcc") or {}
-    names = {"MaxBoxAccV2": "MaxBoxAccV2", "PxAP": "PxAP", "top1_loc": "top1_loc", "top1_cls": "top1_cls"}
-    found = {name: (results.get(key), intervals.get(key)) for name, key in names.items()}
-    by_iou = {f"MaxBoxAcc{iou}": (value, (intervals.get("MaxBoxAcc") or {}).get(iou)) for iou, value in accuracies.items()}
-    return {"MaxBoxAccV2": found.pop("MaxBoxAccV2"), **by_iou, **found}
+    by_iou = {f"MaxBoxAcc{iou}": measured(row) for iou, row in results.by_iou().items()}
+    others = {name: measured(results.find(name)) for name in ("PxAP", "top1_loc", "top1_cls")}
+    return {"MaxBoxAccV2": measured(results.find("MaxBoxAccV2")), **by_iou, **others}
 
 
 def table_rows(levels: Mapping[str, LevelData], figures: Mapping[str, Mapping[str, Measured]]) -> list[dict]:
@@ -175,13 +176,13 @@ def notes_of(levels: Mapping[str, LevelData], has_truth: bool) -> list[str]:
 
 def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     """Print and write the table, the plot and the page of examples."""
-    missing = [level for level in levels if not (folder / level / "results.json").is_file()]
+    missing = [level for level in levels if not (folder / level / RESULTS).is_file()]
     if missing:
-        raise InputError(f"{folder}: no results.json yet of the levels {', '.join(missing)}")
+        raise InputError(f"{folder}: no {RESULTS} yet of the levels {', '.join(missing)}")
     split = "test" if config.eval_test else "val"
-    results = {level: read_split(folder / level, split) for level in levels}
+    results = {level: read_run(folder / level).split(split) for level in levels}
     ids = scored_ids(folder, levels, split)
-    has_truth = any(has_localization(one) for one in results.values())
+    has_truth = any(one.has_localization for one in results.values())
     if has_truth:
         results |= {name: center_results(config, split, each) for name, each in center_sets(ids).items()}
     figures = {name: figures_of(one) for name, one in results.items()}

@@ -1,4 +1,4 @@
-# Sourced first by the other scripts: --help prints the comment at the head of the script, and that is all.
+# Sourced first by the other scripts: --help prints the comment at the top of the script and exits.
 for word in "$@"; do
   case $word in
     -h | --help)

@@ -6,14 +6,17 @@ FOLDER holds the reference data, which is not part of the repository: expected.j
 weights and images from names and a seed. Takes about two minutes.
 """
 
-import importlib.util
+import runpy
 import sys
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike
 
 from wsol import build_model, load_wsolevaluation_state_dict
 from wsol.arguments import Parser
@@ -28,7 +31,7 @@ MAPS, FIGURES = 1e-4, 1e-3  # largest relative error of logits and raw maps; of 
 EDGE_CASE, ROUNDING = "resnet50_spg_14", 1e-5
 
 
-def relative_error(got: object, wanted: object) -> float:
+def relative_error(got: ArrayLike, wanted: ArrayLike) -> float:
     """Return the largest absolute difference over the largest wanted value."""
     difference = np.abs(np.asarray(got, dtype=np.float64) - np.asarray(wanted, dtype=np.float64))
     return float(difference.max() / np.abs(wanted).max())
@@ -38,9 +41,7 @@ class Reference:
     """The reference data of a folder; `cases` are the names `<architecture>_<method>_<map side>`."""
 
     def __init__(self, folder: Path):
-        spec = importlib.util.spec_from_file_location("fill", check_input(folder / "fill.py"))
-        self.fill = importlib.util.module_from_spec(spec)
-        spec.loader.exec_module(self.fill)
+        self.fill = SimpleNamespace(**runpy.run_path(str(check_input(folder / "fill.py"))))
         self.golden = read_json(folder / "expected.json")
         self.arrays = np.load(check_input(folder / "expected.npz"))
         self.cases = tuple(self.golden["cases"])
@@ -52,12 +53,10 @@ class Reference:
         shapes, seed = self.golden["cases"][case]["keys"], self.golden["seed"]
         return {name: torch.from_numpy(self.fill.fill(name, tuple(shape), seed)) for name, shape in shapes.items()}
 
-    def model(self, case: str, **options: object) -> Method:
+    def model(self, case: str, **options: Any) -> Method:
         """Return our model with a case's weights."""
         architecture, method, side = case.rsplit("_", 2)
-        thresholds = {"acol_threshold": self.golden["acol_threshold"], "adl_threshold": self.golden["adl_threshold"]}
-        thresholds["spg_thresholds"] = self.golden["spg_thresholds"]
-        options = {**thresholds, **options}
+        options = {**{name: self.golden[name] for name in ("acol_threshold", "adl_threshold", "spg_thresholds")}, **options}
         model = build_model(architecture, method, self.golden["num_classes"], large_feature_map=side == "28", **options)
         load_wsolevaluation_state_dict(model, self.state_dict(case))
         return model
@@ -89,13 +88,13 @@ class Reference:
         *others, (high, low) = self.golden["spg_thresholds"]
         return self.train_errors(EDGE_CASE, spg_thresholds=[*others, (high - ROUNDING, low)])
 
-    def train_errors(self, case: str, **options: object) -> dict[str, float]:
+    def train_errors(self, case: str, **options: Any) -> dict[str, float]:
         """Return the relative errors of loss and gradient norm in train mode; `options` as of `build_model`."""
         figures = self.golden["cases"][case]
         model = self.model(case, **options).train()
         loss = model.loss(model(self.images, self.labels), self.labels)
         loss.backward()
-        norm = torch.stack([parameter.grad.norm() for parameter in model.parameters()]).norm()
+        norm = torch.stack([parameter.grad.norm() for parameter in model.parameters() if parameter.grad is not None]).norm()
         return {
             "train loss": relative_error(loss.item(), figures["train_loss"]),
             "gradient norm": relative_error(norm.item(), figures["train_grad_norm"]),

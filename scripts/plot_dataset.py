@@ -10,17 +10,17 @@ NAME_hierarchy (A5), NAME_samples (random images with boxes: A8), NAME_rejected 
 
 import argparse
 import sys
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.axis import Axis
 from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
-from data_loaders import load_image
 from dataset.known import require_dataset
 from wsol.arguments import Parser, folder_name
 from wsol.drawing import COLORS, draw_boxes, plain, save_figure, show_photo, wrapped
@@ -28,6 +28,7 @@ from wsol.errors import InputError, command
 from wsol.files import missing_files
 from wsol.hierarchy import read_rows
 from wsol.hierarchy_plot import hierarchy_figure
+from wsol.images import load_image
 from wsol.levels import SPLITS, labels_by_level, read_class_names, read_hierarchy
 from wsol.metadata import Box, configure_metadata, first_names, get_bounding_boxes, get_image_ids, has_boxes
 from wsol.statistics import imbalance, named_counts, relative_box_areas, splits_of
@@ -43,6 +44,9 @@ BOX = ("x0", "y0", "x1", "y1")
 def count_axes(axes: Axes, counts: Sequence[tuple[str, int]]) -> None:
     """Draw one level's images per category, descending: bars with their names while they fit, else an outline."""
     names, values = [name for name, _ in counts], np.array([count for _, count in counts])
+    numbers: Axis
+    set_scale: Callable[[str], None]
+    set_limit: Callable[[float], object]
     if len(values) <= NAMED:
         places = np.arange(len(values))
         axes.barh(places, values, color=COLORS[0], height=0.8)
@@ -96,8 +100,8 @@ def box_sizes_figure(areas: Mapping[str, np.ndarray]) -> Figure:
     axes = figure.subplots()
     for i, (name, values) in enumerate(areas.items()):
         number = f"{len(values)} {'box' if len(values) == 1 else 'boxes'}"
-        style = {"color": COLORS[i % len(COLORS)], "linestyle": LINES[i % len(LINES)]}
-        axes.plot(values, np.arange(1, len(values) + 1) / len(values), label=f"{wrapped(name, 30)}, {number}", **style)
+        label, shares = f"{wrapped(name, 30)}, {number}", np.arange(1, len(values) + 1) / len(values)
+        axes.plot(values, shares, label=label, color=COLORS[i % len(COLORS)], linestyle=LINES[i % len(LINES)])
     axes.set(xlabel="box area / image area", ylabel="share of boxes at most as large", xlim=(0, 1), ylim=(0, 1))
     axes.grid(alpha=0.3)
     plain(axes.legend(fontsize="small").get_texts())
@@ -152,7 +156,7 @@ def draw_samples(name: str, options: argparse.Namespace) -> dict[str, Figure]:
     chosen = [ids[i] for i in sorted(drawn)]
     level, labels = next(iter(labels_by_level(folder, split).items()), ("", {}))
     names = read_class_names(folder, level) if level else {}
-    titles = {image_id: names.get(labels.get(image_id), str(labels.get(image_id, ""))) for image_id in chosen}
+    titles = {key: names.get(labels[key], str(labels[key])) if key in labels else "" for key in chosen}
     heading = f"{name} {split}: {len(chosen)} random images (seed {options.seed}) with their boxes"
     return {f"{name}_samples": images_figure(root, titles, read_boxes(folder / split), heading)}
 
@@ -168,7 +172,8 @@ def read_rejected(path: Path) -> tuple[dict[str, str], dict[str, list[Box]]]:
                 raise InputError(
                     f"{path}:{number}: box {','.join(corners)!r}; expected whole numbers {','.join(BOX)}, or none"
                 )
-            boxes.setdefault(image_id, []).append(tuple(map(int, corners)))
+            x0, y0, x1, y1 = map(int, corners)
+            boxes.setdefault(image_id, []).append((x0, y0, x1, y1))
     if not reasons:
         raise InputError(f"{path}: no image; expected lines of image,reason after the header")
     return {image_id: "; ".join(each) for image_id, each in reasons.items()}, boxes

@@ -31,7 +31,7 @@ SCORE = "--dataset_name Toy --multi_contour_eval --multi_iou_eval --split test -
 SCORE += " --thresholds_from train_log/cam/results.json --class_ranks train_log/cam/test_class_ranks.csv --json scored.json"
 SCORE += " --curve scored_curve.csv --per_class scored_classes.csv --per_image scored_images.csv --compare center"
 SCORE += " --bootstrap 200"
-MAP = "--checkpoint train_log/spg/last_checkpoint.pth.tar --split test --cam_agg_level family --workers 0 --threads 1"
+MAP = "--checkpoint train_log/cam/last_checkpoint.pth.tar --split test --cam_agg_level family --workers 0 --threads 1"
 RUNS = {
     "cam": f"main.py {SMALL} --epochs 2 --eval_checkpoint_type best",
     "acol": f"main.py {SMALL} --epochs 1 --wsol_method acol --label_level genus",
@@ -89,15 +89,18 @@ def weights_and_rates(file: Path) -> dict[str, object]:
     return found
 
 
+def _same(old: object, new: object) -> bool:
+    if isinstance(old, torch.Tensor):
+        return isinstance(new, torch.Tensor) and torch.equal(old, new)
+    return old == new
+
+
 def same_file(old: Path, new: Path) -> bool:
     """Tell whether two files hold the same: bytes, or a checkpoint's tensors."""
     if old.suffix != ".tar":
         return old.read_bytes() == new.read_bytes()
     first, second = weights_and_rates(old), weights_and_rates(new)
-    return first.keys() == second.keys() and all(
-        torch.equal(value, second[name]) if isinstance(value, torch.Tensor) else value == second[name]
-        for name, value in first.items()
-    )
+    return first.keys() == second.keys() and all(_same(value, second[name]) for name, value in first.items())
 
 
 def compared_files(folder: Path) -> dict[str, Path]:

@@ -1,16 +1,17 @@
 #!/usr/bin/env bash
-# One main.py run per label level of a data set, a table of level against the metrics, a plot, example maps:
+# One main.py run per label level of a data set, then a table of metrics per level, a plot and example maps:
 #
 #   bash scripts/sweep_granularity.sh DATASET [main.py options]
 #
-# Each run has its own folder, train_log/<experiment_name>/<level>; finished ones are skipped when called again.
-# PYTHON names the interpreter (default: python).
+# Each run has its own folder, train_log/<experiment_name>/<level>. Finished runs are skipped when the sweep is called again.
+# PYTHON sets the interpreter (default: python).
 set -euo pipefail
 source "$(dirname "$0")/help.sh"
+source "$(dirname "$0")/step.sh"
 here=$(dirname "$0")
 python=${PYTHON:-python}
 if [[ -z "${1:-}" || "$1" == -* ]]; then
-  echo "error: expected DATASET [main.py options], the data set first; --help says more" >&2
+  echo "error: expected DATASET [main.py options], with the data set first; see --help" >&2
   exit 2
 fi
 dataset=$1
@@ -19,7 +20,7 @@ shift
 plan=$("$python" "$here/granularity.py" plan --dataset_name "$dataset" "$@")
 while IFS=$'\t' read -r level experiment; do
   [ -n "$level" ] || continue
-  "$python" "$here/../main.py" --dataset_name "$dataset" "$@" \
-    --label_level="$level" --experiment_name="$experiment" --override_cache < /dev/null
+  step "$python" "$here/../main.py" --dataset_name "$dataset" "$@" \
+    --label_level="$level" --experiment_name="$experiment" --override_cache
 done <<< "$plan"
-"$python" "$here/granularity.py" report --dataset_name "$dataset" "$@"
+step "$python" "$here/granularity.py" report --dataset_name "$dataset" "$@"

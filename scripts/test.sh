@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# All tests, the slow ones too, in a process for each core. Options go to pytest, as in: bash scripts/test.sh -m "not slow"
+# All tests, including the slow ones, and the examples in docstrings, in one process per core. Options are passed to pytest,
+# as in: bash scripts/test.sh -m "not slow"
 set -euo pipefail
 source "$(dirname "$0")/help.sh"
 source "$(dirname "$0")/environment.sh"

@@ -19,16 +19,17 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from config import LOG_ROOT, get_config
-from scripts.runs import NOT_COMPARED, center_results, center_sets, differing, is_finished, read_config, read_figure
+from scripts.runs import NOT_COMPARED, center_results, center_sets, differing, is_finished, read_config
 from wsol.arguments import Parser, number
 from wsol.drawing import COLORS, MARKERS, name_ticks, plain, save_figure, slot_width, wrapped
 from wsol.errors import InputError, command
 from wsol.files import write_text
 from wsol.metadata import read_id_list
+from wsol.results import SplitResults, read_run
 from wsol.spread import DEVIATION, heading, mean_and_deviation, sample_deviation
 from wsol.tables import markdown_table, write_table
 
-IOUS = ("30", "50", "70")
+IOUS = (30, 50, 70)
 VARIED = (*NOT_COMPARED, "label_level", "lr", "seed", "eval_test")  # what the runs of a study may differ in
 CENTER_LINES = ("--", ":", "-.")
 
@@ -46,7 +47,7 @@ def rate(text: str) -> str:
 
 def choose(folder: Path, rates: Sequence[str]) -> str:
     """Return the learning rate whose run has the highest val MaxBoxAccV2, the first of them on ties."""
-    return max(rates, key=lambda rate: read_figure(folder / rate, "val", "MaxBoxAccV2"))
+    return max(rates, key=lambda rate: read_run(folder / rate).split("val").value("MaxBoxAccV2"))
 
 
 def check_runs(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Sequence[int]) -> None:
@@ -69,14 +70,17 @@ def check_runs(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds:
             raise InputError(f"{run}: was run with another --{other[0]} than {first}; expected runs of one study")
 
 
+def box_figures(results: SplitResults) -> dict[str, float]:
+    """Return the box accuracies, in percent, that the table shows."""
+    by_iou = {f"IoU {iou:g}": results.value("MaxBoxAcc", iou) for iou in IOUS}
+    return {"MaxBoxAccV2": results.value("MaxBoxAccV2"), **by_iou}
+
+
 def figures(run: Path) -> dict[str, float]:
     """Return the percentages of one run's test split that the table shows."""
-    return {
-        "MaxBoxAccV2": read_figure(run, "test", "MaxBoxAccV2"),
-        **{f"IoU {iou}": read_figure(run, "test", "MaxBoxAcc", iou) for iou in IOUS},
-        "at val's threshold": read_figure(run, "test", "MaxBoxAccV2_at_val_threshold"),
-        "top-1": read_figure(run, "test", "top1_cls"),
-    }
+    results = read_run(run).split("test")
+    at_val = results.value("MaxBoxAccV2", at_val=True)
+    return {**box_figures(results), "at val's threshold": at_val, "top-1": results.value("top1_cls")}
 
 
 def center_figures(runs: dict[str, Path]) -> dict[str, dict[str, float]]:
@@ -84,11 +88,7 @@ def center_figures(runs: dict[str, Path]) -> dict[str, dict[str, float]]:
     where levels leave some out."""
     config = read_config(next(iter(runs.values())))
     ids = {level: read_id_list(run / "test_image_ids.txt") for level, run in runs.items()}
-    rows = {}
-    for name, image_ids in center_sets(ids).items():
-        results = center_results(config, "test", image_ids)
-        rows[name] = {"MaxBoxAccV2": results["MaxBoxAccV2"], **{f"IoU {iou}": results["MaxBoxAcc"][iou] for iou in IOUS}}
-    return rows
+    return {name: box_figures(center_results(config, "test", each)) for name, each in center_sets(ids).items()}
 
 
 def plot(
@@ -125,7 +125,7 @@ def report(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Seq
     rows = []
     for level, columns in arrays.items():
         run = runs[level][0]
-        row = {"level": level, "classes": read_figure(run, "num_classes"), "seeds": len(runs[level])}
+        row = {"level": level, "classes": read_run(run).num_classes, "seeds": len(runs[level])}
         row["lr"] = f"{read_config(run).lr:g}"
         rows.append(row | {name: mean_and_deviation(v) for name, v in columns.items()})
     for name, center in centers.items():

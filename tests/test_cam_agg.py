@@ -6,9 +6,10 @@ import torch
 
 from conftest import SMALL, run
 from wsol import build_model
-from wsol.cam_agg import aggregate, ancestors_at, keep_with_ancestor
+from wsol.cam_agg import AggregatedMaps, aggregate, ancestors_at, keep_with_ancestor
 from wsol.errors import InputError
 from wsol.levels import LevelSplit, class_ancestors
+from wsol.predictor import restore
 
 IMAGES = torch.randn(3, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([0, 2, 4])
@@ -87,3 +88,20 @@ def test_one_checkpoint_maps_at_every_level(workspace):
     assert "(--cam_agg_level)" not in printed
     printed = run("main.py", *train, "--label_level", "family", "--cam_agg_level", "genus", cwd=workspace, code=2)
     assert "--cam_agg_level genus: expected one of family, order" in printed
+
+
+def test_a_checkpoint_maps_at_its_coarser_level_without_any_metadata(workspace, monkeypatch):
+    monkeypatch.chdir(workspace)
+    words = ("--label_level", "genus", "--cam_agg_level", "order", "--save_scoremaps", "none", "--experiment_name", "agg")
+    run("main.py", *SMALL, *words, "--eval_test", "F", cwd=workspace)
+    path = workspace / "train_log/agg/last_checkpoint.pth.tar"
+    saved = torch.load(path, weights_only=True)
+    expected = ancestors_at(workspace / "metadata", "Toy", "genus", "order", saved["file_labels"])
+    assert saved["ancestors"] == {"order": expected.tolist()}
+    (workspace / "metadata").unlink()
+    predictor = restore(path)
+    assert predictor.cam_agg_level == "order" and len(set(predictor.ancestors.tolist())) == 2
+    assert isinstance(predictor.mapper, AggregatedMaps)
+    assert predictor.mapper(torch.zeros(1, 3, 64, 64), torch.tensor([0]))["logits"].shape == (1, 8)
+    with pytest.raises(InputError, match="cam_agg_level family: expected one of finest"):
+        restore(path, cam_agg_level="family")

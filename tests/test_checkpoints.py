@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 from config import get_config
 from conftest import run
 from wsol import build_model, load_wsolevaluation_state_dict
-from wsol.checkpoints import read_checkpoint, write_checkpoint
+from wsol.checkpoints import ENTRIES, FORMAT, read_checkpoint, write_checkpoint
 from wsol.errors import InputError
 
 ARCHITECTURE = "timm:test_efficientnet"  # 100,000 parameters
@@ -21,8 +21,8 @@ WEIGHT = "classifier.weight"
 ARGUMENTS = ("--architecture", ARCHITECTURE, "--label_level", "order", "--large_feature_map", "F", "--workers", "0")
 
 
-def good_checkpoint():
-    """Return a checkpoint as main.py writes it for Toy's two orders."""
+def older_checkpoint():
+    """Return a checkpoint for Toy's two orders as main.py wrote it before checkpoints stated a format."""
     torch.manual_seed(0)
     config, _ = get_config(list(ARGUMENTS))
     return {
@@ -35,6 +35,22 @@ def good_checkpoint():
         "class_names": ["round", "angular"],
         "file_labels": [0, 1],
         "score_map_thresholds": {"30": 0.1, "50": 0.2, "70": 0.3},
+    }
+
+
+def good_checkpoint():
+    """Return a checkpoint as main.py writes it for Toy's two orders."""
+    return older_checkpoint() | {
+        "format": FORMAT,
+        "ancestors": None,
+        "step": 0,
+        "scaler": {},
+        "epoch_sums": torch.zeros(2, dtype=torch.float64),
+        "epoch_images": 0,
+        "best": 50.0,
+        "validation": {kind: {"epoch": 1, "results": {"PxAP": None}, "counts": {}} for kind in ("last", "best")},
+        "metrics": [{"epoch": 0, "split": "val"}],
+        "bad_images": [],
     }
 
 
@@ -130,6 +146,29 @@ WRONG = {
     "interval": of_config(cam_curve_interval=float("inf")),
     **{f"state {name}": change for name, change in TENSORS.items()},
 }
+NEWER = [name for name, entry in ENTRIES.items() if entry.since > 1 and name != "format"]
+WRONG |= {
+    "format": changed(format=0),
+    "format text": changed(format="2"),
+    "format none": changed(format=None),
+    "newer format": changed(format=FORMAT + 1),
+    "a huge format": changed(format=10**30),
+    **{f"no {name}": without(name) for name in NEWER},
+    **{f"{name} is text": changed(**{name: "x"}) for name in NEWER},
+    "step negative": changed(step=-1),
+    "ancestors list": changed(ancestors=[0, 0]),
+    "ancestors text": changed(ancestors={"shape": ["a", "b"]}),
+    "ancestors of three classes": changed(ancestors={"shape": [0, 0, 1]}),
+    "best nan": changed(best=float("nan")),
+    "sums of another width": changed(epoch_sums=torch.zeros(2)),
+    "sums without values": changed(epoch_sums=torch.zeros(2, dtype=torch.float64, device="meta")),
+    "validation list": changed(validation=[1]),
+    "validation of others": changed(validation={"first": {"epoch": 0, "results": {}, "counts": {}}}),
+    "validation without counts": changed(validation={"last": {"epoch": 0, "results": {}}}),
+    "validation of epoch -1": changed(validation={"last": {"epoch": -1, "results": {}, "counts": {}}}),
+    "metrics numbers": changed(metrics=[1]),
+    "bad images numbers": changed(bad_images=[1]),
+}
 NOT_ONE = {"list": [1], "tensor": torch.zeros(2), "empty": {}, "text": "checkpoint", "nothing": None}
 
 
@@ -151,9 +190,37 @@ def refusal(workspace, content, *words, script="inference.py"):
 def test_a_good_checkpoint_is_mapped_and_read(workspace, checkpoint):
     write_checkpoint(workspace / "good.pth.tar", checkpoint)
     assert read_checkpoint(workspace / "good.pth.tar")["class_names"] == ["round", "angular"]
+    assert set(read_checkpoint(workspace / "good.pth.tar")) == set(ENTRIES)
+    assert mapped(workspace, "good.pth.tar")
+
+
+def mapped(workspace, name):
+    """Map one image with a checkpoint."""
     (workspace / "few.txt").write_text((workspace / "metadata/Toy/val/image_ids.txt").read_text().split()[0] + "\n")
-    words = ("--checkpoint", "good.pth.tar", "--scoremap_root", "maps", "--image_list", "few.txt", "--workers", "0")
-    assert "1 score maps of Toy val" in run("inference.py", *words, cwd=workspace)
+    words = ("--checkpoint", name, "--scoremap_root", "maps", "--image_list", "few.txt", "--workers", "0")
+    return "1 score maps of Toy val" in run("inference.py", *words, cwd=workspace)
+
+
+@pytest.mark.parametrize("thresholds", [True, False])
+def test_a_checkpoint_from_before_formats_is_still_mapped_scored_and_started_from(workspace, thresholds):
+    older = older_checkpoint() if thresholds else without("score_map_thresholds")(older_checkpoint())
+    torch.save(older, workspace / "older.pth.tar")
+    assert mapped(workspace, "older.pth.tar")
+    words = ("--dataset_name", "Toy", "--center", "--thresholds_from", "older.pth.tar", "--multi_contour_eval")
+    scored = run("evaluation.py", *words, cwd=workspace, code=0 if thresholds else 2)
+    assert "at val's threshold" in scored if thresholds else "older.pth.tar: no best_threshold" in scored
+    options = ("--pretrained", "T", "--pretrained_path", "older.pth.tar", "--epochs", "0", "--eval_test", "F")
+    small = ("--num_val_sample_per_class", "1", "--num_train_sample_per_class", "1", "--save_scoremaps", "none")
+    started = run("main.py", *ARGUMENTS, *options, *small, cwd=workspace)
+    assert "weights: all of older.pth.tar (epoch 1)" in started
+
+
+@pytest.mark.parametrize("name", ["step", "validation is text", "best nan", "no optimizer"])
+def test_what_would_not_be_read_is_not_written(workspace, checkpoint, name):
+    wrong = {**WRONG, "step": without("step")}[name](checkpoint)
+    with pytest.raises(InputError, match=r"new\.pth\.tar: "):
+        write_checkpoint(workspace / "new.pth.tar", wrong)
+    assert not (workspace / "new.pth.tar").exists()
 
 
 @pytest.mark.parametrize("name", WRONG)
@@ -300,8 +367,8 @@ def test_a_full_disk_is_one_line_and_the_older_checkpoint_stays(workspace, check
     assert not list(workspace.rglob("*.tmp"))
 
 
-def test_ctrl_c_while_a_checkpoint_is_written_is_no_full_disk(tmp_path, monkeypatch):
-    write_checkpoint(path := tmp_path / "run/last_checkpoint.pth.tar", {"a": torch.zeros(3)})
+def test_ctrl_c_while_a_checkpoint_is_written_is_no_full_disk(tmp_path, checkpoint, monkeypatch):
+    write_checkpoint(path := tmp_path / "run/last_checkpoint.pth.tar", checkpoint)
     before = path.read_bytes()
 
     def interrupted(content, file):
@@ -312,5 +379,5 @@ def test_ctrl_c_while_a_checkpoint_is_written_is_no_full_disk(tmp_path, monkeypa
 
     monkeypatch.setattr(torch, "save", interrupted)
     with pytest.raises(KeyboardInterrupt):
-        write_checkpoint(path, {"a": torch.zeros(3)})
+        write_checkpoint(path, checkpoint)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]

@@ -10,15 +10,15 @@ from test_declared_size import write_png
 from data_loaders import (
     EpochShuffle,
     LabeledImages,
-    eval_transform,
     load_image,
     load_level,
     make_loader,
     require_images,
-    train_transform,
 )
+from wsol.crops import draw_crop
 from wsol.errors import InputError
 from wsol.levels import LevelSplit
+from wsol.preprocessing import IMAGENET
 
 CPU = torch.device("cpu")
 
@@ -45,6 +45,24 @@ def test_batches_do_not_depend_on_the_number_of_workers(toy_train):
         assert all(torch.equal(a.images, b.images) for a, b in zip(one, two, strict=True))
 
 
+@pytest.mark.parametrize("start", [0, 6, 31, 32])
+def test_an_epoch_can_start_anywhere(toy_train, start):
+    whole, shuffle = epoch_of(toy_train, 0), EpochShuffle(len(toy_train), 0)
+    shuffle.start = start
+    rest = list(make_loader(toy_train, 6, 0, CPU, shuffle))
+    assert [i for b in rest for i in b.image_ids] == [i for b in whole for i in b.image_ids][start:]
+    images = [torch.cat([b.images for b in batches]) for batches in (rest, whole) if batches]
+    assert start == 32 or torch.equal(images[0], images[-1][start:])
+    assert sum(map(len, (b.image_ids for b in rest))) == len(shuffle) == 32 - start
+
+
+@pytest.mark.parametrize("workers", [0, 1])
+def test_a_batch_says_where_its_images_are_in_the_data_set(toy_train, workers):
+    for batch in epoch_of(toy_train, workers):
+        assert [toy_train.split.image_ids[position] for position in batch.positions] == batch.image_ids
+        assert batch.boxes is None and batch.masks is None
+
+
 def test_loading_leaves_the_global_random_stream_alone(toy_train):
     torch.manual_seed(0)
     epoch_of(toy_train, 0)
@@ -63,7 +81,7 @@ def test_every_epoch_has_every_image_in_an_order_of_its_own_and_keeps_the_last_b
 
 def test_evaluation_resizes_the_whole_image_and_normalises():
     image = Image.new("RGB", (50, 30), (255, 0, 128))
-    tensor = eval_transform(image, 16)
+    tensor = IMAGENET.evaluation(image, 16)
     assert tensor.shape == (3, 16, 16)
     expected = (np.array([1, 0, 128 / 255]) - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]
     np.testing.assert_allclose(tensor[:, 5, 5], expected, rtol=1e-5)
@@ -76,10 +94,12 @@ def test_training_crops_are_windows_of_the_resized_image_half_of_them_flipped():
     for top in range(5):
         for left in range(5):
             window = Image.fromarray(array[top : top + 4, left : left + 4].copy())
-            windows[eval_transform(window, 4).numpy().tobytes()] = (top, left, False)
+            windows[IMAGENET.evaluation(window, 4).numpy().tobytes()] = (top, left, False)
             flipped = Image.fromarray(array[top : top + 4, left : left + 4][:, ::-1].copy())
-            windows[eval_transform(flipped, 4).numpy().tobytes()] = (top, left, True)
-    seen = [windows[train_transform(image, 8, 4, np.random.default_rng(s)).numpy().tobytes()] for s in range(600)]
+            windows[IMAGENET.evaluation(flipped, 4).numpy().tobytes()] = (top, left, True)
+    seen = [
+        windows[IMAGENET.training(image, draw_crop(8, 4, np.random.default_rng(s))).numpy().tobytes()] for s in range(600)
+    ]
     assert {(top, left) for top, left, _ in seen} == {(t, c) for t in range(5) for c in range(5)}
     assert 240 < sum(flip for *_, flip in seen) < 360
 

@@ -21,6 +21,7 @@ from wsol.hierarchy import read_tree
 from wsol.levels import load_level, read_hierarchy
 from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths
 from wsol.split_evaluator import SplitEvaluator
+from wsol.truth import SplitTruth
 
 
 def test_toy_is_the_same_arrays_everywhere():
@@ -216,7 +217,8 @@ def test_oxford_pet_from_archives_of_the_official_layout(tmp_path):
     assert len(ids) == len(set(ids)) == 17
     metadata = configure_metadata(tmp_path / "metadata/OxfordPet/test")
     assert set(map(tuple, get_bounding_boxes(metadata).values())) == {((5, 5, 24, 11),)}
-    evaluator = SplitEvaluator(tmp_path / "metadata", tmp_path / "dataset", "OxfordPet", "test", 0.1, [50], True)
+    truth = SplitTruth.read(tmp_path / "metadata", tmp_path / "dataset", "OxfordPet", "test")
+    evaluator = SplitEvaluator(truth, 0.1, [50], True)
     perfect = np.zeros((20, 30))
     perfect[5:12, 5:25] = 1
     for image_id in evaluator.image_ids:
@@ -407,6 +409,14 @@ def test_wrong_bytes_are_removed_and_a_dead_address_names_the_file(server, conte
     assert not list((tmp_path / "downloads").iterdir())
     with pytest.raises(InputError, match=r"put it at .*b\.zip"):
         fetch(Official("b.zip", "http://127.0.0.1:9/b.zip", None), tmp_path)
+
+
+def test_an_archive_without_an_address_is_named_unless_it_is_there(tmp_path):
+    official = Official("c.zip", None, page="https://example.org/sign_in")
+    with pytest.raises(InputError, match=r"c\.zip is not served .*example\.org/sign_in.*put it at .*c\.zip"):
+        fetch(official, tmp_path)
+    (tmp_path / "c.zip").write_bytes(b"by hand")
+    assert fetch(official, tmp_path) == tmp_path / "c.zip"
 
 
 def write_tiny_archive(path, synsets):

@@ -1,5 +1,4 @@
 import contextlib
-import copy
 import csv
 import io
 import json
@@ -12,20 +11,18 @@ from functools import partial
 import cv2
 import numpy as np
 import pytest
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
 import evaluation
 from conftest import CHECKOUT, run
 from evaluation import BoxEvaluator, MaskEvaluator, evaluate_wsol
 from wsol.center import center_map
-from wsol.confidence import Resampled, intervals
 from wsol.errors import MetadataError
 from wsol.files import write_text
 from wsol.histogram import count_scores
 from wsol.metadata import configure_metadata
 from wsol.score_maps import FORMATS, save_score_map
-from wsol.split_evaluator import SplitEvaluator, headline
+from wsol.split_evaluator import headline
+from wsol.truth import SplitTruth
 
 THRESHOLDS = np.arange(0, 1, 0.1).tolist()
 
@@ -134,35 +131,6 @@ def test_counts_by_hand(two_images):
     assert evaluator.gt_bboxes["a.jpg"] == [(0, 0, 100, 89)]
 
 
-@pytest.fixture(scope="module")
-def scored_maps(toy_root):
-    """A fresh evaluator of Toy's val split (boxes and masks, resampling on), and what 24 random maps give."""
-    rng = np.random.default_rng(0)
-    fresh = SplitEvaluator(toy_root / "metadata", toy_root / "dataset", "Toy", "val", 0.01, [30, 50], True)
-    fresh.resample(("bootstrap", "swap"), 20, 0)
-    maps = [cv2.resize(rng.random((4, 4)), (32, 32), interpolation=cv2.INTER_LINEAR) for _ in range(24)]
-    return fresh, [fresh.score(score_map, fresh.image_ids[i]) for i, score_map in enumerate(maps)]
-
-
-@settings(deadline=None, max_examples=40)
-@given(shards=st.lists(st.integers(0, 3), min_size=24, max_size=24), order=st.permutations(range(4)))
-def test_merge_of_any_partition_in_any_order_equals_one_pass(scored_maps, shards, order):
-    fresh, scored = scored_maps
-    whole, *parts = (copy.deepcopy(fresh) for _ in range(5))
-    for one, shard in zip(scored, shards, strict=True):
-        whole.add(one)
-        parts[shard].add(one)
-    first, *others = (parts[i] for i in order)
-    for other in others:
-        first.merge(other)
-    assert first.results() == whole.results()
-    assert intervals(Resampled(first), first.results()) == intervals(Resampled(whole), whole.results())
-    assert sorted(first.scored_ids) == sorted(whole.scored_ids)
-    assert {name: bits.tolist() for name, bits in first.boxes.correct} == {
-        name: bits.tolist() for name, bits in whole.boxes.correct
-    }
-
-
 def test_merge_refuses_other_thresholds(two_images):
     with pytest.raises(ValueError, match="a different iou_threshold_list cannot be merged"):
         evaluator_of(two_images, iou_threshold_list=[50]).merge(evaluator_of(two_images, iou_threshold_list=[30]))
@@ -267,7 +235,7 @@ def test_an_image_without_truth_is_refused_before_scoring(tmp_path):
         tmp_path / "D" / "val", image_ids=["a.jpg", "b.jpg"], image_sizes=["a.jpg,9,9"], localization=["a.jpg,0,0,3,3"]
     )
     with pytest.raises(MetadataError, match=r"1 images have no true box:\n  b\.jpg"):
-        SplitEvaluator(tmp_path, tmp_path, "D", "val", 0.1, [50], True)
+        SplitTruth.read(tmp_path, tmp_path, "D", "val")
 
 
 @pytest.fixture
@@ -602,10 +570,11 @@ def test_compare_finds_no_difference_of_equals_and_a_large_one(toy_root, tmp_pat
     same = of_json(tmp_path / "r.json")["compare"]
     for name in ("MaxBoxAccV2", "MaxBoxAcc50", "PxAP"):
         assert same[name] == {"difference": 0, "interval": [0, 0], "p_value": 1}
-    good = SplitEvaluator(toy_root / "metadata", toy_root / "dataset", "Toy", "val", 0.1, [50], True)
+    boxes = SplitTruth.read(toy_root / "metadata", toy_root / "dataset", "Toy", "val").boxes
+    good = BoxEvaluator(boxes, "Toy", "val", [0.5])
     for image_id in ids:
         score_map = np.zeros((16, 16))  # the size of the others, as other sizes are not compared
-        for x0, y0, x1, y1 in good.boxes.true_boxes(image_id, score_map.shape):
+        for x0, y0, x1, y1 in good.true_boxes(image_id, score_map.shape):
             score_map[y0:y1, x0:x1] = 1
         save_score_map(tmp_path / "good", image_id, score_map)
     output = command(*where[:-1], "good", *how, "--compare", "maps")
@@ -701,7 +670,7 @@ def test_a_detectors_boxes_need_no_mask(tmp_path, command):
 def test_thresholds_of_val_that_are_none_are_refused(two_images, tmp_path, command, value):
     write_json_file(tmp_path, {"dataset_name": "D", "box_rule": "largest_contour", "best_threshold": {"50": value}})
     words = ["--dataset_name", "D", "--center", "--iou_threshold_list", "50", "--thresholds_from", "other.json"]
-    assert "other.json: no best_threshold of val" in command(*words, code=2)
+    assert "other.json: val.best_threshold is {'50': " in command(*words, code=2)
 
 
 def test_one_image_and_one_resample_give_no_interval_but_figures(tmp_path, command):

@@ -7,8 +7,10 @@ import inference
 from conftest import SMALL, run
 from data_loaders import Batch
 from evaluation import evaluate_wsol
-from inference import normalize_raw_map, predict, resolve_device
+from wsol.device import resolve_device
 from wsol.errors import InputError, ScoreMapError
+from wsol.normalize import normalize_raw_map
+from wsol.prediction import predict
 
 
 def test_a_raw_map_is_resized_bicubically_then_normalised():
@@ -66,9 +68,9 @@ def test_images_that_could_not_be_read_are_passed_on():
 
 def test_devices_that_do_not_exist_are_refused():
     assert resolve_device("cpu").type == "cpu"
-    with pytest.raises(InputError, match="--device cuda:99: expected cpu or one of"):
+    with pytest.raises(InputError, match="device cuda:99: expected cpu or one of"):
         resolve_device("cuda:99")
-    with pytest.raises(InputError, match="--amp fp16"):
+    with pytest.raises(InputError, match="amp fp16"):
         resolve_device("cpu", "fp16")
 
 
@@ -119,7 +121,7 @@ def test_a_bad_image_leaves_the_mark(workspace, checkpoint, monkeypatch):
     def fail(path, *_):
         raise InputError(f"{path}: not a readable image")
 
-    monkeypatch.setattr("data_loaders.load_image", fail)
+    monkeypatch.setattr("wsol.batches.load_image", fail)
     words = ("--checkpoint", checkpoint, "--scoremap_root", "maps", "--workers", "0")
     assert "--on_bad_image skip" in run("inference.py", *words, cwd=workspace, code=2)
     assert (workspace / "maps/UNFINISHED.txt").exists()

@@ -8,9 +8,9 @@ import numpy as np
 import pytest
 import torch
 
-import data_loaders
 from conftest import SMALL, run
 from data_loaders import LabeledImages, make_loader
+from wsol import batches
 from wsol.errors import InputError
 from wsol.levels import LevelSplit
 from wsol.loading import loading_failures
@@ -73,7 +73,7 @@ def test_a_fault_of_the_program_comes_through_with_its_traceback():
 @pytest.fixture
 def killed_at_the_third(monkeypatch):
     """The process that loads the third image kills itself."""
-    own, seen = data_loaders.load_image, []
+    own, seen = batches.load_image, []
 
     def load_image(*arguments, **options):
         seen.append(arguments)
@@ -81,7 +81,7 @@ def killed_at_the_third(monkeypatch):
             kill()
         return own(*arguments, **options)
 
-    monkeypatch.setattr(data_loaders, "load_image", load_image)
+    monkeypatch.setattr(batches, "load_image", load_image)
 
 
 def test_commands_end_with_one_line(workspace, killed_at_the_third):

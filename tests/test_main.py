@@ -1,3 +1,4 @@
+import csv
 import json
 import re
 import shlex
@@ -19,6 +20,7 @@ import main
 from conftest import CHECKOUT, SMALL, run, run_process
 from wsol.checkpoints import read_checkpoint
 from wsol.errors import InputError
+from wsol.images_file import read_images
 from wsol.run_folder import check_run_folder, make_folder
 
 
@@ -42,6 +44,7 @@ def test_a_run_writes_its_artifacts(finished):
     names = {path.name for path in folder.iterdir()}
     assert {"config.yaml", "log.txt", "metrics.jsonl", "results.json", "scoremaps"} <= names
     assert {"test_curve.csv", "test_per_class.csv", "test_class_ranks.csv", "test_image_ids.txt"} <= names
+    assert {"val_images.npz", "test_images.npz"} <= names
     lines = [json.loads(line) for line in (folder / "metrics.jsonl").read_text().splitlines()]
     assert [(line["epoch"], line["split"]) for line in lines][:3] == [(0, "val"), (1, "train"), (1, "val")]
     assert [line["split"] for line in lines[3:]] == ["test"]
@@ -103,6 +106,31 @@ def test_the_logged_evaluation_command_gives_what_training_reported(finished, sp
         assert json.loads((folder.parent.parent / "by_checkpoint.json").read_text()) == again
 
 
+def test_what_a_run_keeps_of_its_images_gives_what_it_reported(finished):
+    """And what its maps look like, at val's threshold, as evaluation.py finds it from the maps."""
+    folder, printed = finished
+    line = next(m for m in re.findall(r"score again: python (evaluation.py .*)", printed) if "--split val" in m)
+    script, *arguments = shlex.split(line)
+    where = arguments.index("--scoremap_root")
+    of_images = [*arguments[:where], "--images_from", folder / "val_images.npz", *arguments[where + 2 :]]
+    run(script, *of_images, "--json", "images.json", cwd=folder.parent.parent)
+    found, reported = json.loads((folder.parent.parent / "images.json").read_text()), results_of(folder)["val"]
+    reported.pop("counts")
+    assert {name: found[name] for name in reported} == reported
+    run(script, *arguments, "--per_image", "images.csv", cwd=folder.parent.parent)
+    with (folder.parent.parent / "images.csv").open() as file:
+        rows = list(csv.DictReader(file))
+    images = read_images(folder / "val_images.npz")
+    assert images.analysis_threshold == reported["best_threshold"]["50"] and len(rows) == len(images.images)
+    for row in rows:
+        one = images.images[row["image_id"]]
+        for name in ("area_ratio", "activation_ratio", "num_components"):
+            value = getattr(one, name)
+            assert row[name] == ("" if value is None else str(value))
+    test = read_images(folder / "test_images.npz")
+    assert test.analysis_threshold == images.analysis_threshold  # known before test was seen
+
+
 def test_inference_makes_the_same_maps_without_training(finished):
     folder, _ = finished
     cwd = folder.parent.parent
@@ -131,7 +159,8 @@ def test_the_same_seed_gives_the_same_results_for_0_and_2_workers(finished):
     cwd = folder.parent.parent
     again = ("--config", folder / "config.yaml", "--experiment_name", "again", "--workers", "2", "--save_scoremaps", "none")
     run("main.py", *again, cwd=cwd)
-    assert (folder.parent / "again" / "results.json").read_bytes() == (folder / "results.json").read_bytes()
+    for name in ("results.json", "test_images.npz"):  # whether maps are saved or not
+        assert (folder.parent / "again" / name).read_bytes() == (folder / name).read_bytes()
     run("main.py", *again[:2], "--experiment_name", "other", "--seed", "1", "--save_scoremaps", "none", cwd=cwd)
     assert (folder.parent / "other" / "results.json").read_bytes() != (folder / "results.json").read_bytes()
     assert not (folder.parent / "other" / "scoremaps").exists()

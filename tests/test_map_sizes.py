@@ -15,8 +15,9 @@ from wsol.files import write_text
 from wsol.map_sizes import count_sizes, mixture_warning, size_rows, small_map_note
 from wsol.normalize import normalize_raw_map
 from wsol.score_maps import save_score_map
-from wsol.scoring import Center
+from wsol.scoring import Center, count
 from wsol.split_evaluator import SplitEvaluator
+from wsol.truth import SplitTruth
 
 IDS = tuple(f"{i}.jpg" for i in range(12))
 WHERE = ("--dataset_name", "D", "--multi_contour_eval", "--multi_iou_eval", "--bootstrap", "20")
@@ -143,30 +144,29 @@ def test_center_takes_the_size_of_the_maps_that_it_is_compared_with(folder, comm
 @pytest.fixture
 def evaluators(folder):
     """Two evaluators of D, nothing scored."""
-    one = SplitEvaluator(folder / "metadata", folder / "dataset", "D", "val", 0.1, [30, 50], True)
-    one.resample(("bootstrap", "swap"), 20, 0)
+    one = SplitEvaluator(SplitTruth.read(folder / "metadata", folder / "dataset", "D", "val"), 0.1, [30, 50], True)
     return one, copy.deepcopy(one)
 
 
 def test_evaluators_of_two_sizes_are_not_compared(evaluators):
     first, second = evaluators
-    Center(40).score(first)
+    count(Center(40), first)
     parts = [copy.deepcopy(second), copy.deepcopy(second)]
     parts[0].image_ids, parts[1].image_ids = first.image_ids[:6], first.image_ids[6:]
-    Center(40).score(parts[0])
-    Center(50).score(parts[1])
+    count(Center(40), parts[0])
+    count(Center(50), parts[1])
     parts[0].merge(parts[1])
     assert count_sizes(parts[0].map_sizes.values()) == [((40, 40), 6), ((50, 50), 6)]
     with pytest.raises(InputError, match=r"maps of 40 x 40 and of 50 x 50 pixels \(6\.jpg and 5 more\) cannot be compared"):
-        compare(Resampled(first), Resampled(parts[0]))
-    Center(40).score(second)
-    assert compare(Resampled(first), Resampled(second))["PxAP"]["difference"] == 0
+        compare(*(Resampled(one, 20, 0) for one in (first, parts[0])))
+    count(Center(40), second)
+    assert compare(*(Resampled(one, 20, 0) for one in (first, second)))["PxAP"]["difference"] == 0
 
 
 def test_center_of_the_maps_own_sizes_is_each_maps_center(evaluators):
     first, second = evaluators
     sizes = {i: (14 + n, 20) for n, i in enumerate(IDS)}
-    Center(224, sizes).score(first)
+    count(Center(224, sizes), first)
     for i, (width, height) in sizes.items():
         second.accumulate(center_map(height, width), i)
     assert first.map_sizes == second.map_sizes == sizes

@@ -10,6 +10,8 @@ import torch
 from config import get_config
 from conftest import CHECKOUT
 from wsol import build_from_config, build_model, registry
+from wsol.draws import DrawSource
+from wsol.mapper import make_mapper
 
 TEXT = (CHECKOUT / "docs" / "methods.md").read_text(encoding="utf-8")
 EXAMPLES = dict(re.findall(r"`wsol/(\w+)\.py`:\n\n```python\n(.*?)```", TEXT, flags=re.DOTALL))
@@ -18,11 +20,11 @@ IMAGES, LABELS = torch.randn(2, 3, 96, 96, generator=torch.Generator().manual_se
 
 @pytest.fixture
 def examples(tmp_path, monkeypatch):
-    """Both examples' files, importable, and their lines in the registry."""
+    """The examples' files, importable, and their lines in the registry."""
     monkeypatch.syspath_prepend(str(tmp_path))
     for name, code in EXAMPLES.items():
         (tmp_path / f"example_{name}.py").write_text(code)
-    for kind in ("ARCHITECTURES", "METHODS"):
+    for kind in ("ARCHITECTURES", "METHODS", "MAPPERS"):
         lines = re.search(rf"in `{kind}` of `wsol/registry.py`:\n\n```python\n(.*?)```", TEXT, flags=re.DOTALL)[1]
         lines = lines.replace('"wsol.', '"example_')
         for name, entry in eval(f"{{{lines}}}", vars(registry)).items():
@@ -45,8 +47,8 @@ def test_the_new_method_is_an_option_and_works_on_every_architecture(examples):
     model = build_from_config(config, 3).eval()
     seen = []
     model.backbone.features[0].register_forward_pre_hook(lambda _m, inputs: seen.append(inputs[0]))
-    model.generator = torch.Generator().manual_seed(0)
-    model.training_step(IMAGES, LABELS)[1].backward()
+    draws = model.draw(DrawSource(0, 1, 0, (7, 2)), (96, 96))
+    model.training_step(IMAGES, LABELS, draws)[1].backward()
     hidden = (seen[0] == 0).all(dim=1).flatten(1).sum(1)
     assert all(0 < count <= 400 for count in hidden.tolist())
     assert len(set((seen[0] == 0).flatten().nonzero().flatten().tolist())) == 3 * int(hidden.sum())
@@ -60,3 +62,13 @@ def test_the_new_architecture_works_with_every_method(examples, large, side):
         model.training_step(IMAGES, LABELS)[1].backward()
         assert all(parameter.grad is not None for parameter in model.parameters())
         assert model.eval().score_maps(IMAGES, LABELS).shape == (2, side, side)
+
+
+@pytest.mark.parametrize(("architecture", "method"), [("resnet18", "cam"), ("vgg16", "acol"), ("resnet18", "spg")])
+def test_the_new_mapper_works_with_every_method(examples, architecture, method):
+    model = build_model(architecture, method, 3).eval()
+    assert "activation" in registry.names("mappers")
+    mapper = make_mapper("activation", model).eval()
+    outputs = mapper(IMAGES, LABELS)
+    torch.testing.assert_close(mapper.raw_maps(outputs, LABELS), model.backbone(IMAGES).mean(dim=1))
+    torch.testing.assert_close(outputs["logits"], model(IMAGES, LABELS)["logits"])

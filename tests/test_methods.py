@@ -7,22 +7,32 @@ import pytest
 import torch
 from torch.nn import functional
 
-from inference import normalize_raw_map
 from scripts.benchmark_methods import guided_loss_plainly, hide_cells_plainly, mix_plainly
 from wsol import build_model, spg
 from wsol.acol import erase
 from wsol.adl import attend
 from wsol.cutmix import CutMixDraw, cut_span, draw_cutmix, mix, symmetric_beta
+from wsol.draws import DrawSource, on_device
 from wsol.errors import InputError
 from wsol.has import draw_hidden_cells, hide_cells
-from wsol.method import attention_of, draws_of_epoch, min_max
+from wsol.method import attention_of, min_max
+from wsol.normalize import normalize_raw_map
 
-CPU = torch.device("cpu")
 LABELS = torch.tensor([1, 0, 3])
 
 
 def generator(seed=0):
     return torch.Generator().manual_seed(seed)
+
+
+def source(seed=0, epoch=1, step=0, positions=(5, 3, 8)):
+    return DrawSource(seed, epoch, step, positions)
+
+
+def cells(x, grid_size, rate):
+    """Return the hidden cells of a batch, bool (B, rows, columns)."""
+    rng = np.random.default_rng(0)
+    return torch.stack([draw_hidden_cells(x.shape[2:], grid_size, rate, rng) for _ in x])
 
 
 def images(height=33, width=46, batch=3):
@@ -34,14 +44,14 @@ def images(height=33, width=46, batch=3):
 
 @pytest.mark.parametrize("grid_size", [1, 4, 7, 23, 46, 100])  # among them sizes that do not divide the image
 def test_cells_are_hidden_as_one_by_one(grid_size):
-    hidden = draw_hidden_cells(images(), grid_size, 0.5, generator())
+    hidden = cells(images(), grid_size, 0.5)
     assert hidden.shape == (3, -(-33 // grid_size), -(-46 // grid_size))
     assert torch.equal(hide_cells(images(), hidden, grid_size), hide_cells_plainly(images(), hidden, grid_size))
 
 
 @pytest.mark.parametrize("grid_size", [40, 1_000_000])  # wider than high; the whole image, at no cost for the rest
 def test_a_cell_is_no_larger_than_the_image(grid_size):
-    hidden = draw_hidden_cells(images(), grid_size, 0.5, generator(3))
+    hidden = cells(images(), grid_size, 0.5)
     assert torch.equal(hide_cells(images(), hidden, grid_size), hide_cells_plainly(images(), hidden, grid_size))
     every = torch.ones_like(hidden)
     assert not hide_cells(images(), every, grid_size).any()
@@ -49,16 +59,16 @@ def test_a_cell_is_no_larger_than_the_image(grid_size):
 
 def test_cells_are_hidden_with_their_probability_independently_per_image():
     x = torch.zeros(64, 3, 128, 128)
-    hidden = draw_hidden_cells(x, 4, 0.3, generator())
+    hidden = cells(x, 4, 0.3)
     assert hidden.float().mean().item() == pytest.approx(0.3, abs=0.004)  # 65,536 draws: 2.2 standard errors
-    assert len({tuple(cells.flatten().tolist()) for cells in hidden}) == 64
+    assert len({tuple(one.flatten().tolist()) for one in hidden}) == 64
     pairs = (hidden[:, :, 1:] & hidden[:, :, :-1]).float().mean().item()
     assert pairs == pytest.approx(0.09, abs=0.004)
 
 
 @pytest.mark.parametrize(("rate", "expected"), [(0.0, False), (1.0, True)])
 def test_no_cell_or_all_cells_are_hidden_at_the_extremes(rate, expected):
-    assert bool((draw_hidden_cells(images(), 4, rate, generator()) == expected).all())
+    assert bool((cells(images(), 4, rate) == expected).all())
 
 
 def test_has_hides_in_training_only_and_nothing_with_grid_0():
@@ -117,23 +127,24 @@ def test_the_ratio_has_the_moments_and_quantiles_of_beta(beta):
 
 
 def test_partners_are_a_permutation_and_batches_are_mixed_with_their_probability():
-    g = generator(5)
-    draws = [draw_cutmix(8, 1.0, 0.25, CPU, g) for _ in range(2000)]
+    rng = np.random.default_rng(5)
+    draws = [draw_cutmix(8, 1.0, 0.25, rng) for _ in range(2000)]
     assert all(sorted(draw.partners.tolist()) == list(range(8)) for draw in draws)
     mixed = sum(float(draw.ratio) < 1 for draw in draws) / 2000
     assert mixed == pytest.approx(0.25, abs=0.03)
-    assert all(float(draw_cutmix(2, 1.0, 0.0, CPU, g).ratio) == 1 for _ in range(100))
-    assert all(float(draw_cutmix(2, 1.0, 1.0, CPU, g).ratio) < 1 for _ in range(100))
-    extreme = [float(draw_cutmix(2, 1e-4, 1.0, CPU, g).ratio) for _ in range(100)]
+    assert all(float(draw_cutmix(2, 1.0, 0.0, rng).ratio) == 1 for _ in range(100))
+    assert all(float(draw_cutmix(2, 1.0, 1.0, rng).ratio) < 1 for _ in range(100))
+    extreme = [float(draw_cutmix(2, 1e-4, 1.0, rng).ratio) for _ in range(100)]
     assert all(min(ratio, 1 - ratio) < 1e-6 for ratio in extreme)  # all or nothing, and no NaN
 
 
 def test_losses_are_mixed_by_the_ratio_that_the_real_box_leaves():
     model = build_model("resnet18", "cutmix", 5).eval()  # eval: batch statistics do not matter here
     x = images(64, 64)
-    model.generator = generator(2)
-    outputs, loss = model.training_step(x, LABELS)
-    draw = draw_cutmix(3, 1.0, 1.0, CPU, generator(2))
+    draws = model.draw(source(), (64, 64))
+    outputs, loss = model.training_step(x, LABELS, draws)
+    draw = CutMixDraw(**draws)
+    assert float(draw.ratio) < 1
     mixed, ratio = mix_plainly(x, draw)
     logits = model(mixed)["logits"]
     torch.testing.assert_close(outputs["logits"], logits)
@@ -191,15 +202,18 @@ def test_a_draw_a_layer_and_pass(rate, count, monkeypatch):
         return features
 
     monkeypatch.setattr(adl, "attend", record)
-    model = build_model("resnet18", "adl", 3, adl_drop_rate=rate).train()
-    model.generator = generator(1)
-    for _ in range(20):
-        model(images(32, 32))
+    model = build_model("resnet18", "adl", 4, adl_drop_rate=rate).train()
+    for step in range(20):
+        model.training_step(images(32, 32), LABELS, model.draw(source(step=step), (32, 32)))
     assert len(drops) == 60 and sum(drops) == pytest.approx(count, abs=0 if rate in (0, 1) else 10)
     if 0 < rate < 1:
         assert any(len(set(drops[i : i + 3])) == 2 for i in range(0, 60, 3))  # not one draw for all layers
     model.eval()(images(32, 32))
     assert len(drops) == 60
+    model.train()(images(32, 32))  # without a run's draws: with some of its own
+    assert len(drops) == 63
+    model.eval()(images(32, 32))
+    assert len(drops) == 63
 
 
 # SPG
@@ -302,19 +316,6 @@ def test_without_labels_the_predicted_class_takes_their_place(method):
 # All
 
 
-@pytest.mark.parametrize("method", ["has", "cutmix", "adl"])
-def test_the_draws_of_an_epoch_come_from_seed_and_epoch_alone(method):
-    def losses(seed, epoch):
-        torch.manual_seed(0)
-        model = build_model("resnet18", method, 5).train()
-        torch.rand(seed + epoch)  # whatever else drew from the global stream
-        model.generator = draws_of_epoch(seed, epoch, CPU)
-        return [model.training_step(images(32, 32), LABELS)[1].item() for _ in range(3)]
-
-    assert losses(0, 1) == losses(0, 1)
-    assert losses(0, 1) != losses(0, 2) and losses(0, 1) != losses(1, 1)
-
-
 @pytest.mark.parametrize("method", ["cam", "has", "acol", "spg", "adl", "cutmix"])
 def test_a_training_step_never_asks_the_device_for_a_value(method, monkeypatch):
     """Tensors of the meta device have no values: whatever would wait for one raises there."""
@@ -322,7 +323,8 @@ def test_a_training_step_never_asks_the_device_for_a_value(method, monkeypatch):
     with pytest.raises((RuntimeError, NotImplementedError)):
         guided_loss_plainly(*torch.zeros(2, 1, 40, 40, device="meta"), 0.7, 0.1)
     model = build_model("resnet18", method, 5).to("meta").train()
-    _, loss = model.training_step(images(64, 64).to("meta"), LABELS.to("meta"))
+    draws = on_device(model.draw(source(), (64, 64)), torch.device("meta"))
+    _, loss = model.training_step(images(64, 64).to("meta"), LABELS.to("meta"), draws)
     loss.backward()
 
 

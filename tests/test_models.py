@@ -208,8 +208,13 @@ def test_a_network_of_another_layout_gives_the_map_that_is_where_its_positions_a
     assert len(stages) == 2
     seen = []
     with torch.no_grad():
-        kept = backbone(images, after={stage: lambda x: seen.append(x.shape) or x for stage in stages})
-        halved = backbone(images, after={stages[0]: lambda x: x / 2})
+        handles = [backbone.after(stage, lambda x: seen.append(x.shape) or x.clone()) for stage in stages]
+        kept = backbone(images)
+        for handle in handles:
+            handle.remove()
+        handle = backbone.after(stages[0], lambda x: x / 2)
+        halved = backbone(images)
+        handle.remove()
     assert [shape[1] for shape in seen] == [channels for _, channels in backbone.offer.side_points]
     torch.testing.assert_close(kept, backbone(images))
     assert not torch.allclose(halved, kept)
@@ -232,9 +237,9 @@ def test_each_modules_layout_is_its_own(name, features, stages, channels):
     seen = []
     with torch.no_grad():
         points = backbone.offer.attention_points
-        first, second = (
-            backbone(x, after={point: lambda y: seen.append(y) or y for point in points}) for x in (images, changed)
-        )
+        for point in points:
+            backbone.after(point, lambda y: seen.append(y) or y.clone())
+        first, second = backbone(images), backbone(changed)
     assert first.shape[1:3] == features
     assert [backbone.layouts[point].kind for point in points] == [stages] * 2
     assert [shape.shape[1:] for shape in seen] == [(channels, 14, 14)] * 4
@@ -275,8 +280,9 @@ def test_tokens_of_images_that_are_not_square_are_their_real_grid():
     changed[:, :, 32:48, 256:272] += 3  # the token in row 2, column 16
     seen = []
     with torch.no_grad():
-        keep = {backbone.offer.attention_points[0]: lambda y: seen.append(y) or y}
-        difference = (backbone(images) - backbone(changed, after=keep)).abs().mean(1)[0]
+        plain = backbone(images)
+        backbone.after(backbone.offer.attention_points[0], lambda y: seen.append(y) or y.clone())
+        difference = (plain - backbone(changed)).abs().mean(1)[0]
     assert difference.shape == (8, 18) and seen[0].shape[2:] == (8, 18)
     assert divmod(int(difference.argmax()), 18) == (2, 16)
     assert _grid(392, 224, 448) == (14, 28) and _grid(196, 224, 224) == (14, 14)

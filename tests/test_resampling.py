@@ -34,20 +34,17 @@ def test_weights_are_poisson_and_coin_tosses():
 
 
 @settings(max_examples=20, deadline=None)
-@given(st.integers(1, 600), st.integers(0, 600), st.booleans())
-def test_weighted_sums_are_exact_and_merge(count, cut, boolean):
+@given(st.integers(1, 600), st.booleans())
+def test_weighted_sums_are_exact(count, boolean):
     rng = np.random.default_rng(count)
     counts = rng.integers(0, 2 if boolean else 60_000, (count, 3, 2))
     counts = counts.astype(bool) if boolean else counts
-    whole, left, right = (WeightedSums("bootstrap", 20, 3, (3, 2)) for _ in range(3))
+    sums = WeightedSums("bootstrap", 20, 3, (3, 2))
     for i in range(count):
-        whole.add(f"{i}", counts[i])
-        (left if i < cut else right).add(f"{i}", counts[i])
+        sums.add(f"{i}", counts[i])
     weights = np.array([image_weights(f"{i}", "bootstrap", 20, 3) for i in range(count)])
     expected = np.einsum("ir,iab->rab", weights, counts.astype(np.int64))
-    np.testing.assert_array_equal(whole.total, expected)
-    right.merge(left)
-    np.testing.assert_array_equal(right.total, expected)
+    np.testing.assert_array_equal(sums.total, expected)
 
 
 def test_interval_of_an_accuracy_is_that_of_the_binomial():

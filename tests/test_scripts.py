@@ -1,6 +1,9 @@
 import csv
 import importlib
 import json
+import signal
+import subprocess
+import time
 from functools import partial
 from itertools import pairwise
 from types import SimpleNamespace
@@ -14,6 +17,7 @@ from config import get_config, write_config
 from conftest import CHECKOUT, SMALL, call, run, run_process
 from scripts import granularity, tiny_animals
 from wsol.files import write_text
+from wsol.results import split_results
 
 COMMANDS = sorted(
     str(path.relative_to(CHECKOUT))
@@ -164,6 +168,10 @@ BOXES = {"MaxBoxAccV2": 60.0, "MaxBoxAcc": {"30": 90.0, "50": 60.0, "70": 30.0},
 NOTHING = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None, "top1_loc": None, "intervals": {}}
 
 
+def results_of(figures):
+    return split_results(figures, "test", "x")
+
+
 def finished_sweep(workspace, results, left_out=()):
     """Write train_log/s/LEVEL as finished runs on Toy leave them; `left_out`: levels that scored one image less."""
     ids = (workspace / "metadata/Toy/test/image_ids.txt").read_text().split("\n")[:-1]
@@ -199,7 +207,7 @@ def test_a_sweep_without_boxes_and_masks_reports_classification_alone(workspace,
 
 def test_a_sweep_is_drawn_in_two_panels_with_intervals_and_a_hollow_center(workspace, monkeypatch):
     finished_sweep(workspace, BOXES, left_out=["order"])
-    monkeypatch.setattr(granularity, "center_results", lambda config, split, ids: {**BOXES, "top1_loc": None})
+    monkeypatch.setattr(granularity, "center_results", lambda config, split, ids: results_of({**BOXES, "top1_loc": None}))
     kept = figure_of(monkeypatch)
     text = report(workspace, "--save_scoremaps", "none", "--num_train_sample_per_class", "3")
     assert "granularity and the amount of data are confounded" in text
@@ -223,7 +231,10 @@ def test_panels_stay_readable_with_long_names_and_with_many_levels(count, tmp_pa
     splits = {"train": SimpleNamespace(image_ids=["a"] * 12345)}
     names = [f"a_level_with_quite_a_long_name_{i}" for i in range(count)]
     levels = {name: SimpleNamespace(class_names=["x"] * 927, splits=splits) for name in names}
-    figures = {name: granularity.figures_of({**BOXES, "top1_cls": 5.0}) for name in [*names, f"Center ({', '.join(names)})"]}
+    figures = {
+        name: granularity.figures_of(results_of({**BOXES, "top1_cls": 5.0}))
+        for name in [*names, f"Center ({', '.join(names)})"]
+    }
     kept = figure_of(monkeypatch)
     granularity.plot(levels, figures, "D", tmp_path / "x.png")
     FigureCanvasAgg(kept[0]).draw()
@@ -288,7 +299,7 @@ ASKED = ("--levels", "family", "order", "--rates", "0.1", "1", "--seeds", "0", "
 
 
 def test_the_study_reports_the_seeds_asked_for_and_center_for_each_set_of_images(study, run_here, monkeypatch):
-    results = {"MaxBoxAccV2": 7.0, "MaxBoxAcc": {"30": 8.0, "50": 9.0, "70": 10.0}}
+    results = results_of({"MaxBoxAccV2": 7.0, "MaxBoxAcc": {"30": 8.0, "50": 9.0, "70": 10.0}})
     monkeypatch.setattr(tiny_animals, "center_results", lambda config, split, ids: results)
     run_here(tiny_animals.main, "report", ".", *ASKED)
     with (study / "table.csv").open() as file:
@@ -341,3 +352,28 @@ def test_a_finished_run_of_other_options_is_not_reused(workspace):
     assert state("--lr", "0.2", "--override_cache", "TRUE") == "\n"
     write_text(run / "results.json", "{")
     assert "results.json: not a readable JSON" in state(code=2)
+
+
+def heed_ctrl_c():
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # tests may run in the background of a shell, which ignores it
+
+
+@pytest.mark.parametrize(("kind", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_script_that_is_ended_ends_its_step_at_once(kind, code, tmp_path):
+    (tmp_path / "script.sh").write_text(
+        f'source "{CHECKOUT}/scripts/step.sh"\nstep sh -c "touch begun; sleep 60"\ntouch went_on\n'
+    )
+    script = subprocess.Popen(["bash", "script.sh"], cwd=tmp_path, start_new_session=True, preexec_fn=heed_ctrl_c)
+    while not (tmp_path / "begun").exists():
+        time.sleep(0.01)
+    script.send_signal(kind)
+    assert script.wait(timeout=20) == code and not (tmp_path / "went_on").exists()
+    left = subprocess.run(["ps", "-s", str(script.pid), "-o", "args="], capture_output=True, text=True).stdout
+    assert "sleep" not in left.replace("[sleep] <defunct>", "")
+
+
+def test_a_step_that_fails_ends_the_script_with_its_code(tmp_path):
+    (tmp_path / "script.sh").write_text(
+        f'set -e\nsource "{CHECKOUT}/scripts/step.sh"\nstep true\nstep sh -c "exit 7"\ntouch went_on\n'
+    )
+    assert subprocess.run(["bash", "script.sh"], cwd=tmp_path).returncode == 7 and not (tmp_path / "went_on").exists()

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from numbers import Integral
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from wsol import registry
 from wsol.errors import InputError, OptionError
@@ -42,8 +42,8 @@ def build_model(
         InputError: an unknown architecture, method or option, a value out of range, an architecture that does not offer
             what the method needs, weights that cannot be had or do not fit.
     """
-    if wsol_method not in registry.METHODS:
-        raise OptionError("wsol_method", wsol_method, f"expected one of {', '.join(registry.METHODS)}")
+    if wsol_method not in registry.names("methods"):
+        raise OptionError("wsol_method", wsol_method, f"expected one of {', '.join(registry.names('methods'))}")
     if isinstance(num_classes, bool) or not isinstance(num_classes, Integral) or num_classes < 1:
         raise InputError(f"num_classes {num_classes}: expected a whole number, 1 or more")
     try:
@@ -56,18 +56,18 @@ def build_model(
     known = {name: option.default for name, option in registry.method_options().items()}
     if unknown := [name for name in method_options if name not in known]:
         raise OptionError(unknown[0], "", f"no method has this option; known: {', '.join(known)}")
-    entry = registry.METHODS[wsol_method]
+    entry = registry.method_entry(wsol_method)
     values = {**known, **named, **method_options}
     entry.check(values)
 
-    method = registry.load(entry.path)
+    method = registry.find("methods", wsol_method)
     options = (method.trunk, large_feature_map, pretrained, pretrained_path)
     if architecture.startswith(registry.TIMM_PREFIX):
         backbone = registry.load(registry.TIMM)(architecture.removeprefix(registry.TIMM_PREFIX), *options)
-    elif architecture in registry.ARCHITECTURES:
-        backbone = registry.load(registry.ARCHITECTURES[architecture])(*options)
+    elif architecture in registry.names("architectures"):
+        backbone = registry.find("architectures", architecture)(*options)
     else:
-        networks = ", ".join(registry.ARCHITECTURES)
+        networks = ", ".join(registry.names("architectures"))
         raise OptionError("architecture", architecture, f"expected one of {networks}, or timm:NAME")
     model = method(backbone, num_classes, **{option.name: values[option.name] for option in entry.options})
     if keep_classifier:
@@ -82,7 +82,8 @@ def keep_pretrained_classifier(model: "Method", what: str) -> None:
         InputError: the weights or the model (`what`) have no such classifier, or one of another shape.
     """
     given = model.backbone.offer.pretrained_classifier
-    own = dict(getattr(model, "classifier", model).named_parameters(recurse=False))
+    classifier = getattr(model, "classifier", model)
+    own = dict(classifier.named_parameters(recurse=False))
     if given is None or {name: value.shape for name, value in own.items()} != {n: v.shape for n, v in given.items()}:
         raise OptionError(
             "keep_classifier",
@@ -90,15 +91,15 @@ def keep_pretrained_classifier(model: "Method", what: str) -> None:
             f"{what} and {model.num_classes} classes cannot take a classifier over; expected pretrained weights with one, a "
             "ResNet with one linear classifier, and as many classes as the weights have",
         )
-    model.classifier.load_state_dict(given)
+    classifier.load_state_dict(given)
 
 
-def build_from_config(config: Mapping, num_classes: int, **options: object) -> "Method":
+def build_from_config(config: Mapping, num_classes: int, **options: Any) -> "Method":
     """Return the model that a configuration describes, random weights unless `options` (as of `build_model`) say so.
 
     An option that the configuration of an older run lacks has its default.
     """
-    options_of_method = registry.METHODS[config["wsol_method"]].options
+    options_of_method = registry.method_entry(config["wsol_method"]).options
     given = {option.name: config[option.name] for option in options_of_method if option.name in config}
     return build_model(
         config["architecture"],

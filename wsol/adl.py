@@ -4,11 +4,14 @@ Changes the network: in training, where the architecture offers it, features are
 the strongest positions or by an importance map. Everything else is CAM.
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 
 from wsol.backbone import Backbone
 from wsol.cam import CAM
+from wsol.draws import Draws, DrawSource
 from wsol.errors import OptionError
 from wsol.method import Outputs
 
@@ -29,18 +32,29 @@ class ADL(CAM):
         if not backbone.offer.attention_points:
             raise OptionError("wsol_method", "adl", "this architecture offers no place for attention; expected another one")
         self.drop_rate, self.threshold = adl_drop_rate, adl_threshold
+        self.drop: torch.Tensor | None = None  # what each point does in this pass; None: nothing
+        for number, point in enumerate(backbone.offer.attention_points):
+            backbone.after(point, partial(self._attend, number))
         for layer in backbone.modules():
             if isinstance(layer, nn.Dropout):
                 layer.p = 0.0  # attention's dropping takes its place
 
-    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
-        """Return logits and features; in training with one draw a layer."""
-        if not self.training:
-            return super().forward(images, labels)
+    def _attend(self, number: int, features: torch.Tensor) -> torch.Tensor:
+        return features if self.drop is None else attend(features, self.drop[number], self.threshold)
 
-        def layer(features: torch.Tensor) -> torch.Tensor:
-            draw = torch.rand((), generator=self.generator, device=features.device)
-            return attend(features, draw < self.drop_rate, self.threshold)
+    def draw(self, source: DrawSource, size: tuple[int, int]) -> Draws:
+        """Return "drop", bool (attention points,): whether a point drops rather than weights."""
+        points = len(self.backbone.offer.attention_points)
+        return {"drop": torch.from_numpy(source.of_step().random(points) < self.drop_rate)}
 
-        features = self.backbone(images, after=dict.fromkeys(self.backbone.offer.attention_points, layer))
-        return {"logits": self.classifier(features), "features": features}
+    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None, draws: Draws | None = None) -> Outputs:
+        """Return logits and features; in training with attention, drawn now where there are no draws."""
+        self.drop = None
+        if self.training:
+            self.drop = (self.draw_now(images) if draws is None else draws)["drop"]
+        return super().forward(images, labels)
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, draws: Draws) -> tuple[Outputs, torch.Tensor]:
+        """Return outputs and loss with attention as drawn."""
+        outputs = self(images, labels, draws)
+        return outputs, self.loss(outputs, labels)

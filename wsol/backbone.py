@@ -11,9 +11,13 @@ method. What methods may ask of it is one of three trunks:
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import nn
+from torch.utils.hooks import RemovableHandle
+
+from wsol.preprocessing import IMAGENET, Preprocessing
 
 POOLED, BRANCHED, GUIDED = "pooled", "branched", "guided"
 
@@ -31,6 +35,7 @@ class Offer:
     side_points: (module, channels of its output) of the two places for side branches, the earlier first.
     side_width: channels inside a side branch.
     pretrained_classifier: state dict of a linear classifier for these very features, where the weights had one.
+    preprocessing: how the network wants its images.
     """
 
     num_features: int
@@ -42,6 +47,7 @@ class Offer:
     side_points: tuple[tuple[str, int], ...] = ()
     side_width: int = 512
     pretrained_classifier: Mapping[str, torch.Tensor] | None = None
+    preprocessing: Preprocessing = IMAGENET
 
 
 class Backbone(nn.Sequential):
@@ -63,20 +69,26 @@ class Backbone(nn.Sequential):
         """Return a changed map in the layout of the module's `output`."""
         return feature_map
 
-    def forward(
-        self, images: torch.Tensor, after: Mapping[str, Callable[[torch.Tensor], torch.Tensor]] | None = None
+    def after(self, name: str, function: Callable[[torch.Tensor], torch.Tensor]) -> RemovableHandle:
+        """From now on, put a function of a module's output (B, C, h, w) in its place; return what undoes this.
+
+        A method calls it when it is constructed, so that wrappers and compilers see the network as it will run. The function
+        should be a bound method, or a `partial` of one: a copy of the model then calls the copy's.
+        """
+        return self.get_submodule(name).register_forward_hook(partial(self._replace, name, function))
+
+    def _replace(
+        self,
+        name: str,
+        function: Callable[[torch.Tensor], torch.Tensor],
+        _module: nn.Module,
+        _inputs: tuple,
+        output: torch.Tensor,
     ) -> torch.Tensor:
-        """Return the features. `after` maps modules to functions of their output (B, C, h, w), whose result takes its
-        place in this pass."""
-        handles = []
-        try:
-            for name, function in (after or {}).items():
+        feature_map = self.to_map(name, output)
+        changed = function(feature_map)
+        return output if changed is feature_map else self.from_map(name, changed, output)
 
-                def replace(_module, _inputs, output, name=name, function=function):
-                    return self.from_map(name, function(self.to_map(name, output)), output)
-
-                handles.append(self.get_submodule(name).register_forward_hook(replace))
-            return self.extract(images)
-        finally:
-            for handle in handles:
-                handle.remove()
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        """Return the features."""
+        return self.extract(images)

@@ -29,7 +29,11 @@ class Candidates(NamedTuple):
 
 
 def quantize(score_map: np.ndarray) -> np.ndarray:
-    """Return uint8 (H, W): a score map, any float in [0, 1], in 256 levels, truncated."""
+    """Return uint8 (H, W): a score map s, any float in [0, 1], in 256 levels, q = floor(255 s).
+
+    >>> quantize(np.array([[0.0, 0.5, 0.999, 1.0]])).tolist()
+    [[0, 127, 254, 255]]
+    """
     return (np.asarray(score_map, dtype=np.float64) * 255).astype(np.uint8)
 
 
@@ -46,7 +50,7 @@ def boxes_above(quantized: np.ndarray, level: int, multi_contour: bool) -> np.nd
     return np.stack([x, y, np.minimum(x + w, width - 1), np.minimum(y + h, height - 1)], axis=1)
 
 
-def candidate_boxes(score_map: np.ndarray, thresholds: Sequence[float], multi_contour: bool) -> Candidates:
+def candidate_boxes(score_map: np.ndarray, thresholds: Sequence[float] | np.ndarray, multi_contour: bool) -> Candidates:
     """Return the boxes of a score map (H, W) in [0, 1] at every threshold.
 
     The map is quantised, q = uint8(255 s); threshold t keeps the pixels with q > int(t * max q). Thresholds that keep
@@ -64,7 +68,7 @@ def candidate_boxes(score_map: np.ndarray, thresholds: Sequence[float], multi_co
 
 
 def compute_bboxes_from_scoremaps(
-    scoremap: np.ndarray, scoremap_threshold_list: Sequence[float], multi_contour_eval: bool = False
+    scoremap: np.ndarray, scoremap_threshold_list: Sequence[float] | np.ndarray, multi_contour_eval: bool = False
 ) -> tuple[list[np.ndarray], list[int]]:
     """Return (boxes (k, 4) of every threshold, their numbers k); no contour at a threshold gives one box of zeros.
 
@@ -99,6 +103,12 @@ def _check_boxes(boxes: np.ndarray) -> None:
 def calculate_multiple_iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
     """Return float64 (n, m): the IoU of every box of (n, 4) with every box of (m, 4).
 
+    IoU(a, b) = area of a and b / (area of a + area of b - area of a and b), where a box has (x1 - x0 + 1) (y1 - y0 + 1)
+    pixels.
+
+    >>> calculate_multiple_iou(np.array([[0, 0, 9, 9]]), np.array([[0, 0, 9, 9], [5, 0, 14, 9], [10, 0, 19, 9]])).tolist()
+    [[1.0, 0.3333333333333333, 0.0]]
+
     Raises:
         RuntimeError: a negative or inverted box.
     """
@@ -116,6 +126,9 @@ def calculate_multiple_iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
 def resize_bbox(box: Sequence[float], image_size: Sequence[int], resize_size: Sequence[int]) -> tuple[int, ...]:
     """Return a box of an image of size (w, h) as it is in that image resized to (w, h), truncated, not clipped.
 
+    >>> resize_bbox((10, 20, 299, 199), image_size=(300, 200), resize_size=(224, 224))
+    (7, 22, 223, 222)
+
     Raises:
         RuntimeError: a negative or inverted box.
     """
@@ -132,16 +145,18 @@ def best_ious(candidates: Candidates, true_boxes: np.ndarray) -> np.ndarray:
     return np.maximum.reduceat(per_box, candidates.starts[:-1])[candidates.level_of]
 
 
-def map_ious(score_map: np.ndarray, thresholds: Sequence[float], true_boxes: np.ndarray, multi_contour: bool) -> np.ndarray:
+def map_ious(
+    score_map: np.ndarray, thresholds: Sequence[float] | np.ndarray, true_boxes: np.ndarray, multi_contour: bool
+) -> np.ndarray:
     """Return float64 (number of thresholds,): the best IoU of a score map's boxes with the true boxes, int (m, 4).
 
     Equal to `best_ious(candidate_boxes(...), true_boxes)`, to the last bit.
     """
-    thresholds = np.asarray(thresholds, dtype=np.float64)
-    if not multi_contour or not thresholds.size or thresholds.min() < 0:
-        return best_ious(candidate_boxes(score_map, thresholds, multi_contour), true_boxes)
+    limits = np.asarray(thresholds, dtype=np.float64)
+    if not multi_contour or not limits.size or limits.min() < 0:
+        return best_ious(candidate_boxes(score_map, limits, multi_contour), true_boxes)
     _check_boxes(true_boxes)
     by_level = best_iou_by_level(np.ascontiguousarray(score_map, dtype=np.float64), true_boxes.astype(np.int64))
     top = len(by_level)
     above = calculate_multiple_iou(NO_BOX, true_boxes).max()  # nothing is above the highest level
-    return np.append(by_level, above)[np.minimum((thresholds * top).astype(np.int64), top)]
+    return np.append(by_level, above)[np.minimum((limits * top).astype(np.int64), top)]

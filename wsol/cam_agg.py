@@ -13,6 +13,7 @@ from torch import nn
 
 from wsol.errors import OptionError
 from wsol.levels import LevelSplit, class_ancestors
+from wsol.mapper import Mapper
 from wsol.method import Method, Outputs
 
 
@@ -35,8 +36,10 @@ class AggregatedMaps(nn.Module):
         return self.model.mean_maps(outputs, sharing / sharing.sum(dim=1, keepdim=True))
 
 
-def aggregate(model: Method, ancestors: np.ndarray) -> nn.Module:
+def aggregate(model: Method, ancestors: np.ndarray | None) -> Mapper:
     """Return the model that maps with these ancestors; where every class is alone, the model itself."""
+    if ancestors is None:
+        raise OptionError("cam_agg_level", "", "CAM-Agg needs the level whose classes it merges")
     alone = len(np.unique(ancestors)) == len(ancestors)
     return model if alone else AggregatedMaps(model, ancestors)
 

@@ -8,7 +8,11 @@ SIGMA = 60 / 224  # of the map's side; every sigma of 40 px and above at 224 giv
 def center_map(height: int, width: int) -> np.ndarray:
     """Return float64 (height, width) in [0, 1]: an isotropic Gaussian centred at ((H-1)/2, (W-1)/2), min-max normalised.
 
-    Sigma is 60 px at a side of 224 and grows with the map.
+    Sigma is 60 px at a side of 224 and grows with the map: s(x, y) = exp(-(u^2 + v^2) / 2), u and v the distances from the
+    centre in sigmas.
+
+    >>> center_map(3, 3).round(2).tolist()
+    [[0.0, 0.32, 0.0], [0.32, 1.0, 0.32], [0.0, 0.32, 0.0]]
     """
     y = (np.arange(height) - (height - 1) / 2) / (SIGMA * height)
     x = (np.arange(width) - (width - 1) / 2) / (SIGMA * width)

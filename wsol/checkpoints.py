@@ -2,14 +2,14 @@
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import torch
 
 from wsol.errors import InputError
 from wsol.files import check_input, whole_file
-from wsol.plain_values import are_thresholds, is_whole, shown
-from wsol.safe_load import UnsafeFileError, entries_fault, load_tensors, misfit
+from wsol.plain_values import are_thresholds, is_number, is_whole, shown
+from wsol.safe_load import UnsafeFileError, entries_fault, load_tensors, misfit, tensor_fault
 
 if TYPE_CHECKING:
     from wsol.method import Method
@@ -22,34 +22,82 @@ CONFIG = {
 }
 
 
-def _are(kind: type, values: object) -> bool:
-    return isinstance(values, list) and bool(values) and all(type(value) is kind for value in values)
+def _are(kind: type, values: object, fewest: int = 1) -> bool:
+    return isinstance(values, list) and len(values) >= fewest and all(type(value) is kind for value in values)
 
 
 def _is_config(value: object) -> bool:
     return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
 
 
-# Entry to (its check, what it should be).
-ENTRIES: dict[str, tuple[Callable[[object], bool], str]] = {
-    "architecture": (lambda value: isinstance(value, str), "a name"),
-    "epoch": (is_whole, "a whole number, 0 or more"),
-    "state_dict": (lambda value: entries_fault(value) is None, "a mapping of names to tensors"),
-    "optimizer": (lambda value: isinstance(value, dict), "a dict"),
-    "config": (_is_config, "a mapping of options to their values"),
-    "label_level": (lambda value: isinstance(value, str) and bool(value), "the name of a level"),
-    "class_names": (lambda value: _are(str, value), "a list of names, one or more"),
-    "file_labels": (lambda value: _are(int, value) and min(value) >= 0, "a list of whole numbers, 0 or more"),
+def _is_validation(value: object) -> bool:
+    """Tell whether a value is what a `Validation` (wsol/train_state.py) holds."""
+    if not isinstance(value, dict) or set(value) != {"epoch", "results", "counts"}:
+        return False
+    return is_whole(value["epoch"]) and isinstance(value["results"], dict) and isinstance(value["counts"], dict)
+
+
+def _are_validations(value: object) -> bool:
+    return isinstance(value, dict) and set(value) <= {"last", "best"} and all(map(_is_validation, value.values()))
+
+
+def _are_sums(value: object) -> bool:
+    return tensor_fault(value) is None and (value.shape, value.dtype) == ((2,), torch.float64)
+
+
+class Entry(NamedTuple):
+    """What a checkpoint holds under a name: its check, what it should be, the first format that has it, and whether it
+    may be absent."""
+
+    check: Callable[[object], bool]
+    expected: str
+    since: int = 1
+    optional: bool = False
+
+
+FORMAT = 2  # what is written; 1 stated no format, and had no more of a training's state than its epoch and optimiser
+ENTRIES = {
+    "format": Entry(lambda value: is_whole(value, 1), "a whole number, 1 or more", since=2),
+    "architecture": Entry(lambda value: isinstance(value, str), "a name"),
+    "epoch": Entry(is_whole, "a whole number, 0 or more"),
+    "state_dict": Entry(lambda value: entries_fault(value) is None, "a mapping of names to tensors"),
+    "optimizer": Entry(lambda value: isinstance(value, dict), "a dict"),
+    "config": Entry(_is_config, "a mapping of options to their values"),
+    "label_level": Entry(lambda value: isinstance(value, str) and bool(value), "the name of a level"),
+    "class_names": Entry(lambda value: _are(str, value), "a list of names, one or more"),
+    "file_labels": Entry(lambda value: _are(int, value) and min(value) >= 0, "a list of whole numbers, 0 or more"),
+    "score_map_thresholds": Entry(
+        lambda value: value is None or are_thresholds(value),
+        "IoU thresholds mapped to numbers in [0, 1)",
+        optional=True,
+    ),
+    "ancestors": Entry(
+        lambda value: value is None or (isinstance(value, dict) and all(_are(int, one) for one in value.values())),
+        "CAM-Agg's level mapped to a list of each class's label there, or none",
+        optional=True,
+    ),
+    # wsol/train_state.py says what these are.
+    "step": Entry(is_whole, "a whole number, 0 or more", since=2),
+    "scaler": Entry(lambda value: isinstance(value, dict), "a dict", since=2),
+    "epoch_sums": Entry(_are_sums, "a tensor of two float64", since=2),
+    "epoch_images": Entry(is_whole, "a whole number, 0 or more", since=2),
+    "best": Entry(lambda value: value is None or is_number(value), "a number, or none", since=2),
+    "validation": Entry(_are_validations, "epoch, results and counts of last, and of best where there is one", since=2),
+    "metrics": Entry(lambda value: _are(dict, value, fewest=0), "a list of dicts", since=2),
+    "bad_images": Entry(lambda value: _are(str, value, fewest=0), "a list of messages", since=2),
 }
-KEYS = tuple(ENTRIES)
+KEYS = tuple(name for name, entry in ENTRIES.items() if entry.since == 1 and not entry.optional)
 
 
 def write_checkpoint(path: str | os.PathLike, content: dict) -> None:
-    """Write a checkpoint: a dict of KEYS, tensors and plain values only.
+    """Write a checkpoint: all of ENTRIES but `format`, tensors and plain values only.
 
     Raises:
-        InputError: it cannot be written, as on a full disk; an older checkpoint of this name stays.
+        InputError: an entry is not as ENTRIES says, or the file cannot be written, as on a full disk; an older checkpoint of
+            this name stays.
     """
+    content = {**content, "format": FORMAT}
+    check_entries(content, str(path))
     with whole_file(path) as temporary:
         try:
             with open(temporary, "wb") as file:
@@ -75,31 +123,36 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
         checkpoint = load_tensors(path)
     except UnsafeFileError as error:
         raise InputError(f"{path}: not a checkpoint that loads without running code ({error})") from None
-    missing = [key for key in KEYS if not isinstance(checkpoint, dict) or key not in checkpoint]
-    if missing:
-        raise InputError(f"{path}: not a checkpoint of main.py; expected the entries {', '.join(missing)}")
+    if not isinstance(checkpoint, dict):
+        raise InputError(f"{path}: not a checkpoint of main.py; expected the entries {', '.join(KEYS)}")
     check_entries(checkpoint, str(path))
     return checkpoint
 
 
 def check_entries(checkpoint: Mapping, path: str) -> None:
-    """Refuse a checkpoint with an entry that is not as `main.py` writes it."""
+    """Refuse a checkpoint with an entry that is not as `main.py` writes it, or did when the format was an earlier one."""
+    written = checkpoint.get("format", 1)
+    if is_whole(written, FORMAT + 1):
+        raise InputError(f"{path}: of format {shown(written)}, which a newer version wrote; expected {FORMAT} or less")
+    needed = [name for name, entry in ENTRIES.items() if not entry.optional and ("format" in checkpoint or entry.since == 1)]
+    if missing := [name for name in needed if name not in checkpoint]:
+        raise InputError(f"{path}: not a checkpoint of main.py; expected the entries {', '.join(missing)}")
     if fault := entries_fault(checkpoint["state_dict"]):
         raise InputError(f"{path}: state_dict: {fault}")
-    for name, (check, expected) in ENTRIES.items():
-        if not check(checkpoint[name]):
-            raise InputError(f"{path}: {name} is {shown(checkpoint[name])}; expected {expected}")
+    for name, entry in ENTRIES.items():
+        if name in checkpoint and not entry.check(checkpoint[name]):
+            raise InputError(f"{path}: {name} is {shown(checkpoint[name])}; expected {entry.expected}")
     names, labels = checkpoint["class_names"], checkpoint["file_labels"]
     if len(names) != len(labels) or len(set(labels)) < len(labels):
         raise InputError(
             f"{path}: {len(names)} class_names and {len(set(labels))} different of {len(labels)} file_labels; expected as "
             "many, each label once"
         )
-    thresholds = checkpoint.get("score_map_thresholds")
-    if thresholds is not None and not are_thresholds(thresholds):
-        raise InputError(
-            f"{path}: score_map_thresholds is {shown(thresholds)}; expected IoU thresholds mapped to numbers in [0, 1)"
-        )
+    for level, ancestors in (checkpoint.get("ancestors") or {}).items():
+        if len(ancestors) != len(names):
+            raise InputError(
+                f"{path}: {len(ancestors)} ancestors at level {level!r} of {len(names)} classes; expected as many"
+            )
     config = checkpoint["config"]
     for name, kind in CONFIG.items():
         if type(config.get(name)) is not kind or (kind is int and config[name] < 1):

@@ -1,5 +1,6 @@
 """Intervals of a split's figures, and the comparison of two runs, from resampled counts (wsol/resampling.py)."""
 
+from collections.abc import Iterable
 from functools import cached_property
 
 import numpy as np
@@ -24,33 +25,38 @@ def _percent(sums: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 
 class Resampled:
-    """A scored evaluator's figures in every resample, of which an interval and a test are made.
+    """A scored evaluator's figures in every resample, of which an interval and a test are made; 0 resamples: none."""
 
-    The evaluator has had `resample` of the kind bootstrap, and for a comparison of swap.
-    """
+    def __init__(self, evaluator: SplitEvaluator, resamples: int, seed: int):
+        self.evaluator, self.resamples, self.seed = evaluator, resamples, seed
 
-    def __init__(self, evaluator: SplitEvaluator):
-        self.evaluator = evaluator
+    def _sums(self, kind: str, counts: Iterable[tuple[str, np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
+        """Return (R, *shape): the counts (image id, array) of the images of every resample."""
+        sums = WeightedSums(kind, self.resamples, self.seed, shape)
+        for image_id, count in counts:
+            sums.add(image_id, count)
+        return sums.total
 
     @cached_property
     def right(self) -> np.ndarray:
         """(R, IoU thresholds, score-map thresholds): how many images of every bootstrap resample are right."""
         boxes = self.evaluator.boxes
-        shape = (len(boxes.iou_threshold_list), len(boxes.cam_threshold_list))
-        sums = WeightedSums("bootstrap", *self.evaluator.resampling, shape)
-        for image_id, correct in boxes.images():
-            sums.add(image_id, correct)
-        return sums.total
+        return self._sums("bootstrap", boxes.images(), (len(boxes.iou_threshold_list), len(boxes.cam_threshold_list)))
+
+    def histograms(self, kind: str) -> np.ndarray:
+        """Return (R, 2, bins): background and foreground pixels by score, of the images of every resample of a kind."""
+        masks = ((one.image_id, one.masks) for one in self.evaluator.images if not one.skipped)
+        return self._sums(kind, masks, self.evaluator.masks.shape)
 
     @cached_property
     def _classified(self) -> np.ndarray:
         """(R, 1 + len(TOP)): the images of every resample, and those whose class is among the top k."""
         ranks = self.evaluator.ranks
-        sums = WeightedSums("bootstrap", *self.evaluator.resampling, (1 + len(TOP),))
-        for image_id in self.evaluator.scored_ids:
-            in_top = [image_id in ranks and ranks[image_id] < k for k in TOP]
-            sums.add(image_id, np.array([True, *in_top]))
-        return sums.total
+        rows = (
+            (image_id, np.array([True, *(image_id in ranks and ranks[image_id] < k for k in TOP)]))
+            for image_id in self.evaluator.scored_ids
+        )
+        return self._sums("bootstrap", rows, (1 + len(TOP),))
 
     @property
     def images(self) -> np.ndarray:
@@ -66,10 +72,11 @@ class Resampled:
         """k to (R, score-map thresholds): right at IoU 50 with the class among the top k."""
         boxes, ranks = self.evaluator.boxes, self.evaluator.ranks
         row = boxes.iou_threshold_list.index(LOC_IOU)
-        sums = WeightedSums("bootstrap", *self.evaluator.resampling, (len(TOP), len(boxes.cam_threshold_list)))
-        for image_id, correct in boxes.images():
-            sums.add(image_id, np.array([correct[row] & (ranks[image_id] < k) for k in TOP]))
-        return {k: sums.total[:, i] for i, k in enumerate(TOP)}
+        rows = (
+            (image_id, np.array([correct[row] & (ranks[image_id] < k) for k in TOP])) for image_id, correct in boxes.images()
+        )
+        total = self._sums("bootstrap", rows, (len(TOP), len(boxes.cam_threshold_list)))
+        return {k: total[:, i] for i, k in enumerate(TOP)}
 
     def localization(self, positions: np.ndarray) -> dict[str, np.ndarray]:
         """Return Top-k Loc (R,) in percent, each resample at its score-map threshold's position (R,)."""
@@ -84,23 +91,21 @@ class Resampled:
         """Return (R, IoU thresholds): over the images of every swap, own right ones less the other's, each at its own best
         score-map thresholds."""
         boxes = self.evaluator.boxes
-        sums = WeightedSums("swap", *self.evaluator.resampling, (len(boxes.iou_threshold_list),))
         tables = [
             [one.evaluator.boxes.correct_at(iou, one.evaluator.boxes.best_index(iou)) for iou in boxes.iou_threshold_list]
             for one in (self, other)
         ]
-        for image_id, _ in boxes.correct:
-            right = np.array([[table[image_id] for table in of_run] for of_run in tables], dtype=np.int64)
-            sums.add(image_id, right[0] - right[1])
-        return sums.total
+        rights = (
+            (image_id, np.array([[table[image_id] for table in of_run] for of_run in tables], dtype=np.int64))
+            for image_id, _ in boxes.correct
+        )
+        rows = ((image_id, right[0] - right[1]) for image_id, right in rights)
+        return self._sums("swap", rows, (len(boxes.iou_threshold_list),))
 
     @property
     def swapped_images(self) -> np.ndarray:
         """(R,): how many images there are in every swap."""
-        sums = WeightedSums("swap", *self.evaluator.resampling, (1,))
-        for image_id in self.evaluator.scored_ids:
-            sums.add(image_id, np.array([True]))
-        return sums.total[:, 0]
+        return self._sums("swap", ((image_id, np.array([True])) for image_id in self.evaluator.scored_ids), (1,))[:, 0]
 
 
 def _box_intervals(resampled: Resampled, results: dict) -> dict:
@@ -129,17 +134,16 @@ def _box_intervals(resampled: Resampled, results: dict) -> dict:
 def intervals(resampled: Resampled, results: dict) -> dict:
     """Return figure to [low, high], its 95 % bootstrap interval over images, for every figure of `results` in percent.
 
-    The score-map threshold is chosen anew in every resample, except where val chose it. Empty without `resample`.
+    The score-map threshold is chosen anew in every resample, except where val chose it. Empty without resamples.
     """
     evaluator = resampled.evaluator
-    if evaluator.resampling is None:
+    if not resampled.resamples:
         return {}
-    resamples, seed = evaluator.resampling
-    found: dict = {"percent": LEVEL, "resamples": resamples, "seed": seed}
+    found: dict = {"percent": LEVEL, "resamples": resampled.resamples, "seed": resampled.seed}
     if evaluator.boxes:
         found |= _box_intervals(resampled, results)
     if evaluator.masks:
-        hist = evaluator.masks.resampled[0].total
+        hist = resampled.histograms("bootstrap")
         found["PxAP"] = interval(average_precision(hist[:, 1], hist[:, 0]))
     if evaluator.ranks:
         found |= {name: interval(figures) for name, figures in resampled.classification().items()}
@@ -167,14 +171,12 @@ def _compare_boxes(first: Resampled, second: Resampled) -> dict[str, dict]:
 def _compare_masks(first: Resampled, second: Resampled) -> dict:
     masks = [one.evaluator.masks for one in (first, second)]
     own = [np.array([one.gt_false_score_hist, one.gt_true_score_hist]) for one in masks]
-    bootstrap, swap = ([one.resampled[i].total for one in masks] for i in (0, 1))
+    bootstrap, swap = ([one.histograms(kind) for one in (first, second)] for kind in ("bootstrap", "swap"))
     return precision_difference(own, bootstrap, swap, first.swapped_images, masks[0].cnt)
 
 
 def compare(first: Resampled, second: Resampled) -> dict[str, dict]:
     """Return figure to `paired_test` of two runs on the same images, the first's figures less the second's.
-
-    Both evaluators have had `resample` of the kinds bootstrap and swap.
 
     Raises:
         InputError: an image's two maps differ in size.

@@ -7,16 +7,18 @@ Everything else is CAM.
 import math
 from typing import NamedTuple
 
+import numpy as np
 import torch
 
 from wsol.backbone import Backbone
 from wsol.cam import CAM
+from wsol.draws import Draws, DrawSource
 from wsol.method import Outputs
 
 
 class CutMixDraw(NamedTuple):
-    """What one batch draws, on its device: the partner of each image int64 (B,), the mixing ratio lambda in [0, 1] and
-    the uniform numbers in [0, 1) that place the box, float64 scalars."""
+    """What one batch draws: the partner of each image int64 (B,), the mixing ratio lambda in [0, 1] and the uniform numbers
+    in [0, 1) that place the box, float64 scalars."""
 
     partners: torch.Tensor
     ratio: torch.Tensor
@@ -35,13 +37,11 @@ def symmetric_beta(beta: float, uniform: torch.Tensor, angle: torch.Tensor) -> t
     return 0.5 + 0.5 * torch.sign(cosine) / torch.sqrt(1 + 1 / squared)
 
 
-def draw_cutmix(
-    batch: int, beta: float, prob: float, device: torch.device, generator: torch.Generator | None = None
-) -> CutMixDraw:
+def draw_cutmix(batch: int, beta: float, prob: float, rng: np.random.Generator) -> CutMixDraw:
     """Return one batch's draw; with probability 1 - `prob` the ratio is 1, which mixes nothing."""
-    uniform = torch.rand(5, generator=generator, device=device, dtype=torch.float64)
-    ratio = torch.where(uniform[0] < prob, symmetric_beta(beta, uniform[1], uniform[2]), 1)
-    return CutMixDraw(torch.randperm(batch, generator=generator, device=device), ratio, uniform[3], uniform[4])
+    mixed, *uniform, x, y = torch.from_numpy(rng.random(5))
+    ratio = torch.where(mixed < prob, symmetric_beta(beta, *uniform), 1)
+    return CutMixDraw(torch.from_numpy(rng.permutation(batch)), ratio, x, y)
 
 
 def cut_span(size: int, ratio: torch.Tensor, position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
@@ -70,11 +70,17 @@ class CutMix(CAM):
         super().__init__(backbone, num_classes)
         self.beta, self.prob = cutmix_beta, cutmix_prob
 
-    def training_step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[Outputs, torch.Tensor]:
+    def draw(self, source: DrawSource, size: tuple[int, int]) -> Draws:
+        """Return a batch's `CutMixDraw`, by name."""
+        if not self.beta:
+            return {}
+        return draw_cutmix(len(source.positions), self.beta, self.prob, source.of_step())._asdict()
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, draws: Draws) -> tuple[Outputs, torch.Tensor]:
         """Return outputs and loss of the mixed images."""
         if not self.beta:
-            return super().training_step(images, labels)
-        draw = draw_cutmix(len(images), self.beta, self.prob, images.device, self.generator)
+            return super().step(images, labels, draws)
+        draw = CutMixDraw(**draws)
         images, ratio = mix(images, draw)
         outputs = self(images, labels)
         own, other = self.loss(outputs, labels), self.loss(outputs, labels[draw.partners])

@@ -3,6 +3,7 @@
 A few kilobytes can declare gigabytes of pixels, so what a file says in its header bounds what reading it may take.
 """
 
+import os
 from contextlib import suppress
 from pathlib import Path
 
@@ -17,7 +18,7 @@ Image.MAX_IMAGE_PIXELS = None
 MAX_MEGAPIXELS = 100.0  # the default of max_megapixels: 0.8 GB as float64
 
 
-def check_pixels(path: Path, size: tuple[int, int], max_megapixels: float) -> None:
+def check_pixels(path: str | os.PathLike, size: tuple[int, int], max_megapixels: float) -> None:
     """Refuse a file that declares more pixels, (w, h), than the limit."""
     megapixels = size[0] * size[1] / 1e6
     if megapixels > max_megapixels:
@@ -40,7 +41,7 @@ def declared_size(path: Path) -> tuple[int, int]:
     with path.open("rb") as file:
         start = file.read(16)
         for open_image, accepts in (Image.OPEN[kind] for kind in KINDS if kind in Image.OPEN):
-            if accepts(start) is True:  # a string says what Pillow lacks to read it
+            if accepts is None or accepts(start) is True:  # a string says what Pillow lacks to read it
                 file.seek(0)
                 with suppress(Exception):  # each kind of file has errors of its own
                     return open_image(file, str(path)).size

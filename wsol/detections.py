@@ -6,17 +6,18 @@ In: JSON, a list of {"image_id", "category_id", "bbox": [x, y, width, height], "
 
 import os
 from collections.abc import Mapping
-from typing import Any
+from typing import TypeVar
 
 from wsol.errors import InputError, OptionName
 from wsol.files import read_json
 from wsol.plain_values import is_number
 
 Detection = tuple[float, float, float, float]
+Content = TypeVar("Content", list, dict)
 EXPECTED = '{"image_id": ..., "bbox": [x, y, width, height], "score": ...}'
 
 
-def _read(path: str | os.PathLike, expected: type, what: str) -> Any:
+def _read(path: str | os.PathLike, expected: type[Content], what: str) -> Content:
     content = read_json(path)
     if not isinstance(content, expected):
         raise InputError(f"{path}: a JSON {type(content).__name__}; expected {what}")
@@ -91,5 +92,6 @@ def read_detections(
 def _clipped(box: list[float], size: tuple[int, int]) -> Detection:
     """Return [x, y, width, height] as (x0, y0, x0 + width, y0 + height), edges as in localization.txt, in the image."""
     x, y, width, height = map(float, box)
-    edges = (x, size[0]), (y, size[1]), (x + width, size[0]), (y + height, size[1])
-    return tuple(min(max(edge, 0.0), float(limit)) for edge, limit in edges)
+    right, bottom = map(float, size)
+    x0, y0, x1, y1 = (max(edge, 0.0) for edge in (x, y, x + width, y + height))
+    return min(x0, right), min(y0, bottom), min(x1, right), min(y1, bottom)

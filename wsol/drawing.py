@@ -7,6 +7,7 @@ import os
 import re
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 from matplotlib.axes import Axes
@@ -62,10 +63,10 @@ def draw_boxes(axes: Axes, boxes: Iterable[Sequence[float]], size: tuple[int, in
     inset = INSET * max(size)
     for box in boxes:
         x0, y0, x1, y1 = (min(max(float(edge), inset), side - inset) for edge, side in zip(box, (*size, *size), strict=True))
-        common = {"xy": (x0, y0), "width": x1 - x0, "height": y1 - y0, "fill": False, "joinstyle": "miter"}
+        outline = partial(Rectangle, (x0, y0), x1 - x0, y1 - y0, fill=False, joinstyle="miter")
         if style.dashes:  # an edge by path effects would be dashed, too
-            axes.add_patch(Rectangle(**common, edgecolor="black", linewidth=LINE + 2))
-        patch = axes.add_patch(Rectangle(**common, edgecolor=style.color, linewidth=LINE))
+            axes.add_patch(outline(edgecolor="black", linewidth=LINE + 2))
+        patch = axes.add_patch(outline(edgecolor=style.color, linewidth=LINE))
         patch.set_linestyle((0, style.dashes) if style.dashes else "-")
         if not style.dashes:
             patch.set_path_effects([withStroke(linewidth=LINE + 2, foreground="black"), Normal()])

@@ -91,7 +91,11 @@ def shortened(text: str, most: int = 80) -> str:
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?" with the known word nearest to one that is not known, or nothing where none is near."""
+    """Return "; did you mean X?" with the known word nearest to one that is not known, or nothing where none is near.
+
+    >>> did_you_mean("resnet5O", ["resnet18", "resnet50"]), did_you_mean("cat", ["resnet18"])
+    ('; did you mean resnet50?', '')
+    """
     by_folded = {one.casefold(): one for one in known}
     close = difflib.get_close_matches(word[:100].casefold(), by_folded, n=1)
     return f"; did you mean {by_folded[close[0]]}?" if close else ""
@@ -105,7 +109,7 @@ def remember_file(path: str | os.PathLike) -> None:
 
 def add_file_at_hand(error: Exception) -> None:
     """Write the file at hand into an error that leaves this process: the other one does not know it."""
-    error.file_at_hand = getattr(error, "file_at_hand", _at_hand)
+    vars(error).setdefault("file_at_hand", _at_hand)
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
@@ -160,6 +164,7 @@ def _discard_output() -> None:
 
 def _note_failures(stream: io.TextIOWrapper) -> None:
     """Keep in `stream.failure` the first error of writing to it: once raised, it does not tell of which file it is."""
+    own = vars(stream)  # what stands here hides the class's methods
 
     def noting(function: Callable) -> Callable:
         @functools.wraps(function)
@@ -167,14 +172,14 @@ def _note_failures(stream: io.TextIOWrapper) -> None:
             try:
                 return function(*arguments)
             except OSError as error:
-                stream.failure = stream.failure or error
+                own["failure"] = own["failure"] or error
                 raise
 
         return call
 
-    if not hasattr(stream, "failure"):
-        stream.write, stream.flush = noting(stream.write), noting(stream.flush)
-    stream.failure = None
+    if "failure" not in own:
+        own.update(write=noting(stream.write), flush=noting(stream.flush))
+    own["failure"] = None
 
 
 def _open_streams() -> bool:
@@ -230,7 +235,7 @@ def _run(main: Callable[[], object]) -> int | None:
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (the last resort: it is said, with the exit code of a bug)
         if isinstance(error, OSError) and _stream_error():  # a print that failed; the end of the command says so
             return 0
         return _say_unforeseen(error)
@@ -245,7 +250,7 @@ def _end_output(code: int, was_closed: bool) -> int:
     _discard_output()
     if isinstance(error, BrokenPipeError):  # as `| head` does: nobody is left to be told
         return code or BROKEN_PIPE
-    what = "closed" if error is None else error.strerror or errno.errorcode.get(error.errno, "an error")
+    what = "closed" if error is None else error.strerror or errno.errorcode.get(error.errno or 0, "an error")
     _say(f"error: standard output: {what}; what was to be printed there is lost")
     return code or REFUSED
 

@@ -7,7 +7,6 @@ map gave), `accumulate` (both), `merge` (the counts of other images) and `comput
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -16,16 +15,16 @@ from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.errors import InputError, MetadataError, NoPositiveError
 from wsol.histogram import count_scores
 from wsol.masks import VIEW, get_mask
-from wsol.metadata import get_bounding_boxes, get_fitting_sizes, get_image_sizes, get_mask_paths
-from wsol.resampling import WeightedSums, average_precision
+from wsol.resampling import average_precision
 from wsol.score_maps import check_score_map
+from wsol.truth import BoxTruth, MaskTruth
 
 
 class BoxEvaluator:
     """Counts, per IoU threshold and score-map threshold, the images whose best box reaches a true box.
 
     Args:
-        metadata: paths of the split's files, as `configure_metadata` returns them.
+        metadata: paths of the split's files, as `configure_metadata` returns them, or the truth that was read from them.
         cam_threshold_list: score-map thresholds in [0, 1).
         iou_threshold_list: IoU thresholds in percent.
         mask_root: not used; boxes are in the metadata.
@@ -38,12 +37,12 @@ class BoxEvaluator:
 
     def __init__(
         self,
-        metadata: Mapping,
+        metadata: Mapping[str, str] | BoxTruth,
         dataset_name: str,
         split: str,
         cam_threshold_list: Sequence[float],
         iou_threshold_list: Sequence[int] = (50,),
-        mask_root: str | None = None,
+        mask_root: str | os.PathLike | None = None,
         multi_contour_eval: bool = False,
     ):
         self.dataset_name, self.split = dataset_name, split
@@ -52,8 +51,8 @@ class BoxEvaluator:
         if len(set(self.iou_threshold_list)) < len(self.iou_threshold_list):
             raise InputError(f"iou_threshold_list {self.iou_threshold_list}: expected each once")
         self.multi_contour_eval = multi_contour_eval
-        self.original_bboxes = get_bounding_boxes(metadata)
-        self.image_sizes = get_fitting_sizes(metadata, self.original_bboxes)
+        truth = metadata if isinstance(metadata, BoxTruth) else BoxTruth.read(metadata)
+        self.original_bboxes, self.image_sizes = truth.boxes, truth.sizes
         self.cnt = 0
         self.num_correct = {iou: np.zeros(len(self.cam_threshold_list), dtype=np.int64) for iou in iou_threshold_list}
         self.correct: list[tuple[str, np.ndarray]] = []
@@ -71,6 +70,11 @@ class BoxEvaluator:
     def true_boxes(self, image_id: str, shape: tuple[int, ...]) -> np.ndarray:
         """Return int64 (m, 4): an image's true boxes scaled to a map of the given (height, width)."""
         return np.array(self._scaled_boxes(image_id, shape[::-1]))
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of one image's packed bits."""
+        return len(self.iou_threshold_list), -(-len(self.cam_threshold_list) // 8)
 
     def _packed(self, ious: np.ndarray) -> np.ndarray:
         return np.packbits([ious >= iou / 100 for iou in self.iou_threshold_list], axis=1)
@@ -143,14 +147,14 @@ class MaskEvaluator:
     """Histograms of the scores of foreground and background pixels, for PxAP.
 
     Arguments as for BoxEvaluator; `mask_root` is the data set's own mask folder, `max_megapixels` the most that a mask may
-    declare. Attributes:
-    `gt_true_score_hist` and `gt_false_score_hist`, float64 (thresholds + 2,); `cnt` images so far; `resampled`, sums of
-    the histograms (foreground, background) over resamples, where `resample` has been called.
+    declare (a MaskTruth has both).
+
+    Attributes: `gt_true_score_hist` and `gt_false_score_hist`, float64 (thresholds + 2,); `cnt` images so far.
     """
 
     def __init__(
         self,
-        metadata: Mapping,
+        metadata: Mapping[str, str] | MaskTruth,
         dataset_name: str,
         split: str,
         cam_threshold_list: Sequence[float],
@@ -160,26 +164,27 @@ class MaskEvaluator:
         max_megapixels: float = MAX_MEGAPIXELS,
     ):
         self.dataset_name, self.split = dataset_name, split
-        self.mask_root, self.max_megapixels = Path(mask_root), max_megapixels
         self.cam_threshold_list = list(cam_threshold_list)
-        self.mask_paths, self.ignore_paths = get_mask_paths(metadata)
-        self.image_sizes = get_image_sizes(metadata)
+        truth = metadata if isinstance(metadata, MaskTruth) else MaskTruth.read(metadata, mask_root, max_megapixels)
+        self.mask_root, self.max_megapixels = truth.root, truth.max_megapixels
+        self.mask_paths, self.ignore_paths, self.image_sizes = truth.paths, truth.ignored, truth.sizes
         self.edges = np.append(self.cam_threshold_list, [1.0, 2.0, 3.0])
         if (np.diff(self.edges) < 0).any():
             raise InputError("cam_threshold_list: expected thresholds in ascending order, none above 1")
         self.gt_true_score_hist = np.zeros(len(self.edges) - 1, dtype=np.float64)
         self.gt_false_score_hist = np.zeros(len(self.edges) - 1, dtype=np.float64)
         self.cnt = 0
-        self.resampled: list[WeightedSums] = []
 
-    def resample(self, kinds: Sequence[str], resamples: int, seed: int) -> None:
-        """Keep weighted sums from here on, of each kind (wsol/resampling.py): histograms per image would be too large."""
-        self.resampled = [WeightedSums(kind, resamples, seed, (2, len(self.edges) - 1)) for kind in kinds]
+    @property
+    def shape(self) -> tuple[int, int]:
+        """The shape of one image's histograms."""
+        return 2, len(self.edges) - 1
 
     def score(self, scoremap: np.ndarray, image_id: str) -> np.ndarray:
-        """Return int64 (2, thresholds + 2): one map's background and foreground pixels by score.
+        """Return unsigned (2, thresholds + 2): one map's background and foreground pixels by score.
 
-        The map is float (H, W) in [0, 1] of any size; ignored pixels count nowhere.
+        The map is float (H, W) in [0, 1] of any size; ignored pixels count nowhere. The dtype is the smallest that holds the
+        counts: evaluators of a split keep those of every image.
         """
         check_score_map(scoremap, image_id)
         if image_id not in self.mask_paths:
@@ -187,21 +192,19 @@ class MaskEvaluator:
         paths, ignored = self.mask_paths[image_id], self.ignore_paths[image_id]
         size, image_size = scoremap.shape[::-1], self.image_sizes.get(image_id)
         mask = get_mask(self.mask_root, paths, ignored, size, image_size, self.max_megapixels)
-        counts = np.zeros((2, len(self.edges) - 1), dtype=np.int64)
+        counts = np.zeros(self.shape, dtype=np.int64)
         count_scores(np.ascontiguousarray(scoremap, dtype=np.float64), mask, self.edges, counts)
-        return counts
+        return counts.astype(np.min_scalar_type(counts.max()))
 
-    def add(self, counts: np.ndarray, image_id: str) -> None:
+    def add(self, counts: np.ndarray) -> None:
         """Count one image by its histograms."""
         self.gt_false_score_hist += counts[0]
         self.gt_true_score_hist += counts[1]
         self.cnt += 1
-        for sums in self.resampled:
-            sums.add(image_id, counts)
 
     def accumulate(self, scoremap: np.ndarray, image_id: str) -> None:
         """Score and count one map."""
-        self.add(self.score(scoremap, image_id), image_id)
+        self.add(self.score(scoremap, image_id))
 
     def compute(self) -> float:
         """Return PxAP in percent.
@@ -218,10 +221,6 @@ class MaskEvaluator:
         for name in ("dataset_name", "split", "cam_threshold_list"):
             if getattr(self, name) != getattr(other, name):
                 raise InputError(f"evaluators of a different {name} cannot be merged")
-        if [sums.settings for sums in self.resampled] != [sums.settings for sums in other.resampled]:
-            raise InputError("evaluators that resample differently cannot be merged")
         self.gt_true_score_hist += other.gt_true_score_hist
         self.gt_false_score_hist += other.gt_false_score_hist
         self.cnt += other.cnt
-        for sums, others in zip(self.resampled, other.resampled, strict=True):
-            sums.merge(others)

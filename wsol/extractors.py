@@ -4,11 +4,14 @@ In: a model. Out: a model whose `raw_maps` are the extractor's, of the backbone'
 """
 
 from collections.abc import Callable
+from functools import partial
 
+import numpy as np
 import torch
 import torchcam.methods
 from torch import nn
 
+from wsol.mapper import without_ancestors
 from wsol.method import Method, Outputs
 
 
@@ -31,15 +34,6 @@ class GradCAMpp(torchcam.methods.GradCAMpp):
         return weights
 
 
-EXTRACTORS: dict[str, Callable] = {
-    "gradcam": torchcam.methods.GradCAM,  # Selvaraju et al., ICCV 2017
-    "gradcam++": GradCAMpp,  # Chattopadhyay et al., WACV 2018
-    "xgradcam": torchcam.methods.XGradCAM,  # Fu et al., BMVC 2020
-    "layercam": torchcam.methods.LayerCAM,  # Jiang et al., TIP 2021
-    "scorecam": torchcam.methods.ScoreCAM,  # Wang et al., CVPR workshops 2020: a forward pass a channel
-}
-
-
 class _Logits(nn.Module):
     """A model as torchcam wants one: images to class scores."""
 
@@ -52,20 +46,29 @@ class _Logits(nn.Module):
 
 
 class ExtractedMaps(nn.Module):
-    """A model whose maps are an extractor's, one of EXTRACTORS; its logits are the model's."""
+    """A model whose maps are those of one of torchcam's extractors; its logits are the model's."""
 
-    def __init__(self, model: Method, extractor: str):
+    def __init__(self, extractor: Callable, model: Method, ancestors: np.ndarray | None = None):
         super().__init__()
+        without_ancestors(ancestors)
         self.scores = _Logits(model)
-        self.extractor = EXTRACTORS[extractor](self.scores, target_layer=model.backbone)
+        self.extractor = extractor(self.scores, target_layer=model.backbone)
 
-    def forward(self, images: torch.Tensor, labels: torch.Tensor) -> Outputs:
-        """Return logits and "maps" (B, h, w), the raw maps of the labels."""
+    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
+        """Return logits and "maps" (B, h, w), the raw maps of the labels, without labels of the top class."""
         with torch.inference_mode(False), torch.enable_grad():  # most take a gradient, which inference mode forbids
             logits = self.scores(images.clone())
+            labels = logits.argmax(dim=1) if labels is None else labels
             maps = self.extractor(labels.tolist(), logits, normalized=False)[0]
         return {"logits": logits.detach(), "maps": maps}
 
     def raw_maps(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
         """Return (B, h, w): the maps of the labels that the forward pass was given."""
         return outputs["maps"].float()
+
+
+gradcam = partial(ExtractedMaps, torchcam.methods.GradCAM)  # Selvaraju et al., ICCV 2017
+gradcam_pp = partial(ExtractedMaps, GradCAMpp)  # Chattopadhyay et al., WACV 2018
+xgradcam = partial(ExtractedMaps, torchcam.methods.XGradCAM)  # Fu et al., BMVC 2020
+layercam = partial(ExtractedMaps, torchcam.methods.LayerCAM)  # Jiang et al., TIP 2021
+scorecam = partial(ExtractedMaps, torchcam.methods.ScoreCAM)  # Wang et al., CVPR workshops 2020: a forward pass a channel

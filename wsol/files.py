@@ -118,7 +118,7 @@ def read_text(path: str | os.PathLike) -> str:
         raise InputError(f"{path}: not UTF-8 text ({error})") from None
 
 
-def read_json(path: str | os.PathLike) -> Any:
+def read_json(path: str | os.PathLike) -> Any:  # noqa: ANN401 (a reader checks what it needs)
     """Return what a JSON file holds.
 
     Raises:
@@ -236,6 +236,6 @@ def write_text(path: str | os.PathLike, text: str) -> None:
         temporary.write_bytes(encoded)
 
 
-def write_json(path: str | os.PathLike, value: Any) -> None:
+def write_json(path: str | os.PathLike, value: object) -> None:
     """Write JSON, two spaces of indent; NaN and infinity are refused (ValueError) because JSON has none."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -6,6 +6,7 @@ no anchors, aliases or tags, no nesting.
 
 import os
 from collections.abc import Iterator
+from typing import NoReturn
 
 import yaml
 
@@ -21,8 +22,9 @@ class _RefusedError(Exception):
     """The line (from 1) and what is wrong there."""
 
 
-def _refuse(event: yaml.Event, problem: str) -> None:
-    raise _RefusedError(event.start_mark.line + 1, problem)
+def _refuse(event: yaml.Event, problem: str) -> NoReturn:
+    start = event.start_mark  # of every event that is read from a text
+    raise _RefusedError(start.line + 1 if start else 1, problem)
 
 
 def _scalar(event: yaml.Event, what: str) -> str | None:

@@ -3,23 +3,23 @@
 Changes the input: in training, random cells of a grid are hidden. Everything else is CAM.
 """
 
+import numpy as np
 import torch
 
 from wsol.backbone import Backbone
 from wsol.cam import CAM
+from wsol.draws import Draws, DrawSource
 from wsol.method import Outputs
 
 
-def draw_hidden_cells(
-    images: torch.Tensor, grid_size: int, drop_rate: float, generator: torch.Generator | None = None
-) -> torch.Tensor:
-    """Return bool (B, rows, columns): which cells of `grid_size` pixels to hide, each with probability `drop_rate`.
+def draw_hidden_cells(size: tuple[int, int], grid_size: int, drop_rate: float, rng: np.random.Generator) -> torch.Tensor:
+    """Return bool (rows, columns): which cells of `grid_size` pixels to hide in one image of (height, width), each with
+    probability `drop_rate`.
 
     Cells are counted from the top left; those at the right and bottom edge may be cut.
     """
-    batch, _, height, width = images.shape
-    cells = (batch, -(-height // grid_size), -(-width // grid_size))
-    return torch.rand(cells, generator=generator, device=images.device) < drop_rate
+    height, width = size
+    return torch.from_numpy(rng.random((-(-height // grid_size), -(-width // grid_size))) < drop_rate)
 
 
 def hide_cells(images: torch.Tensor, hidden: torch.Tensor, grid_size: int) -> torch.Tensor:
@@ -37,9 +37,15 @@ class HaS(CAM):
         super().__init__(backbone, num_classes)
         self.grid_size, self.drop_rate = has_grid_size, has_drop_rate
 
-    def training_step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[Outputs, torch.Tensor]:
+    def draw(self, source: DrawSource, size: tuple[int, int]) -> Draws:
+        """Return "hidden", bool (B, rows, columns): the cells to hide, drawn per image."""
+        if not self.grid_size:
+            return {}
+        cells = [draw_hidden_cells(size, self.grid_size, self.drop_rate, rng) for rng in source.of_images()]
+        return {"hidden": torch.stack(cells)}
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, draws: Draws) -> tuple[Outputs, torch.Tensor]:
         """Return outputs and loss of the images with hidden cells."""
         if self.grid_size:
-            hidden = draw_hidden_cells(images, self.grid_size, self.drop_rate, self.generator)
-            images = hide_cells(images, hidden, self.grid_size)
-        return super().training_step(images, labels)
+            images = hide_cells(images, draws["hidden"], self.grid_size)
+        return super().step(images, labels, draws)

@@ -97,6 +97,10 @@ class Hierarchy:
     def coarsen(self, k: int | Mapping[str, int], labels: Mapping[str, str] | None = None) -> dict[str, str]:
         """Return leaf to label, moved k edges towards the root (stopping there).
 
+        >>> birds = {"wren": "Troglodytes", "winter wren": "Troglodytes", "Troglodytes": "birds", "robin": "birds"}
+        >>> Hierarchy(birds, ["wren", "winter wren", "robin"]).coarsen({"wren": 1, "winter wren": 1, "robin": 0})
+        {'wren': 'Troglodytes', 'winter wren': 'Troglodytes', 'robin': 'robin'}
+
         Args:
             k: edges, one number for all leaves or one for each.
             labels: leaf to the label to start from; default: every leaf is its own label.
@@ -273,11 +277,11 @@ def tier_tree(levels: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], 
             continue
         if not all(row):
             raise MetadataError(f"{where}: {','.join(row)!r}; expected a name at every level, or at the finest alone")
-        for i, (finer, coarser) in enumerate(pairwise(row)):
-            child, parent = names[i][finer], names[i + 1][coarser]
+        for i, (below, above) in enumerate(pairwise(row)):
+            child, parent = names[i][below], names[i + 1][above]
             if parents.setdefault(child, parent) != parent:
                 raise MetadataError(
-                    f"{where}: the {levels[i]} {finer!r} lies in the {levels[i + 1]} {coarser!r} and in {parents[child]!r}; "
+                    f"{where}: the {levels[i]} {below!r} lies in the {levels[i + 1]} {above!r} and in {parents[child]!r}; "
                     "expected one"
                 )
     top = list(names[-1].values())
@@ -299,8 +303,8 @@ def read_tiers(path: str | os.PathLike, classes: Collection[str] | None = None) 
         raise MetadataError(
             f"{header}: {levels[0]!r} is a class; expected the header of level names (a line of # before it is a comment)"
         )
-    for number, row in rows if known is not None else ():
-        if row[0] not in known:
+    for number, row in rows:
+        if known is not None and row[0] not in known:
             raise MetadataError(
                 f"{path}:{number}: {row[0]!r} is no class of the finest level; expected names of classes there"
             )

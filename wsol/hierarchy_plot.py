@@ -7,10 +7,11 @@ from collections.abc import Sequence
 from itertools import product
 
 import numpy as np
-from matplotlib import colormaps
+from matplotlib import color_sequences
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 
 from wsol.hierarchy import Hierarchy
 
@@ -69,9 +70,9 @@ def branches(hierarchy: Hierarchy, weights: dict[str, int]) -> list[str]:
         found[at : at + 1] = children[heaviest]
 
 
-def _colors(hierarchy: Hierarchy, parts: Sequence[str]) -> dict[str, tuple]:
+def _colors(hierarchy: Hierarchy, parts: Sequence[str]) -> dict[str, ColorType]:
     """Return node to colour: that of its branch, grey above the branches."""
-    strong = [*colormaps["tab10"].colors, *colormaps["Dark2"].colors]
+    strong = [*color_sequences["tab10"], *color_sequences["Dark2"]]
     of_part = {node: strong[i % len(strong)] for i, node in enumerate(parts)}
     colors = {}
     for node in hierarchy.depths:
@@ -80,7 +81,7 @@ def _colors(hierarchy: Hierarchy, parts: Sequence[str]) -> dict[str, tuple]:
     return colors
 
 
-def _text(axes: Axes, node: str, angle: float, radius: float, **style: object) -> None:
+def _text(axes: Axes, node: str, angle: float, radius: float, size: float, color: ColorType) -> None:
     """Write a name along the radius, outwards, never upside down."""
     turned = np.pi / 2 < angle < 3 * np.pi / 2
     axes.text(
@@ -92,7 +93,8 @@ def _text(axes: Axes, node: str, angle: float, radius: float, **style: object) -
         ha="right" if turned else "left",
         va="center",
         parse_math=False,
-        **style,
+        fontsize=size,
+        color=color,
     )
 
 
@@ -170,11 +172,11 @@ def hierarchy_figure(hierarchy: Hierarchy, title: str) -> Figure:
                 LineCollection([[point(angle, depth), point(angle, deepest)]], colors="0.85", linewidths=0.4)
             )
         axes.plot(*point(angle, depth), ".", color=colors[leaf], markersize=2.5)
-        _text(axes, leaf, angle, 1 + 0.06 / radius, fontsize=size, color=colors[leaf])
-    for node, (angle, depth) in _name_places(hierarchy, angles, weights, radius, size).items():
+        _text(axes, leaf, angle, 1 + 0.06 / radius, size, colors[leaf])
+    for node, (angle, height) in _name_places(hierarchy, angles, weights, radius, size).items():
         box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colors[node], "linewidth": 0.6}
-        style = {"fontsize": size + 2, "ha": "center", "va": "center", "bbox": box, "zorder": 3, "parse_math": False}
-        axes.text(*point(angle, depth), node, **style)
+        x, y = point(angle, height)
+        axes.text(x, y, node, fontsize=size + 2, ha="center", va="center", bbox=box, zorder=3, parse_math=False)
     text = f"{title}: {count} leaves, depth {deepest}"
     figure.suptitle(text, y=1 - 0.1 / (radius + margin), fontsize=10 + radius / 2, parse_math=False)
     return figure

@@ -16,5 +16,5 @@ def initialize(module: nn.Module, convolutions: str = "xavier") -> None:
             nn.init.normal_(layer.weight, 0, 0.01)
         elif isinstance(layer, nn.BatchNorm2d):
             nn.init.ones_(layer.weight)
-        if getattr(layer, "bias", None) is not None:
-            nn.init.zeros_(layer.bias)
+        if (bias := getattr(layer, "bias", None)) is not None:
+            nn.init.zeros_(bias)

@@ -21,6 +21,7 @@ from wsol.metadata import (
     is_whole_number,
     read_lines,
 )
+from wsol.truth import SplitTruth
 
 FINEST = "finest"
 SPLITS = ("train", "val", "test")
@@ -122,7 +123,7 @@ def read_hierarchy(folder: Path) -> Hierarchy:
 def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str]]]:
     """Return (where, class name at every level) of every finest class, from the images that have both labels."""
     rows: dict[int, tuple[str, list[str]]] = {}
-    tables = {level: {} for level in levels}
+    tables: dict[str, dict[str, int]] = {level: {} for level in levels}
     for split in SPLITS:
         for level, labels in labels_by_level(folder, split).items():
             tables[level] |= {f"{split}/{image_id}": label for image_id, label in labels.items()}
@@ -144,11 +145,13 @@ def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str
 
 @dataclass
 class LevelSplit:
-    """The images of one split at one label level; `labels` is int64, one an id, numbered from 0."""
+    """The images of one split at one label level; `labels` is int64, one an id, numbered from 0. `truth`, where it has been
+    read, is what maps of the images are compared with."""
 
     image_ids: list[str]
     labels: np.ndarray
     subset: bool = False  # whether images of the split were left out
+    truth: SplitTruth | None = None
 
 
 @dataclass

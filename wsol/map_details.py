@@ -6,6 +6,7 @@ In: a score map, its image's true boxes at the map's size, score-map thresholds.
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import cv2
 import numpy as np
@@ -42,6 +43,33 @@ def _inside(shape: tuple[int, int], true_boxes: np.ndarray) -> np.ndarray:
     return inside
 
 
+class Analysis(NamedTuple):
+    """What a map looks like (appendix 0.F.1): at a score-map threshold the area of the largest contour's box over that of
+    the true box, and the number of connected components (None without a threshold); the activation inside over outside the
+    true boxes, None where there is none outside."""
+
+    area_ratio: float | None
+    activation_ratio: float | None
+    num_components: int | None
+
+
+def analyze_map(score_map: np.ndarray, true_boxes: np.ndarray, threshold: float | None) -> Analysis:
+    """Return the analysis of a score map, float (H, W), against true boxes, int (m, 4), at the map's size: the area of the
+    one that fits best, the inside of any."""
+    scores = np.asarray(score_map, dtype=np.float64)
+    inside = _inside(scores.shape, true_boxes)
+    outside_sum = float(scores[~inside].sum())
+    activation = float(scores[inside].sum()) / outside_sum if outside_sum > 0 else None
+    if threshold is None:
+        return Analysis(None, activation, None)
+    quantized = quantize(scores)
+    level = int(threshold * int(quantized.max()))
+    largest = boxes_above(quantized, level, False)
+    fitting = true_boxes[calculate_multiple_iou(largest, true_boxes)[0].argmax()]
+    components = cv2.connectedComponents((quantized > level).astype(np.uint8), connectivity=8)[0] - 1
+    return Analysis(_area(largest[0].tolist()) / _area(fitting.tolist()), activation, components)
+
+
 def describe_map(
     image_id: str,
     score_map: np.ndarray,
@@ -54,21 +82,13 @@ def describe_map(
     """Return the details of a score map, float (H, W), against true boxes, int (m, 4), at the map's size.
 
     The box is, of those that the rule allows (`multi_contour`, or the largest contour's), the one of the best IoU. The
-    analysis takes the largest contour's box, and the area of the true box that fits it best.
+    analysis is `analyze_map` at its own threshold.
     """
     scores = np.asarray(score_map, dtype=np.float64)
     quantized = quantize(scores)
-    top = int(quantized.max())
-    boxes = boxes_above(quantized, int(threshold * top), multi_contour)
+    boxes = boxes_above(quantized, int(threshold * int(quantized.max())), multi_contour)
     ious = calculate_multiple_iou(boxes, true_boxes).max(axis=1)
     chosen = int(ious.argmax())
-
-    level = int(analysis_threshold * top)
-    largest = boxes_above(quantized, level, False)
-    fitting = true_boxes[calculate_multiple_iou(largest, true_boxes)[0].argmax()]
-    inside = _inside(scores.shape, true_boxes)
-    outside_sum = float(scores[~inside].sum())
-    components = cv2.connectedComponents((quantized > level).astype(np.uint8), connectivity=8)[0] - 1
     return MapDetails(
         image_id=image_id,
         map_size=scores.shape[::-1],
@@ -76,9 +96,7 @@ def describe_map(
         box=tuple(boxes[chosen].tolist()),
         iou=float(ious[chosen]),
         best_iou=float(map_ious(scores, thresholds, true_boxes, multi_contour).max()),
-        area_ratio=_area(largest[0].tolist()) / _area(fitting.tolist()),
-        activation_ratio=float(scores[inside].sum()) / outside_sum if outside_sum > 0 else None,
-        num_components=components,
+        **analyze_map(scores, true_boxes, analysis_threshold)._asdict(),
     )
 
 

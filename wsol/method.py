@@ -4,12 +4,12 @@ A method is a subclass of `Method` in a file of its own, named in wsol/registry.
 `__init__` takes by keyword. Raw maps are detached float32.
 """
 
-import numpy as np
 import torch
 from torch import nn
 from torch.nn import functional
 
 from wsol.backbone import POOLED, Backbone
+from wsol.draws import Draws, DrawSource, on_device, unnumbered
 
 Outputs = dict[str, torch.Tensor]
 
@@ -53,7 +53,7 @@ class ConvolutionalClassifier(nn.Conv2d):
 
 
 class Method(nn.Module):
-    """A backbone and what a method puts on it; `generator` is where its random draws come from (None: torch's own)."""
+    """A backbone and what a method puts on it."""
 
     trunk = POOLED  # of wsol/backbone.py: which features the method takes
 
@@ -61,7 +61,6 @@ class Method(nn.Module):
         super().__init__()
         self.backbone = backbone
         self.num_classes = num_classes
-        self.generator: torch.Generator | None = None
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
         """Return at least "logits" (B, num_classes); what a method does to a label's map it does to the predicted class's
@@ -72,8 +71,23 @@ class Method(nn.Module):
         """Return the loss of one batch; unless a method says otherwise, the mean cross-entropy."""
         return functional.cross_entropy(outputs["logits"], labels)
 
-    def training_step(self, images: torch.Tensor, labels: torch.Tensor) -> tuple[Outputs, torch.Tensor]:
-        """Return outputs and loss in training, where a method may change images and labels."""
+    def draw(self, source: DrawSource, size: tuple[int, int]) -> Draws:
+        """Return what one training step on images of (height, width) draws at random, tensors on the CPU by name."""
+        return {}
+
+    def draw_now(self, images: torch.Tensor) -> Draws:
+        """Return the draws of a step on images (B, C, H, W), on their device, from torch's own generator."""
+        height, width = images.shape[2:]
+        return on_device(self.draw(unnumbered(len(images)), (height, width)), images.device)
+
+    def training_step(
+        self, images: torch.Tensor, labels: torch.Tensor, draws: Draws | None = None
+    ) -> tuple[Outputs, torch.Tensor]:
+        """Return outputs and loss in training; `draws` as from `draw`, on the images' device, None: drawn now."""
+        return self.step(images, labels, self.draw_now(images) if draws is None else draws)
+
+    def step(self, images: torch.Tensor, labels: torch.Tensor, draws: Draws) -> tuple[Outputs, torch.Tensor]:
+        """Return outputs and loss in training, where a method may change images, labels and loss by what it has drawn."""
         outputs = self(images, labels)
         return outputs, self.loss(outputs, labels)
 
@@ -119,9 +133,3 @@ def attention_of(maps: torch.Tensor) -> torch.Tensor:
     0 / 0 does in wsolevaluation, and so reaches no threshold from either side."""
     low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
     return (maps - low) / (high - low)
-
-
-def draws_of_epoch(seed: int, epoch: int, device: torch.device) -> torch.Generator:
-    """Return the generator of an epoch's random draws, on the device, from (seed, epoch) alone."""
-    state = int(np.random.SeedSequence([seed, epoch]).generate_state(1, np.uint64)[0])
-    return torch.Generator(device).manual_seed(state % 2**63)

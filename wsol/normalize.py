@@ -7,7 +7,11 @@ import numpy as np
 def normalize_raw_map(raw_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
     """Return float64 (h, w) in [0, 1]: a raw map (any float, 2-D), resized bicubically to (w, h), then min-max.
 
-    A map that is constant or not finite gives all zeros.
+    s = (raw - min raw) / (max raw - min raw), min and max over the resized map, which bicubic resizing may widen. A map that
+    is constant or not finite gives all zeros.
+
+    >>> normalize_raw_map(np.array([[-2.0, 0.0], [1.0, 2.0]]), (2, 2)).tolist()
+    [[0.0, 0.5], [0.75, 1.0]]
     """
     score_map = cv2.resize(raw_map.astype(np.float64), size, interpolation=cv2.INTER_CUBIC)
     low = score_map.min()

@@ -16,14 +16,16 @@ from concurrent.futures import Future, ProcessPoolExecutor, ThreadPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
-from multiprocessing import reduction, resource_tracker
-from typing import IO, Any, TypeVar
+from multiprocessing import resource_tracker
+from multiprocessing.resource_sharer import DupFd
+from typing import IO, TypeVar, cast
 
 from wsol.errors import InputError, OptionError, OptionName, add_file_at_hand, plain_warning
 from wsol.machine import usable_cores
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+Job = tuple[Callable[[Sequence], list], Sequence]  # what is done with some items, and all items
 CHUNK = 64  # items that a process takes at a time, at most
 THREADS = min(4, usable_cores())
 AHEAD = 256  # items that may wait for a thread
@@ -37,7 +39,7 @@ THREAD_VARIABLES = (
     "OPENCV_FOR_THREADS_NUM",
 )
 
-_job: Any = None  # of a worker process: what it does with some items, and all items, received once
+_job: Job  # of a worker process, received once
 
 
 def map_beside(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[tuple[Item, Result]]:
@@ -63,7 +65,7 @@ def map_beside(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
 
 @dataclass
 class _JobFile:
-    """A job in a file without a name, which a worker gets opened and reads.
+    """A job in a file without a name, which a worker gets opened and reads: what is unpickled is the job.
 
     What a process is sent when it starts has to fit a pipe's buffer: Python writes it while the process starts, and would
     wait for ever for one that died.
@@ -72,13 +74,13 @@ class _JobFile:
     file: IO[bytes]
 
     def __reduce__(self) -> tuple:
-        return _read_job, (reduction.DupFd(self.file.fileno()),)
+        return _read_job, (DupFd(self.file.fileno()),)
 
 
-def _read_job(duplicate: Any) -> Any:
+def _read_job(duplicate: DupFd) -> Job:
     """Return the job; all workers share the file's position, so it is mapped, not read."""
     with os.fdopen(duplicate.detach(), "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
-        return pickle.loads(content)  # what this process's own parent wrote
+        return pickle.loads(content)  # noqa: S301 (what this process's own parent wrote)
 
 
 def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
@@ -86,7 +88,7 @@ def _end_with(parent: multiprocessing.process.BaseProcess) -> None:
     os._exit(1)  # nobody is left to read what this process finds
 
 
-def _start(job: Any) -> None:
+def _start(job: Job) -> None:
     global _job
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's, which ends its workers
     signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
@@ -95,7 +97,7 @@ def _start(job: Any) -> None:
     _job = job
 
 
-def _run(positions: range) -> Any:
+def _run(positions: range) -> list:
     function, items = _job
     try:
         return function(items[positions.start : positions.stop])
@@ -106,7 +108,7 @@ def _run(positions: range) -> Any:
 
 @contextmanager
 def _starting_workers() -> Iterator[None]:
-    """A context in which processes start: with one thread each for every library, and deaf to a Ctrl-C, which waits."""
+    """Let processes start with one thread each for every library, and deaf to a Ctrl-C, which waits."""
     _check_start_size()
     resource_tracker.ensure_running()  # the first process would start it, and that unblocks Ctrl-C
     before = {name: os.environ.get(name) for name in THREAD_VARIABLES}
@@ -152,7 +154,7 @@ def map_chunks(job: Callable[[Sequence[Item]], list[Result]], items: Sequence[It
     with tempfile.TemporaryFile() as file:
         pickle.dump((job, items), file, pickle.HIGHEST_PROTOCOL)
         file.flush()
-        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(_JobFile(file),))
+        pool = ProcessPoolExecutor(workers, mp_context=context, initializer=_start, initargs=(cast("Job", _JobFile(file)),))
         try:
             with _starting_workers():
                 futures = [pool.submit(_run, chunk) for chunk in chunks]

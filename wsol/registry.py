@@ -1,13 +1,17 @@
-"""Every architecture and method by name: one entry each, "module:object", which is imported when it is asked for.
+"""Every architecture, method, mapper and refiner by name: one entry each, "module:object", imported when it is used.
 
-A method's entry also has its options, so that they are listed and checked without torch.
+A method's entry also has its options, so that they are listed and checked without torch. Other packages register theirs as
+entry points of the groups wsol.architectures, wsol.methods (a `MethodEntry`), wsol.mappers and wsol.refiners.
 """
 
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
 
-from wsol.errors import OptionError, OptionName
+from wsol.errors import InputError, OptionError, OptionName, did_you_mean
 from wsol.options import Option, Range
 
 UNIT = Range(0, 1, words="0 to 1")
@@ -110,13 +114,79 @@ METHODS = {
     ),
 }
 
+# Functions of a model, and of each class's ancestor where maps of a coarser level are wanted, to a Mapper (wsol/mapper.py).
+OWN_MAPS, CAM_AGG = "method", "cam_agg"
+MAPPERS = {
+    OWN_MAPS: "wsol.mapper:own_maps",
+    CAM_AGG: "wsol.cam_agg:aggregate",
+    "gradcam": "wsol.extractors:gradcam",
+    "gradcam++": "wsol.extractors:gradcam_pp",
+    "xgradcam": "wsol.extractors:xgradcam",
+    "layercam": "wsol.extractors:layercam",
+    "scorecam": "wsol.extractors:scorecam",
+}
 
-def load(path: str) -> Callable:
+REFINERS: dict[str, str] = {}  # functions of an image and its score map to a score map (wsol/prediction.py)
+
+KINDS: dict[str, Mapping[str, str | MethodEntry]] = {
+    "architectures": ARCHITECTURES,
+    "methods": METHODS,
+    "mappers": MAPPERS,
+    "refiners": REFINERS,
+}
+
+
+@cache
+def of_other_packages(kind: str) -> dict[str, str]:
+    """Return name to entry of what other packages register of a kind."""
+    return {point.name: point.value for point in entry_points(group=f"wsol.{kind}")}
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Return the names of a kind, one of KINDS, ours first; a name of ours cannot be taken by another package.
+
+    >>> names("methods")
+    ('cam', 'has', 'acol', 'spg', 'adl', 'cutmix')
+    """
+    return tuple(dict.fromkeys([*KINDS[kind], *of_other_packages(kind)]))
+
+
+def _entry(kind: str, name: str) -> str | MethodEntry:
+    if name not in names(kind):
+        known = ", ".join(names(kind)) or "none"
+        raise InputError(f"{name!r} is not among the {kind}: {known}{did_you_mean(name, names(kind))}")
+    return KINDS[kind].get(name) or of_other_packages(kind)[name]
+
+
+def find(kind: str, name: str) -> Callable[..., Any]:
+    """Return the object of a kind, one of KINDS, that is registered by a name; of a method, its class.
+
+    Raises:
+        InputError: no such name; lists those there are.
+    """
+    entry = method_entry(name).path if kind == "methods" else _entry(kind, name)
+    return load(str(entry))
+
+
+def method_entry(name: str) -> MethodEntry:
+    """Return a method's entry; its class is not imported.
+
+    Raises:
+        InputError: no such method, or another package's that is no `MethodEntry`.
+    """
+    entry = _entry("methods", name)
+    found = load(entry) if isinstance(entry, str) else entry
+    if not isinstance(found, MethodEntry):
+        raise InputError(f"the method {name!r} of another package is {type(found).__name__}; expected a MethodEntry")
+    return found
+
+
+def load(entry: str) -> Callable[..., Any]:
     """Return the object that "module:name" names."""
-    module, name = path.split(":")
+    module, _, name = entry.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 def method_options() -> dict[str, Option]:
     """Return the options of every method, by their names."""
-    return {option.name: option for entry in METHODS.values() for option in entry.options}
+    return {option.name: option for name in names("methods") for option in method_entry(name).options}

@@ -12,7 +12,7 @@ import numpy as np
 
 BLOCK = 256  # images whose counts are multiplied at a time
 LEVEL = 95  # percent of the resamples that an interval holds
-Pair = Sequence[np.ndarray]  # of two runs
+Pair = Sequence[np.ndarray] | np.ndarray  # of two runs
 
 
 def image_weights(image_id: str, kind: str, resamples: int, seed: int) -> np.ndarray:
@@ -34,14 +34,9 @@ class WeightedSums:
 
     def __init__(self, kind: str, resamples: int, seed: int, shape: tuple[int, ...]):
         self.kind, self.resamples, self.seed, self.shape = kind, resamples, seed, shape
-        self._total: np.ndarray | None = None  # made when needed, so that an evaluator is sent to a process without it
+        self._total = np.zeros((resamples, int(np.prod(shape))))
         self._ids: list[str] = []
         self._counts: list[np.ndarray] = []
-
-    @property
-    def settings(self) -> tuple:
-        """What two sums must have in common to be merged."""
-        return self.kind, self.resamples, self.seed, self.shape
 
     def add(self, image_id: str, counts: np.ndarray) -> None:
         """Add one image's counts."""
@@ -55,24 +50,13 @@ class WeightedSums:
             # float32 holds a block's sum of zeros and ones exactly, and multiplies twice as fast.
             dtype = np.float32 if self._counts[0].dtype == bool else np.float64
             weights = [image_weights(image_id, self.kind, self.resamples, self.seed) for image_id in self._ids]
-            self._add(np.array(weights, dtype=dtype).T @ np.array(self._counts, dtype=dtype))
+            self._total += np.array(weights, dtype=dtype).T @ np.array(self._counts, dtype=dtype)
             self._ids, self._counts = [], []
-
-    def _add(self, sums: np.ndarray) -> None:
-        if self._total is None:
-            self._total = np.zeros((self.resamples, int(np.prod(self.shape))))
-        self._total += sums
-
-    def merge(self, other: "WeightedSums") -> None:
-        """Add the sums over other images."""
-        self._add(other.total.reshape(self.resamples, -1))
 
     @property
     def total(self) -> np.ndarray:
         """The sums over all images added so far."""
         self._flush()
-        if self._total is None:
-            return np.zeros((self.resamples, *self.shape))
         return self._total.reshape(self.resamples, *self.shape)
 
 
@@ -147,7 +131,12 @@ def max_accuracies(sums: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.
 def average_precision(foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
     """Return PxAP in percent (...,) of score histograms (..., bins); NaN where there is no foreground pixel.
 
-    Precision times the increase of recall, summed from the highest bin down; that bin itself gives no increase.
+    PxAP = sum over bins i, from the second highest down, of precision_i (recall_i - recall_{i + 1}), where precision and
+    recall count the pixels of bin i and all higher ones (Choe et al., CVPR 2020).
+
+    >>> foreground, background = np.array([1.0, 2.0, 1.0]), np.array([3.0, 1.0, 0.0])  # of the lowest bin first
+    >>> float(average_precision(foreground, background))  # 3/4 (3/4 - 1/4) + 4/8 (4/4 - 3/4), in percent
+    50.0
     """
     true, false = (hist[..., ::-1].cumsum(axis=-1) for hist in (foreground, background))
     predicted = (true + false)[..., 1:]
@@ -167,7 +156,7 @@ def average_precision_gradient(background: np.ndarray, foreground: np.ndarray) -
     figure = (precision * gained).sum() / true[-1]
 
     def below(values: np.ndarray) -> np.ndarray:
-        """A pixel changes the precision of its own bin and of all lower ones."""
+        # A pixel changes the precision of its own bin and of all lower ones.
         return values[::-1].cumsum()[::-1]
 
     by_true = precision + below(gained * false * inverse**2) - figure

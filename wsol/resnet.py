@@ -6,16 +6,15 @@ The last stage always has stride 1 (map 14 x 14 at input 224); the large map has
 from collections import OrderedDict
 
 import torchvision
-from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck
 
 from wsol.backbone import BRANCHED, Backbone, Offer
 from wsol.initialize import initialize
 from wsol.weights import load_pretrained
 
 
-def _stride_one(stage: nn.Sequential) -> None:
+def _stride_one(block: BasicBlock | Bottleneck) -> None:
     """Remove the stride of a stage's first block (in conv1 of basic blocks, conv2 of bottlenecks)."""
-    block = stage[0]
     for layer in (block.conv1, block.conv2, block.downsample[0]):
         layer.stride = (1, 1)
 
@@ -27,7 +26,7 @@ def _resnet(name: str, trunk: str, large_feature_map: bool, pretrained: bool, pr
         initialize(network, convolution_init)
     filled = load_pretrained(network, name, pretrained, pretrained_path, ignored=("fc.",))
     for stage in ("layer3", "layer4") if large_feature_map else ("layer4",):
-        _stride_one(getattr(network, stage))
+        _stride_one(getattr(network, stage)[0])
     stages = OrderedDict((key, child) for key, child in network.named_children() if key not in ("avgpool", "fc"))
     num_features = network.fc.in_features
     channels = num_features // 2  # of layer3

@@ -32,7 +32,7 @@ def load_tensors(path: str | os.PathLike) -> object:
             return torch.load(path, map_location="cpu", weights_only=True)
     except UnsafeFileError:
         raise
-    except Exception as error:  # torch raises many kinds for a broken or unsafe file
+    except Exception as error:  # noqa: BLE001 (torch raises many kinds for a broken or unsafe file)
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
         what = f"it holds an object of {named[1]}" if named else f"it is broken or of another kind: {type(error).__name__}"
         raise UnsafeFileError(what) from None

@@ -1,5 +1,5 @@
-"""What an evaluation scores: saved maps, the Center baseline, or a detector's boxes. Each counts itself into an evaluator,
-and describes its maps one by one."""
+"""What an evaluation scores: saved maps, what a run kept of its images, the Center baseline, or a detector's boxes. Each
+yields what its images give, which `count` adds to an evaluator; those that have maps describe them one by one."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -14,13 +14,15 @@ from wsol.declared_size import MAX_MEGAPIXELS
 from wsol.detections import Detection
 from wsol.errors import ScoreMapError
 from wsol.evaluators import BoxEvaluator
+from wsol.images_file import ImagesFile
 from wsol.map_details import MapDetails, describe_map
 from wsol.masks import VIEW
 from wsol.normalize import normalize_raw_map
 from wsol.parallel import map_chunks
 from wsol.progress import progress
 from wsol.score_maps import ScoreMapFiles, read_score_map
-from wsol.split_evaluator import Scored, SplitEvaluator
+from wsol.scored import Scored
+from wsol.split_evaluator import SplitEvaluator
 
 KEPT_SIZES = 4  # of Center: maps mostly have one size
 
@@ -60,6 +62,11 @@ class SavedMaps:
     max_megapixels: float = MAX_MEGAPIXELS
 
     @property
+    def name(self) -> str:
+        """The folder, for messages."""
+        return str(self.files.root)
+
+    @property
     def _read(self) -> Callable[[Path], tuple[np.ndarray, str]]:
         return partial(_read_resized, map_size=self.map_size, max_megapixels=self.max_megapixels)
 
@@ -78,10 +85,9 @@ class SavedMaps:
                 raise ScoreMapError(f"a mixture of kinds: {one} is {first[1]}, {other} is {kind}; expected one kind")
             yield result
 
-    def score(self, evaluator: SplitEvaluator) -> None:
-        """Count every map."""
-        for scored in self._apply(evaluator.score, evaluator.image_ids, "scoring"):
-            evaluator.add(scored)
+    def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
+        """Yield what every map gives."""
+        return self._apply(evaluator.score, evaluator.image_ids, "scoring")
 
     def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
         """Yield the details of every map."""
@@ -100,8 +106,8 @@ class Center:
         """Return the size (w, h) of an image's map."""
         return self.sizes.get(image_id, (self.side, self.side))
 
-    def score(self, evaluator: SplitEvaluator) -> None:
-        """Count it for every image."""
+    def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
+        """Yield what it gives for every image."""
         boxes, masks = evaluator.boxes, evaluator.masks
 
         @lru_cache(KEPT_SIZES)
@@ -111,7 +117,7 @@ class Center:
         for image_id in progress(evaluator.image_ids, "Center"):
             size = self.size_of(image_id)
             bits = boxes and boxes.score_candidates(boxes_of(size), size[::-1], image_id)
-            evaluator.add(Scored(image_id, bits, masks and masks.score(_center_map(size), image_id), size))
+            yield Scored(image_id, bits, masks and masks.score(_center_map(size), image_id), size)
 
     def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
         """Yield its details for every image."""
@@ -125,15 +131,35 @@ def _center_map(size: tuple[int, int]) -> np.ndarray:
 
 
 @dataclass
+class SavedImages:
+    """What a run's images gave, from its `<split>_images.npz`."""
+
+    file: ImagesFile
+
+    @property
+    def name(self) -> str:
+        """The file, for messages."""
+        return str(self.file.path)
+
+    def size_of(self, image_id: str) -> tuple[int, int]:
+        """Return the size (w, h) at which an image's map was scored."""
+        return self.file.images[image_id].size or VIEW
+
+    def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
+        """Yield what every image gave."""
+        return (self.file.images[image_id] for image_id in evaluator.image_ids)
+
+
+@dataclass
 class Detections:
     """A detector's boxes; an image without one counts as wrong."""
 
     boxes: dict[str, Detection]
 
-    def score(self, evaluator: SplitEvaluator) -> None:
-        """Count the box of every image."""
+    def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
+        """Yield what the box of every image gives."""
         for image_id in evaluator.image_ids:
-            evaluator.add(Scored(image_id, evaluator.boxes.score_box(self.boxes.get(image_id), image_id), None))
+            yield Scored(image_id, evaluator.boxes.score_box(self.boxes.get(image_id), image_id))
 
     def rows(self, evaluator: SplitEvaluator) -> list[dict]:
         """Return one row an image: its box in pixels and its IoU."""
@@ -145,7 +171,13 @@ class Detections:
         return rows
 
 
-Source = SavedMaps | Center | Detections
+Source = SavedMaps | SavedImages | Center | Detections
+
+
+def count(source: Source, evaluator: SplitEvaluator, ranks: Mapping[str, int] | None = None) -> None:
+    """Count all images of an evaluator; `ranks`, where known, are those of their true classes among the logits."""
+    for scored in source.score(evaluator):
+        evaluator.add(scored._replace(rank=ranks[scored.image_id]) if ranks else scored)
 
 
 @dataclass

@@ -4,6 +4,8 @@ Changes network and loss: confident parts of one map teach earlier layers, and t
 features. The raw map is the classifier's.
 """
 
+from functools import partial
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -79,31 +81,29 @@ class SPG(Method):
         )
         self.classifier = ConvolutionalClassifier(offer.num_features, num_classes)
         width = offer.side_width
-        (_, channels_1), (_, channels_2) = offer.side_points
+        (point_1, channels_1), (point_2, channels_2) = offer.side_points
         self.side_1, self.side_2 = _side(channels_1, width), _side(channels_2, width)
         self.side_shared = nn.Sequential(*_side(width, width), nn.Conv2d(width, 1, 1))
         self.branch_c = nn.Sequential(*_side(offer.num_features, C_WIDTH), nn.Conv2d(C_WIDTH, 1, 1))
         for branch in (self.classifier, self.side_1, self.side_2, self.side_shared, self.branch_c):
             initialize(branch, offer.convolution_init)
+        self.sides: dict[int, torch.Tensor] = {}  # what the side points gave in this pass
+        for number, point in enumerate((point_1, point_2)):
+            backbone.after(point, partial(self._keep, number))
+
+    def _keep(self, number: int, features: torch.Tensor) -> torch.Tensor:
+        self.sides[number] = features
+        return features
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
         """Return logits and features, and the foreground logits (B, h, w) of B1, B2 and C."""
-        sides = {}
-
-        def keep(name: str):
-            def function(output: torch.Tensor) -> torch.Tensor:
-                sides[name] = output
-                return output
-
-            return function
-
-        (first, _), (second, _) = self.backbone.offer.side_points
-        features = self.backbone(images, after={first: keep(first), second: keep(second)})
+        features = self.backbone(images)
+        first, second = self.sides.pop(0), self.sides.pop(1)
         return {
             "logits": self.classifier(features),
             "features": features,
-            "logits_b1": self.side_shared(self.side_1(sides[first]))[:, 0],
-            "logits_b2": self.side_shared(self.side_2(sides[second]))[:, 0],
+            "logits_b1": self.side_shared(self.side_1(first))[:, 0],
+            "logits_b2": self.side_shared(self.side_2(second))[:, 0],
             "logits_c": self.branch_c(features)[:, 0],
         }
 

@@ -3,151 +3,67 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any
 
 import numpy as np
 
-from wsol.declared_size import MAX_MEGAPIXELS
-from wsol.errors import InputError, MetadataError, OptionError, OptionName, did_you_mean
+from wsol.errors import InputError, OptionError, OptionName
 from wsol.evaluators import BoxEvaluator, MaskEvaluator
-from wsol.files import missing_files
-from wsol.metadata import configure_metadata, dataset_folder, first_names, get_image_ids, has_boxes, has_masks
+from wsol.metadata import configure_metadata, first_names, get_image_ids
+from wsol.scored import Scored, from_columns, to_columns
+from wsol.truth import SplitTruth
 
 LOC_IOU = 50  # the IoU threshold, in percent, of GT-known, Top-1 and Top-5 Loc
 TOP = (1, 5)
 DETECTIONS = "detections"  # the box rule of a detector's boxes, which have no score-map threshold
-
-
-class Scored(NamedTuple):
-    """What one map of a size (w, h) gave: packed bits of the boxes and histograms of the pixels, None where a split has no
-    such truth; no size where there was no map."""
-
-    image_id: str
-    boxes: np.ndarray | None
-    masks: np.ndarray | None
-    size: tuple[int, int] | None = None
+STATE_FORMAT = 1  # of SplitEvaluator.state_dict
 
 
 class SplitEvaluator:
     """The evaluators that a split's metadata calls for, `boxes` and `masks` (None where it has none), as one.
 
-    `detections`: a detector's boxes are scored, so masks are left alone. `needs_truth`: a split with neither is an error;
-    without it the classification alone comes out.
+    `truth` is read once and shared. `detections`: a detector's boxes are scored, which have no score-map threshold.
 
-    `image_ids` are to be scored, `scored_ids` have been; `ranks`, where known, is each image's true class among the
-    logits (0: top), from which the classification and Top-1 and Top-5 Loc come; `counts` are the caller's own, of images
-    skipped and the like, for the results; `map_sizes`, image id to (w, h), are those of the maps that have been scored.
+    `image_ids` are to be scored. `images` is what each image gave, in the order counted: all that there is to merge, save
+    and load, apart from `counts`, the caller's own of missing maps and the like, for the results. From `images` come the
+    evaluators' counts, and, by image id: `scored_ids`; `skipped_ids`, of images that could not be read; `ranks`, where
+    known, each image's true class among the logits (0: top), from which the classification and Top-1 and Top-5 Loc come;
+    `map_sizes`, the (w, h) of the maps.
     """
 
     def __init__(
         self,
-        metadata_root: str | os.PathLike,
-        mask_root: str | os.PathLike,
-        dataset_name: str,
-        split: str,
+        truth: SplitTruth,
         cam_curve_interval: float,
         iou_threshold_list: Sequence[int],
         multi_contour_eval: bool,
-        image_ids: Sequence[str] | None = None,
         detections: bool = False,
-        needs_truth: bool = True,
-        max_megapixels: float = MAX_MEGAPIXELS,
     ):
-        folder = dataset_folder(metadata_root, dataset_name) / split
-        if not folder.is_dir():
-            splits = [path.parent.name for path in folder.parent.glob("*/image_ids.txt")]
-            hint = did_you_mean(split, splits) or f"; it has {', '.join(sorted(splits)) or 'none'}"
-            raise InputError(f"{folder}: no metadata of the split {split!r} of {dataset_name!r}{hint}")
-        metadata = configure_metadata(folder)
-        self.split_ids = get_image_ids(metadata)
-        self.image_ids = self.split_ids if image_ids is None else list(image_ids)
-        if not self.image_ids:
-            raise InputError(f"{dataset_name} {split}: no image to evaluate")
-        if unknown := sorted(set(self.image_ids) - set(self.split_ids)):
-            raise InputError(
-                f"{metadata.image_ids}: lacks {len(unknown)} images that are to be scored:" + first_names(unknown)
-            )
-        thresholds = np.arange(
-            0, 1, 1 if detections else cam_curve_interval
-        )  # a detector's box has no threshold: one will do
+        thresholds = np.arange(0, 1, 1 if detections else cam_curve_interval)  # a detector's box: one will do
         options = {
-            "metadata": metadata,
-            "dataset_name": dataset_name,
-            "split": split,
+            "dataset_name": truth.dataset_name,
+            "split": truth.split,
             "cam_threshold_list": thresholds.tolist(),
             "iou_threshold_list": list(iou_threshold_list),
-            "mask_root": Path(mask_root) / dataset_name,
             "multi_contour_eval": multi_contour_eval,
         }
-        self.dataset_name, self.split = dataset_name, split
+        self.truth, self.image_ids = truth, list(truth.image_ids)
         self.box_rule = DETECTIONS if detections else "multi_contour" if multi_contour_eval else "largest_contour"
+        self.cam_curve_interval, self.iou_threshold_list = cam_curve_interval, list(iou_threshold_list)
+        self.images: list[Scored] = []
         self.scored_ids: list[str] = []
+        self.skipped_ids: list[str] = []
         self.map_sizes: dict[str, tuple[int, int]] = {}
         self.ranks: dict[str, int] = {}
         self.counts: dict[str, int] = {}
-        self.resampling: tuple[int, int] | None = None
-        self.boxes = BoxEvaluator(**options) if has_boxes(metadata) else None
-        self.masks = None
-        if has_masks(metadata) and not detections:
-            self.masks = MaskEvaluator(**options, max_megapixels=max_megapixels)
-        if needs_truth and not self.has_truth:
-            truth = "box" if detections else "box and no mask"
-            raise MetadataError(
-                f"{metadata.localization}: no {truth}, so that localization cannot be measured; expected one for every "
-                f"image of {split} (an import takes them by --boxes or --masks)"
-            )
-        self._check_truth(folder)
-
-    @property
-    def has_truth(self) -> bool:
-        """Whether there is anything to compare maps with."""
-        return bool(self.boxes or self.masks)
-
-    def _check_truth(self, folder: Path) -> None:
-        """Refuse images without their truth, and mask files that are not there, before anything is scored."""
-        for kind, truth in (
-            ("box", self.boxes and self.boxes.original_bboxes),
-            ("mask", self.masks and self.masks.mask_paths),
-        ):
-            missing = [image_id for image_id in self.image_ids if truth is not None and image_id not in truth]
-            if missing:
-                raise MetadataError(f"{folder}: {len(missing)} images have no true {kind}:" + first_names(missing))
-        if masks := self.masks:
-            paths = [path for image_id in self.image_ids for path in masks.mask_paths[image_id]]
-            paths += [masks.ignore_paths[image_id] for image_id in self.image_ids if masks.ignore_paths[image_id]]
-            if missing := missing_files(masks.mask_root, paths):
-                raise InputError(
-                    f"{masks.mask_root}: {len(missing)} of {len(paths)} masks are missing:" + first_names(missing)
-                )
+        self.boxes = BoxEvaluator(truth.boxes, **options) if truth.boxes else None
+        self.masks = MaskEvaluator(truth.masks, **options) if truth.masks else None
 
     @classmethod
-    def of(
-        cls,
-        config: Mapping,
-        split: str,
-        image_ids: Sequence[str] | None = None,
-        detections: bool = False,
-        needs_truth: bool = True,
-    ) -> "SplitEvaluator":
-        """Return the evaluator of a split as a command's options say, of some of its images or of all."""
-        names = (
-            "metadata_root",
-            "mask_root",
-            "dataset_name",
-            "cam_curve_interval",
-            "iou_threshold_list",
-            "multi_contour_eval",
-        )
-        given = {name: config[name] for name in names}
-        given["max_megapixels"] = config.get("max_megapixels", MAX_MEGAPIXELS)  # runs before this option lack it
-        return cls(split=split, image_ids=image_ids, detections=detections, needs_truth=needs_truth, **given)
-
-    def resample(self, kinds: Sequence[str], resamples: int, seed: int) -> None:
-        """Keep from here on what bootstrap intervals (and a paired test: kind `swap`) need; 0 resamples: nothing."""
-        if resamples:
-            self.resampling = (resamples, seed)
-            if self.masks:
-                self.masks.resample(kinds, resamples, seed)
+    def of(cls, config: Mapping, truth: SplitTruth, detections: bool = False) -> "SplitEvaluator":
+        """Return the evaluator that a command's options ask for."""
+        names = ("cam_curve_interval", "iou_threshold_list", "multi_contour_eval")
+        return cls(truth, **{name: config[name] for name in names}, detections=detections)
 
     def score(self, score_map: np.ndarray, image_id: str) -> Scored:
         """Return what one map gives; changes nothing, so that threads and processes may do it."""
@@ -159,28 +75,87 @@ class SplitEvaluator:
         )
 
     def add(self, scored: Scored) -> None:
-        """Count what one map gave."""
+        """Count what one image gave."""
+        self.images.append(scored)
+        if scored.skipped:
+            self.skipped_ids.append(scored.image_id)
+            return
         if self.boxes:
             self.boxes.add(scored.boxes, scored.image_id)
         if self.masks:
-            self.masks.add(scored.masks, scored.image_id)
+            self.masks.add(scored.masks)
         self.scored_ids.append(scored.image_id)
         if scored.size:
             self.map_sizes[scored.image_id] = scored.size
+        if scored.rank is not None:
+            self.ranks[scored.image_id] = scored.rank
 
     def accumulate(self, score_map: np.ndarray, image_id: str) -> None:
         """Score and count one map."""
         self.add(self.score(score_map, image_id))
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """What two evaluators must have in common for their counts to mean the same."""
+        return {
+            "dataset_name": self.truth.dataset_name,
+            "split": self.truth.split,
+            "box_rule": self.box_rule,
+            "cam_curve_interval": self.cam_curve_interval,
+            "iou_threshold_list": self.iou_threshold_list,
+            "truth": [name for name in ("boxes", "masks") if getattr(self, name)],
+        }
+
     def merge(self, other: "SplitEvaluator") -> None:
-        """Add an evaluator of other images of the same split."""
-        if self.boxes:
-            self.boxes.merge(other.boxes)
-        if self.masks:
-            self.masks.merge(other.masks)
-        self.scored_ids.extend(other.scored_ids)
-        self.map_sizes.update(other.map_sizes)
-        self.ranks.update(other.ranks)
+        """Add an evaluator of other images of the same split: the sum is exactly that of one pass over both.
+
+        Raises:
+            InputError: it is of other settings, or has counted an image that this one has.
+        """
+        for name, value in self.settings.items():
+            if other.settings[name] != value:
+                raise InputError(f"evaluators of a different {name} cannot be merged")
+        if both := {one.image_id for one in self.images} & {one.image_id for one in other.images}:
+            raise InputError(f"evaluators cannot be merged that both have counted {min(both)!r} ({len(both)} images)")
+        for scored in other.images:
+            self.add(scored)
+        for name, count in other.counts.items():
+            self.counts[name] = self.counts.get(name, 0) + count
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return what has been counted, as dicts, lists, plain values and NumPy arrays."""
+        images, counts = to_columns(self.images), dict(self.counts)
+        return {"format": STATE_FORMAT, "settings": self.settings, "images": images, "counts": counts}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Count what an evaluator of the same split and options had counted when its `state_dict` was made.
+
+        Raises:
+            InputError: this one has counted something already; the state is of other settings, images or shapes.
+        """
+        if self.images:
+            raise InputError("counts can be loaded by an evaluator that has counted nothing")
+        if state.get("format") != STATE_FORMAT:
+            raise InputError(f"counts of format {state.get('format')!r:.60}; expected format {STATE_FORMAT}")
+        if not all(isinstance(state.get(name), Mapping) for name in ("settings", "images", "counts")):
+            raise InputError("counts without settings, images or counts")
+        for name, value in self.settings.items():
+            if (found := state["settings"].get(name)) != value:
+                raise InputError(f"counts for {name} {found!r:.60}; expected {value!r:.60}")
+        images = from_columns(state["images"])
+        if unknown := {one.image_id for one in images} - set(self.image_ids):
+            raise InputError(f"counts of {len(unknown)} images that are not to be scored:" + first_names(sorted(unknown)))
+        for scored in images:
+            self.check_shapes(scored)
+            self.add(scored)
+        self.counts = dict(state["counts"])
+
+    def check_shapes(self, scored: Scored) -> None:
+        """Refuse what another kind of evaluator would have counted."""
+        for truth, found in ((self.boxes, scored.boxes), (self.masks, scored.masks)):
+            expected = truth.shape if truth and not scored.skipped else None
+            if (None if found is None else found.shape) != expected:
+                raise InputError(f"counts of {scored.image_id!r} that do not fit this split and these options")
 
     def results(self, val_thresholds: Mapping[str, float] | None = None) -> dict:
         """Return the metrics in percent, the best score-map thresholds, and the counts they come from.
@@ -189,7 +164,7 @@ class SplitEvaluator:
         there is what one could deploy.
         """
         results: dict = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None}
-        counts: dict = {"images": (self.boxes or self.masks).cnt if self.has_truth else len(self.scored_ids)}
+        counts: dict = {"images": (self.boxes or self.masks).cnt if self.truth.has_any else len(self.scored_ids)}
         if boxes := self.boxes:
             names = {iou: f"{iou:g}" for iou in boxes.iou_threshold_list}
             accuracies = dict(zip(names.values(), boxes.compute(), strict=True))

@@ -14,21 +14,37 @@ INTERVAL = f"mean [low, high]: {100 * LEVEL:.0f} % interval of the mean, Student
 
 
 def sample_deviation(values: Sequence[float]) -> float | None:
-    """Return the sample standard deviation (divided by n - 1); None of fewer than two values."""
+    """Return the sample standard deviation, the root of sum (x - mean)^2 / (n - 1); None of fewer than two values.
+
+    >>> sample_deviation([67.0, 68.0, 69.0])
+    1.0
+    """
     return float(np.std(values, ddof=1)) if len(values) > 1 else None
 
 
 def student_interval(values: Sequence[float]) -> list[float] | None:
-    """Return [low, high], the 95 % interval of the mean by Student's t; None of fewer than two values."""
-    if len(values) < 2:
+    """Return [low, high], the 95 % interval of the mean by Student's t; None of fewer than two values.
+
+    mean -+ t s / sqrt(n), s the sample deviation and t the 97.5 % quantile of Student's distribution with n - 1 degrees of
+    freedom.
+
+    >>> [round(end, 2) for end in student_interval([67.0, 68.0, 69.0])]
+    [65.52, 70.48]
+    """
+    deviation = sample_deviation(values)
+    if deviation is None:
         return None
     mean = float(np.mean(values))
-    half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * sample_deviation(values) / len(values) ** 0.5
+    half = float(stdtrit(len(values) - 1, (1 + LEVEL) / 2)) * deviation / len(values) ** 0.5
     return [mean - half, mean + half]
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
-    """Return a cell such as 67.7 ± 0.4; the value alone where there is one."""
+    """Return a cell of mean and sample deviation; the value alone where there is one.
+
+    >>> mean_and_deviation([67.3, 68.1]), mean_and_deviation([67.3])
+    ('67.7 ± 0.6', '67.3')
+    """
     deviation = sample_deviation(values)
     return f"{np.mean(values):.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
 

@@ -49,7 +49,11 @@ def images_per_category(folder: Path, split: str) -> dict[str, np.ndarray]:
 
 
 def imbalance(counts: np.ndarray) -> float | None:
-    """Return the images of the largest category per image of the smallest; None where the smallest has none."""
+    """Return the images of the largest category per image of the smallest; None where the smallest has none.
+
+    >>> imbalance(np.array([300, 50, 6]))
+    50.0
+    """
     return float(counts.max() / counts.min()) if counts.min() else None
 
 

@@ -80,7 +80,7 @@ def read_class_ranks(path: str | os.PathLike) -> dict[str, int]:
 def curve_rows(evaluator: SplitEvaluator) -> list[dict]:
     """Return one row a score-map threshold: accuracy in percent at every IoU threshold and their mean; precision and
     recall of the pixels at or above it, where there are masks; no row without either."""
-    if not evaluator.has_truth:
+    if not evaluator.truth.has_any:
         return []
     thresholds = (evaluator.boxes or evaluator.masks).cam_threshold_list
     rows = [{"threshold": threshold} for threshold in thresholds]

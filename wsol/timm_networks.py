@@ -6,6 +6,7 @@ channels that timm says it has.
 """
 
 import math
+from typing import TYPE_CHECKING, Any, cast
 
 import timm
 import torch
@@ -17,6 +18,26 @@ from wsol.weights import download_into, load_file_into
 
 PROBE = 224  # input side of the dry run that measures feature maps
 FEATURES = "features"  # what the last features are called among a network's layouts
+
+
+if TYPE_CHECKING:
+
+    class Network(nn.Module):
+        """What every network of timm has besides."""
+
+        num_features: int
+        pretrained_cfg: dict[str, Any]
+
+        def forward_features(self, images: torch.Tensor) -> torch.Tensor:
+            """Return the features that the head would get."""
+
+        def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
+            """Put another head in the place of this one; none for 0 classes."""
+
+    class Strided(nn.Module):
+        """A layer with a stride."""
+
+        stride: int | tuple[int, int]
 
 
 MOST_PREFIXES = 5  # class token and registers, where a network does not say how many it has
@@ -87,13 +108,15 @@ def _grid(count: int, height: int, width: int) -> tuple[int, int]:
 class TimmBackbone(Backbone):
     """A timm network without its head; images (B, 3, H, W) to features (B, num_features, h, w)."""
 
-    def __init__(self, network: nn.Module, layouts: dict[str, Layout], offer: Offer):
+    network: "Network"
+
+    def __init__(self, network: "Network", layouts: dict[str, Layout], offer: Offer):
         super().__init__({"network": network}, offer)
         self.layouts = layouts
 
     def extract(self, images: torch.Tensor) -> torch.Tensor:
         """Return the last features as a map."""
-        self.image_size = tuple(images.shape[2:])  # which the modules' outputs alone do not tell
+        self.image_size = (images.shape[2], images.shape[3])  # which the modules' outputs alone do not tell
         return self.layouts[FEATURES].to_map(self.network.forward_features(images), self.image_size)
 
     def to_map(self, name: str, output: torch.Tensor) -> torch.Tensor:
@@ -105,9 +128,9 @@ class TimmBackbone(Backbone):
         return self.layouts[name].from_map(feature_map, output)
 
 
-def _probe(network: nn.Module, name: str) -> dict[str, object]:
+def _probe(network: "Network", name: str) -> dict[str, Any]:
     """Return what the last features, and the network's own list of stages, are for one image; or refuse the network."""
-    outputs: dict[str, object] = {}
+    outputs: dict[str, Any] = {}
     stages = [stage.get("module") for stage in getattr(network, "feature_info", None) or ()]
     modules = dict(network.named_modules())
     handles = [
@@ -120,7 +143,7 @@ def _probe(network: nn.Module, name: str) -> dict[str, object]:
     try:
         with torch.no_grad():
             features = network.forward_features(torch.zeros(1, 3, PROBE, PROBE))
-    except Exception as error:  # whatever a network of the library says of a 224 x 224 image
+    except Exception as error:  # noqa: BLE001 (whatever a network of the library says of a 224 x 224 image)
         raise _refusal(name, f"fails on a {PROBE} x {PROBE} image ({reason(error)})") from None
     finally:
         for handle in handles:
@@ -129,7 +152,7 @@ def _probe(network: nn.Module, name: str) -> dict[str, object]:
     return {**outputs, FEATURES: features}  # the stages in order of execution, the features last
 
 
-def _layouts(network: nn.Module, name: str) -> dict[str, Layout]:
+def _layouts(network: "Network", name: str) -> dict[str, Layout]:
     """Return the layouts of the last features (FEATURES) and of the stages that have a map, or refuse the network."""
     channels_last = getattr(network, "output_fmt", None) == "NHWC"
     prefix = getattr(network, "num_prefix_tokens", None)
@@ -155,7 +178,7 @@ def _layouts(network: nn.Module, name: str) -> dict[str, Layout]:
     return found
 
 
-def _map_height(network: nn.Module, name: str) -> int:
+def _map_height(network: "Network", name: str) -> int:
     """Return the height of the last features' map."""
     features = _probe(network, name)[FEATURES]
     return _layouts(network, name)[FEATURES].to_map(features, (PROBE, PROBE)).shape[2]
@@ -166,7 +189,7 @@ def _doubles(larger: int, smaller: int) -> bool:
     return abs(larger - 2 * smaller) <= 1
 
 
-def _remove_last_stride(network: nn.Module, name: str) -> None:
+def _remove_last_stride(network: "Network", name: str) -> None:
     """Set to 1 the strides of the stage that makes the final map, on every parallel path.
 
     The stage is the outermost module that holds the last such stride and itself halves its input: strides of earlier
@@ -186,7 +209,7 @@ def _remove_last_stride(network: nn.Module, name: str) -> None:
     for hook in hooks:
         hook.remove()
     leaves = [module for module in halving if not list(module.children())]
-    strided = [module for module in leaves if getattr(module, "stride", 1) in (2, (2, 2))]
+    strided = [cast("Strided", module) for module in leaves if getattr(module, "stride", 1) in (2, (2, 2))]
     stages = [module for module in halving if strided and strided[-1] in module.modules()]
     outermost = max(stages, key=lambda module: len(list(module.modules())), default=None)
     inside = set(outermost.modules()) if outermost is not None else set()
@@ -214,12 +237,13 @@ def _refusal(name: str, problem: str) -> OptionError:
     return OptionError("architecture", f"timm:{name}", problem)
 
 
-def _create(name: str) -> nn.Module:
+def _create(name: str) -> "Network":
     """Return a network with random weights, for images of any size where it has a choice."""
     try:
-        return timm.create_model(name, pretrained=False, dynamic_img_size=True)
+        network = timm.create_model(name, pretrained=False, dynamic_img_size=True)
     except TypeError:  # most networks have no such choice
-        return timm.create_model(name, pretrained=False)
+        network = timm.create_model(name, pretrained=False)
+    return cast("Network", network)
 
 
 def timm_network(
@@ -232,7 +256,7 @@ def timm_network(
         raise _refusal(name, f"timm {timm.__version__} has no such network; similar: {similar}")
     try:
         network = _create(name)
-    except Exception as error:  # an unknown pretrained tag, a network that needs more options
+    except Exception as error:  # noqa: BLE001 (an unknown pretrained tag, a network that needs more options)
         raise _refusal(name, f"timm cannot make it ({reason(error)})") from None
     heads = network.pretrained_cfg.get("classifier") or "classifier"
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
@@ -243,7 +267,7 @@ def timm_network(
         download_into(network, lambda: timm.create_model(name, pretrained=True).state_dict(), f"timm:{name}", source)
     try:
         network.reset_classifier(0, "")
-    except Exception:  # some networks cannot be without a pool; their features do not pass it
+    except Exception:  # noqa: BLE001 (some networks cannot be without a pool; their features do not pass it)
         network.reset_classifier(0)
     if large_feature_map:
         _remove_last_stride(network, name)

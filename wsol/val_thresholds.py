@@ -8,8 +8,8 @@ from pathlib import Path
 import numpy as np
 
 from wsol.errors import InputError, OptionName
-from wsol.files import read_json
 from wsol.plain_values import are_thresholds, is_number, shown
+from wsol.results import read_results
 from wsol.split_evaluator import SplitEvaluator
 
 LATTICES = (0.01, 0.001)  # the default intervals of evaluation.py and main.py, for files that state none
@@ -67,16 +67,18 @@ def _from_checkpoint(path: str | os.PathLike) -> dict:
 
 
 def _from_json(path: str | os.PathLike) -> dict:
-    content = read_json(path)
-    if not isinstance(content, Mapping):
-        return {}
-    if isinstance(content.get("val"), Mapping):  # results.json of main.py
-        return {**content, **content["val"]}
-    if content.get("split", "val") != "val":
+    results = read_results(path)
+    if results.splits and "val" not in results.splits:
         raise InputError(
-            f"{path}: results of the split {shown(content['split'])}; expected val's, on which a threshold is chosen"
+            f"{path}: results of the split {shown(results.splits[0])}; expected val's, on which a threshold is chosen"
         )
-    return dict(content)
+    found = {name: results.content.get(name) for name in ("dataset_name", "cam_curve_interval")}
+    if not results.splits:
+        return found
+    val = results.split("val")
+    if val.best_threshold is None and val.find("top1_cls") and not val.by_iou():
+        raise InputError(f"{path}: its val split has no boxes, so that no threshold was chosen")
+    return {**found, "box_rule": val.box_rule, "best_threshold": val.best_threshold}
 
 
 def _on(lattice: float, thresholds: Mapping[str, float]) -> bool:
@@ -102,8 +104,6 @@ def read_val_thresholds(path: str | os.PathLike) -> ValThresholds:
         raise InputError(f"{path}: a run's folder; expected its {results}, or a checkpoint in it")
     found = _from_checkpoint(path) if str(path).endswith((".tar", ".pth", ".pt")) else _from_json(path)
     thresholds = found.get("best_threshold")
-    if thresholds is None and found.get("top1_cls") is not None and found.get("MaxBoxAcc") is None:
-        raise InputError(f"{path}: its val split has no boxes, so that no threshold was chosen")
     if not (are_thresholds(thresholds) and thresholds):
         raise InputError(
             f"{path}: no best_threshold of val in it; expected a checkpoint, results.json, or JSON of evaluation.py, with "

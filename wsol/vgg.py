@@ -28,7 +28,7 @@ def vgg16(trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path
 
 
 def _pooled(features: nn.Sequential, large_feature_map: bool) -> tuple[OrderedDict[str, nn.Module], Offer]:
-    """No last pool; one more 3x3 convolution before the linear classifier."""
+    """Return it without its last pool, with one more 3x3 convolution before the linear classifier."""
     if large_feature_map:
         features[23] = nn.Identity()
     extra = nn.Sequential(nn.Conv2d(512, 1024, 3, padding=1), nn.ReLU())
@@ -42,7 +42,7 @@ def _pooled(features: nn.Sequential, large_feature_map: bool) -> tuple[OrderedDi
 
 
 def _branched(features: nn.Sequential, large_feature_map: bool) -> tuple[OrderedDict[str, nn.Module], Offer]:
-    """Overlapping pools, the last of stride 1 (the large map: the fourth too), then an average over 3x3."""
+    """Return it with overlapping pools, the last of stride 1 (the large map: the fourth too), then an average over 3x3."""
     for index in POOLS:
         stride = 1 if index == 30 or (index == 23 and large_feature_map) else 2
         features[index] = nn.MaxPool2d(3, stride=stride, padding=1)
@@ -51,7 +51,7 @@ def _branched(features: nn.Sequential, large_feature_map: bool) -> tuple[Ordered
 
 
 def _guided(features: nn.Sequential, large_feature_map: bool) -> tuple[OrderedDict[str, nn.Module], Offer]:
-    """An overlapping fourth pool, no last one, and a sixth block of two convolutions."""
+    """Return it with an overlapping fourth pool, no last one, and a sixth block of two convolutions."""
     features[23] = nn.Identity() if large_feature_map else nn.MaxPool2d(3, stride=2, padding=1)
     extra = nn.Sequential(nn.Conv2d(512, 512, 3, padding=1), nn.ReLU(), nn.Conv2d(512, 512, 3, padding=1), nn.ReLU())
     offer = Offer(

@@ -1,7 +1,8 @@
 """Pretrained weights: from a library's download, or from a file given by hand."""
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from typing import cast
 
 import torch
 import torchvision
@@ -19,7 +20,7 @@ def _read_safetensors(path: str) -> dict[str, torch.Tensor]:
 
     try:
         return load_file(path)
-    except Exception as error:  # of the library, or of torch, for kinds of numbers that one of them lacks
+    except Exception as error:  # noqa: BLE001 (of the library, or of torch, for kinds of numbers that one of them lacks)
         raise UnsafeFileError(f"it is broken: {error}") from None
 
 
@@ -53,9 +54,10 @@ def read_state_dict(path: str, option: str = "pretrained_path") -> dict[str, tor
             content = content[name]
     if fault := entries_fault(content):
         raise InputError(f"{path}: expected a state dict, a mapping of names to tensors: {fault}")
-    if own := {name: value for name, value in content.items() if name.removeprefix("module.").startswith("backbone.")}:
-        content = own  # a checkpoint of this project: what a method adds to its backbone stays behind
-    return {_bare(name): value for name, value in content.items()}
+    tensors = cast("Mapping[str, torch.Tensor]", content)  # which has no fault
+    if own := {name: value for name, value in tensors.items() if name.removeprefix("module.").startswith("backbone.")}:
+        tensors = own  # a checkpoint of this project: what a method adds to its backbone stays behind
+    return {_bare(name): value for name, value in tensors.items()}
 
 
 def _bare(name: str) -> str:

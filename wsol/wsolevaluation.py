@@ -5,6 +5,7 @@ In: a state dict of theirs. Out: the same tensors in a model of ours.
 
 import re
 from collections.abc import Collection, Iterable, Mapping
+from typing import cast
 
 import torch
 
@@ -96,7 +97,7 @@ def _entries(content: object) -> dict[str, torch.Tensor]:
     if fault := entries_fault(state_dict):
         raise InputError(f"expected a state dict of wsolevaluation, a mapping of names to tensors: {fault}")
     given: dict[str, torch.Tensor] = {}
-    for full_name, value in state_dict.items():
+    for full_name, value in cast("Mapping[str, torch.Tensor]", state_dict).items():  # which has no fault
         name = full_name.removeprefix("module.")
         if name in given:
             raise InputError(f"two entries are called {name}, one of them with the prefix module.")

@@ -1,7 +1,7 @@
-"""What the trials share: cases, one process that runs them, the judgement of how each ended, and the report.
+"""What the trials share: cases, the process that runs them, the checks of how each ended, and the report.
 
-A case is a command line with what is expected of it. Cases run in a forked process (a command's imports take seconds, once),
-in a copy of a workspace. A case that hangs or takes the process down costs that process alone: the next gets a new one.
+A case is a command line and how it should end. Cases run in one forked process, so a command's imports take seconds only
+once, and in a copy of a workspace. If a case hangs or crashes that process, the next case gets a new one.
 """
 
 import argparse
@@ -35,26 +35,26 @@ from wsol.arguments import Parser
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(CHECKOUT))
-os.environ.setdefault("OMP_NUM_THREADS", "1")  # many short commands: threads would only wait for each other
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the commands are short: threads would only slow them down
 
 REFUSED, ACCEPTED, EITHER = "refused", "accepted", "either"
-SECONDS = 60  # a case that takes longer hangs
-MEMORY = 3 << 30  # bytes that no case may take
-BIG = 1 << 20  # bytes of a file that a copy of the workspace shares with it
-ROOM = 8 << 30  # address space that a case gets at most, for the machine's sake
-CHILDREN = 40  # processes that a case may start
-MESSAGE_LINES, MESSAGE_LENGTH = 20, 2500  # of one clear paragraph: a refusal may list ten names
+SECONDS = 60  # a case that takes longer counts as a hang
+MEMORY = 3 << 30  # most bytes that a case may use
+BIG = 1 << 20  # larger files (bytes) are hard links in a copy of the workspace
+ROOM = 8 << 30  # address space that a case gets, to protect the machine
+CHILDREN = 40  # most processes that a case may start
+MESSAGE_LINES, MESSAGE_LENGTH = 20, 2500  # of one clear paragraph, which may list ten names
 WARNING = re.compile(r"^.*\b[A-Za-z]+Warning: .*$|^libpng .*$|^\[ WARN.*$", re.MULTILINE)
 TEMPORARY = re.compile(r"^\..+\.(tmp|old|part)$")
 
 
 @dataclass
 class Case:
-    """One command line and how it is to end.
+    """One command line and how it should end.
 
-    `names`: texts of which a refusal has to hold one, the file or option at fault. `setup` makes the case's files in the
-    workspace. `leaves`: where a refused command may leave files, as a preparation does that a later call finishes.
-    `prints`: a library says what is wrong with the file, on its own.
+    `names`: a refusal must contain one of these texts (the file or option at fault). `setup` makes the case's files in the
+    workspace. `leaves`: where a refused command may leave files, such as a preparation that a later call finishes.
+    `prints`: a library may print its own warning about the file.
     """
 
     name: str
@@ -70,7 +70,7 @@ class Case:
 
 @dataclass
 class Outcome:
-    """How a case ended: exit code (None: killed at its time limit), faults (kind: detail), what it printed."""
+    """How a case ended: exit code (None: killed at its time limit), faults ("kind: detail") and output."""
 
     name: str
     command: str
@@ -84,12 +84,12 @@ class Outcome:
 
 
 def shown(words: Iterable[str], longest: int = 60) -> list[str]:
-    """Return words as a report can hold them: long ones cut, no bytes that no file takes."""
+    """Return words that fit into a report: long ones shortened, characters that no file can hold escaped."""
     cut = [word if len(word) <= longest else f"{word[: longest - 20]}...({len(word)} characters)" for word in words]
     return [word.encode("unicode_escape", "backslashreplace").decode() for word in cut]
 
 
-_digests: dict[tuple, str] = {}  # of files seen before, by what changes when a file does
+_digests: dict[tuple, str] = {}  # of files seen before, by device, inode, size and time
 
 
 def digest(path: Path, status: os.stat_result) -> str:
@@ -102,7 +102,7 @@ def digest(path: Path, status: os.stat_result) -> str:
 
 
 def snapshot(folder: Path) -> dict[str, str]:
-    """Return relative path to what is there: a digest of a file's bytes, a link's target, or the kind of entry."""
+    """Return a dict from relative path to content: a digest of a file's bytes, a link's target, or the kind of entry."""
     found = {}
     for root, folders, files in os.walk(folder):
         for name in (*folders, *files):
@@ -119,7 +119,7 @@ def snapshot(folder: Path) -> dict[str, str]:
 
 
 def judge(case: Case, code: int | None, output: str, before: dict, after: dict, memory: int) -> list[str]:
-    """Return the faults of a case's ending, each as "kind: detail"."""
+    """Return what is wrong with how a case ended, each fault as "kind: detail"."""
     faults = []
     last = (output.strip().splitlines() or ["no output"])[-1][:200]
     if code is None:
@@ -134,8 +134,8 @@ def judge(case: Case, code: int | None, output: str, before: dict, after: dict, 
         faults.append(f"refused: {last}")
     if code == 2:
         faults += message_faults(case, output)
-    if (warned := WARNING.findall(output)) and not case.prints:
-        faults.append(f"warning of a library: {WARNING.search(output)[0][:200]} ({len(warned)})")
+    if (warned := list(WARNING.finditer(output))) and not case.prints:
+        faults.append(f"warning of a library: {warned[0][0][:200]} ({len(warned)})")
     if changed := [name for name, content in before.items() if after.get(name) != content]:
         faults.append(f"input changed or lost: {', '.join(changed[:3])} ({len(changed)})")
     new = [name for name in after if name not in before]
@@ -149,7 +149,7 @@ def judge(case: Case, code: int | None, output: str, before: dict, after: dict, 
 
 
 def message_faults(case: Case, output: str) -> list[str]:
-    """Return what is wrong with a refusal's message: one paragraph that starts with error: and names what is at fault."""
+    """Return what is wrong with a refusal's message, which must be one paragraph: "error:", then the option or file."""
     found = re.search(r"^error: .*", output, re.MULTILINE | re.DOTALL)
     faults = []
     if re.search(r"^usage: ", output, re.MULTILINE):
@@ -169,7 +169,7 @@ def message_faults(case: Case, output: str) -> list[str]:
 
 @contextlib.contextmanager
 def captured() -> Iterator[Path]:
-    """Send both output streams, also those of C libraries, to a file whose path is yielded; standard input is empty."""
+    """Redirect stdout and stderr, including those of C libraries, to a file; yield its path. Standard input is empty."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "output"
         kept = [os.dup(fd) for fd in range(3)]
@@ -197,7 +197,7 @@ def module_of(command: str) -> str:
 
 
 def call(command: str, words: Sequence[str], folder: Path) -> tuple[int, str]:
-    """Run a command of the checkout in this process, in `folder`; return its exit code and what it printed."""
+    """Run a command of the checkout in this process, in `folder`; return its exit code and output."""
     with captured() as printed, contextlib.chdir(folder), mock.patch.object(sys, "argv", [command, *words]):
         with warnings.catch_warnings():
             warnings.simplefilter("always")
@@ -206,10 +206,10 @@ def call(command: str, words: Sequence[str], folder: Path) -> tuple[int, str]:
                 code = 0
             except SystemExit as stop:
                 code = stop.code if isinstance(stop.code, int) else 0 if stop.code is None else 1
-            except BaseException:
+            except BaseException:  # noqa: BLE001 (whatever a command raises is a fault of it)
                 traceback.print_exc()
                 code = 1
-        for handler in list(logging.root.handlers):  # a run logs to streams that end here
+        for handler in list(logging.root.handlers):  # a run's log handlers write to streams that are closed now
             logging.root.removeHandler(handler)
             handler.close()
         sys.stdout.flush(), sys.stderr.flush()
@@ -217,20 +217,26 @@ def call(command: str, words: Sequence[str], folder: Path) -> tuple[int, str]:
 
 
 def reset_peak() -> None:
-    """Make `peak` count from now on, where the system can."""
+    """Reset the peak that `peak` returns, where the system supports it."""
     with contextlib.suppress(OSError):
         Path("/proc/self/clear_refs").write_text("5")
 
 
+def _own_size(name: str) -> int:
+    """Return a size of this process in bytes, by its name in /proc/self/status."""
+    lines = Path("/proc/self/status").read_text().splitlines()
+    return next(int(line.split()[1]) for line in lines if line.startswith(f"{name}:")) << 10
+
+
 def peak() -> int:
     """Return the largest resident size of this process, in bytes."""
-    return int(re.search(r"VmHWM:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
+    return _own_size("VmHWM")
 
 
 def perform(case: Case, folder: Path, before: dict[str, str] | None = None) -> Outcome:
-    """Run one case in this process, in `folder` (its files made there first), and judge it.
+    """Make a case's files in `folder`, run it there in this process, and return its outcome.
 
-    `before`: the folder's snapshot, if known, for a case without files of its own.
+    `before`: the folder's snapshot if known; used for a case without a setup.
     """
     if case.setup:
         case.setup(folder)
@@ -247,7 +253,7 @@ def perform(case: Case, folder: Path, before: dict[str, str] | None = None) -> O
 def _copy_entry(source: str, target: str) -> str:
     if stat.S_ISFIFO(os.lstat(source).st_mode):
         os.mkfifo(target)
-    elif os.path.getsize(source) > BIG:  # a change of it shows all the same
+    elif os.path.getsize(source) > BIG:  # the snapshot detects a change of it, too
         os.link(source, target)
     else:
         shutil.copy2(source, target)
@@ -261,7 +267,7 @@ def copy_workspace(template: Path, folder: Path) -> None:
 
 
 def _limited_fork() -> Callable[[], int]:
-    """Return an os.fork that fails after some calls, as on a machine that has no more processes."""
+    """Return an os.fork that fails after CHILDREN calls, as on a machine without free processes."""
     fork, left = os.fork, iter(range(CHILDREN))
 
     def limited() -> int:
@@ -273,9 +279,9 @@ def _limited_fork() -> Callable[[], int]:
 
 
 def _serve(cases: Sequence[Case], template: Path, folder: Path, link: Connection) -> None:
-    """Run the cases whose numbers arrive, each in a clean workspace, and send back their outcomes."""
+    """Run the cases whose numbers arrive on the link, each in a clean workspace, and send back their outcomes."""
     os.setsid()
-    size = int(re.search(r"VmSize:\s+(\d+)", Path("/proc/self/status").read_text())[1]) << 10
+    size = _own_size("VmSize")
     resource.setrlimit(resource.RLIMIT_AS, (size + ROOM, size + ROOM))
     clean = snapshot(template)
     while True:
@@ -288,8 +294,8 @@ def _serve(cases: Sequence[Case], template: Path, folder: Path, link: Connection
 
 
 def run_cases(cases: Sequence[Case], template: Path, folder: Path) -> Iterator[Outcome]:
-    """Yield every case's outcome; all run in one process, which is replaced when it hangs or dies. `folder`: the copy of
-    the workspace `template` that they run in."""
+    """Yield every case's outcome. All run in one process, which is replaced when it hangs or dies, and in `folder`, a copy
+    of the workspace `template`."""
     server = None
     for number, case in enumerate(cases):
         if server is None:
@@ -327,17 +333,17 @@ def run_cases(cases: Sequence[Case], template: Path, folder: Path) -> Iterator[O
 
 
 def import_commands(commands: Iterable[str]) -> None:
-    """Import what the commands import, once, before any process is forked."""
+    """Import the commands once, before any process is forked."""
     for command in sorted(set(commands)):
         importlib.import_module(module_of(command))
 
 
-class _Found(Exception):  # noqa: N818 (it is no error)
-    """Carries the parser that a command was about to use."""
+class _Found(Exception):  # noqa: N818 (it is not an error)
+    """Carries a command's parser out of `main`."""
 
 
 def parser_of(command: str, words: Sequence[str] = ()) -> Parser:
-    """Return a command's parser, caught as it begins to parse."""
+    """Return a command's parser, caught when it starts to parse."""
 
     def catch(parser: argparse.ArgumentParser, *_: object, **__: object) -> None:
         raise _Found(parser)
@@ -353,19 +359,19 @@ def parser_of(command: str, words: Sequence[str] = ()) -> Parser:
 
 
 def trial_options(description: str, **more: dict) -> argparse.Namespace:
-    """Return the options that every trial takes: a seed, where the report goes, which cases; `more` by name."""
+    """Return the parsed options that every trial takes, and `more`: option name to its add_argument arguments."""
     parser = argparse.ArgumentParser(description=description, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--seed", type=int, default=0, help="of what is drawn (default: 0)")
-    parser.add_argument("--report", type=Path, metavar="FILE", help="outcomes as .json or .csv")
-    parser.add_argument("--only", default="", metavar="REGEX", help="run the cases whose name it matches alone")
-    parser.add_argument("--verbose", action="store_true", help="print what each failed case printed")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the samples (default: 0)")
+    parser.add_argument("--report", type=Path, metavar="FILE", help="write all outcomes as .json or .csv")
+    parser.add_argument("--only", default="", metavar="REGEX", help="run only the cases whose name matches")
+    parser.add_argument("--verbose", action="store_true", help="show the output of each failed case")
     for name, arguments in more.items():
         parser.add_argument(f"--{name}", **arguments)
     return parser.parse_args()
 
 
 def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
-    """Write outcomes as JSON, or as a CSV without the output."""
+    """Write outcomes as JSON, or as CSV without the output."""
     rows = [{**asdict(one), "words": shown(one.words), "output": one.output[-4000:]} for one in outcomes]
     if path.suffix == ".csv":
         with path.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
@@ -377,7 +383,7 @@ def write_report(path: Path, outcomes: Sequence[Outcome]) -> None:
 
 
 def finish(outcomes: Iterable[Outcome], options: argparse.Namespace, title: str) -> None:
-    """Print each failed case as it ends, then the causes and a summary line; exit with 1 where anything failed."""
+    """Print each failed case as it ends, then the causes and a summary line; exit with 1 if any case failed."""
     done = []
     for one in outcomes:
         done.append(one)

@@ -200,8 +200,8 @@ def combination_cases() -> Iterator[Case]:
     for command, words, names in LINES:
         yield Case(f"{command} {words}", command, words.split(), REFUSED, names)
     yield Case("main.py a YAML file of nothing", "main.py", _with_config(), EITHER, setup=_writes(b""))
-    words = [*BASE["scripts/plot_dataset.py"], "--seed", "-1"]
-    yield Case("scripts/plot_dataset.py --seed -1", "scripts/plot_dataset.py", words, REFUSED, ["seed"])
+    seeded = [*BASE["scripts/plot_dataset.py"], "--seed", "-1"]
+    yield Case("scripts/plot_dataset.py --seed -1", "scripts/plot_dataset.py", seeded, REFUSED, ["seed"])
 
 
 def _with_config() -> list[str]:

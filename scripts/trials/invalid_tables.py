@@ -1,8 +1,8 @@
 """Impossible combinations of options and odd YAML files, for invalid_configurations.py."""
 
 RUN = "train_log/mini"
-AS_RUN = "--multi_contour_eval --multi_iou_eval --cam_curve_interval 0.1"  # as the run was scored
-# Combinations: command, options, what the message has to name one of.
+AS_RUN = "--multi_contour_eval --multi_iou_eval --cam_curve_interval 0.1"  # how the run was scored
+# Combinations: command, options, texts of which the message must contain one.
 COMBINATIONS = (
     ("main.py", "--crop_size 64 --resize_size 32", ("resize_size", "crop_size")),
     ("main.py", "--crop_size 1 --resize_size 1", ("crop_size",)),
@@ -100,7 +100,7 @@ COMBINATIONS = (
     ("scripts/compare_runs.py", "--split nonsense", ("nonsense",)),
     ("scripts/granularity.py", "--label_level order", ("label_level",)),
 )
-# Whole command lines that replace the working words.
+# Complete command lines, in place of a command's valid words.
 LINES = (
     ("dataset/import_dataset.py", "Toy --images photos", ("Toy",)),
     ("dataset/import_dataset.py", "../Own --images photos", ("Own",)),
@@ -131,7 +131,7 @@ LINES = (
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"a{i}: &a{i} [{', '.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 10)
 )
-# YAML files of main.py: name, bytes, what the message has to name beside the file (None: the file alone).
+# YAML files for main.py, by name. The message must name the file or an option in it.
 YAMLS = {
     "bomb of aliases": BOMB.encode() + b"lr: *a9\n",
     "bomb as a value": BOMB.replace("a0: &a0", "lr: &a0", 1).replace("a9: &a9", "epochs: &a9").encode(),

@@ -1,13 +1,14 @@
-"""Trial: commands ended from outside, and outputs that cannot be written.
+"""Trial: commands that are killed, and outputs that cannot be written.
 
-    python scripts/trials/kills.py                      # 20 kills of each command, then the faults: some ten minutes
+    python scripts/trials/kills.py                      # 20 kills of each command, then the faults; about ten minutes
     python scripts/trials/kills.py --only evaluation --kills 5 --verbose
 
-Each command is run once to the end, then ended at moments spread over that time: by SIGKILL, every fourth by SIGTERM, every
-fifth by SIGINT. Afterwards every file under a final name has to parse, what was there before has to be as it was, no process
-may be left, and the next call has to succeed, or be refused with advice that then works. A folder of maps that inference.py
-did not finish has to be refused by evaluation.py. All but evaluation.py and the sweep run in forked processes, so that the
-kills fall into their work, not into the import of libraries. kills_faults.py has the other faults.
+Each command runs to its end once, then is killed at moments spread over that time: by SIGKILL, every fourth time by SIGTERM
+and every fifth by SIGINT. SIGKILL goes to all processes of a script, because nothing else could end the step it was running.
+Afterwards every file with its final name must parse, existing files must be unchanged, no process may be left, and the next
+call must succeed, or be refused with advice that works. evaluation.py must refuse a folder of maps that inference.py did not
+finish. All commands but evaluation.py and the sweep run in forked processes, so that kills hit their work and not the import
+of libraries. kills_faults.py has the other faults.
 """
 
 import contextlib
@@ -45,16 +46,16 @@ from scripts.trials.common import (
 )
 from scripts.trials.workspace import NAME, TINY, enlarge, make_archives, make_workspace
 
-LIMIT = 300  # seconds for one run to its end
-LINGER = 10  # seconds after which no child may be left
+LIMIT = 300  # seconds for one complete run
+LINGER = 10  # seconds within which all children must end
 INCOMPLETE = re.compile("unfinished|not finish|incomplete|interrupted|killed|stopped|half", re.IGNORECASE)
 
 
 @dataclass
 class Job:
-    """A command to be ended: its words, and those that are to work where the next call is refused.
+    """A command to kill: its words, and the advised ones that must work if the next call is refused.
 
-    `advice`: what such a refusal has to say. `forked`: it runs in a fork of this process. `prepare` adds to the workspace.
+    `advice`: what such a refusal must contain. `forked`: run it in a fork of this process. `prepare` adds to the workspace.
     """
 
     command: str
@@ -89,11 +90,11 @@ JOBS = {
     "sweep": Job("scripts/sweep_granularity.sh", (NAME, *TINY[2:], "--epochs", "0", "--experiment_name", "swept")),
 }
 
-_started: list[subprocess.Popen] = []  # kept, for a forgotten one would be waited for by the next
+_started: list[subprocess.Popen] = []  # keeps references: the next Popen would reap a process whose object is gone
 
 
 def start(job: Job, words: Sequence[str], folder: Path, output: Path) -> int:
-    """Start a command in a session of its own and return its process number; what it prints goes to a file."""
+    """Start a command in its own session and return its process id; `output` receives what it prints."""
     if not job.forked:
         argv = ["bash" if job.command.endswith(".sh") else sys.executable, str(CHECKOUT / job.command), *words]
         with output.open("wb") as file:
@@ -105,13 +106,13 @@ def start(job: Job, words: Sequence[str], folder: Path, output: Path) -> int:
                 stderr=file,
                 start_new_session=True,
                 env={**os.environ, "PYTHON": sys.executable},
-                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore it
+                preexec_fn=partial(signal.signal, signal.SIGINT, signal.SIG_DFL),  # a shell's background jobs ignore SIGINT
             )
         _started.append(process)
         return process.pid
-    process = os.fork()
-    if process:
-        return process
+    child = os.fork()
+    if child:
+        return child
     code = 1
     try:
         os.setsid()
@@ -126,7 +127,7 @@ def start(job: Job, words: Sequence[str], folder: Path, output: Path) -> int:
 
 
 def wait(process: int, seconds: float) -> int | None:
-    """Return a process's exit code (negative: its signal), or None where it is still running after some seconds."""
+    """Return a process's exit code (negative: its signal), or None if it is still running after `seconds`."""
     end = time.monotonic() + seconds
     while True:
         found, status = os.waitpid(process, os.WNOHANG)
@@ -149,14 +150,14 @@ def session(leader: int) -> list[int]:
 
 
 def end_session(leader: int) -> None:
-    """Kill whatever is left of a session that we started."""
+    """Kill the remaining processes of a session that we started."""
     for process in session(leader):
         with contextlib.suppress(ProcessLookupError):
             os.kill(process, signal.SIGKILL)
 
 
 def run_to_end(job: Job, words: Sequence[str], folder: Path, output: Path) -> tuple[int | None, str, float]:
-    """Return (exit code, what was printed, seconds) of a whole run."""
+    """Return (exit code, output, seconds) of a complete run."""
     begin = time.monotonic()
     process = start(job, words, folder, output)
     code = wait(process, LIMIT)
@@ -180,14 +181,14 @@ READERS: dict[str, Callable[[Path], object]] = {
 
 
 def check_csv(path: Path) -> None:
-    """Raise ValueError where lines have other numbers of fields, or the last has no end."""
+    """Raise ValueError if rows differ in their number of fields, or if the last line is incomplete."""
     text = path.read_text()
     if not text.endswith("\n") or len({len(row) for row in csv.reader(text.splitlines())}) > 1:
         raise ValueError("cut off")
 
 
 def half_written(folder: Path, names: Sequence[str]) -> list[str]:
-    """Return the files under final names that cannot be read whole."""
+    """Return the files with final names that are incomplete or unreadable."""
     wrong = []
     for name in names:
         path = folder / name
@@ -197,18 +198,18 @@ def half_written(folder: Path, names: Sequence[str]) -> list[str]:
         try:
             if reader:
                 reader(path)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever keeps a reader from reading it)
             wrong.append(f"{name} ({type(error).__name__})")
     return wrong
 
 
 def temporary(names: Sequence[str]) -> list[str]:
-    """Return the names that have a hidden part, as temporary files and folders have."""
+    """Return the names with a hidden component, as temporary files and folders have."""
     return [name for name in names if any(part.startswith(".") for part in name.split("/"))]
 
 
 def lost(job: Job, before: dict[str, str], after: dict[str, str], folder: Path) -> list[str]:
-    """Return what was there before and is neither there, nor kept elsewhere, nor replaced by a finished run."""
+    """Return the earlier files that are gone: neither unchanged, nor moved, nor replaced by a finished run."""
     kept = set(after.values())
     gone = [name for name, content in before.items() if after.get(name) != content and content not in kept]
     if "--override_cache" in job.words and (folder / "train_log/mini/results.json").is_file():
@@ -217,7 +218,7 @@ def lost(job: Job, before: dict[str, str], after: dict[str, str], folder: Path) 
 
 
 def one_kill(job: Job, name: str, after: float, number: int, template: Path, folder: Path, output: Path) -> Outcome:
-    """End one run after some seconds, look at what it left, call again; return how all that went."""
+    """Kill one run `after` some seconds, check what it left, call it again, and return the outcome of all this."""
     copy_workspace(template, folder)
     before = snapshot(folder)
     kind = signal.SIGTERM if number % 4 == 3 else signal.SIGINT if number % 5 == 4 else signal.SIGKILL
@@ -227,7 +228,9 @@ def one_kill(job: Job, name: str, after: float, number: int, template: Path, fol
     finished = code is not None
     faults = []
     if not finished:
-        if kind == signal.SIGINT:  # Ctrl-C reaches all of a terminal's processes
+        if kind == signal.SIGKILL and job.command.endswith(".sh"):
+            end_session(process)
+        elif kind == signal.SIGINT:  # Ctrl-C reaches a terminal's foreground group
             os.killpg(process, kind)
         else:
             os.kill(process, kind)
@@ -267,7 +270,7 @@ def one_kill(job: Job, name: str, after: float, number: int, template: Path, fol
 
 
 def scored_half(folder: Path, output: Path) -> list[str]:
-    """Return what is wrong with scoring a folder of maps that was not finished."""
+    """Return what is wrong with how evaluation.py treats an unfinished folder of maps."""
     job = Job("evaluation.py", ("--dataset_name", NAME, "--scoremap_root", "out", "--bootstrap", "20"))
     if not any((folder / "out").rglob("*.npy")):
         return []
@@ -275,12 +278,12 @@ def scored_half(folder: Path, output: Path) -> list[str]:
     if code == 0:
         return ["half-mapped folder scored: exit code 0"]
     if code != 2 or not INCOMPLETE.search(printed):
-        return [f"half-mapped folder: nothing says that it is unfinished: {printed.strip()[:120]!r}"]
+        return [f"half-mapped folder: the message does not say that it is unfinished: {printed.strip()[:120]!r}"]
     return []
 
 
 def call_again(job: Job, folder: Path, output: Path, hidden: Sequence[str]) -> list[str]:
-    """Return what is wrong with the next call of the same command, which has to finish what was ended or say how."""
+    """Return what is wrong with the next call of the same command, which must finish the killed run or say how to."""
     code, printed, _ = run_to_end(job, job.words, folder, output)
     if code == 2 and job.advised:
         if job.advice not in printed:
@@ -294,7 +297,7 @@ def call_again(job: Job, folder: Path, output: Path, hidden: Sequence[str]) -> l
 
 
 def kills(name: str, job: Job, count: int, seed: int, template: Path, folder: Path, output: Path) -> Iterator[Outcome]:
-    """Yield a whole run's outcome, then those of `count` runs that were ended."""
+    """Yield the outcome of a complete run, then those of `count` killed runs."""
     own = template.with_name("template of the job")
     copy_workspace(template, own)
     job.prepare(own)
@@ -310,7 +313,7 @@ def kills(name: str, job: Job, count: int, seed: int, template: Path, folder: Pa
 
 def main() -> None:
     """Run the trial."""
-    options = trial_options(__doc__, kills={"type": int, "default": 20, "help": "of each command (default: 20)"})
+    options = trial_options(__doc__, kills={"type": int, "default": 20, "help": "kills of each command (default: 20)"})
     import_commands({job.command for job in JOBS.values() if job.forked})
     with tempfile.TemporaryDirectory() as scratch:
         template, folder, output = Path(scratch, "template"), Path(scratch, "work"), Path(scratch, "printed")

@@ -1,7 +1,7 @@
-"""Faults for kills.py: workers that die, outputs that are closed or full, disks that are full, folders that are read-only.
+"""Faults for kills.py: workers that die, outputs that are closed or full, full disks, read-only folders.
 
-Each fault runs commands in a copy of the workspace and returns what went wrong, as "kind: detail"; `Skip` says why one
-cannot be tried here.
+Each fault runs commands in a copy of the workspace and returns what went wrong, as "kind: detail". It raises `Skip` with the
+reason if this machine does not allow it.
 """
 
 import contextlib
@@ -13,6 +13,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from scripts.trials.common import CHECKOUT, Outcome, snapshot
 from scripts.trials.workspace import BASE, NAME, TINY, enlarge
@@ -33,12 +34,12 @@ EVALUATION = (
 RUN = (*TINY, "--epochs", "1", "--experiment_name", "faulty")
 
 
-class Skip(Exception):  # noqa: N818 (it is no error)
-    """This machine does not let the fault be made."""
+class Skip(Exception):  # noqa: N818 (it is not an error)
+    """The fault cannot be produced on this machine."""
 
 
-def start(command: str, words: tuple[str, ...], folder: Path, **options: object) -> subprocess.Popen:
-    """Start a command in a session of its own; its output is a pipe unless told otherwise."""
+def start(command: str, words: tuple[str, ...], folder: Path, **options: Any) -> subprocess.Popen:
+    """Start a command in its own session; its output is a pipe unless `options` say otherwise."""
     options = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "start_new_session": True} | options
     environment = {**os.environ, "PYTHON": sys.executable, "PYTHONDONTWRITEBYTECODE": "1"}
     return subprocess.Popen(
@@ -47,7 +48,7 @@ def start(command: str, words: tuple[str, ...], folder: Path, **options: object)
 
 
 def ended(process: subprocess.Popen, codes: tuple[int, ...], names: tuple[str, ...] = ()) -> list[str]:
-    """Wait for a command and return the faults of its ending; what it printed holds one of `names`."""
+    """Wait for a command and return what is wrong with how it ended; its output must contain one of `names`."""
     try:
         out, err = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:
@@ -73,7 +74,7 @@ def ended(process: subprocess.Popen, codes: tuple[int, ...], names: tuple[str, .
 
 
 def _processes() -> Iterator[tuple[int, int, int, str]]:
-    """Yield (number, parent, session, command line) of every process that runs."""
+    """Yield (process id, parent, session, command line) of every running process."""
     for path in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError, IndexError, ValueError):
             fields = (path / "stat").read_text().rpartition(")")[2].split()
@@ -95,7 +96,7 @@ def kill_session(leader: int) -> None:
 
 
 def children(parent: int, count: int, holding: str = "") -> list[int]:
-    """Wait for `count` children whose command line holds a text, and return them."""
+    """Wait for `count` children whose command line contains `holding`, and return their process ids."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
         found = [number for number, above, _, line in _processes() if above == parent and holding in line]
@@ -106,7 +107,7 @@ def children(parent: int, count: int, holding: str = "") -> list[int]:
 
 
 def loader_worker_killed(folder: Path) -> list[str]:
-    """Kill a process of main.py that loads images."""
+    """Kill one of main.py's loader workers."""
     process = start("main.py", (*RUN, "--epochs", "200", "--workers", "2"), folder)
     if not (found := children(process.pid, 2)):
         kill_session(process.pid)
@@ -117,7 +118,7 @@ def loader_worker_killed(folder: Path) -> list[str]:
 
 
 def evaluation_worker_killed(folder: Path, after: float) -> list[str]:
-    """Kill a process of evaluation.py that scores maps, some seconds after it appeared."""
+    """Kill one of evaluation.py's scoring processes `after` some seconds."""
     enlarge(folder)
     process = start("evaluation.py", (*EVALUATION, "--workers", "2", "--cam_curve_interval", "0.001"), folder)
     found = children(process.pid, 1, "spawn_main")
@@ -130,7 +131,7 @@ def evaluation_worker_killed(folder: Path, after: float) -> list[str]:
 
 
 def evaluation_parent_killed(folder: Path) -> list[str]:
-    """Kill evaluation.py itself: its processes have to end too."""
+    """Kill evaluation.py itself: its workers must end, too."""
     enlarge(folder)
     process = start("evaluation.py", (*EVALUATION, "--workers", "2", "--cam_curve_interval", "0.0001"), folder)
     if not children(process.pid, 2, "spawn_main"):
@@ -148,20 +149,20 @@ OUTPUTS = ("out.json", "c.csv")
 
 
 def stdout_closed(folder: Path) -> list[str]:
-    """Score with no standard output at all: the files have to be there."""
+    """Score with a closed standard output: the files must still be written."""
     process = start("evaluation.py", EVALUATION, folder, stdout=None, preexec_fn=lambda: os.close(1), stderr=subprocess.PIPE)
     return ended(process, (0, 2)) + missing(folder)
 
 
 def stdout_full(folder: Path) -> list[str]:
-    """Score into a standard output that takes nothing: the files have to be there."""
+    """Score with /dev/full as standard output: the files must still be written."""
     with open("/dev/full", "wb") as full:
         process = start("evaluation.py", EVALUATION, folder, stdout=full, stderr=subprocess.PIPE)
         return ended(process, (0, 2)) + missing(folder)
 
 
 def broken_pipe(folder: Path, command: str, words: tuple[str, ...], files: tuple[str, ...] = ()) -> list[str]:
-    """Run into a pipe that nobody reads."""
+    """Run with a pipe as output that nobody reads."""
     reading, writing = os.pipe()
     os.close(reading)
     process = start(command, words, folder, stdout=writing, stderr=subprocess.PIPE)
@@ -175,7 +176,7 @@ def missing(folder: Path, files: tuple[str, ...] = OUTPUTS) -> list[str]:
 
 
 def file_limit(folder: Path, command: str, words: tuple[str, ...], size: int) -> list[str]:
-    """Run where no file may grow beyond some bytes, as on a full disk; nothing half-written may stay."""
+    """Run with a file size limit, which acts like a full disk; no half-written file may remain."""
 
     def limit() -> None:
         signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
@@ -187,7 +188,7 @@ def file_limit(folder: Path, command: str, words: tuple[str, ...], size: int) ->
 
 
 def unchanged(folder: Path, before: dict[str, str]) -> list[str]:
-    """Return what a failed command changed or left under temporary names."""
+    """Return the files that a failed command changed, and temporary ones that it left."""
     after = snapshot(folder)
     faults = [f"input changed or lost: {name}" for name, content in before.items() if after.get(name) != content]
     left = [name for name in after if name not in before and any(part.startswith(".") for part in name.split("/"))]
@@ -195,7 +196,7 @@ def unchanged(folder: Path, before: dict[str, str]) -> list[str]:
 
 
 def full_disk(folder: Path, command: str, words: tuple[str, ...], target: str, size: str) -> list[str]:
-    """Run with a small disk of memory mounted where the command writes."""
+    """Run with a small tmpfs mounted where the command writes."""
     place = folder / target
     place.mkdir(parents=True, exist_ok=True)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", f"size={size}", "tmpfs", place], capture_output=True).returncode:
@@ -208,7 +209,7 @@ def full_disk(folder: Path, command: str, words: tuple[str, ...], target: str, s
 
 
 def read_only(folder: Path, command: str, words: tuple[str, ...], target: str) -> list[str]:
-    """Run with the folder that the command writes into mounted read-only (modes do not hold root back)."""
+    """Run with the output folder mounted read-only (file modes would not stop root)."""
     place = folder / target
     place.mkdir(parents=True, exist_ok=True)
     if subprocess.run(["mount", "-t", "tmpfs", "-o", "ro", "tmpfs", place], capture_output=True).returncode:
@@ -220,9 +221,12 @@ def read_only(folder: Path, command: str, words: tuple[str, ...], target: str) -
 
 
 INFERENCE, IMPORT, PREPARE = BASE["inference.py"], BASE["dataset/import_dataset.py"], BASE["dataset/prepare.py"]
-# The same, writing into a folder that is a small or read-only disk.
+# The same commands, writing to a folder on a small or read-only disk.
 DISK_RUN, SMALL_MAPS = (*RUN[:-1], "disk/faulty"), (*INFERENCE, "--scoremap_root", "small")
-SMALL_JSON, SMALL_IMPORT = (*EVALUATION, "--json", "small/a.json"), (*IMPORT, "--data_root", "small")
+SMALL_JSON, SMALL_IMPORT = (
+    (*EVALUATION, "--json", "small/a.json", "--curve", "small/c.csv"),
+    (*IMPORT, "--data_root", "small"),
+)
 FAULTS: dict[str, Callable[[Path], list[str]]] = {
     "fault: a loading process of main.py killed": loader_worker_killed,
     "fault: an evaluation process killed at its start": lambda folder: evaluation_worker_killed(folder, 0.0),

@@ -1,13 +1,13 @@
 """Trial: what a new user does with a folder of odd photos and a semicolon CSV: import, train, map, score, sweep.
 
-    python scripts/trials/newcomer.py                                 # pictures made here, about two minutes
-    python scripts/trials/newcomer.py --photos pets/images            # real photos: names as in class_12.jpg tell the class
-    python scripts/trials/newcomer.py --keep garden                   # leaves everything in this folder, to look at
+    python scripts/trials/newcomer.py                                 # synthetic pictures, about two minutes
+    python scripts/trials/newcomer.py --photos pets/images            # real photos, with the class in the name: class_12.jpg
+    python scripts/trials/newcomer.py --keep garden                   # keeps everything in this folder for a look
 
-The photos are turned by EXIF, 16-bit, CMYK, HEIC, unreadable, copies of others, named with umlauts and spaces; the table is
-Latin-1 with the columns Filename;Species;Genus;Family. Once with boxes, once without any. Each step is to end with exit code
-0 and to say what a user has to know. Where the import does not take the table, that step fails, and the others go on with a
-plain table.
+The photos are rotated by EXIF, 16-bit, CMYK, HEIC, unreadable or duplicates, with umlauts and spaces in their names. The
+table is Latin-1 with the columns Filename;Species;Genus;Family. Everything runs once with boxes and once without any. Each
+step must end with exit code 0 and tell the user what matters. If the import refuses the table, that step fails and the
+others continue with a plain table.
 """
 
 import csv
@@ -31,20 +31,29 @@ from PIL import Image
 from scripts.trials.common import CHECKOUT, Outcome, finish, snapshot, trial_options
 from scripts.trials.workspace import picture
 
-# The options of the import for such a table: the only place that names them.
-TABLE = ("--labels", "photos.csv", "--encoding", "latin-1", "--columns", "image=Filename")
+# The options with which the import reads such a table.
+TABLE: tuple[str, ...] = ("--labels", "photos.csv", "--encoding", "latin-1", "--columns", "image=Filename")
 TABLE += ("--levels", "Species", "Genus", "Family")
 BOXES = ("--boxes", "boxes.csv")
 PLAIN_TABLE = ("--labels", "plain.csv", "--taxonomy", "taxonomy.csv")
 PLAIN_BOXES = ("--boxes", "plain_boxes.csv")
 
-SMALL = ("--architecture", "resnet18", "--pretrained", "FALSE", "--large_feature_map", "TRUE", "--resize_size", "72")
+SMALL: tuple[str, ...] = (
+    "--architecture",
+    "resnet18",
+    "--pretrained",
+    "FALSE",
+    "--large_feature_map",
+    "TRUE",
+    "--resize_size",
+    "72",
+)
 SMALL += ("--crop_size", "64", "--batch_size", "8", "--epochs", "1", "--bootstrap", "100", "--workers", "1")
 METRIC = ("--multi_contour_eval", "--multi_iou_eval")
 SECONDS = 600
-ORIENTATION = 0x0112  # the tag of EXIF
+ORIENTATION = 0x0112  # EXIF tag
 
-# Six species in three genera and two families; the names have letters that Latin-1 and UTF-8 write otherwise.
+# Six species in three genera and two families; the names have letters that Latin-1 and UTF-8 encode differently.
 TAXA = (
     ("Zaunk\xf6nig", "Troglodytes", "V\xf6gel"),
     ("Winterzaunk\xf6nig", "Troglodytes", "V\xf6gel"),
@@ -57,7 +66,7 @@ PER_SPECIES = 14
 
 
 def real_photos(folder: Path, seed: int) -> Iterator[list[Image.Image]]:
-    """Yield some photos of each of the first species of a folder, smaller; the name before its number is the species."""
+    """Yield up to PER_SPECIES downsized photos of each of a folder's first species, the file name before its number."""
     by_species: dict[str, list[Path]] = {}
     for path in sorted(folder.iterdir()):
         if path.suffix.lower() in (".jpg", ".jpeg", ".png"):
@@ -71,13 +80,13 @@ def real_photos(folder: Path, seed: int) -> Iterator[list[Image.Image]]:
 
 
 def made_photos(seed: int) -> Iterator[list[Image.Image]]:
-    """Yield pictures made here, of each species."""
+    """Yield synthetic pictures of each species."""
     for number in range(len(TAXA)):
         yield [picture(seed + 100 * number + i, (160, 120))[0] for i in range(PER_SPECIES)]
 
 
 def jpeg(image: Image.Image, orientation: int = 1) -> bytes:
-    """Return a JPEG whose EXIF data says how it is to be turned; the pixels are stored so that it then stands upright."""
+    """Return a JPEG with this EXIF orientation, its pixels stored such that the orientation makes it upright."""
     inverse = {2: 0, 3: 3, 4: 1, 5: 5, 6: 2, 7: 6, 8: 4}  # Pillow's transpositions that undo each orientation
     stored = image.transpose(Image.Transpose(inverse[orientation])) if orientation > 1 else image
     exif = Image.Exif()
@@ -96,11 +105,11 @@ def as_bytes(image: Image.Image, kind: str, **options: object) -> bytes:
 
 
 def sixteen_bits(image: Image.Image) -> bytes:
-    """Return a grey PNG of 16 bits."""
+    """Return a 16-bit grey PNG."""
     return as_bytes(Image.fromarray(np.asarray(image.convert("L")).astype(np.uint16) * 257), "PNG")
 
 
-# The oddities of each species' photos, by their place; the others are plain JPEGs.
+# The odd photos of each species, by number; the others are plain JPEGs.
 ODD: dict[int, tuple[str, Callable[[Image.Image], bytes]]] = {
     0: ("{} 1.JPG", lambda image: jpeg(image, 6)),
     1: ("{} 2.jpg", lambda image: jpeg(image, 3)),
@@ -125,7 +134,7 @@ def make_garden(folder: Path, photos: Iterator[list[Image.Image]]) -> dict[str, 
             rows.append([file, *taxa])
             if number not in (6, 7):
                 upright[file] = image.size
-            if number > 2:  # those that are turned have no box here: without a size in the table nobody can tell its side
+            if number > 2:  # rotated photos get none: without a size in the table, their box is ambiguous
                 width, height = image.size
                 boxes.append([file, width // 4, height // 4, 3 * width // 4, 3 * height // 4])
     copied = rows[8][0]
@@ -143,13 +152,13 @@ def make_garden(folder: Path, photos: Iterator[list[Image.Image]]) -> dict[str, 
 
 
 def write_csv(path: Path, rows: Sequence[Sequence], encoding: str = "utf-8", delimiter: str = ",") -> None:
-    """Write a table as a person's program does."""
+    """Write a table, as a user's program would."""
     with path.open("w", encoding=encoding, newline="") as file:
         csv.writer(file, delimiter=delimiter).writerows(rows)
 
 
 class Steps:
-    """Runs a newcomer's commands in a folder, one after the other, and keeps how each ended."""
+    """Runs a new user's commands in a folder, one after the other, and checks how each ends."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -157,7 +166,7 @@ class Steps:
         self.last = ""
 
     def run(self, name: str, command: str, words: Sequence[str], says: Sequence[str] = (), code: int = 0) -> Outcome:
-        """Run one command; its output has to match every expression of `says`."""
+        """Run one command; its output must match every regular expression in `says`."""
         program = "bash" if command.endswith(".sh") else sys.executable
         begin = time.monotonic()
         environment = {"PYTHON": sys.executable, **os.environ}
@@ -192,7 +201,7 @@ class Steps:
 
 
 def upright_faults(folder: Path, name: str, upright: dict[str, tuple[int, int]]) -> list[str]:
-    """Return what is wrong with the sizes of an import: of turned photos the upright ones count, in file and metadata."""
+    """Return what is wrong with imported sizes: files and metadata must have those of the upright photos."""
     faults = []
     for lines in (folder / "metadata" / name).glob("*/image_sizes.txt"):
         for line in lines.read_text(encoding="utf-8").splitlines():
@@ -202,12 +211,12 @@ def upright_faults(folder: Path, name: str, upright: dict[str, tuple[int, int]])
                 stored, turned = image.size, image.getexif().get(ORIENTATION, 1)
             said = (int(width), int(height))
             if said != upright.get(file, said) or stored != said or turned != 1:
-                faults.append(f"not upright: {file}: metadata {said}, file {stored} to be turned by {turned}")
+                faults.append(f"not upright: {file}: metadata {said}, file {stored} with orientation {turned}")
     return [*faults[:1], *([f"not upright: {len(faults)} in all"] if len(faults) > 1 else [])]
 
 
 def import_steps(steps: Steps, name: str, boxes: bool, upright: dict) -> Iterator[Outcome]:
-    """Yield the import's outcome, and that with plain tables where it failed."""
+    """Yield the outcome of the import and, if it fails, of an import with plain tables."""
     command, images = "dataset/import_dataset.py", ("--images", "Meine Fotos")
     says = ["HEIC", "unreadable", "cop(y|ies)", "not there", r"turned|orientation|upright"]
     outcome = steps.run(f"{name}: import", command, [name, *images, *TABLE, *(BOXES if boxes else ())], says)
@@ -222,7 +231,7 @@ def import_steps(steps: Steps, name: str, boxes: bool, upright: dict) -> Iterato
 
 
 def with_boxes(steps: Steps, upright: dict) -> Iterator[Outcome]:
-    """Yield the steps of a data set that has boxes."""
+    """Yield the outcomes for a data set with boxes."""
     data, run = ("--dataset_name", "Garten"), "train_log/garten"
     scored = ("--scoremap_root", f"{run}/scoremaps", *data, "--split", "test", *METRIC, "--bootstrap", "100")
     yield from import_steps(steps, "Garten", True, upright)
@@ -250,7 +259,7 @@ def with_boxes(steps: Steps, upright: dict) -> Iterator[Outcome]:
 
 
 def without_boxes(steps: Steps, upright: dict) -> Iterator[Outcome]:
-    """Yield the steps of a data set that has no box at all."""
+    """Yield the outcomes for a data set without any box."""
     data = ("--dataset_name", "Wiese")
     yield from import_steps(steps, "Wiese", False, upright)
     outcome = steps.run("train without boxes", "main.py", [*data, *SMALL, "--experiment_name", "wiese"], ["box"])
@@ -266,8 +275,8 @@ def main() -> None:
     """Run the trial."""
     options = trial_options(
         __doc__,
-        photos={"type": Path, "metavar": "FOLDER", "help": "real photos to make the odd ones from"},
-        keep={"type": Path, "metavar": "FOLDER", "help": "a new folder to work in, which stays"},
+        photos={"type": Path, "metavar": "FOLDER", "help": "real photos from which the odd ones are made"},
+        keep={"type": Path, "metavar": "FOLDER", "help": "a new folder to work in, which is kept"},
     )
     with tempfile.TemporaryDirectory() as scratch:
         folder = options.keep or Path(scratch, "garden")

@@ -1,6 +1,7 @@
-"""The workspace of the trials: a small data set, a finished run on it, and inputs of every command that work.
+"""The workspace of the trials: a small data set, a finished run on it, and valid inputs for every command.
 
-Everything is made here, always the same, in a few seconds. `BASE` has the words of each command that are accepted in it.
+Everything is made here in a few seconds and is always the same. `BASE` has words that each command accepts in this
+workspace.
 """
 
 import io
@@ -22,11 +23,20 @@ CLASSES = (("ant", "insects"), ("bee", "insects"), ("cat", "mammals"), ("dog", "
 PER_CLASS = {"train": 3, "val": 2, "test": 2}
 SIZE = (48, 40)  # width, height
 
-TINY = ("--dataset_name", NAME, "--architecture", "resnet18", "--pretrained", "FALSE", "--large_feature_map", "TRUE")
+TINY: tuple[str, ...] = (
+    "--dataset_name",
+    NAME,
+    "--architecture",
+    "resnet18",
+    "--pretrained",
+    "FALSE",
+    "--large_feature_map",
+    "TRUE",
+)
 TINY += ("--resize_size", "32", "--crop_size", "32", "--batch_size", "4", "--workers", "0", "--bootstrap", "20")
 TINY += ("--cam_curve_interval", "0.1")
 
-# Words that each command accepts here; a case adds an option (the last one counts) or replaces the name.
+# Words that each command accepts; a case appends an option (the last one wins) or replaces the name.
 BASE = {
     "main.py": (*TINY, "--epochs", "0", "--experiment_name", "new"),
     "evaluation.py": ("--dataset_name", NAME, "--scoremap_root", "maps", "--split", "val", "--bootstrap", "20"),
@@ -47,7 +57,7 @@ BASE = {
 
 
 def picture(seed: int, size: tuple[int, int] = SIZE) -> tuple[Image.Image, tuple[int, int, int, int]]:
-    """Return an RGB image of noise with a bright rectangle, and the rectangle (x0, y0, x1, y1), both ends in it."""
+    """Return an RGB image of noise with a bright rectangle, and that rectangle as (x0, y0, x1, y1), inclusive."""
     rng = np.random.default_rng(seed)
     width, height = size
     image = Image.fromarray(rng.integers(0, 120, (height, width, 3), dtype=np.uint8))
@@ -58,7 +68,7 @@ def picture(seed: int, size: tuple[int, int] = SIZE) -> tuple[Image.Image, tuple
 
 
 def rectangle_mask(box: tuple[int, int, int, int], values: tuple[int, int] = (0, 255)) -> Image.Image:
-    """Return a grey image of `values[0]` with the box filled with `values[1]`."""
+    """Return a grey image with `values[1]` inside the box and `values[0]` outside."""
     mask = Image.new("L", SIZE, values[0])
     ImageDraw.Draw(mask).rectangle(box, fill=values[1])
     return mask
@@ -78,8 +88,8 @@ def make_data(root: Path) -> None:
                 (images / image_id).parent.mkdir(parents=True, exist_ok=True)
                 image.save(images / image_id)
                 rectangle_mask(box).save(images / mask)
-                truth = {"boxes": [box], "masks": [mask]} if split != "train" else {}
-                entries[split].append(Entry(image_id, names, SIZE, **truth))
+                boxes, masks = ([box], [mask]) if split != "train" else ([], [])
+                entries[split].append(Entry(image_id, names, SIZE, boxes, masks))
     write_metadata(root / "metadata" / NAME, LEVELS, [list(names) for names in CLASSES], entries)
     rng = np.random.default_rng(0)
     for entry in entries["val"]:
@@ -88,7 +98,8 @@ def make_data(root: Path) -> None:
 
 def make_photos(root: Path) -> None:
     """Make photos/ with a folder per class, and every kind of annotation that an import takes."""
-    boxes, labels, coco = ["image,x0,y0,x1,y1"], ["image,label"], {"images": [], "annotations": [], "categories": []}
+    boxes, labels = ["image,x0,y0,x1,y1"], ["image,label"]
+    coco: dict[str, list[dict[str, object]]] = {"images": [], "annotations": [], "categories": []}
     (root / "voc").mkdir()
     for label, (name, _) in enumerate(CLASSES):
         (root / "photos" / name).mkdir(parents=True)
@@ -117,7 +128,7 @@ def make_photos(root: Path) -> None:
 
 
 def tar(path: Path, members: dict[str, bytes]) -> None:
-    """Write a .tar.gz of members."""
+    """Write a .tar.gz of members (name to content)."""
     path.parent.mkdir(parents=True, exist_ok=True)
     with tarfile.open(path, "w:gz") as archive:
         for name, content in members.items():
@@ -127,7 +138,7 @@ def tar(path: Path, members: dict[str, bytes]) -> None:
 
 
 def make_archives(root: Path, per_breed: int = 6) -> None:
-    """Make archives/ of the official layout of OxfordPet: two breeds."""
+    """Make archives/ in the official layout of OxfordPet, with two breeds."""
     images, annotations, lines = {}, {}, ["#Image CLASS-ID SPECIES BREED ID"]
     for label, breed in enumerate(("Abyssinian", "beagle"), 1):
         for number in range(1, per_breed + 1):
@@ -144,7 +155,7 @@ def make_archives(root: Path, per_breed: int = 6) -> None:
 
 
 def make_small_files(root: Path) -> None:
-    """Make what the remaining options read: iNaturalist-style JSON, WordNet's nouns, lists, ranks, detections."""
+    """Make the files that other options read: iNaturalist-style JSON, WordNet's nouns, lists, ranks, detections."""
     for side, start in (("train", 0), ("boxed", 100)):
         images = [{"id": start + i, "file_name": f"{side}/{i}.jpg", "width": 48, "height": 40} for i in range(4)]
         annotations = [
@@ -175,8 +186,8 @@ def make_small_files(root: Path) -> None:
 
 
 def enlarge(root: Path, count: int = 4000) -> None:
-    """Make val `count` links to one image and its map, with long names: scoring and mapping then take seconds, and the ids
-    are more than a pipe holds."""
+    """Replace val by `count` links to one image and its map, with long names: scoring and mapping then take seconds, and
+    the ids overflow a pipe's buffer."""
     split, ids = root / "metadata" / NAME / "val", [f"val/ant/more_{i:05d}_{'x' * 40}.png" for i in range(count)]
     for path in split.glob("*.txt"):
         fields = path.read_text().split("\n", 1)[0].split(",")[1:]
@@ -190,7 +201,7 @@ def enlarge(root: Path, count: int = 4000) -> None:
 
 
 def make_workspace(root: Path, run: bool = True) -> Path:
-    """Make everything below `root` and return it; `run`: also a finished run, train_log/mini."""
+    """Make everything under `root` and return it; `run`: include a finished run, train_log/mini."""
     root.mkdir(parents=True)
     make_data(root)
     make_photos(root)
@@ -200,6 +211,6 @@ def make_workspace(root: Path, run: bool = True) -> Path:
         words = [*TINY, "--epochs", "1", "--experiment_name", "mini"]
         code, output = call("main.py", words, root)
         if code:
-            raise RuntimeError(f"the run that the trials need failed:\n{output}")
+            raise RuntimeError(f"the training run that the trials need failed:\n{output}")
     os.mkfifo(root / "fifo")
     return root

@@ -1,6 +1,7 @@
-"""Wrong checkpoints and files of weights, for wrong_files.py.
+"""Wrong checkpoints and weight files, for wrong_files.py.
 
-Each table maps what is wrong to what makes it; a trailing REFUSED, ACCEPTED or EITHER says how the command is to end.
+Each table maps the name of a fault to a function that produces it. A trailing REFUSED, ACCEPTED or EITHER says how the
+command should end (default: refused).
 """
 
 import struct
@@ -46,6 +47,7 @@ def _state(change: Callable[[str, torch.Tensor], object], count: int = 1) -> Cal
 
 
 ENTRIES = ("architecture", "epoch", "state_dict", "optimizer", "config", "label_level", "class_names", "file_labels")
+ENTRIES += ("step", "scaler", "epoch_sums", "epoch_images", "best", "validation", "metrics", "bad_images")
 WRONG_TYPES = {
     "architecture": 3,
     "epoch": "x",
@@ -54,12 +56,18 @@ WRONG_TYPES = {
     "label_level": 7,
     "class_names": "abcd",
     "file_labels": {"a": 1},
+    "format": 99,
+    "step": -1,
+    "epoch_sums": [0.0, 0.0],
+    "validation": {"last": None},
+    "metrics": [1],
 }
 CHECKPOINTS: dict[str, tuple] = {
     "as it is": (lambda content: content, ACCEPTED),
     **{f"no entry {key}": (_without(key),) for key in ENTRIES},
     **{f"entry {key} is {value!r}": (_with(key, value),) for key, value in WRONG_TYPES.items()},
-    "entry optimizer is 3": (_with("optimizer", 3), EITHER),  # no map needs it
+    "entry optimizer is 3": (_with("optimizer", 3), EITHER),  # maps do not need it
+    "of before formats": (lambda c: {key: c[key] for key in ENTRIES[:8]}, ACCEPTED),
     "config empty": (_with("config", {}),),
     **{
         f"config without {key}": (_without(key, "config"),)
@@ -138,7 +146,7 @@ SAFETENSORS = {
 
 
 def torch_cases() -> Iterator[Case]:
-    """Yield wrong checkpoints (for inference, thresholds, as weights) and files of weights."""
+    """Yield wrong checkpoints for inference.py, and wrong weight files for main.py."""
 
     def altered(change: Callable, file: str) -> Callable[[Path], None]:
         def setup(folder: Path) -> None:

@@ -1,4 +1,4 @@
-"""What the tables of wrong files share: edits of a file in the workspace, what is no regular file, what would run code."""
+"""What the tables of wrong files share: edits of a workspace file, special files, and an object that would run code."""
 
 import io
 import os
@@ -11,14 +11,14 @@ Edit = Callable[[bytes], bytes]
 
 
 class RunsCode:
-    """Would run a command when it is unpickled; a marker file would tell."""
+    """Runs a command when it is unpickled, which leaves a marker file."""
 
     def __reduce__(self) -> tuple:
         return os.system, ("touch executed",)
 
 
 def zip_bytes(members: dict[str, bytes]) -> bytes:
-    """Return a zip archive of members."""
+    """Return a zip archive of members (name to content)."""
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         for name, content in members.items():
@@ -27,7 +27,7 @@ def zip_bytes(members: dict[str, bytes]) -> bytes:
 
 
 def special(name: str, kind: str, folder: Path) -> None:
-    """Put something that is no regular file in a file's place."""
+    """Replace a file by something that is not a regular file."""
     path = folder / name
     path.unlink(missing_ok=True)
     if kind == "FIFO":
@@ -42,12 +42,12 @@ SPECIAL = ("FIFO", "a folder", "a link to /dev/zero", "a broken link")
 
 
 def put(name: str, content: bytes | Callable[[], bytes], folder: Path) -> None:
-    """Write a file, in the place of whatever is there."""
+    """Write a file, replacing whatever is there."""
     (folder / name).parent.mkdir(parents=True, exist_ok=True)
     (folder / name).unlink(missing_ok=True)
     (folder / name).write_bytes(content() if callable(content) else content)
 
 
 def edited(file: str, edit: Edit) -> Callable[[Path], object]:
-    """Return a setup that edits a file of the workspace."""
+    """Return a setup that edits a workspace file."""
     return lambda folder: (folder / file).write_bytes(edit((folder / file).read_bytes()))

@@ -1,12 +1,12 @@
-"""Trial: wrong files of every kind that the commands read, well-formed ones and malformed ones.
+"""Trial: wrong files of every kind that the commands read, both well-formed and malformed.
 
-    python scripts/trials/wrong_files.py                      # all, some ten minutes
+    python scripts/trials/wrong_files.py                      # all; about ten minutes
     python scripts/trials/wrong_files.py --only '^map' --verbose
-    python scripts/trials/wrong_files.py --count 100          # some, drawn by --seed
+    python scripts/trials/wrong_files.py --count 100          # a sample drawn with --seed
 
-Each file is to be refused with exit code 2 and one message that names it, or, where it is fine after all, to be taken; in no
-more than 3 GB, without a warning of a library, and with nothing changed. The tables: wrong_metadata.py, wrong_texts.py,
-wrong_checkpoints.py, wrong_pictures.py.
+Each file must be refused with exit code 2 and one message that names it, or accepted if it is valid after all. Memory must
+stay within 3 GB, no library may print a warning, and nothing may change. The tables are in wrong_metadata.py,
+wrong_texts.py, wrong_checkpoints.py and wrong_pictures.py.
 """
 
 import random
@@ -26,13 +26,13 @@ from scripts.trials.wrong_texts import text_cases
 
 
 def all_cases() -> list[Case]:
-    """Return every case there is."""
+    """Return all cases."""
     return [*metadata_cases(), *text_cases(), *torch_cases(), *picture_cases(), *archive_cases()]
 
 
 def main() -> None:
     """Run the trial."""
-    options = trial_options(__doc__, count={"type": int, "default": 0, "help": "cases, drawn by --seed; 0: all (default)"})
+    options = trial_options(__doc__, count={"type": int, "default": 0, "help": "cases drawn with --seed; 0: all (default)"})
     cases = [case for case in all_cases() if re.search(options.only, case.name)]
     if 0 < options.count < len(cases):
         chosen = random.Random(options.seed).sample(range(len(cases)), options.count)

@@ -1,7 +1,7 @@
 """Wrong metadata and hierarchies, for wrong_files.py.
 
-Each table maps what is wrong to an edit of the good file; a trailing REFUSED, ACCEPTED or EITHER says how the command is to
-end (default: refused), a further tuple what the message has to name (default: the file).
+Each table maps the name of a fault to an edit of the valid file. A trailing REFUSED, ACCEPTED or EITHER says how the command
+should end (default: refused), and a further tuple what its message must name (default: the file).
 """
 
 from collections.abc import Callable, Iterator
@@ -28,18 +28,18 @@ def _last_field(value: str) -> Edit:
 
 
 def twice(good: bytes) -> bytes:
-    """Return a text with its first line twice."""
+    """Return a text with its first line repeated."""
     return good.split(b"\n")[0] + b"\n" + good
 
 
-# How any file of text is spoilt; no file of a data set may be so.
+# Edits that corrupt any text file; every command must refuse a data set with one of them.
 SPOILT: dict[str, Edit] = {
     "NUL bytes": lambda good: bytes(50),
     "Latin-1": lambda good: "\xe4\xf6\xfc".encode("latin-1") + good,
     "UTF-16": lambda good: good.decode().encode("utf-16"),
     "binary": lambda good: bytes(range(256)),
 }
-# How lines of fields are spoilt.
+# Edits that corrupt lines of fields.
 NUMBERS: dict[str, Edit] = {
     "a field missing": _first_line(lambda line: line.rpartition(",")[0]),
     "a field more": _first_line(lambda line: line + ",7"),
@@ -53,7 +53,7 @@ NUMBERS: dict[str, Edit] = {
     "an empty line": lambda good: b"\n" + good,
     "semicolons": lambda good: good.replace(b",", b";"),
 }
-# The lines of metadata: file, command that reads it, spoilt as numbers or not, edits of its own.
+# Metadata files: the command that reads each, and its edits.
 SPLIT = "metadata/Mini/val"
 METADATA: dict[str, tuple[str, dict[str, tuple]]] = {
     f"{SPLIT}/image_ids.txt": (
@@ -180,7 +180,7 @@ TREES = {
 
 
 def metadata_cases() -> Iterator[Case]:
-    """Yield a data set's files, spoilt one at a time."""
+    """Yield cases that corrupt a data set's files, one at a time."""
     for file, (command, edits) in METADATA.items():
         short = file.removeprefix("metadata/Mini/")
         words = [*BASE[command], *(["--label_level", "order"] if "order" in file else [])]
@@ -198,8 +198,8 @@ def metadata_cases() -> Iterator[Case]:
             yield Case(f"{short}: {kind}", command, words, REFUSED, (name, "Mini"), setup)
     for what, text in TREES.items():
 
-        def setup(folder: Path, text: str = text) -> None:
+        def put_tree(folder: Path, text: str = text) -> None:
             (folder / "metadata/Mini/hierarchy.csv").unlink()
             (folder / "metadata/Mini/tree.csv").write_text(text)
 
-        yield Case(f"tree.csv: {what}", "dataset/add_levels.py", ["Mini"], REFUSED, ["tree.csv"], setup)
+        yield Case(f"tree.csv: {what}", "dataset/add_levels.py", ["Mini"], REFUSED, ["tree.csv"], put_tree)

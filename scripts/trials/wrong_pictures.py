@@ -1,7 +1,7 @@
 """Wrong score maps, masks, images and archives, for wrong_files.py.
 
-Each table maps what is wrong to a file's bytes, or what makes them (bombs are made only when they are tried); a trailing
-REFUSED, ACCEPTED or EITHER says how the command is to end.
+Each table maps the name of a fault to a file's bytes, or to a function that makes them (bombs are made only when tried). A
+trailing REFUSED, ACCEPTED or EITHER says how the command should end (default: refused).
 """
 
 import io
@@ -19,12 +19,12 @@ from scripts.trials.common import ACCEPTED, EITHER, REFUSED, Case
 from scripts.trials.workspace import BASE, SIZE, picture, tar
 from scripts.trials.wrong_common import DIGITS, SPECIAL, RunsCode, put, special, zip_bytes
 
-PETS = "dataset"  # a preparation that stops keeps what it has laid out
+PETS = "dataset"  # a preparation that fails keeps the images it has already placed
 
 
-def _npy(array: np.ndarray, **options: object) -> bytes:
+def _npy(array: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    np.save(buffer, array, **options)
+    np.save(buffer, array, allow_pickle=True)  # one of the arrays holds objects
     return buffer.getvalue()
 
 
@@ -34,12 +34,12 @@ def _npy_header(text: str, version: bytes = b"\x01\x00", body: bytes = b"") -> b
 
 def _npz(**arrays: np.ndarray) -> bytes:
     buffer = io.BytesIO()
-    np.savez_compressed(buffer, **arrays)
+    np.savez_compressed(buffer, allow_pickle=True, **arrays)
     return buffer.getvalue()
 
 
 def npz_bomb(side: int = 20000) -> bytes:
-    """Return a small .npz that holds side x side zeros: one compressed block of them, repeated."""
+    """Return a small .npz that decompresses to side x side zeros: one compressed block, repeated."""
     header = _npy_header(f"{{'descr': '<f8', 'fortran_order': False, 'shape': ({side}, {side}), }}")
     zeros, count = bytes(8 * side * 100), side // 100
     packer = zlib.compressobj(9, zlib.DEFLATED, -15)
@@ -54,7 +54,7 @@ def npz_bomb(side: int = 20000) -> bytes:
 
 
 def png(width: int, height: int, bits: int = 8, colour: int = 0, rows: int | None = None, extra: bytes = b"") -> bytes:
-    """Return a PNG of zeros whose header declares a size; `rows`: how many it really has (default: all)."""
+    """Return a PNG of zeros whose header declares a size; `rows`: how many rows it really has (default: all)."""
 
     def chunk(kind: bytes, body: bytes) -> bytes:
         return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
@@ -97,9 +97,9 @@ MAPS: dict[str, tuple] = {
     "npy: records": (_npy(np.zeros((2, 2), dtype=[("a", "f4")])),),
     "npy: three axes": (_npy(RANDOM[None]),),
     "npy: one axis": (_npy(RANDOM[0]),),
-    "npy: no axis": (_npy(np.float64(0.5)),),
+    "npy: no axis": (_npy(np.array(0.5)),),
     "npy: nothing in it": (_npy(np.zeros((0, 5))),),
-    "npy: objects": (_npy(np.array([[RunsCode()]], dtype=object), allow_pickle=True),),
+    "npy: objects": (_npy(np.array([[RunsCode()]], dtype=object)),),
     "npy: a pickle": (b"cos\nsystem\n(S'touch executed'\ntR.",),
     "npy: truncated": (_npy(RANDOM)[:500],),
     "npy: header alone": (_npy(RANDOM)[:60],),
@@ -125,7 +125,7 @@ MAPS: dict[str, tuple] = {
     "png: one bit": (encoded(Image.new("1", (24, 20)), "PNG"),),
     "png: a JPEG": (encoded(Image.new("L", (24, 20)), "JPEG"),),
     "png: truncated": (png(240, 200)[:60],),
-    "png: rows missing": (png(24, 20, rows=3), EITHER),  # Pillow fills in what is missing
+    "png: rows missing": (png(24, 20, rows=3), EITHER),  # Pillow fills in the missing rows
     "png: no row": (png(24, 20, rows=0),),
     "png: a bomb of 900 megapixels": (lambda: png(30000, 30000, 8),),
     "png: a bomb of 165 megapixels": (lambda: png(15000, 11000, 16),),
@@ -182,7 +182,7 @@ def _text_bomb() -> bytes:
 
 
 def picture_cases() -> Iterator[Case]:
-    """Yield wrong maps and masks for evaluation.py, wrong images for main.py and for the import."""
+    """Yield wrong maps and masks for evaluation.py, and wrong images for main.py and the import."""
     image = "val/ant/0.png"
     evaluation = (*BASE["evaluation.py"], "--image_list", "one.txt")
 
@@ -194,7 +194,8 @@ def picture_cases() -> Iterator[Case]:
     for name, (content, *expected) in MAPS.items():
         file = f"maps/{image}.{name.split(':')[0]}"
         setup = partial(alone, partial(put, file, content))
-        yield Case(f"map: {name}", "evaluation.py", evaluation, *(expected or [REFUSED]), [Path(file).name], setup)
+        how = (expected or [REFUSED])[0]
+        yield Case(f"map: {name}", "evaluation.py", evaluation, how, [Path(file).name], setup)
     for kind in SPECIAL:
         setup = partial(alone, partial(special, f"maps/{image}.npy", kind))
         yield Case(f"map: {kind}", "evaluation.py", evaluation, REFUSED, ["0.png"], setup)
@@ -202,7 +203,7 @@ def picture_cases() -> Iterator[Case]:
     for name, (content, *expected) in MASKS.items():
         setup = partial(put, mask, content)
         how = (expected or [REFUSED])[0]
-        prints = name == "rows missing"  # libpng, which OpenCV reads masks with
+        prints = name == "rows missing"  # OpenCV reads masks with libpng, which warns
         yield Case(f"mask: {name}", "evaluation.py", BASE["evaluation.py"], how, ["0_mask.png"], setup, prints=prints)
     for kind in SPECIAL:
         setup = partial(special, mask, kind)
@@ -211,7 +212,7 @@ def picture_cases() -> Iterator[Case]:
     main = (*BASE["main.py"], "--epochs", "1", "--bootstrap", "0", "--save_scoremaps", "none")
     for name, (content, *expected) in IMAGES.items():
         setup = partial(put, trained, content)
-        how = (expected or [REFUSED])[0]  # an image is read when its turn comes: the run has begun
+        how = (expected or [REFUSED])[0]  # images are read during training, so the run has begun
         yield Case(f"image: {name}", "main.py", main, how, ["0.png"], setup, leaves="train_log")
         setup = partial(put, photo, content)
         yield Case(

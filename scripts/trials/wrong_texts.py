@@ -1,14 +1,15 @@
-"""Wrong files of text, for wrong_files.py: JSON, CSV, XML, YAML, lists.
+"""Wrong text files, for wrong_files.py: JSON, CSV, XML, YAML, lists.
 
-Each table maps what is wrong to an edit of the good file; a trailing REFUSED, ACCEPTED or EITHER says how the command is to
-end (default: refused), a further tuple what the message has to name (default: the file).
+Each table maps the name of a fault to an edit of the valid file. A trailing REFUSED, ACCEPTED or EITHER says how the command
+should end (default: refused).
 """
 
 import json
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 from scripts.trials.common import ACCEPTED, EITHER, REFUSED, Case
 from scripts.trials.workspace import BASE, TINY
@@ -17,12 +18,12 @@ from scripts.trials.wrong_metadata import NUMBERS, SPOILT, twice
 
 
 def _written(content: object) -> Edit:
-    """Return an edit that puts JSON, or bytes, in a file's place."""
+    """Return an edit that replaces a file by JSON or bytes."""
     raw = content if isinstance(content, bytes) else json.dumps(content).encode()
     return lambda good: raw
 
 
-def _json(change: Callable[[object], object]) -> Edit:
+def _json(change: Callable[[Any], object]) -> Edit:
     def edit(good: bytes) -> bytes:
         content = json.loads(good)
         changed = change(content)
@@ -31,7 +32,7 @@ def _json(change: Callable[[object], object]) -> Edit:
     return edit
 
 
-# Whatever JSON is read: no such file may end otherwise than refused.
+# Every reader of JSON must refuse these.
 NO_JSON: dict[str, Edit] = {
     "null": _written(None),
     "a number": _written(3),
@@ -48,7 +49,7 @@ NO_JSON: dict[str, Edit] = {
 }
 
 
-def _set(*path: object, value: object) -> Callable[[object], None]:
+def _set(*path: object, value: object) -> Callable[[Any], None]:
     return lambda content: _put_in(content, path, value)
 
 
@@ -56,6 +57,10 @@ def _put_in(content: dict | list, path: tuple, value: object) -> None:
     for key in path[:-1]:
         content = content[key]
     content[path[-1]] = value
+
+
+def _without(key: str) -> Callable[[dict], dict]:
+    return lambda content: {name: value for name, value in content.items() if name != key}
 
 
 THRESHOLDS: dict[str, tuple] = {
@@ -100,10 +105,7 @@ DETECTIONS: dict[str, tuple] = {
 }
 COCO: dict[str, tuple] = {
     "as it is": (lambda good: good, ACCEPTED),
-    **{
-        f"no {key}": (_json(lambda content, key=key: {k: v for k, v in content.items() if k != key}),)
-        for key in ("images", "annotations", "categories")
-    },
+    **{f"no {key}": (_json(_without(key)),) for key in ("images", "annotations", "categories")},
     **{
         f"images: {key} is {str(value)[:12]!r}": (_json(_set("images", 0, key, value=value)),)
         for key, value in (
@@ -142,7 +144,7 @@ COCO: dict[str, tuple] = {
     "categories: name is None": (_json(_set("categories", 0, "name", value=None)),),
     "categories: an id twice": (_json(_set("categories", 0, "id", value=1)),),
 }
-BOXES = {
+BOXES: dict[str, Edit | tuple] = {
     **SPOILT,
     "inverted": lambda good: good + b"ant/0.jpg,30,30,3,3\n",
     "outside": lambda good: good + b"ant/0.jpg,3,3,300,300\n",
@@ -157,7 +159,7 @@ BOXES = {
     "an open quote": lambda good: good + b'"ant/0.jpg,1,1,9,9\n',
     "a megabyte in a field": lambda good: good + b"x" * (1 << 20),
     "a quoted field over two lines": lambda good: good + b'"ant/\n0.jpg",1,1,9,9\n',
-    "UTF-16": (SPOILT["UTF-16"], EITHER),  # read where its byte order mark says so
+    "UTF-16": (SPOILT["UTF-16"], EITHER),  # read if it has a byte order mark
 }
 
 
@@ -177,7 +179,7 @@ VOC = {
     **{f"xmin is {str(value)[:9]}": _voc(value) for value in ("x", "nan", "inf", "-7", "1e999", "30", DIGITS)},
     "another size": _voc(1, "<size><width>9</width><height>9</height></size>"),
 }
-LISTS = {  # of image ids
+LISTS: dict[str, Edit | tuple] = {  # of image ids
     "empty": lambda good: b"",
     "an unknown id": lambda good: good + b"nonsense.png\n",
     "an id twice": twice,
@@ -185,7 +187,7 @@ LISTS = {  # of image ids
     "an empty line": lambda good: good + b"\n\n",
     **SPOILT,
 }
-RANKS = {
+RANKS: dict[str, Edit | tuple] = {
     "empty": lambda good: b"",
     "no header": lambda good: good.split(b"\n", 1)[1],
     "an id missing": lambda good: good[:60],
@@ -198,7 +200,7 @@ RANKS = {
     "an open quote": lambda good: good + b'"x,1\n',
     **SPOILT,
 }
-COARSENING = {
+COARSENING: dict[str, Edit | tuple] = {
     "empty": lambda good: b"",
     "no header": lambda good: good.split(b"\n", 1)[1],
     "a class missing": lambda good: good[:20],
@@ -212,8 +214,9 @@ COARSENING = {
     "all in one": lambda good: good.replace(b",1", b",9"),
     **SPOILT,
 }
-RESULTS = {
-    **{f"test is {value!r}": _json(_set("test", value=value)) for value in (None, 3, [1], {})},
+ODD: tuple[object, ...] = (None, 3, [1], {})
+RESULTS: dict[str, Edit | tuple] = {
+    **{f"test is {value!r}": _json(_set("test", value=value)) for value in ODD},
     **{f"MaxBoxAcc is {value!r}": _json(_set("test", "MaxBoxAcc", value=value)) for value in (3, [1], {"50": "x"})},
     "MaxBoxAccV2 is text": _json(_set("test", "MaxBoxAccV2", value="x")),
     "top1_cls is a list": _json(_set("test", "top1_cls", value=[1])),
@@ -236,7 +239,8 @@ def text_cases() -> Iterator[Case]:
     """Yield wrong JSON, CSV, XML, YAML and lists for the commands that read them."""
     scored = [*BASE["evaluation.py"], "--multi_contour_eval", "--multi_iou_eval", "--cam_curve_interval", "0.1"]
     importing = "dataset/import_dataset.py"
-    tables = (  # title, file, command, words, edits
+    configs = {name: _written(content) for name, content in CONFIGS.items()}
+    tables: tuple[tuple[str, str, str, list[str], Mapping[str, Edit | tuple]], ...] = (  # title, file, command, words, edits
         ("thresholds", "train_log/mini/results.json", "evaluation.py", [*scored, "--thresholds_from", "{}"], THRESHOLDS),
         ("detections", "detections.json", "evaluation.py", [*scored, "--boxes", "{}"], DETECTIONS),
         ("COCO", "coco.json", importing, ["Own", "--images", "photos", "--boxes", "{}"], COCO),
@@ -271,43 +275,34 @@ def text_cases() -> Iterator[Case]:
             "train_log/mini/config.yaml",
             "scripts/compare_runs.py",
             ["a=train_log/mini", "--page", "page.png"],
-            {name: _written(content) for name, content in CONFIGS.items()},
+            configs,
         ),
     )
     for title, file, command, words, edits in tables:
         if any("{}" in word for word in words) and file.endswith(".json") and edits is not NO_JSON:
             edits = {**edits, **NO_JSON}
         words = [word.format(file) for word in words]
-        for what, edit in edits.items():
-            edit, *expected = edit if isinstance(edit, tuple) else (edit,)
-            if title == "image list" and what == "an empty line":
-                expected = [EITHER]
-            yield Case(
-                f"{title}: {what}",
-                command,
-                words,
-                *(expected or [REFUSED]),
-                [Path(file).name, "train_log/mini"],
-                edited(file, edit),
-            )
+        for what, entry in edits.items():
+            edit, *rest = entry if isinstance(entry, tuple) else (entry,)
+            expected = EITHER if title == "image list" and what == "an empty line" else (*rest, REFUSED)[0]
+            names = [Path(file).name, "train_log/mini"]
+            yield Case(f"{title}: {what}", command, words, expected, names, edited(file, edit))
         for kind in SPECIAL:
             setup = partial(special, file, kind)
             yield Case(
                 f"{title}: {kind}", command, words, REFUSED, [Path(file).name, "train_log/mini", "no labelled"], setup
             )
-    for what, content in VOC.items():
-        setup = partial(put, "voc/ant/0.xml", content)
+    for what, text in VOC.items():
+        setup = partial(put, "voc/ant/0.xml", text)
         expected = EITHER if what == "xmin is 30" else REFUSED
         yield Case(f"VOC: {what}", importing, ["Own", "--images", "photos", "--boxes", "voc"], expected, ["0.xml"], setup)
-    for what, edits in {"configuration": CONFIGS, "results": NO_JSON}.items():
-        file = {"configuration": "config.yaml", "results": "results.json"}[what]
-        for name, edit in edits.items():
-            edit = _written(edit) if isinstance(edit, bytes) else edit
+    for what, file, spoilt in (("configuration", "config.yaml", configs), ("results", "results.json", NO_JSON)):
+        for name, edit in spoilt.items():
 
-            def setup(folder: Path, file: str = file, edit: Edit = edit) -> None:
+            def spoil(folder: Path, file: str = file, edit: Edit = edit) -> None:
                 shutil.copytree(folder / "train_log/mini", folder / "train_log/sweep/species")
                 edited(f"train_log/sweep/species/{file}", edit)(folder)
 
             words = ["plan", *TINY, "--epochs", "1", "--experiment_name", "sweep"]
             expected = EITHER if what == "results" else REFUSED
-            yield Case(f"sweep's {what}: {name}", "scripts/granularity.py", words, expected, [file, "sweep/species"], setup)
+            yield Case(f"sweep's {what}: {name}", "scripts/granularity.py", words, expected, [file, "sweep/species"], spoil)

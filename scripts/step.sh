@@ -1,0 +1,22 @@
+# Sourced by the scripts that run several commands. `step COMMAND...` runs one such that SIGTERM and Ctrl-C end it at once;
+# plain bash would wait for the command to finish, and a killed script would leave it behind.
+set -m # a process group for each step, which does not ignore Ctrl-C
+child=
+end_step() { # SIGNAL EXIT_CODE
+  trap - TERM INT
+  if [ -n "$child" ]; then
+    kill "-$1" -- "-$child" 2> /dev/null || true
+    wait "$child" || true
+  fi
+  exit "$2"
+}
+trap 'end_step TERM 143' TERM
+trap 'end_step INT 130' INT
+step() {
+  "$@" < /dev/null &
+  child=$!
+  local code=0
+  wait "$child" || code=$?
+  child=
+  return "$code"
+}
