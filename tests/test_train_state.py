@@ -37,7 +37,8 @@ def load(run, path):
 def same(first, second):
     """Tell whether two nests of values are equal, tensors bit for bit."""
     if isinstance(first, torch.Tensor):
-        return torch.equal(first, second) and first.dtype == second.dtype
+        alike = (first.dtype, first.shape) == (second.dtype, second.shape)
+        return alike and first.numpy().tobytes() == second.numpy().tobytes()  # NaN too: what is not known of an image
     if isinstance(first, dict):
         return first.keys() == second.keys() and all(same(value, second[name]) for name, value in first.items())
     if isinstance(first, list):
