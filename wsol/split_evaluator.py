@@ -102,7 +102,7 @@ class SplitEvaluator:
             "split": self.truth.split,
             "box_rule": self.box_rule,
             "cam_curve_interval": self.cam_curve_interval,
-            "iou_threshold_list": self.iou_threshold_list,
+            "iou_threshold_list": list(self.iou_threshold_list),
             "truth": [name for name in ("boxes", "masks") if getattr(self, name)],
         }
 
