@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from numbers import Integral, Real
 from types import NoneType
-from typing import Any
+from typing import Any, cast
 
 from wsol.arguments import Parser, name, number, whole
 from wsol.errors import OptionError, shortened
@@ -136,8 +136,9 @@ class Option:
         kind, words = (Integral, "a whole number") if self.reader is whole else (Real, "a number")
         if not isinstance(value, kind):
             raise OptionError(self.name, value, f"expected {self.range.words or words}")
-        if value not in self.range:
-            raise OptionError(self.name, value, f"expected {self.range.expected(value)}")
+        quantity = cast("float", value)  # what float means to a type checker: whole numbers too
+        if quantity not in self.range:
+            raise OptionError(self.name, value, f"expected {self.range.expected(quantity)}")
 
     def argument(self) -> dict[str, Any]:
         """Return what argparse's `add_argument` takes; the option is among what is parsed only where it is given."""

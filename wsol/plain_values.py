@@ -3,19 +3,20 @@
 import re
 import sys
 from collections.abc import Mapping
+from typing import TypeGuard
 
 
-def is_number(value: object) -> bool:
+def is_number(value: object) -> TypeGuard[float]:
     """Tell whether a value is a finite number, and no bool."""
     return isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= sys.float_info.max
 
 
-def is_whole(value: object, low: int = 0) -> bool:
+def is_whole(value: object, low: int = 0) -> TypeGuard[int]:
     """Tell whether a value is a whole number, `low` or more."""
     return isinstance(value, int) and not isinstance(value, bool) and value >= low
 
 
-def are_thresholds(value: object) -> bool:
+def are_thresholds(value: object) -> TypeGuard[Mapping[str, float]]:
     """Tell whether a value maps IoU thresholds, as text in percent, to score-map thresholds in [0, 1)."""
     return isinstance(value, Mapping) and all(
         isinstance(iou, str) and re.fullmatch(r"[0-9.]{1,9}", iou) and is_number(threshold) and 0 <= threshold < 1

@@ -63,7 +63,7 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, epoch: int, decay_freque
         group["lr"] = lr_at(group["initial_lr"], epoch, decay_frequency)
 
 
-def check_network(model: nn.Module, config: Mapping, num_train: int) -> None:
+def check_network(model: Method, config: Mapping, num_train: int) -> None:
     """Refuse a network that does not take images of the crop size, gives no spatial map of them, or cannot train on the
     last batch where that is a single image."""
     crop = config["crop_size"]

@@ -144,8 +144,11 @@ class SplitTruth:
 
 def _check_complete(folder: Path, image_ids: Sequence[str], boxes: BoxTruth | None, masks: MaskTruth | None) -> None:
     """Refuse images without their truth, and mask files that are not there, before anything is scored."""
-    for kind, truth in (("box", boxes and boxes.boxes), ("mask", masks and masks.paths)):
-        missing = [image_id for image_id in image_ids if truth is not None and image_id not in truth]
+    truths: list[tuple[str, Mapping[str, object]]] = []
+    truths += [("box", boxes.boxes)] if boxes else []
+    truths += [("mask", masks.paths)] if masks else []
+    for kind, truth in truths:
+        missing = [image_id for image_id in image_ids if image_id not in truth]
         if missing:
             raise MetadataError(f"{folder}: {len(missing)} images have no true {kind}:" + first_names(missing))
     if masks:

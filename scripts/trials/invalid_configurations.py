@@ -91,7 +91,7 @@ NEEDS = {
     "center_size": ("--center",),
     "scripts/plot_dataset.py data_root": ("--what", "samples"),
 }
-KINDS = {boolean: bool, whole: int, number: float}  # by an option's reader; else text
+KINDS: dict[Callable[[str], object], type] = {boolean: bool, whole: int, number: float}  # by an option's reader; else text
 METHODS = ("has", "acol", "spg", "adl", "cutmix")
 
 
@@ -122,7 +122,7 @@ def taken_by(parser: Parser) -> Iterator[Taken]:
 
 def _kind(action: argparse.Action) -> type:
     try:  # a type may be a function of the project, with checks of its own
-        return type(action.type("1")) if action.type else str
+        return type(action.type("1")) if callable(action.type) else str
     except (ValueError, argparse.ArgumentTypeError):
         return str
 

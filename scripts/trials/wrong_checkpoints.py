@@ -46,7 +46,16 @@ def _state(change: Callable[[str, torch.Tensor], object], count: int = 1) -> Cal
     return changed
 
 
-ENTRIES = ("architecture", "epoch", "state_dict", "optimizer", "config", "label_level", "class_names", "file_labels")
+ENTRIES: tuple[str, ...] = (
+    "architecture",
+    "epoch",
+    "state_dict",
+    "optimizer",
+    "config",
+    "label_level",
+    "class_names",
+    "file_labels",
+)
 ENTRIES += ("step", "scaler", "epoch_sums", "epoch_images", "best", "validation", "metrics", "bad_images")
 WRONG_TYPES = {
     "architecture": 3,
