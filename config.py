@@ -12,13 +12,13 @@ import yaml
 from munch import Munch
 
 from option_tables import CAM_CURVE_INTERVAL, EVALUATION, INFERENCE, LOG_ROOT, training_groups
-from wsol import registry
-from wsol.errors import InputError, OptionError, OptionName, did_you_mean, shortened
-from wsol.files import write_text
-from wsol.flat_yaml import read_flat_yaml
-from wsol.machine import default_workers
-from wsol.options import Option, TableParser, by_name
-from wsol.run_folder import MOST_NAME
+from wsol.core import registry
+from wsol.core.errors import InputError, OptionError, OptionName, did_you_mean, shortened
+from wsol.core.files import write_text
+from wsol.core.flat_yaml import read_flat_yaml
+from wsol.core.machine import default_workers
+from wsol.core.options import Option, TableParser, by_name
+from wsol.runs.run_folder import MOST_NAME
 
 # Toy is small: a network and images to match, so that `python main.py` alone takes about a minute on two cores.
 PRESETS = {

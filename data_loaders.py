@@ -1,12 +1,12 @@
 """Images and labels to batches: what a program that trains or maps imports, under wsolevaluation's names where it has them.
 
-In: metadata files and a folder of images. Out: `Batch`es (wsol/batches.py), and the tables of wsol/metadata.py.
+In: metadata files and a folder of images. Out: `Batch`es (wsol/data/batches.py), and the tables of wsol/data/metadata.py.
 """
 
-from wsol.batches import Batch, EpochShuffle, LabeledImages, make_loader
-from wsol.images import load_image, require_images
-from wsol.levels import load_level
-from wsol.metadata import (
+from wsol.data.batches import Batch, EpochShuffle, LabeledImages, make_loader
+from wsol.data.images import load_image, require_images
+from wsol.data.levels import load_level
+from wsol.data.metadata import (
     configure_metadata,
     get_bounding_boxes,
     get_class_labels,

@@ -23,27 +23,27 @@ from munch import Munch
 from config import check_evaluation_options, check_metric_options, evaluation_parser, parse_options
 from dataset.known import require_dataset
 from option_tables import SCORING_INTERVAL
-from wsol.boxes import calculate_multiple_iou, compute_bboxes_from_scoremaps, resize_bbox
-from wsol.confidence import Resampled, compare, intervals
-from wsol.declared_size import MAX_MEGAPIXELS
-from wsol.detections import read_coco_names, read_detections
-from wsol.errors import InputError, command
-from wsol.evaluators import BoxEvaluator, MaskEvaluator
-from wsol.figure_text import format_analysis, format_comparison, format_results
-from wsol.files import check_writable, refuse_inside, refuse_overwriting, write_json
-from wsol.images_file import read_images, read_interval
-from wsol.levels import SPLITS
-from wsol.map_details import summarize
-from wsol.map_sizes import check_same_sizes, mixture_warning, size_rows, small_map_note
-from wsol.masks import VIEW, get_mask
-from wsol.metadata import first_names, read_id_list
-from wsol.results import read_results
-from wsol.score_maps import find_score_maps, sort_others
-from wsol.scoring import Center, Describe, Detections, SavedImages, SavedMaps, Source, count
-from wsol.split_evaluator import LOC_IOU, SplitEvaluator, headline, read_known_ids
-from wsol.tables import check_table_path, class_rows, curve_rows, read_class_ranks, read_classes, write_table
-from wsol.truth import SplitTruth
-from wsol.val_thresholds import ValThresholds, read_val_thresholds
+from wsol.core.declared_size import MAX_MEGAPIXELS
+from wsol.core.errors import InputError, command
+from wsol.core.files import check_writable, refuse_inside, refuse_overwriting, write_json
+from wsol.data.levels import SPLITS
+from wsol.data.masks import VIEW, get_mask
+from wsol.data.metadata import first_names, read_id_list
+from wsol.data.truth import SplitTruth
+from wsol.maps.score_maps import find_score_maps, sort_others
+from wsol.metrics.bootstrap import Resampled, compare, intervals
+from wsol.metrics.boxes import calculate_multiple_iou, compute_bboxes_from_scoremaps, resize_bbox
+from wsol.metrics.detections import read_coco_names, read_detections
+from wsol.metrics.evaluators import BoxEvaluator, MaskEvaluator
+from wsol.metrics.images_file import read_images, read_interval
+from wsol.metrics.map_details import summarize
+from wsol.metrics.map_sizes import check_same_sizes, mixture_warning, size_rows, small_map_note
+from wsol.metrics.scoring import Center, Describe, Detections, SavedImages, SavedMaps, Source, count
+from wsol.metrics.split_evaluator import LOC_IOU, SplitEvaluator, headline, read_known_ids
+from wsol.runs.figure_text import format_analysis, format_comparison, format_results
+from wsol.runs.results import read_results
+from wsol.runs.run_tables import check_table_path, class_rows, curve_rows, read_class_ranks, read_classes, write_table
+from wsol.runs.val_thresholds import ValThresholds, read_val_thresholds
 
 __all__ = [
     "BoxEvaluator",

@@ -11,11 +11,11 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
+from wsol.core.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
 
 # isort: split
 from config import check_saved_config, get_inference_options
-from wsol.errors import InputError, command, refuse_early
+from wsol.core.errors import InputError, command, refuse_early
 
 if __name__ == "__main__":  # before the seconds in which torch is loaded
     refuse_early(partial(get_inference_options, description=__doc__))
@@ -24,18 +24,18 @@ from munch import Munch
 
 from data_loaders import LabeledImages, make_loader, require_images
 from dataset.known import how_to_prepare, require_dataset
-from wsol.declared_size import MAX_MEGAPIXELS
-from wsol.device import resolve_device
-from wsol.files import check_folder
-from wsol.levels import SPLITS, LevelSplit
-from wsol.loading import loading_failures
-from wsol.metadata import read_id_list
-from wsol.parallel import map_beside
-from wsol.prediction import Prediction
-from wsol.predictor import restore
-from wsol.progress import progress
-from wsol.score_maps import being_written, holds_score_maps, save_score_map, unfinished_by
-from wsol.tables import write_class_ranks
+from wsol.core.declared_size import MAX_MEGAPIXELS
+from wsol.core.files import check_folder
+from wsol.core.processes import map_beside
+from wsol.core.progress import progress
+from wsol.data.levels import SPLITS, LevelSplit
+from wsol.data.loading import loading_failures
+from wsol.data.metadata import read_id_list
+from wsol.maps.prediction import Prediction
+from wsol.maps.score_maps import being_written, holds_score_maps, save_score_map, unfinished_by
+from wsol.networks.device import resolve_device
+from wsol.runs.predictor import restore
+from wsol.runs.run_tables import write_class_ranks
 
 
 def choose_images(split: LevelSplit, options: Munch) -> None:

@@ -20,11 +20,11 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
-from wsol.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
+from wsol.core.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
 
 # isort: split
 from config import LOG_ROOT, get_config, write_config
-from wsol.errors import InputError, command, refuse_early
+from wsol.core.errors import InputError, command, refuse_early
 
 if __name__ == "__main__":  # before the seconds in which torch is loaded
     refuse_early(partial(get_config, description=__doc__))
@@ -37,33 +37,33 @@ from data_loaders import EpochShuffle, LabeledImages, load_level, make_loader, r
 from dataset import toy
 from dataset.known import how_to_prepare, require_dataset
 from evaluation import format_results, rescoring_command
-from wsol import registry
-from wsol.batches import Batch
-from wsol.cam_agg import ancestors_at, keep_with_ancestor
-from wsol.checkpoints import read_checkpoint, write_checkpoint
-from wsol.confidence import Resampled, intervals
-from wsol.device import autocast, resolve_device, to_device
-from wsol.draws import DrawSource, on_device
-from wsol.files import write_json, write_text
-from wsol.images_file import images_name, write_images
-from wsol.levels import LevelData
-from wsol.loading import loading_failures
-from wsol.log import start_logging
-from wsol.map_details import analyze_map
-from wsol.map_sizes import small_map_note
-from wsol.mapper import Mapper, make_mapper
-from wsol.parallel import map_beside
-from wsol.prediction import Prediction, predict
-from wsol.progress import progress
-from wsol.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
-from wsol.score_maps import MAPS_OF_A_RUN, being_written, save_score_map
-from wsol.scored import Scored
-from wsol.split_evaluator import LOC_IOU, SplitEvaluator, headline
-from wsol.starting_weights import start_model
-from wsol.tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
-from wsol.train_state import TrainState, to_arrays
-from wsol.training import TrainingStep, check_network, set_learning_rate, start_training
-from wsol.truth import SplitTruth
+from wsol.core import registry
+from wsol.core.files import write_json, write_text
+from wsol.core.log import start_logging
+from wsol.core.processes import map_beside
+from wsol.core.progress import progress
+from wsol.data.batches import Batch
+from wsol.data.levels import LevelData
+from wsol.data.loading import loading_failures
+from wsol.data.truth import SplitTruth
+from wsol.maps.cam_agg import ancestors_at, keep_with_ancestor
+from wsol.maps.mapper import Mapper, make_mapper
+from wsol.maps.prediction import Prediction, predict
+from wsol.maps.score_maps import MAPS_OF_A_RUN, being_written, save_score_map
+from wsol.methods.draws import DrawSource, on_device
+from wsol.metrics.bootstrap import Resampled, intervals
+from wsol.metrics.images_file import images_name, write_images
+from wsol.metrics.map_details import analyze_map
+from wsol.metrics.map_sizes import small_map_note
+from wsol.metrics.scored import Scored
+from wsol.metrics.split_evaluator import LOC_IOU, SplitEvaluator, headline
+from wsol.networks.device import autocast, resolve_device, to_device
+from wsol.runs.checkpoints import read_checkpoint, write_checkpoint
+from wsol.runs.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
+from wsol.runs.run_tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
+from wsol.runs.starting_weights import start_model
+from wsol.runs.train_state import TrainState, to_arrays
+from wsol.runs.training import TrainingStep, check_network, set_learning_rate, start_training
 
 logger = logging.getLogger("wsol")
 

@@ -7,14 +7,14 @@ import argparse
 import re
 from dataclasses import replace
 
-from wsol import registry
-from wsol.arguments import folder_name, number, whole
-from wsol.declared_size import MAX_MEGAPIXELS
-from wsol.errors import shortened
-from wsol.machine import default_workers
-from wsol.options import AUTO, Group, Option, Range, boolean
-from wsol.score_maps import FORMATS
-from wsol.val_thresholds import MIN_INTERVAL
+from wsol.core import registry
+from wsol.core.arguments import folder_name, number, whole
+from wsol.core.declared_size import MAX_MEGAPIXELS
+from wsol.core.errors import shortened
+from wsol.core.machine import default_workers
+from wsol.core.options import AUTO, Group, Option, Range, boolean
+from wsol.maps.score_maps import FORMATS
+from wsol.runs.val_thresholds import MIN_INTERVAL
 
 LOG_ROOT = "train_log"
 SCORING_INTERVAL = 0.01  # evaluation.py's

@@ -7,8 +7,8 @@ code; an MD5 is one that the official place, or a library that downloads from it
 import re
 from dataclasses import dataclass
 
-from wsol.errors import InputError
-from wsol.levels import SPLITS
+from wsol.core.errors import InputError
+from wsol.data.levels import SPLITS
 
 
 @dataclass(frozen=True)

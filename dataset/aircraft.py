@@ -9,9 +9,9 @@ from pathlib import Path
 from dataset.layout import Entry, image_size, write_metadata
 from dataset.released import lay_out
 from dataset.sources import take_annotations
-from wsol.errors import InputError
-from wsol.levels import SPLITS
-from wsol.metadata import read_lines
+from wsol.core.errors import InputError
+from wsol.data.levels import SPLITS
+from wsol.data.metadata import read_lines
 
 NAME = "FGVC-Aircraft"
 LEVELS = ("variant", "family", "manufacturer")

@@ -14,9 +14,9 @@ from xml.etree import ElementTree
 
 from dataset.coco import LARGEST, corners, read_coco
 from dataset.tables import TABLES, TableOptions, find_box_columns, has_image, need_image, one_column, open_table
-from wsol.errors import InputError, shortened
-from wsol.files import check_input
-from wsol.hierarchy import check_level_names
+from wsol.core.errors import InputError, shortened
+from wsol.core.files import check_input
+from wsol.data.hierarchy import check_level_names
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # Of images too, but of none that are read: for some a decoder is not always there, others are raw, drawn or animated.

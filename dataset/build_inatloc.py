@@ -24,11 +24,11 @@ from dataset.addresses import check_own_name
 from dataset.coco import CocoImage, corners, read_coco
 from dataset.layout import Entry, is_relative, metadata_files, needs_making, whole_folder, write_rows
 from dataset.tables import read_fields, read_table
-from wsol.arguments import Parser
-from wsol.errors import InputError, command
-from wsol.files import check_folder, check_writable, remove_litter, write_text
-from wsol.hierarchy import csv_text
-from wsol.progress import tell
+from wsol.core.arguments import Parser
+from wsol.core.errors import InputError, command
+from wsol.core.files import check_folder, check_writable, remove_litter, write_text
+from wsol.core.progress import tell
+from wsol.data.hierarchy import csv_text
 
 RANKS = ("genus", "family", "order", "class", "phylum", "kingdom")
 KEEP = "keep"

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from wsol.errors import InputError, shortened
-from wsol.files import read_json
+from wsol.core.errors import InputError, shortened
+from wsol.core.files import read_json
 
 LARGEST = 2**31  # a coordinate in pixels; what is larger is none, and sums of it may overflow
 

@@ -13,8 +13,8 @@ from dataset import cub_levels
 from dataset.layout import Entry, image_size, write_metadata
 from dataset.released import lay_out, real_sizes, take_text
 from dataset.sources import take_annotations
-from wsol.errors import InputError
-from wsol.metadata import (
+from wsol.core.errors import InputError
+from wsol.data.metadata import (
     configure_metadata,
     get_bounding_boxes,
     get_class_labels,

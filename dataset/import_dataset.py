@@ -46,14 +46,14 @@ from dataset.tables import (
 )
 from dataset.verify import verify_split
 from option_tables import max_megapixels
-from wsol.arguments import Parser
-from wsol.declared_size import MAX_MEGAPIXELS
-from wsol.errors import InputError, command
-from wsol.files import check_folder, remove_litter, whole_file, write_text
-from wsol.hierarchy import check_level_names
-from wsol.levels import SPLITS
-from wsol.metadata import first_names
-from wsol.progress import progress
+from wsol.core.arguments import Parser
+from wsol.core.declared_size import MAX_MEGAPIXELS
+from wsol.core.errors import InputError, command
+from wsol.core.files import check_folder, remove_litter, whole_file, write_text
+from wsol.core.progress import progress
+from wsol.data.hierarchy import check_level_names
+from wsol.data.levels import SPLITS
+from wsol.data.metadata import first_names
 
 
 def _copy(source: Path, photo: Photo, target: Path) -> None:

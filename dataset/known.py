@@ -4,8 +4,8 @@ import os
 from pathlib import Path
 
 from dataset.addresses import ALIASES, SOURCES
-from wsol.errors import InputError, did_you_mean
-from wsol.metadata import dataset_names
+from wsol.core.errors import InputError, did_you_mean
+from wsol.data.metadata import dataset_names
 
 PREPARED = ("Toy", *SOURCES)  # what prepare.py takes
 

@@ -8,11 +8,11 @@ from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
 
-from wsol.errors import InputError
-from wsol.files import write_text
-from wsol.hierarchy import TREE_HEADER, Hierarchy, check_level_names, csv_text, read_rows
-from wsol.levels import SPLITS, read_names
-from wsol.metadata import configure_metadata, get_class_labels
+from wsol.core.errors import InputError
+from wsol.core.files import write_text
+from wsol.data.hierarchy import TREE_HEADER, Hierarchy, check_level_names, csv_text, read_rows
+from wsol.data.levels import SPLITS, read_names
+from wsol.data.metadata import configure_metadata, get_class_labels
 
 Splits = dict[str, dict[str, int]]  # split, image id: finest label
 

@@ -11,11 +11,11 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
-from wsol.errors import InputError
-from wsol.files import check_folder, check_input, temporary_sibling, write_text
-from wsol.hierarchy import csv_text, is_line, read_tree
-from wsol.levels import SPLITS
-from wsol.metadata import configure_metadata, get_class_labels, get_image_ids
+from wsol.core.errors import InputError
+from wsol.core.files import check_folder, check_input, temporary_sibling, write_text
+from wsol.data.hierarchy import csv_text, is_line, read_tree
+from wsol.data.levels import SPLITS
+from wsol.data.metadata import configure_metadata, get_class_labels, get_image_ids
 
 # What making a data set writes, relative to metadata/<dataset>; a tree.csv, or a vector of k, is a person's own.
 METADATA_FILES = re.compile(

@@ -15,9 +15,9 @@ from dataset.layout import Entry
 from dataset.orientation import Box, Photo, turn_array, turn_box
 from dataset.photos import Report
 from dataset.tables import TableOptions
-from wsol.declared_size import MAX_MEGAPIXELS, check_pixels
-from wsol.errors import InputError
-from wsol.files import check_input
+from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels
+from wsol.core.errors import InputError
+from wsol.core.files import check_input
 
 AMBIGUOUS = "turned photos whose {} may be drawn either way, left out"
 

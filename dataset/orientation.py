@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from wsol.declared_size import MAX_MEGAPIXELS
-from wsol.errors import InputError
-from wsol.images import load_image
+from wsol.core.declared_size import MAX_MEGAPIXELS
+from wsol.core.errors import InputError
+from wsol.data.images import load_image
 
 Size = tuple[int, int]
 Box = tuple[int, int, int, int]

@@ -11,10 +11,10 @@ from PIL import Image
 
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
-from wsol.errors import InputError
-from wsol.files import whole_file
-from wsol.images import load_image
-from wsol.metadata import read_lines
+from wsol.core.errors import InputError
+from wsol.core.files import whole_file
+from wsol.data.images import load_image
+from wsol.data.metadata import read_lines
 
 NAME = "OxfordPet"
 LEVELS = ("breed", "species")

@@ -14,11 +14,11 @@ from pathlib import Path
 from dataset.annotations import IMAGE_SUFFIXES, UNREAD_SUFFIXES, Names, files_below
 from dataset.orientation import Photo, read_photo
 from dataset.tables import Table, TableOptions, find_role, has_image, need_image, open_table
-from wsol.errors import InputError
-from wsol.files import write_text
-from wsol.hierarchy import check_level_names
-from wsol.metadata import first_names
-from wsol.progress import progress
+from wsol.core.errors import InputError
+from wsol.core.files import write_text
+from wsol.core.progress import progress
+from wsol.data.hierarchy import check_level_names
+from wsol.data.metadata import first_names
 
 SHOWN = 5  # names of a kind that are printed
 

@@ -20,11 +20,11 @@ from dataset.known import require_dataset
 from dataset.layout import write_proxy
 from dataset.sources import fetch_all, mismatch
 from dataset.verify import verify_split
-from wsol.arguments import Parser, folder_name
-from wsol.errors import InputError, command, did_you_mean
-from wsol.files import check_folder, check_input, remove_litter
-from wsol.levels import SPLITS, load_level, read_levels
-from wsol.progress import tell
+from wsol.core.arguments import Parser, folder_name
+from wsol.core.errors import InputError, command, did_you_mean
+from wsol.core.files import check_folder, check_input, remove_litter
+from wsol.core.progress import tell
+from wsol.data.levels import SPLITS, load_level, read_levels
 
 DATASETS = {
     module.NAME: module

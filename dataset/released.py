@@ -15,10 +15,11 @@ from dataset.label_levels import Splits
 from dataset.layout import image_size, whole_folder, write_lines, write_rows
 from dataset.sources import by_suffix, extract
 from dataset.wordnet import write_ilsvrc_levels
-from wsol.errors import InputError
-from wsol.files import missing_files, write_text
-from wsol.levels import labels_by_level, read_class_names
-from wsol.metadata import (
+from wsol.core.errors import InputError
+from wsol.core.files import missing_files, write_text
+from wsol.core.progress import progress
+from wsol.data.levels import labels_by_level, read_class_names
+from wsol.data.metadata import (
     check_boxes_fit,
     configure_metadata,
     first_names,
@@ -31,7 +32,6 @@ from wsol.metadata import (
     has_masks,
     read_lines,
 )
-from wsol.progress import progress
 
 SPLIT_TEXTS = r"(?:train|val|test)/(?:image_ids|image_ids_proxy|class_labels(?:_\w+)?|image_sizes|localization|masks)\.txt"
 NAME_TEXTS = r"class_names(?:_\w+)?\.txt"

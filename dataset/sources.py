@@ -24,10 +24,10 @@ from typing import IO
 from tqdm import tqdm
 
 from dataset.addresses import Official
-from wsol.errors import InputError
-from wsol.files import check_writable, whole_file
-from wsol.metadata import first_names
-from wsol.progress import progress, tell
+from wsol.core.errors import InputError
+from wsol.core.files import check_writable, whole_file
+from wsol.core.progress import progress, tell
+from wsol.data.metadata import first_names
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte

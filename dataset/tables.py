@@ -10,9 +10,9 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from wsol.errors import InputError, did_you_mean, shortened
-from wsol.files import check_input
-from wsol.hierarchy import some_names
+from wsol.core.errors import InputError, did_you_mean, shortened
+from wsol.core.files import check_input
+from wsol.data.hierarchy import some_names
 
 TABLES = (".csv", ".tsv")
 DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}

@@ -12,9 +12,9 @@ from dataset import wordnet
 from dataset.label_levels import read_splits
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
-from wsol.errors import InputError
-from wsol.images import load_image
-from wsol.metadata import Box, first_names, read_lines
+from wsol.core.errors import InputError
+from wsol.data.images import load_image
+from wsol.data.metadata import Box, first_names, read_lines
 
 NAME = "TinyImageNet"
 LEVELS = ("synset",)

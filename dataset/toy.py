@@ -18,9 +18,9 @@ import numpy as np
 from PIL import Image
 
 from dataset.layout import METADATA_FILES, Entry, check_only_ours, exchanged, metadata_files, write_lines
-from wsol.errors import InputError
-from wsol.files import check_folder, temporary_sibling, write_text
-from wsol.metadata import read_lines
+from wsol.core.errors import InputError
+from wsol.core.files import check_folder, temporary_sibling, write_text
+from wsol.data.metadata import read_lines
 
 NAME = "Toy"
 MADE = f"the data set {NAME} that this program makes"

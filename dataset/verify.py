@@ -3,9 +3,10 @@
 from pathlib import Path
 
 from dataset.layout import image_size
-from wsol.errors import InputError
-from wsol.files import missing_files
-from wsol.metadata import (
+from wsol.core.errors import InputError
+from wsol.core.files import missing_files
+from wsol.core.progress import progress
+from wsol.data.metadata import (
     check_boxes_fit,
     configure_metadata,
     first_names,
@@ -16,7 +17,6 @@ from wsol.metadata import (
     has_boxes,
     has_masks,
 )
-from wsol.progress import progress
 
 
 def _require(folder: Path, what: str, names: list[str]) -> None:

@@ -14,11 +14,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset.label_levels import Splits, write_tree_levels
-from wsol.arguments import Parser
-from wsol.errors import InputError, MetadataError, command
-from wsol.files import write_text
-from wsol.hierarchy import Hierarchy, greedy_parents, read_notice, read_tree
-from wsol.metadata import read_lines
+from wsol.core.arguments import Parser
+from wsol.core.errors import InputError, MetadataError, command
+from wsol.core.files import write_text
+from wsol.data.hierarchy import Hierarchy, greedy_parents, read_notice, read_tree
+from wsol.data.metadata import read_lines
 
 HIERARCHIES = Path(__file__).resolve().parent.parent / "metadata" / "hierarchies"
 

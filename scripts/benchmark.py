@@ -21,11 +21,11 @@ import cv2
 import numpy as np
 
 from scripts.benchmark_methods import methods
-from wsol.arguments import Parser
-from wsol.boxes import Candidates, best_ious, boxes_above, map_ious
-from wsol.errors import InputError, command
-from wsol.histogram import count_scores
-from wsol.score_maps import check_score_map
+from wsol.core.arguments import Parser
+from wsol.core.errors import InputError, command
+from wsol.maps.score_maps import check_score_map
+from wsol.metrics.boxes import Candidates, best_ious, boxes_above, map_ious
+from wsol.metrics.histogram import count_scores
 
 SIDE = 224
 THRESHOLDS = np.arange(0, 1, 0.001)

@@ -15,8 +15,9 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from wsol import build_model, cutmix, has, spg
-from wsol.draws import DrawSource
+from wsol import build_model
+from wsol.methods import cutmix, has, spg
+from wsol.methods.draws import DrawSource
 
 BATCH, SIDE, NUM_CLASSES = 16, 224, 10
 

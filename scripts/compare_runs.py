@@ -15,14 +15,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.examples import draw_examples, spaced
 from scripts.runs import read_config
-from wsol.arguments import Parser
-from wsol.errors import InputError, command
-from wsol.files import refuse_inside
-from wsol.metadata import read_id_list
-from wsol.results import read_run
-from wsol.score_maps import MAPS_OF_A_RUN, find_score_maps
-from wsol.spread import DEVIATION, INTERVAL, heading, mean_and_deviation, mean_and_interval
-from wsol.tables import markdown_table
+from wsol.core.arguments import Parser
+from wsol.core.errors import InputError, command
+from wsol.core.files import refuse_inside
+from wsol.data.metadata import read_id_list
+from wsol.maps.score_maps import MAPS_OF_A_RUN, find_score_maps
+from wsol.metrics.spread import DEVIATION, INTERVAL, heading, mean_and_deviation, mean_and_interval
+from wsol.runs.results import read_run
+from wsol.runs.run_tables import markdown_table
 
 
 def figures_of(folder: Path, split: str) -> dict[str, float]:

@@ -11,11 +11,11 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset.known import require_dataset
-from wsol.arguments import Parser, folder_name
-from wsol.errors import InputError, command
-from wsol.levels import SPLITS
-from wsol.statistics import level_rows, split_rows, splits_of
-from wsol.tables import markdown_table, write_table
+from wsol.core.arguments import Parser, folder_name
+from wsol.core.errors import InputError, command
+from wsol.data.levels import SPLITS
+from wsol.data.statistics import level_rows, split_rows, splits_of
+from wsol.runs.run_tables import markdown_table, write_table
 
 
 @command

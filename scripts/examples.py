@@ -10,13 +10,13 @@ from matplotlib.cm import ScalarMappable
 from matplotlib.figure import Figure
 from PIL import Image
 
-from wsol.boxes import calculate_multiple_iou, candidate_boxes, resize_bbox
-from wsol.drawing import MAP_COLORS, PREDICTED_BOX, TRUE_BOX, draw_boxes, save_figure, show_photo, wrapped
-from wsol.images import load_image
-from wsol.levels import labels_by_level, read_class_names
-from wsol.metadata import Box, configure_metadata, get_bounding_boxes, get_fitting_sizes, has_boxes
-from wsol.results import read_run
-from wsol.score_maps import MAPS_OF_A_RUN, find_score_maps, read_score_map
+from wsol.data.images import load_image
+from wsol.data.levels import labels_by_level, read_class_names
+from wsol.data.metadata import Box, configure_metadata, get_bounding_boxes, get_fitting_sizes, has_boxes
+from wsol.maps.score_maps import MAPS_OF_A_RUN, find_score_maps, read_score_map
+from wsol.metrics.boxes import calculate_multiple_iou, candidate_boxes, resize_bbox
+from wsol.plots.drawing import MAP_COLORS, PREDICTED_BOX, TRUE_BOX, draw_boxes, save_figure, show_photo, wrapped
+from wsol.runs.results import read_run
 
 CELL = 2.1  # inches, the side of a photo's place
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import wsol.machine  # noqa: F401  (first: Ctrl-C while the libraries load is one line)
+import wsol.core.machine  # noqa: F401  (first: Ctrl-C while the libraries load is one line)
 
 # isort: split
 from matplotlib.axes import Axes
@@ -26,14 +26,14 @@ from dataset import toy
 from dataset.known import require_dataset
 from scripts.examples import draw_examples, spaced
 from scripts.runs import center_results, center_sets, is_finished
-from wsol.drawing import COLORS, MARKERS, name_ticks, save_figure, slot_width, wrapped
-from wsol.errors import InputError, command
-from wsol.files import write_text
-from wsol.levels import LevelData, load_level
-from wsol.metadata import read_id_list
-from wsol.results import Row, SplitResults, read_run
-from wsol.run_folder import RESULTS
-from wsol.tables import markdown_table, write_table
+from wsol.core.errors import InputError, command
+from wsol.core.files import write_text
+from wsol.data.levels import LevelData, load_level
+from wsol.data.metadata import read_id_list
+from wsol.plots.drawing import COLORS, MARKERS, name_ticks, save_figure, slot_width, wrapped
+from wsol.runs.results import Row, SplitResults, read_run
+from wsol.runs.run_folder import RESULTS
+from wsol.runs.run_tables import markdown_table, write_table
 
 EXAMPLES = 6
 WIDEST = 18.0  # inches that two panels may be wide, side by side

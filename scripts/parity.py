@@ -19,10 +19,10 @@ import torch
 from numpy.typing import ArrayLike
 
 from wsol import build_model, load_wsolevaluation_state_dict
-from wsol.arguments import Parser
-from wsol.errors import command
-from wsol.files import check_input, read_json
-from wsol.method import Method
+from wsol.core.arguments import Parser
+from wsol.core.errors import command
+from wsol.core.files import check_input, read_json
+from wsol.methods.method import Method
 
 MAPS, FIGURES = 1e-4, 1e-3  # largest relative error of logits and raw maps; of losses and gradient norms
 # The one known exception: in this case's train mode, a pixel of the side branches' mean lies so near SPG's third high

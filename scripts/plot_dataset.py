@@ -22,16 +22,16 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from dataset.known import require_dataset
-from wsol.arguments import Parser, folder_name
-from wsol.drawing import COLORS, draw_boxes, plain, save_figure, show_photo, wrapped
-from wsol.errors import InputError, command
-from wsol.files import missing_files
-from wsol.hierarchy import read_rows
-from wsol.hierarchy_plot import hierarchy_figure
-from wsol.images import load_image
-from wsol.levels import SPLITS, labels_by_level, read_class_names, read_hierarchy
-from wsol.metadata import Box, configure_metadata, first_names, get_bounding_boxes, get_image_ids, has_boxes
-from wsol.statistics import imbalance, named_counts, relative_box_areas, splits_of
+from wsol.core.arguments import Parser, folder_name
+from wsol.core.errors import InputError, command
+from wsol.core.files import missing_files
+from wsol.data.hierarchy import read_rows
+from wsol.data.images import load_image
+from wsol.data.levels import SPLITS, labels_by_level, read_class_names, read_hierarchy
+from wsol.data.metadata import Box, configure_metadata, first_names, get_bounding_boxes, get_image_ids, has_boxes
+from wsol.data.statistics import imbalance, named_counts, relative_box_areas, splits_of
+from wsol.plots.drawing import COLORS, draw_boxes, plain, save_figure, show_photo, wrapped
+from wsol.plots.hierarchy_plot import hierarchy_figure
 
 WHAT = ("counts", "boxes", "hierarchy", "samples", "rejected")
 COLUMNS, SAMPLES = 6, 24

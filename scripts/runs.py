@@ -10,14 +10,14 @@ from munch import Munch
 
 from config import read_config as read_options
 from config import training_parser
-from wsol.errors import InputError
-from wsol.options import AUTO
-from wsol.results import SplitResults, read_run, split_results
-from wsol.run_folder import RESULTS, check_kept
-from wsol.scoring import Center, count
-from wsol.split_evaluator import SplitEvaluator
-from wsol.starting_weights import auto_is_false
-from wsol.truth import SplitTruth
+from wsol.core.errors import InputError
+from wsol.core.options import AUTO
+from wsol.data.truth import SplitTruth
+from wsol.metrics.scoring import Center, count
+from wsol.metrics.split_evaluator import SplitEvaluator
+from wsol.runs.results import SplitResults, read_run, split_results
+from wsol.runs.run_folder import RESULTS, check_kept
+from wsol.runs.starting_weights import auto_is_false
 
 # They change how a run is done, not what it gives (threads: beyond rounding).
 NOT_COMPARED = ("experiment_name", "override_cache", "workers", "threads", "device")

@@ -22,8 +22,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 import torch
 
-from wsol.arguments import Parser, path
-from wsol.errors import InputError, command
+from wsol.core.arguments import Parser, path
+from wsol.core.errors import InputError, command
 
 SMALL = "--threads 1 --workers 0 --num_train_sample_per_class 8 --bootstrap 100"
 PETS = f"{SMALL} --dataset_name OxfordPet --architecture resnet18 --pretrained FALSE --resize_size 72 --crop_size 64"

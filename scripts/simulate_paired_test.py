@@ -20,11 +20,11 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 from scipy.special import betainc, expit
 
-from wsol.errors import InputError, command
-from wsol.parallel import map_chunks
-from wsol.progress import progress
-from wsol.resampling import WeightedSums, accuracy_differences, paired_test, precision_difference
-from wsol.tables import markdown_table
+from wsol.core.errors import InputError, command
+from wsol.core.processes import map_chunks
+from wsol.core.progress import progress
+from wsol.metrics.weighted_sums import WeightedSums, accuracy_differences, paired_test, precision_difference
+from wsol.runs.run_tables import markdown_table
 
 BINS = 102  # of the score histograms: as many as --cam_curve_interval 0.01 has
 PIXELS = 224 * 224

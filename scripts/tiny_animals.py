@@ -20,14 +20,14 @@ from matplotlib.figure import Figure
 
 from config import LOG_ROOT, get_config
 from scripts.runs import NOT_COMPARED, center_results, center_sets, differing, is_finished, read_config
-from wsol.arguments import Parser, number
-from wsol.drawing import COLORS, MARKERS, name_ticks, plain, save_figure, slot_width, wrapped
-from wsol.errors import InputError, command
-from wsol.files import write_text
-from wsol.metadata import read_id_list
-from wsol.results import SplitResults, read_run
-from wsol.spread import DEVIATION, heading, mean_and_deviation, sample_deviation
-from wsol.tables import markdown_table, write_table
+from wsol.core.arguments import Parser, number
+from wsol.core.errors import InputError, command
+from wsol.core.files import write_text
+from wsol.data.metadata import read_id_list
+from wsol.metrics.spread import DEVIATION, heading, mean_and_deviation, sample_deviation
+from wsol.plots.drawing import COLORS, MARKERS, name_ticks, plain, save_figure, slot_width, wrapped
+from wsol.runs.results import SplitResults, read_run
+from wsol.runs.run_tables import markdown_table, write_table
 
 IOUS = (30, 50, 70)
 VARIED = (*NOT_COMPARED, "label_level", "lr", "seed", "eval_test")  # what the runs of a study may differ in

@@ -3,7 +3,7 @@
 import os
 import signal
 
-from wsol.files import check_input
+from wsol.core.files import check_input
 
 
 def doubled(items):

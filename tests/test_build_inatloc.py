@@ -13,9 +13,9 @@ from hypothesis import strategies as st
 from conftest import run
 from dataset.build_inatloc import COLUMNS, Photo, box_size_fits, draw_splits, split_species
 from dataset.coco import read_coco
-from wsol.errors import InputError
-from wsol.levels import load_level
-from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_sizes
+from wsol.core.errors import InputError
+from wsol.data.levels import load_level
+from wsol.data.metadata import configure_metadata, get_bounding_boxes, get_image_sizes
 
 GOOD = [10, 10, 100, 80]  # inside a 200 x 150 image
 

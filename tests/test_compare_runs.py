@@ -4,8 +4,8 @@ import numpy as np
 import pytest
 
 from conftest import run
-from wsol.files import write_text
-from wsol.score_maps import save_score_map
+from wsol.core.files import write_text
+from wsol.maps.score_maps import save_score_map
 
 RUN = """{data_root: dataset/, metadata_root: metadata/, mask_root: dataset/, dataset_name: Toy, crop_size: 64,
 cam_curve_interval: 0.1, multi_contour_eval: true, multi_iou_eval: true, iou_threshold_list: [30, 50, 70]}"""

@@ -14,9 +14,9 @@ from config import (
     write_config,
 )
 from conftest import CHECKOUT
-from wsol.errors import InputError
-from wsol.machine import default_workers
-from wsol.options import boolean
+from wsol.core.errors import InputError
+from wsol.core.machine import default_workers
+from wsol.core.options import boolean
 
 OPENIMAGES = (
     "--dataset_name OpenImages --architecture resnet50 --wsol_method cam --experiment_name OpenImages_resnet50_CAM "

@@ -16,12 +16,12 @@ from dataset.addresses import Official
 from dataset.layout import Entry, split_by_name, whole_folder, write_metadata
 from dataset.sources import extract, fetch
 from official import jpeg, write_archive
-from wsol.errors import InputError
-from wsol.hierarchy import read_tree
-from wsol.levels import load_level, read_hierarchy
-from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths
-from wsol.split_evaluator import SplitEvaluator
-from wsol.truth import SplitTruth
+from wsol.core.errors import InputError
+from wsol.data.hierarchy import read_tree
+from wsol.data.levels import load_level, read_hierarchy
+from wsol.data.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths
+from wsol.data.truth import SplitTruth
+from wsol.metrics.split_evaluator import SplitEvaluator
 
 
 def test_toy_is_the_same_arrays_everywhere():

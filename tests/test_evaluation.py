@@ -15,22 +15,17 @@ import pytest
 import evaluation
 from conftest import CHECKOUT, run
 from evaluation import BoxEvaluator, MaskEvaluator, evaluate_wsol
-from wsol.center import center_map
-from wsol.errors import MetadataError
-from wsol.files import write_text
-from wsol.histogram import count_scores
-from wsol.metadata import configure_metadata
-from wsol.score_maps import FORMATS, save_score_map
-from wsol.split_evaluator import headline
-from wsol.truth import SplitTruth
+from samples import write_split
+from wsol.core.errors import MetadataError
+from wsol.core.files import write_text
+from wsol.data.metadata import configure_metadata
+from wsol.data.truth import SplitTruth
+from wsol.maps.center import center_map
+from wsol.maps.score_maps import FORMATS, save_score_map
+from wsol.metrics.histogram import count_scores
+from wsol.metrics.split_evaluator import headline
 
 THRESHOLDS = np.arange(0, 1, 0.1).tolist()
-
-
-def write_split(folder, **files):
-    for name, lines in files.items():
-        write_text(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines))
-    return configure_metadata(folder)
 
 
 @pytest.fixture

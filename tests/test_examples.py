@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 from PIL import Image
-from test_evaluation import write_split
 
+from samples import write_split
 from scripts import examples
 from scripts.examples import draw_examples, spaced
-from wsol.files import write_text
-from wsol.score_maps import save_score_map
+from wsol.core.files import write_text
+from wsol.maps.score_maps import save_score_map
 
 IDS = ["wide/a.png", "tall/b.png"]
 

@@ -22,9 +22,9 @@ from dataset.annotations import Names, parse_xml, read_boxes
 from dataset.grouped_splits import draw_splits
 from dataset.layout import Entry, write_metadata
 from dataset.tables import TableOptions
-from wsol.errors import InputError
-from wsol.levels import load_level
-from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths
+from wsol.core.errors import InputError
+from wsol.data.levels import load_level
+from wsol.data.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_mask_paths
 
 SIZE = (40, 30)
 

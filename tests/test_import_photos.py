@@ -13,17 +13,17 @@ from unittest import mock
 import numpy as np
 import pytest
 from PIL import Image, ImageCms
-from test_declared_size import write_png
 
 from conftest import SMALL, run
 from dataset import import_dataset, wordnet
 from dataset.annotations import read_boxes, read_taxonomy
 from dataset.orientation import Photo, read_photo, turn_array, turn_box, upright_bytes
 from dataset.tables import TableOptions, find_box_columns, open_table, parse_columns, read_fields, read_table_text
-from wsol.errors import InputError
-from wsol.levels import load_level
-from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_image_sizes, get_mask_paths
-from wsol.progress import tell
+from samples import write_png
+from wsol.core.errors import InputError
+from wsol.core.progress import tell
+from wsol.data.levels import load_level
+from wsol.data.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_image_sizes, get_mask_paths
 
 STORED = (64, 48)
 BOX = (8, 16, 39, 31)  # of the upright scene's object, both ends included

@@ -7,10 +7,10 @@ import inference
 from conftest import SMALL, run
 from data_loaders import Batch
 from evaluation import evaluate_wsol
-from wsol.device import resolve_device
-from wsol.errors import InputError, ScoreMapError
-from wsol.normalize import normalize_raw_map
-from wsol.prediction import predict
+from wsol.core.errors import InputError, ScoreMapError
+from wsol.maps.normalize import normalize_raw_map
+from wsol.maps.prediction import predict
+from wsol.networks.device import resolve_device
 
 
 def test_a_raw_map_is_resized_bicubically_then_normalised():
@@ -121,7 +121,7 @@ def test_a_bad_image_leaves_the_mark(workspace, checkpoint, monkeypatch):
     def fail(path, *_):
         raise InputError(f"{path}: not a readable image")
 
-    monkeypatch.setattr("wsol.batches.load_image", fail)
+    monkeypatch.setattr("wsol.data.batches.load_image", fail)
     words = ("--checkpoint", checkpoint, "--scoremap_root", "maps", "--workers", "0")
     assert "--on_bad_image skip" in run("inference.py", *words, cwd=workspace, code=2)
     assert (workspace / "maps/UNFINISHED.txt").exists()

@@ -18,10 +18,10 @@ from PIL import Image
 
 import main
 from conftest import CHECKOUT, SMALL, run, run_process
-from wsol.checkpoints import read_checkpoint
-from wsol.errors import InputError
-from wsol.images_file import read_images
-from wsol.run_folder import check_run_folder, make_folder
+from wsol.core.errors import InputError
+from wsol.metrics.images_file import read_images
+from wsol.runs.checkpoints import read_checkpoint
+from wsol.runs.run_folder import check_run_folder, make_folder
 
 
 def results_of(folder):
@@ -402,7 +402,7 @@ def toy_without(workspace):
 
 
 def test_without_any_box_classification_is_reported_and_the_log_says_so(toy_without, monkeypatch):
-    monkeypatch.setattr("wsol.map_sizes.OWN_PROTOCOL", ())  # as for another data set, with maps of Toy's size
+    monkeypatch.setattr("wsol.metrics.map_sizes.OWN_PROTOCOL", ())  # as for another data set, with maps of Toy's size
     workspace = toy_without("val", "test")
     (workspace / "metadata/Toy/test/localization.txt").unlink()
     printed = run("main.py", *SMALL, *TINY, cwd=workspace)

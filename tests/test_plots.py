@@ -7,14 +7,14 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
-from test_hierarchy import trees
 
 from conftest import CHECKOUT, run
+from samples import trees
 from scripts.plot_dataset import box_sizes_figure, counts_figure, images_figure, read_rejected
-from wsol.drawing import PREDICTED_BOX, TRUE_BOX, draw_boxes, name_ticks, show_photo, slot_width, wrapped
-from wsol.files import write_text
-from wsol.hierarchy import Hierarchy, read_rows, read_tree, tier_tree
-from wsol.hierarchy_plot import branches, hierarchy_figure, layout
+from wsol.core.files import write_text
+from wsol.data.hierarchy import Hierarchy, read_rows, read_tree, tier_tree
+from wsol.plots.drawing import PREDICTED_BOX, TRUE_BOX, draw_boxes, name_ticks, show_photo, slot_width, wrapped
+from wsol.plots.hierarchy_plot import branches, hierarchy_figure, layout
 
 
 @given(trees())

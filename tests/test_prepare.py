@@ -15,9 +15,9 @@ from dataset.addresses import SOURCES, Official
 from dataset.layout import Entry, metadata_files, write_lines
 from dataset.sources import extract
 from official import BIRDS, OFFICIAL_LAYOUTS, inatloc, jpeg, mask_png, tar_bytes, write_archive
-from wsol.errors import InputError
-from wsol.levels import SPLITS, load_level
-from wsol.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_image_sizes, get_mask_paths
+from wsol.core.errors import InputError
+from wsol.data.levels import SPLITS, load_level
+from wsol.data.metadata import configure_metadata, get_bounding_boxes, get_image_ids, get_image_sizes, get_mask_paths
 
 WRITE_CUB_LEVELS = cub_levels.write_levels
 

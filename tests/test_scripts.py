@@ -16,8 +16,8 @@ from PIL import Image
 from config import get_config, write_config
 from conftest import CHECKOUT, SMALL, call, run, run_process
 from scripts import granularity, tiny_animals
-from wsol.files import write_text
-from wsol.results import split_results
+from wsol.core.files import write_text
+from wsol.runs.results import split_results
 
 COMMANDS = sorted(
     str(path.relative_to(CHECKOUT))

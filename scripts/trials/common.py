@@ -31,7 +31,7 @@ from multiprocessing.connection import Connection
 from pathlib import Path
 from unittest import mock
 
-from wsol.arguments import Parser
+from wsol.core.arguments import Parser
 
 CHECKOUT = Path(__file__).resolve().parent.parent.parent
 sys.path.insert(0, str(CHECKOUT))

@@ -41,8 +41,8 @@ from scripts.trials.common import (
 )
 from scripts.trials.invalid_tables import COMBINATIONS, LINES, YAMLS
 from scripts.trials.workspace import BASE, make_workspace
-from wsol.arguments import Parser, number, whole
-from wsol.options import Range, TableParser, boolean
+from wsol.core.arguments import Parser, number, whole
+from wsol.core.options import Range, TableParser, boolean
 
 DIGITS = "9" * 5000
 HUGE = "1" + "0" * 30

@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw
 
 from dataset.layout import Entry, write_metadata
 from scripts.trials.common import call
-from wsol.score_maps import save_score_map
+from wsol.maps.score_maps import save_score_map
 
 NAME = "Mini"
 LEVELS = ("species", "order")

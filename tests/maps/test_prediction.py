@@ -1,0 +1,70 @@
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from data_loaders import Batch
+from wsol import build_model
+from wsol.core.errors import InputError
+from wsol.data.preprocessing import IMAGENET
+from wsol.maps.mapper import make_mapper
+from wsol.maps.normalize import normalize_raw_map
+from wsol.maps.prediction import predict, ranks_of
+
+IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
+BATCH = Batch(IMAGES, torch.tensor([1, 4]), ["a", "b"], [])
+
+
+def predictions(refiner=None):
+    torch.manual_seed(0)
+    mapper = make_mapper("method", build_model("resnet18", "cam", 5))
+    return list(predict(mapper, [BATCH], torch.device("cpu"), "off", [], refiner))
+
+
+def test_without_a_refiner_a_score_map_is_the_normalised_raw_map():
+    for one in predictions():
+        np.testing.assert_array_equal(one.score_map(), normalize_raw_map(one.raw_map, (64, 64)))
+
+
+def test_a_refiner_sees_the_image_and_the_normalised_map():
+    seen = []
+
+    def halve(image, score_map):
+        seen.append((image, score_map))
+        return score_map / 2
+
+    for i, (one, plain) in enumerate(zip(predictions(halve), predictions(), strict=True)):
+        np.testing.assert_array_equal(one.score_map(), plain.score_map() / 2)
+        np.testing.assert_array_equal(seen[i][0], IMAGES[i].numpy())
+        np.testing.assert_array_equal(seen[i][1], plain.score_map())
+
+
+@pytest.mark.parametrize("wrong", [lambda m: m[:5], lambda m: m + 1, lambda m: m * np.nan])
+def test_a_refiner_that_returns_no_score_map_is_refused(wrong):
+    one = predictions(lambda image, score_map: wrong(score_map))[1]
+    with pytest.raises(InputError, match=r"b: the refiner returned a map of shape .*; expected \(64, 64\), within \[0, 1\]"):
+        one.score_map()
+
+
+def test_ranks_are_those_of_a_stable_sort():
+    rng = np.random.default_rng(0)
+    logits = rng.integers(0, 4, (50, 6)).astype(np.float32)  # many are equal
+    logits[::7, 2] = np.nan  # counts as more than any number
+    labels = rng.integers(0, 6, 50)
+    order = np.argsort(np.where(np.isnan(logits), -np.inf, -logits), axis=1, kind="stable")
+    expected = [int(np.flatnonzero(row == label)[0]) for row, label in zip(order, labels, strict=True)]
+    got = ranks_of(torch.from_numpy(logits), torch.from_numpy(labels)).tolist()
+    own_is_nan = np.isnan(logits[np.arange(50), labels])
+    assert own_is_nan.any() and got == np.where(own_is_nan, 6, expected).tolist()
+
+
+@pytest.mark.parametrize(("name", "ancestors"), [("cam_agg", None), ("method", np.zeros(5, dtype=np.int64))])
+def test_ancestors_are_for_cam_agg_alone(name, ancestors):
+    with pytest.raises(InputError, match="cam_agg_level: "):
+        make_mapper(name, build_model("resnet18", "cam", 5), ancestors)
+
+
+def test_an_image_survives_preprocessing_and_back():
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8))
+    np.testing.assert_array_equal(IMAGENET.to_rgb(IMAGENET.normalize(image).numpy()), np.asarray(image))
+    assert IMAGENET.evaluation(image, 16).shape == (3, 16, 16)

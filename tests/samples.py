@@ -1,0 +1,54 @@
+"""What tests of several rooms make: files, trees, a full disk."""
+
+import resource
+import struct
+import zlib
+from contextlib import contextmanager
+
+import numpy as np
+from hypothesis import strategies as st
+from PIL import Image
+
+from wsol.core.files import write_text
+from wsol.data.hierarchy import Hierarchy
+from wsol.data.metadata import configure_metadata
+
+
+def write_png(path, width, height):
+    """Write a PNG of a few bytes that declares a size."""
+    Image.fromarray(np.zeros((4, 4), np.uint8)).save(path)
+    data = bytearray(path.read_bytes())
+    data[16:24] = struct.pack(">II", width, height)
+    data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
+    path.write_bytes(data)
+
+
+def write_split(folder, **files):
+    for name, lines in files.items():
+        write_text(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines))
+    return configure_metadata(folder)
+
+
+@contextmanager
+def full_disk(size):
+    """As on a disk with room for files of at most `size` bytes."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (size, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+@st.composite
+def trees(draw, even=False):
+    """A random tree; `even`: every leaf at the same depth."""
+    if even:
+        parents, tier = {}, ["n"]
+        for _ in range(draw(st.integers(1, 4))):
+            tier_of = {f"{node}.{i}": node for node in tier for i in range(draw(st.integers(1, 3)))}
+            parents |= tier_of
+            tier = list(tier_of)
+        return Hierarchy(parents)
+    size = draw(st.integers(2, 25))
+    return Hierarchy({f"n{i}": f"n{draw(st.integers(0, i - 1))}" for i in range(1, size)})

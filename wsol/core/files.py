@@ -1,0 +1,241 @@
+"""Files: read only where they are regular files, written whole or not at all (a temporary name beside the target, then a
+rename)."""
+
+import hashlib
+import json
+import os
+import platform
+import re
+import shutil
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from wsol.core.errors import InputError, OptionError, remember_file, shortened
+
+HOST = re.sub(r"\W", "", platform.node())[:20]  # process numbers are those of one machine; folders may be shared
+
+MOST_BYTES = 255  # of a file's name, on the file systems that are in use
+MOST_TEMPORARY = 200  # bytes of a name that stands in a temporary one, which may have 255
+
+
+def temporary_sibling(path: Path, process: int | None = None) -> Path:
+    """Return a name beside `path` that only this process (or the one given) uses; the caller renames it to `path` or
+    removes it."""
+    return path.with_name(f".{_short(path.name)}.{HOST}.{process or os.getpid()}.tmp")
+
+
+def _short(name: str) -> str:
+    """Return a name, or what stands for one that would get too long for a file's with what is added to it."""
+    encoded = os.fsencode(name)
+    return name if len(encoded) <= MOST_TEMPORARY else hashlib.sha256(encoded).hexdigest()[:32]
+
+
+def _is_running(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except (ProcessLookupError, OverflowError):
+        return False
+    except PermissionError:
+        pass
+    return True
+
+
+def remove_litter(folder: Path) -> None:
+    """Remove the temporary files and folders in and beside `folder` whose process, on this machine, was killed before it
+    could."""
+    inside = (Path(root) / name for root, folders, files in os.walk(folder) for name in (*folders, *files))
+    for path in list(chain(folder.parent.glob(f".{_short(folder.name)}.*.tmp"), inside)):
+        match = re.fullmatch(rf"\..+\.{HOST}\.(\d+)\.tmp", path.name)
+        if match and not _is_running(int(match[1])):
+            if path.is_dir():
+                shutil.rmtree(path, ignore_errors=True)
+            else:
+                path.unlink(missing_ok=True)
+
+
+def _listing(folder: Path, filled: bool) -> set[str]:
+    try:
+        if not filled:
+            return set(os.listdir(folder))
+        with os.scandir(folder) as entries:
+            return {entry.name for entry in entries if entry.is_file() and entry.stat().st_size}
+    except OSError:
+        return set()
+
+
+def missing_files(root: str | os.PathLike, names: Iterable[str], filled: bool = False) -> list[str]:
+    """Return the relative names that are no entry below `root` (`filled`: no regular file of a byte or more).
+
+    Each folder is listed once, for speed.
+    """
+    listed: dict[str, set[str]] = {}
+    missing = []
+    for name in names:
+        folder, _, file = name.rpartition("/")
+        if folder not in listed:
+            listed[folder] = _listing(Path(root) / folder, filled)
+        if file not in listed[folder]:
+            missing.append(name)
+    return missing
+
+
+def check_input(path: str | os.PathLike) -> Path:
+    """Return the path of a file to be read, checked to be a regular file: everything that is read comes through here.
+
+    Raises:
+        InputError: there is no such file, it is a folder, or it is a FIFO or a device, which may block or never end.
+    """
+    remember_file(path)
+    try:
+        mode = os.stat(path).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        raise InputError(f"{path}: no such file") from None
+    except OSError as error:
+        raise InputError(f"{path}: not a readable file ({error.strerror})") from None
+    except ValueError as error:  # NUL, or a surrogate that no file name has
+        raise InputError(f"{os.fspath(path)!a}: no name of a file ({error})") from None
+    if not stat.S_ISREG(mode):
+        kind = "a folder" if stat.S_ISDIR(mode) else "a device, FIFO or socket"
+        raise InputError(f"{path}: {kind}; expected a regular file")
+    return Path(path)
+
+
+def read_text(path: str | os.PathLike) -> str:
+    """Return the text of a UTF-8 file, with or without a byte order mark.
+
+    Raises:
+        InputError: it cannot be read, is no regular file or not UTF-8.
+    """
+    try:
+        return check_input(path).read_text(encoding="utf-8-sig")
+    except OSError as error:
+        raise InputError(f"{path}: not a readable file ({error.strerror})") from None
+    except UnicodeDecodeError as error:
+        raise InputError(f"{path}: not UTF-8 text ({error})") from None
+
+
+def read_json(path: str | os.PathLike) -> Any:  # noqa: ANN401 (a reader checks what it needs)
+    """Return what a JSON file holds.
+
+    Raises:
+        InputError: it cannot be read, or is no JSON.
+    """
+    text = read_text(path)
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError) as error:  # ValueError: also a whole number of thousands of digits
+        raise InputError(f"{path}: not a readable JSON file ({error})") from None
+
+
+def _check_name(path: str | os.PathLike) -> None:
+    """Refuse a path that no file can have, which the system would say only when it is written."""
+    try:
+        encoded = os.fsencode(path)
+    except ValueError as error:  # a surrogate
+        raise InputError(f"{os.fspath(path)!a}: no name of a file ({error})") from None
+    if b"\0" in encoded or max(map(len, encoded.split(b"/"))) > MOST_BYTES:
+        raise InputError(f"{shortened(ascii(os.fspath(path)))}: expected names without NUL, of at most {MOST_BYTES} bytes")
+
+
+def check_folder(folder: str | os.PathLike) -> None:
+    """Refuse a folder that is there but cannot be written in, or that cannot be made."""
+    _check_name(folder)
+    folder = Path(os.path.realpath(folder))
+    above = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
+    if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
+        raise InputError(f"{folder}: {above} is no folder that can be written in")
+
+
+def check_writable(path: str | os.PathLike) -> None:
+    """Refuse a path that is not, or could not become, a plain file: for outputs, before there is anything to write.
+
+    Raises:
+        InputError: it is a folder or a device, or is below something that is no folder to write in, or no name of a file.
+    """
+    _check_name(path)
+    path = Path(os.path.realpath(path))
+    if os.path.lexists(path) and not path.is_file():
+        raise InputError(f"{path}: a folder or device; expected a file")
+    check_folder(path.parent)
+
+
+def refuse_overwriting(outputs: Mapping[str, str | os.PathLike], inputs: Iterable[str | os.PathLike]) -> None:
+    """Refuse an output (option to path) that is a file which is read, by whatever name or link.
+
+    Raises:
+        InputError: it is; the message names both.
+    """
+    existing = {_identity(path): option for option, path in outputs.items() if os.path.exists(path)}
+    for path in inputs if existing else ():
+        if option := existing.get(_identity(path)):
+            raise OptionError(option, outputs[option], f"would replace {path}, which is read; expected another file")
+
+
+def refuse_inside(outputs: Mapping[str, str | os.PathLike], folders: Iterable[str | os.PathLike]) -> None:
+    """Refuse an output (option to path) inside a folder of data that a command reads and never writes.
+
+    Raises:
+        InputError: it is; the message names both.
+    """
+    for folder in folders:
+        for option, path in outputs.items():
+            if Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder)):
+                raise OptionError(option, path, f"is inside {folder}, which holds data; expected a file elsewhere")
+
+
+def _identity(path: str | os.PathLike) -> tuple[int, int] | None:
+    """Return what is the same for all names and links of a file; None where there is none."""
+    try:
+        status = os.stat(path)
+    except (OSError, ValueError):
+        return None
+    return status.st_dev, status.st_ino
+
+
+@contextmanager
+def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+    """Yield a temporary path; on success it is renamed to `path`, on any error it is removed.
+
+    Where `path` is a link, its target is written.
+
+    Raises:
+        InputError: `path` is something other than a plain file, or cannot be written.
+    """
+    remember_file(path)
+    _check_name(path)
+    path = Path(os.path.realpath(path))
+    temporary = temporary_sibling(path)
+    try:
+        check_writable(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        os.replace(temporary, path)
+    except OSError as error:
+        raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def write_text(path: str | os.PathLike, text: str) -> None:
+    """Write UTF-8 text with Unix line ends.
+
+    Raises:
+        InputError: it cannot be written; the text has a lone surrogate, which UTF-8 has not.
+    """
+    try:
+        encoded = text.encode()
+    except UnicodeEncodeError as error:
+        around = ascii(text[max(0, error.start - 20) : error.end + 20])
+        raise InputError(f"{path}: not written: {around} is no text in UTF-8") from None
+    with whole_file(path) as temporary:
+        temporary.write_bytes(encoded)
+
+
+def write_json(path: str | os.PathLike, value: object) -> None:
+    """Write JSON, two spaces of indent; NaN and infinity are refused (ValueError) because JSON has none."""
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

@@ -1,0 +1,85 @@
+"""YAML of one level, `option: value` lines, with values as they are written: what means what is for the option to say.
+
+Read from the parser's events, so that nothing is built that a file asks for: no types by YAML's guess (dates, `no`, 010),
+no anchors, aliases or tags, no nesting.
+"""
+
+import os
+from collections.abc import Iterator
+from typing import NoReturn
+
+import yaml
+
+from wsol.core.errors import InputError, shortened
+from wsol.core.files import check_input, read_text
+
+MOST_BYTES = 1 << 16
+NULL = ("", "~", "null", "Null", "NULL")
+Value = str | None | list[str | None]
+
+
+class _RefusedError(Exception):
+    """The line (from 1) and what is wrong there."""
+
+
+def _refuse(event: yaml.Event, problem: str) -> NoReturn:
+    start = event.start_mark  # of every event that is read from a text
+    raise _RefusedError(start.line + 1 if start else 1, problem)
+
+
+def _scalar(event: yaml.Event, what: str) -> str | None:
+    """Return a value's text; None: null, which is not written as a string."""
+    if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
+        _refuse(event, "an anchor, alias or tag; expected plain values")
+    if not isinstance(event, yaml.ScalarEvent):
+        _refuse(event, f"a nested {what}; expected text or a number")
+    return None if event.style is None and event.value in NULL else event.value
+
+
+def _entries(events: Iterator[yaml.Event]) -> Iterator[tuple[yaml.Event, str | None, Value]]:
+    """Yield (where, key, value) of a document's lines."""
+    next(events)  # the stream's start
+    start = next(events)
+    first = start if isinstance(start, yaml.StreamEndEvent) else next(events)
+    if not isinstance(first, yaml.MappingStartEvent):
+        _refuse(first, "expected lines of 'option: value'")
+    if first.anchor or first.tag:
+        _refuse(first, "an anchor, alias or tag; expected plain values")
+    while not isinstance(event := next(events), yaml.MappingEndEvent):
+        key = _scalar(event, "key")
+        value = next(events)
+        if isinstance(value, yaml.SequenceStartEvent) and not (value.anchor or value.tag):
+            items = []
+            while not isinstance(item := next(events), yaml.SequenceEndEvent):
+                items.append(_scalar(item, "value"))
+            yield event, key, items
+        else:
+            yield event, key, _scalar(value, "value")
+    next(events)  # the document's end
+    if not isinstance(end := next(events), yaml.StreamEndEvent):
+        _refuse(end, "a second document; expected one")
+
+
+def read_flat_yaml(path: str | os.PathLike) -> dict[str, Value]:
+    """Return key to value of a YAML file of one level: its text, None for null, or a list of them.
+
+    Raises:
+        InputError: it cannot be read, is larger than 64 KiB, no such YAML, or has a key twice.
+    """
+    if (size := check_input(path).stat().st_size) > MOST_BYTES:
+        raise InputError(f"{path}: {size} bytes; expected a file of options, of at most {MOST_BYTES}")
+    entries: dict[str, Value] = {}
+    try:
+        for event, key, value in _entries(iter(yaml.parse(read_text(path), Loader=yaml.BaseLoader))):
+            if key is None or key in entries:
+                _refuse(event, f"{shortened(repr(key))} appears a second time" if key else "no option before the colon")
+            entries[key] = value
+    except _RefusedError as error:
+        line, problem = error.args
+        raise InputError(f"{path}:{line}: not a readable YAML file of options ({problem})") from None
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # also a code of no letter
+        mark = getattr(error, "problem_mark", None)
+        where = f"{path}:{mark.line + 1}" if mark else path
+        said = getattr(error, "problem", None) or str(error)
+        raise InputError(f"{where}: not a readable YAML file ({shortened(said, 300)})") from None
+    return entries

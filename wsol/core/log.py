@@ -1,0 +1,47 @@
+"""The log of a run: to standard output, and to a file that goes on where the output cannot be written."""
+
+import logging
+import os
+import sys
+
+from wsol.core.errors import InputError
+
+
+class OutputHandler(logging.StreamHandler):
+    """Prints to standard output until that fails; the end of the command says so."""
+
+    def __init__(self) -> None:
+        super().__init__(sys.stdout)
+        self.failed = False
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Print a record."""
+        if not self.failed:
+            super().emit(record)
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Print no more, rather than a traceback for every record."""
+        self.failed = True
+
+
+class FileHandler(logging.FileHandler):
+    """Writes to a file; what keeps it from that is raised, not printed as a traceback for every record."""
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
+        """Raise the error that is being handled, with the file's name where the system gave it."""
+        error = sys.exc_info()[1]
+        if isinstance(error, OSError):
+            raise InputError(f"{self.baseFilename}: cannot be written ({error.strerror or error})") from None
+        raise
+
+
+def start_logging(path: str | os.PathLike) -> logging.Logger:
+    """Log to standard output and to a file, and return the logger."""
+    logging.basicConfig(
+        level=logging.INFO,
+        format="%(asctime)s %(message)s",
+        datefmt="%H:%M:%S",
+        handlers=[OutputHandler(), FileHandler(path, encoding="utf-8")],
+        force=True,
+    )
+    return logging.getLogger("wsol")

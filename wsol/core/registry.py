@@ -1,0 +1,192 @@
+"""Every architecture, method, mapper and refiner by name: one entry each, "module:object", imported when it is used.
+
+A method's entry also has its options, so that they are listed and checked without torch. Other packages register theirs as
+entry points of the groups wsol.architectures, wsol.methods (a `MethodEntry`), wsol.mappers and wsol.refiners.
+"""
+
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cache
+from importlib.metadata import entry_points
+from typing import Any
+
+from wsol.core.errors import InputError, OptionError, OptionName, did_you_mean
+from wsol.core.options import Option, Range
+
+UNIT = Range(0, 1, words="0 to 1")
+WHOLE = Range(0, words="a whole number, 0 or more")
+
+
+@dataclass(frozen=True)
+class MethodEntry:
+    """A method: its class, as "module:class"; the options that the class takes by keyword, with the same defaults; and pairs
+    of options of which the first may not exceed the second."""
+
+    path: str
+    options: tuple[Option, ...] = ()
+    ascending: tuple[tuple[str, str], ...] = ()
+
+    def check(self, values: Mapping[str, float]) -> None:
+        """Refuse option values out of range, or that do not go together.
+
+        Raises:
+            OptionError: one is.
+        """
+        for option in self.options:
+            option.check(values[option.name])
+        for low, high in self.ascending:
+            if values[low] > values[high]:
+                raise OptionError(low, values[low], "expected at most ", OptionName(high), f" {values[high]}")
+
+
+ARCHITECTURES = {
+    "resnet18": "wsol.networks.resnet:resnet18",
+    "resnet50": "wsol.networks.resnet:resnet50",
+    "vgg16": "wsol.networks.vgg:vgg16",
+    "inception_v3": "wsol.networks.inception:inception_v3",
+}
+TIMM_PREFIX = "timm:"
+TIMM = "wsol.networks.timm_networks:timm_network"
+
+METHODS = {
+    "cam": MethodEntry("wsol.methods.cam:CAM"),
+    "has": MethodEntry(
+        "wsol.methods.has:HaS",
+        (
+            Option("has_grid_size", 4, "HaS: side of a cell in pixels; 0 hides nothing", range=WHOLE),
+            Option("has_drop_rate", 0.5, "HaS: probability that a cell is hidden; 0 hides none, 1 all", range=UNIT),
+        ),
+    ),
+    "acol": MethodEntry(
+        "wsol.methods.acol:ACoL",
+        (
+            Option(
+                "acol_threshold",
+                0.7,
+                "ACoL: the second branch does not see where the first one's map reaches this",
+                range=UNIT,
+            ),
+        ),
+    ),
+    "spg": MethodEntry(
+        "wsol.methods.spg:SPG",
+        tuple(
+            Option(f"spg_threshold_{guidance}{kind}", default, f"SPG: {side} this in {where}", range=UNIT)
+            for guidance, where, defaults in (
+                (1, "the class map, for side branch B2", (0.7, 0.01)),
+                (2, "side branch B2, for B1", (0.5, 0.05)),
+                (3, "both side branches, for branch C", (0.7, 0.1)),
+            )
+            for kind, side, default in zip("hl", ("foreground above", "background below"), defaults, strict=True)
+        ),
+        tuple((f"spg_threshold_{guidance}l", f"spg_threshold_{guidance}h") for guidance in (1, 2, 3)),
+    ),
+    "adl": MethodEntry(
+        "wsol.methods.adl:ADL",
+        (
+            Option(
+                "adl_drop_rate",
+                0.75,
+                "ADL: probability of dropping the strongest positions rather than weighting all",
+                range=UNIT,
+            ),
+            Option(
+                "adl_threshold",
+                0.9,
+                "ADL: positions at or above this share of the maximum are dropped; 1: the maximum",
+                range=UNIT,
+            ),
+        ),
+    ),
+    "cutmix": MethodEntry(
+        "wsol.methods.cutmix:CutMix",
+        (
+            Option(
+                "cutmix_beta",
+                1.0,
+                "CutMix: lambda is Beta(beta, beta): small values keep nearly all or nearly nothing "
+                "of an image, large ones about half; 0 mixes nothing",
+                range=Range(0, 1e6, words="0 to 1e+06"),
+            ),
+            Option("cutmix_prob", 1.0, "CutMix: probability that a batch is mixed", range=UNIT),
+        ),
+    ),
+}
+
+# Functions of a model, and of each class's ancestor for maps of a coarser level, to a Mapper (wsol/maps/mapper.py).
+OWN_MAPS, CAM_AGG = "method", "cam_agg"
+MAPPERS = {
+    OWN_MAPS: "wsol.maps.mapper:own_maps",
+    CAM_AGG: "wsol.maps.cam_agg:aggregate",
+    "gradcam": "wsol.maps.extractors:gradcam",
+    "gradcam++": "wsol.maps.extractors:gradcam_pp",
+    "xgradcam": "wsol.maps.extractors:xgradcam",
+    "layercam": "wsol.maps.extractors:layercam",
+    "scorecam": "wsol.maps.extractors:scorecam",
+}
+
+REFINERS: dict[str, str] = {}  # functions of an image and its score map to a score map (wsol/maps/prediction.py)
+
+KINDS: dict[str, Mapping[str, str | MethodEntry]] = {
+    "architectures": ARCHITECTURES,
+    "methods": METHODS,
+    "mappers": MAPPERS,
+    "refiners": REFINERS,
+}
+
+
+@cache
+def of_other_packages(kind: str) -> dict[str, str]:
+    """Return name to entry of what other packages register of a kind."""
+    return {point.name: point.value for point in entry_points(group=f"wsol.{kind}")}
+
+
+def names(kind: str) -> tuple[str, ...]:
+    """Return the names of a kind, one of KINDS, ours first; a name of ours cannot be taken by another package.
+
+    >>> names("methods")
+    ('cam', 'has', 'acol', 'spg', 'adl', 'cutmix')
+    """
+    return tuple(dict.fromkeys([*KINDS[kind], *of_other_packages(kind)]))
+
+
+def _entry(kind: str, name: str) -> str | MethodEntry:
+    if name not in names(kind):
+        known = ", ".join(names(kind)) or "none"
+        raise InputError(f"{name!r} is not among the {kind}: {known}{did_you_mean(name, names(kind))}")
+    return KINDS[kind].get(name) or of_other_packages(kind)[name]
+
+
+def find(kind: str, name: str) -> Callable[..., Any]:
+    """Return the object of a kind, one of KINDS, that is registered by a name; of a method, its class.
+
+    Raises:
+        InputError: no such name; lists those there are.
+    """
+    entry = method_entry(name).path if kind == "methods" else _entry(kind, name)
+    return load(str(entry))
+
+
+def method_entry(name: str) -> MethodEntry:
+    """Return a method's entry; its class is not imported.
+
+    Raises:
+        InputError: no such method, or another package's that is no `MethodEntry`.
+    """
+    entry = _entry("methods", name)
+    found = load(entry) if isinstance(entry, str) else entry
+    if not isinstance(found, MethodEntry):
+        raise InputError(f"the method {name!r} of another package is {type(found).__name__}; expected a MethodEntry")
+    return found
+
+
+def load(entry: str) -> Callable[..., Any]:
+    """Return the object that "module:name" names."""
+    module, _, name = entry.partition(":")
+    return getattr(importlib.import_module(module), name)
+
+
+def method_options() -> dict[str, Option]:
+    """Return the options of every method, by their names."""
+    return {option.name: option for name in names("methods") for option in method_entry(name).options}

@@ -1,0 +1,123 @@
+"""Images and labels to batches: data sets, loaders that keep an accelerator busy.
+
+In: `LevelSplit` tables (wsol/data/levels.py) and a folder of images. Out: `Batch`es. Random crops and flips are drawn from
+(seed, epoch, position), never in a worker, so that the batches are the same whatever the number of workers.
+"""
+
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.data import DataLoader, Dataset, Sampler
+
+from wsol.core.declared_size import MAX_MEGAPIXELS
+from wsol.core.errors import InputError
+from wsol.data.crops import draw_crop
+from wsol.data.images import load_image
+from wsol.data.levels import LevelSplit
+from wsol.data.preprocessing import IMAGENET, Preprocessing
+
+
+class Batch(NamedTuple):
+    """Images of one step.
+
+    images: float32 (B, 3, crop, crop).
+    labels: int64 (B,).
+    image_ids: their ids.
+    bad: messages of images that could not be read, which are not among the others.
+    positions: of the images in the data set.
+    boxes: per image float64 (m, 4), x0, y0, x1, y1 in pixels of `images`, where boxes are trained on.
+    masks: uint8 (B, crop, crop), where masks are trained on.
+    """
+
+    images: torch.Tensor
+    labels: torch.Tensor
+    image_ids: list[str]
+    bad: list[str]
+    positions: Sequence[int] = ()
+    boxes: list[torch.Tensor] | None = None
+    masks: torch.Tensor | None = None
+
+
+class LabeledImages(Dataset):
+    """The images of one split. `resize_size` None: evaluation transform, indexed by position; else the training
+    transform, indexed by (position, seed of its draws). A bad image is returned as its error message."""
+
+    def __init__(
+        self,
+        image_root: str | os.PathLike,
+        split: LevelSplit,
+        crop_size: int,
+        resize_size: int | None = None,
+        max_megapixels: float = MAX_MEGAPIXELS,
+        preprocessing: Preprocessing = IMAGENET,
+    ):
+        self.image_root = Path(image_root)
+        self.split = split
+        self.crop_size = crop_size
+        self.resize_size = resize_size
+        self.max_megapixels = max_megapixels
+        self.preprocessing = preprocessing
+
+    def __len__(self) -> int:
+        return len(self.split.image_ids)
+
+    def __getitem__(self, index: int | tuple[int, int]) -> tuple[torch.Tensor, int, str, int] | str:
+        position, seed = index if isinstance(index, tuple) else (index, 0)
+        image_id = self.split.image_ids[position]
+        try:
+            image = load_image(self.image_root / image_id, self.max_megapixels)
+        except InputError as error:
+            return error.on_command_line()
+        if self.resize_size is None:
+            tensor = self.preprocessing.evaluation(image, self.crop_size)
+        else:
+            crop = draw_crop(self.resize_size, self.crop_size, np.random.default_rng(seed))
+            tensor = self.preprocessing.training(image, crop)
+        return tensor, int(self.split.labels[position]), image_id, position
+
+
+class EpochShuffle(Sampler):
+    """Yields (position, seed of its draws) of every image, in an order drawn from (seed, epoch); the first `start` of them
+    are left out."""
+
+    def __init__(self, size: int, seed: int):
+        self.size, self.seed, self.epoch, self.start = size, seed, 0, 0
+
+    def __len__(self) -> int:
+        return self.size - self.start
+
+    def __iter__(self) -> Iterator[tuple[int, int]]:
+        rng = np.random.default_rng([self.seed, self.epoch])
+        order = rng.permutation(self.size).tolist()
+        seeds = rng.integers(2**62, size=self.size).tolist()
+        return iter(zip(order[self.start :], seeds[self.start :], strict=True))
+
+
+def _collate(samples: list) -> Batch:
+    good = [sample for sample in samples if not isinstance(sample, str)]
+    bad = [sample for sample in samples if isinstance(sample, str)]
+    if not good:
+        return Batch(torch.empty(0), torch.empty(0, dtype=torch.int64), [], bad)
+    images, labels, image_ids, positions = zip(*good, strict=True)
+    return Batch(torch.stack(images), torch.tensor(labels), list(image_ids), bad, positions)
+
+
+def make_loader(
+    dataset: LabeledImages, batch_size: int, workers: int, device: torch.device, shuffle: EpochShuffle | None = None
+) -> DataLoader:
+    """Return a loader of Batches: in file order, or as `shuffle` says; the last partial batch is kept."""
+    return DataLoader(
+        dataset,
+        batch_size=batch_size,
+        sampler=shuffle,
+        num_workers=workers,
+        collate_fn=_collate,
+        pin_memory=device.type == "cuda",
+        persistent_workers=workers > 0,
+        prefetch_factor=4 if workers else None,
+        generator=torch.Generator(),  # its own, so that the global stream does not depend on the workers
+    )

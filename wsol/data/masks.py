@@ -1,0 +1,71 @@
+"""True masks from their files, resized to a score map: the rules of wsolevaluation (Choe et al., CVPR 2020)."""
+
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels, declared_size
+from wsol.core.errors import InputError
+from wsol.core.files import check_input
+
+VIEW = (224, 224)  # the size of the original's maps, in which get_mask shows the truth
+SAME_SHAPE = 0.02  # how much widths may differ at equal height: masks of one image come at several scales, rounded
+
+
+def _read_mask(path: Path, max_megapixels: float) -> np.ndarray:
+    """Return a mask file as uint8 (h, w) of its own size; any colours become grey."""
+    check_input(path)
+    check_pixels(path, declared_size(path), max_megapixels)
+    try:
+        mask = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
+    except cv2.error as error:  # beyond OpenCV's own limits
+        raise InputError(f"{path}: not a readable image ({error.err})") from None
+    if mask is None:
+        raise InputError(f"{path}: not a readable image")
+    return mask
+
+
+def _check_shape(path: Path, mask: np.ndarray, image_size: tuple[int, int]) -> None:
+    """Refuse a mask that only fits its image by being distorted."""
+    height, width = mask.shape
+    if abs(width * image_size[1] / (height * image_size[0]) - 1) > SAME_SHAPE + 1 / min(width, height):
+        raise InputError(
+            f"{path}: {width} x {height} pixels; expected the proportions of its image, or of the image's other masks, "
+            f"{image_size[0]} x {image_size[1]}"
+        )
+
+
+def get_mask(
+    mask_root: str | os.PathLike,
+    mask_paths: Iterable[str],
+    ignore_path: str,
+    size: tuple[int, int] = VIEW,
+    image_size: tuple[int, int] | None = None,
+    max_megapixels: float = MAX_MEGAPIXELS,
+) -> np.ndarray:
+    """Return uint8 (h, w) of size (w, h): 1 in the union of the instance masks, 255 in the rest of the ignore mask.
+
+    Any non-zero grey is true; masks are resized by nearest neighbour.
+
+    Raises:
+        InputError: a mask is missing, unreadable, declares more than `max_megapixels`, or is not of the proportions of
+            `image_size` (w, h) where given, else of the first mask.
+    """
+
+    def true_pixels(name: str) -> np.ndarray:
+        nonlocal image_size
+        mask = _read_mask(Path(mask_root) / name, max_megapixels)
+        image_size = image_size or mask.shape[::-1]
+        _check_shape(Path(mask_root) / name, mask, image_size)
+        return cv2.resize(mask.astype(np.float32), size, interpolation=cv2.INTER_NEAREST) > 0.5
+
+    foreground = np.zeros(size[::-1], dtype=bool)
+    for name in mask_paths:
+        foreground |= true_pixels(name)
+    mask = foreground.astype(np.uint8)
+    if ignore_path:
+        mask[true_pixels(ignore_path) & ~foreground] = 255
+    return mask

@@ -1,0 +1,260 @@
+"""Metadata files to typed tables: ids, labels, sizes, boxes, mask paths.
+
+In: `metadata/<dataset>/<split>/*.txt` (the format of wsolevaluation, completed by masks; docs/metadata.md). Out:
+dictionaries by image id. Whatever breaks the format raises MetadataError with file, line and what was expected.
+"""
+
+import os
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path, PurePosixPath
+
+from munch import Munch
+
+from wsol.core.errors import BoxError, InputError, MetadataError, did_you_mean, shortened
+from wsol.core.files import read_text
+
+Box = tuple[int, int, int, int]
+MOST_DIGITS = 9  # of a label or a size; Python reads no number of thousands
+SWAP_EVIDENCE = 10  # boxes that must contradict the documented column order of sizes before the other is considered
+
+
+def dataset_folder(metadata_root: str | os.PathLike, dataset_name: str) -> Path:
+    """Return the folder of a data set's metadata.
+
+    Raises:
+        InputError: there is none; names the data sets there are, the nearest first.
+    """
+    root = Path(metadata_root)
+    folder = root / dataset_name
+    if not folder.is_dir():
+        found = dataset_names(root)
+        there = f"{root} has {', '.join(found)}" if found else f"{root} has no data set"
+        raise InputError(f"{folder}: no metadata of a data set {dataset_name!r}{did_you_mean(dataset_name, found)}; {there}")
+    return folder
+
+
+def dataset_names(metadata_root: str | os.PathLike) -> list[str]:
+    """Return the names of the data sets below a folder: its folders that have a split with image_ids.txt."""
+    return sorted({path.parent.parent.name for path in Path(metadata_root).glob("*/*/image_ids.txt")})
+
+
+def configure_metadata(metadata_root: str | os.PathLike) -> Munch:
+    """Return the paths of one split's files as a mapping with attributes; nothing is read yet."""
+    folder = str(metadata_root)
+    names = ("image_ids", "image_ids_proxy", "class_labels", "image_sizes", "localization")
+    return Munch({name: os.path.join(folder, f"{name}.txt") for name in names})
+
+
+def read_lines(path: str | os.PathLike, optional: bool = False) -> list[str]:
+    """Return the lines of a text file; an optional file that is absent has none."""
+    if optional and not os.path.lexists(path):
+        return []
+    try:
+        text = read_text(path)
+    except InputError as error:
+        raise MetadataError(str(error)) from None
+    lines = text.replace("\r\n", "\n").split("\n")
+    if "\0" in text:
+        number = next(number for number, line in enumerate(lines, 1) if "\0" in line)
+        raise MetadataError(f"{path}:{number}: a NUL byte; expected text")
+    if lines[-1] == "":
+        lines.pop()
+    return lines
+
+
+def is_whole_number(text: str) -> bool:
+    """Tell whether a field is a whole number of 0 or more, in at most nine ASCII digits (other scripts have digits too)."""
+    return len(text) <= MOST_DIGITS and text.isascii() and text.isdecimal()
+
+
+def _unique(path: str | os.PathLike, number: int, seen: Mapping, image_id: str) -> None:
+    if image_id in seen:
+        raise MetadataError(f"{path}:{number}: {image_id!r} appears a second time; expected every id once")
+
+
+def _whole_numbers(path: str | os.PathLike, number: int, line: str, count: int, expected: str) -> tuple[str, list[int]]:
+    """Split `path,n1,...` from the right into the path and `count` whole numbers."""
+    name, *fields = line.rsplit(",", count)
+    if len(fields) == count and name and all(is_whole_number(value.removeprefix("-")) for value in fields):
+        return name, [int(value) for value in fields]
+    raise MetadataError(f"{path}:{number}: {shortened(repr(line), 300)}; expected {expected}")
+
+
+def _check_inside(path: str | os.PathLike, number: int, name: str) -> None:
+    """Refuse a path that leaves its root: maps are written under image ids."""
+    if not name or name.startswith("/") or (".." in name and ".." in PurePosixPath(name).parts):
+        raise MetadataError(f"{path}:{number}: {name!r}; expected a path relative to the data set's folder")
+
+
+def get_image_ids(metadata: Mapping, proxy: bool = False) -> list[str]:
+    """Return the split's image ids (relative paths) in file order; `proxy`: those of the proxy training set."""
+    path = metadata["image_ids_proxy" if proxy else "image_ids"]
+    ids: dict[str, None] = {}
+    for number, line in enumerate(read_lines(path), 1):
+        if line in ids or not line or line[0] == "/" or ".." in line:
+            _check_inside(path, number, line)
+            _unique(path, number, ids, line)
+        ids[line] = None
+    return list(ids)
+
+
+def get_class_labels(metadata: Mapping) -> dict[str, int]:
+    """Return image id to integer label, from `class_labels.txt` (or the file of another level given in its place)."""
+    path = metadata["class_labels"]
+    labels: dict[str, int] = {}
+    for number, line in enumerate(read_lines(path), 1):
+        image_id, _, label = line.rpartition(",")
+        if not (image_id and is_whole_number(label)):
+            raise MetadataError(
+                f"{path}:{number}: {shortened(repr(line), 300)}; expected path,label with a label of 0 or more, of at most "
+                f"{MOST_DIGITS} digits"
+            )
+        if image_id in labels:
+            _unique(path, number, labels, image_id)
+        labels[image_id] = int(label)
+    return labels
+
+
+def get_image_sizes(metadata: Mapping) -> dict[str, tuple[int, int]]:
+    """Return image id to (width, height) in pixels; empty where the data set has no sizes."""
+    path = metadata["image_sizes"]
+    sizes: dict[str, tuple[int, int]] = {}
+    for number, line in enumerate(read_lines(path, optional=True), 1):
+        expected = "path,width,height with sizes of 1 or more"
+        image_id, (width, height) = _whole_numbers(path, number, line, 2, expected)
+        if width < 1 or height < 1:
+            raise MetadataError(f"{path}:{number}: {line!r}; expected {expected}")
+        _unique(path, number, sizes, image_id)
+        sizes[image_id] = (width, height)
+    return sizes
+
+
+def _names_a_mask(line: str) -> bool:
+    """Tell a line path,mask,ignore from path,x0,y0,x1,y1, also from a malformed one: no number stands second to last."""
+    fields = line.rsplit(",", 2)
+    try:
+        float(fields[-2] if len(fields) == 3 else "nan")
+    except ValueError:
+        return True
+    return False
+
+
+def get_bounding_boxes(metadata: Mapping) -> dict[str, list[Box]]:
+    """Return image id to its boxes (x0, y0, x1, y1) in pixels; empty where there are none.
+
+    Raises:
+        BoxError: a negative edge, x1 < x0 or y1 < y0 (a RuntimeError, as in wsolevaluation).
+    """
+    path = metadata["localization"]
+    boxes: dict[str, list[Box]] = {}
+    for number, line in enumerate(read_lines(path, optional=True), 1):
+        expected = "path,x0,y0,x1,y1 in whole pixels with 0 <= x0 <= x1 and 0 <= y0 <= y1"
+        image_id, (x0, y0, x1, y1) = _whole_numbers(path, number, line, 4, expected)
+        if x0 < 0 or y0 < 0 or x1 < x0 or y1 < y0:
+            raise BoxError(f"{path}:{number}: {line!r}; expected {expected}")
+        boxes.setdefault(image_id, []).append((x0, y0, x1, y1))
+    return boxes
+
+
+def _mask_file(metadata: Mapping) -> str:
+    """Return the file that lists masks: masks.txt beside localization.txt where there is one, else the latter."""
+    masks = os.path.join(os.path.dirname(metadata["localization"]), "masks.txt")
+    return masks if os.path.lexists(masks) else metadata["localization"]
+
+
+def get_mask_paths(metadata: Mapping) -> tuple[dict[str, list[str]], dict[str, str]]:
+    """Return (image id to its instance masks, image id to its ignore mask or ""), paths relative to the mask root."""
+    path = _mask_file(metadata)
+    masks: dict[str, list[str]] = {}
+    ignores: dict[str, str] = {}
+    for number, line in enumerate(read_lines(path, optional=True), 1):
+        fields = line.rsplit(",", 2)
+        if len(fields) != 3 or not fields[0]:
+            raise MetadataError(f"{path}:{number}: {line!r}; expected path,mask,ignore")
+        image_id, mask, ignore = fields
+        for name in (mask, ignore) if ignore else (mask,):
+            _check_inside(path, number, name)
+        if image_id not in masks:
+            masks[image_id], ignores[image_id] = [], ignore
+        elif ignore:
+            raise MetadataError(f"{path}:{number}: {ignore!r}; expected the ignore mask on the image's first line only")
+        masks[image_id].append(mask)
+    return masks, ignores
+
+
+def has_boxes(metadata: Mapping) -> bool:
+    """Tell whether a split has true boxes."""
+    return any(not _names_a_mask(line) for line in read_lines(metadata["localization"], optional=True)[:1])
+
+
+def has_masks(metadata: Mapping) -> bool:
+    """Tell whether a split has true masks."""
+    path = _mask_file(metadata)
+    lines = read_lines(path, optional=True)[:1]
+    return bool(lines) if path != metadata["localization"] else any(map(_names_a_mask, lines))
+
+
+def get_fitting_sizes(metadata: Mapping, boxes: Mapping[str, list[Box]]) -> dict[str, tuple[int, int]]:
+    """Return image id to (width, height), into which all boxes fit.
+
+    A file of path,height,width is recognised by its boxes and read as such with a warning: ten or more leave their image
+    in the documented order, path,width,height, and none in the other.
+
+    Raises:
+        BoxError: boxes leave their image in both orders, or too few to tell that the columns are swapped.
+    """
+    sizes = get_image_sizes(metadata)
+    pairs = [(sizes[image_id], box) for image_id, image_boxes in boxes.items() if image_id in sizes for box in image_boxes]
+    outside = sum(x1 > width or y1 > height for (width, height), (_, _, x1, y1) in pairs)
+    fits_swapped = not any(x1 > height or y1 > width for (width, height), (_, _, x1, y1) in pairs)
+    if outside >= SWAP_EVIDENCE and fits_swapped:
+        warnings.warn(
+            f"{metadata['image_sizes']}: read as path,height,width, not path,width,height as documented: {outside} of "
+            f"{len(pairs)} boxes leave their image in the documented order, none in this one",
+            stacklevel=2,
+        )
+        sizes = {image_id: (width, height) for image_id, (height, width) in sizes.items()}
+    check_boxes_fit(metadata, boxes, sizes)
+    return sizes
+
+
+def check_boxes_fit(metadata: Mapping, boxes: Mapping[str, list[Box]], sizes: Mapping[str, tuple[int, int]]) -> None:
+    """Refuse a box whose image has no size, or that leaves its image (an edge may equal the width or height)."""
+    for image_id, image_boxes in boxes.items():
+        if image_id not in sizes:
+            raise MetadataError(f"{metadata['image_sizes']}: no line for {image_id!r}, which has a box")
+        width, height = sizes[image_id]
+        for box in image_boxes:
+            if box[2] > width or box[3] > height:
+                text = ",".join(map(str, box))
+                number = read_lines(metadata["localization"]).index(f"{image_id},{text}") + 1
+                where = f"{metadata['localization']}:{number}"
+                raise BoxError(f"{where}: box {text} of {image_id!r}; expected it inside the {width} x {height} image")
+
+
+def read_id_list(path: str | os.PathLike, known: Iterable[str] | None = None, what: str = "") -> list[str]:
+    """Return the image ids of a file in the format of image_ids.txt; with `known`, ids of `what`, all must be among those.
+
+    Raises:
+        MetadataError: there is none, one is there twice, or is not known.
+    """
+    image_ids = get_image_ids({"image_ids": path})
+    if not image_ids:
+        raise MetadataError(f"{path}: no image id; expected one a line")
+    if known is not None:
+        known = set(known)
+        unknown = [(number, image_id) for number, image_id in enumerate(image_ids, 1) if image_id not in known]
+        if unknown:
+            lines = [f"{number}: {image_id}" for number, image_id in unknown]
+            raise MetadataError(
+                f"{path}:{unknown[0][0]}: {unknown[0][1]!r} is no image of {what}; expected ids as in "
+                f"image_ids.txt, but {len(unknown)} of {len(image_ids)} are none:{first_names(lines)}"
+            )
+    return image_ids
+
+
+def first_names(names: Sequence[str], limit: int = 10) -> str:
+    """Return at most `limit` names for a message, one a line, and how many more there are."""
+    more = [f"... and {len(names) - limit} more"] if len(names) > limit else []
+    return "\n  ".join(["", *names[:limit], *more])

@@ -1,0 +1,157 @@
+"""A split's truth: the boxes, masks and sizes of its images, read from its metadata once and shared by all evaluators.
+
+In: `metadata/<dataset>/<split>/`. Out: immutable tables by image id, checked against the images that are to be scored; masks
+stay in their files until a map is scored.
+"""
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from wsol.core.declared_size import MAX_MEGAPIXELS
+from wsol.core.errors import InputError, MetadataError, did_you_mean
+from wsol.core.files import missing_files
+from wsol.data.metadata import (
+    Box,
+    configure_metadata,
+    dataset_folder,
+    first_names,
+    get_bounding_boxes,
+    get_fitting_sizes,
+    get_image_ids,
+    get_image_sizes,
+    get_mask_paths,
+    has_boxes,
+    has_masks,
+)
+
+
+@dataclass(frozen=True)
+class BoxTruth:
+    """By image id: `boxes` (x0, y0, x1, y1) in pixels and `sizes` (w, h), into which they fit."""
+
+    boxes: Mapping[str, list[Box]]
+    sizes: Mapping[str, tuple[int, int]]
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, str]) -> "BoxTruth":
+        """Return the boxes of a split's files; see `get_bounding_boxes` and `get_fitting_sizes` for the errors."""
+        boxes = get_bounding_boxes(metadata)
+        return cls(boxes, get_fitting_sizes(metadata, boxes))
+
+
+@dataclass(frozen=True)
+class MaskTruth:
+    """By image id: `paths` of instance masks and of the `ignored` mask ("": none), relative to `root`, and `sizes` (w, h) of
+    the images where known. A mask may declare `max_megapixels` at most."""
+
+    root: Path
+    paths: Mapping[str, list[str]]
+    ignored: Mapping[str, str]
+    sizes: Mapping[str, tuple[int, int]]
+    max_megapixels: float = MAX_MEGAPIXELS
+
+    @classmethod
+    def read(cls, metadata: Mapping[str, str], root: str | os.PathLike, max_megapixels: float) -> "MaskTruth":
+        """Return the masks that a split's files name, below the data set's own mask folder."""
+        return cls(Path(root), *get_mask_paths(metadata), get_image_sizes(metadata), max_megapixels)
+
+    def files(self, image_ids: Sequence[str]) -> list[str]:
+        """Return the names of all masks of some images."""
+        names = [name for image_id in image_ids for name in self.paths[image_id]]
+        return names + [self.ignored[image_id] for image_id in image_ids if self.ignored[image_id]]
+
+
+@dataclass(frozen=True)
+class SplitTruth:
+    """What the maps of a split are compared with: `boxes` and `masks`, each None where the split has none. `image_ids` are
+    to be scored, some of the `split_ids` or all; each has its truth, and its mask files are there."""
+
+    dataset_name: str
+    split: str
+    split_ids: Sequence[str]
+    image_ids: Sequence[str]
+    boxes: BoxTruth | None
+    masks: MaskTruth | None
+
+    @property
+    def has_any(self) -> bool:
+        """Whether there is anything to compare maps with."""
+        return bool(self.boxes or self.masks)
+
+    @classmethod
+    def read(
+        cls,
+        metadata_root: str | os.PathLike,
+        mask_root: str | os.PathLike,
+        dataset_name: str,
+        split: str,
+        image_ids: Sequence[str] | None = None,
+        with_masks: bool = True,
+        needs_truth: bool = True,
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ) -> "SplitTruth":
+        """Return the truth of some images of a split, or of all. `with_masks`: masks too, where the split has any.
+        `needs_truth`: a split without any is an error.
+
+        Raises:
+            InputError: no such split, no image, images of another split, mask files that are missing.
+            MetadataError: images without their truth, or a file that breaks the format.
+        """
+        folder = dataset_folder(metadata_root, dataset_name) / split
+        if not folder.is_dir():
+            splits = [path.parent.name for path in folder.parent.glob("*/image_ids.txt")]
+            hint = did_you_mean(split, splits) or f"; it has {', '.join(sorted(splits)) or 'none'}"
+            raise InputError(f"{folder}: no metadata of the split {split!r} of {dataset_name!r}{hint}")
+        metadata = configure_metadata(folder)
+        split_ids = get_image_ids(metadata)
+        image_ids = split_ids if image_ids is None else list(image_ids)
+        if not image_ids:
+            raise InputError(f"{dataset_name} {split}: no image to evaluate")
+        if unknown := sorted(set(image_ids) - set(split_ids)):
+            raise InputError(
+                f"{metadata.image_ids}: lacks {len(unknown)} images that are to be scored:" + first_names(unknown)
+            )
+        boxes = BoxTruth.read(metadata) if has_boxes(metadata) else None
+        masks = None
+        if with_masks and has_masks(metadata):
+            masks = MaskTruth.read(metadata, Path(mask_root) / dataset_name, max_megapixels)
+        if needs_truth and not (boxes or masks):
+            truth = "box and no mask" if with_masks else "box"
+            raise MetadataError(
+                f"{metadata.localization}: no {truth}, so that localization cannot be measured; expected one for every "
+                f"image of {split} (an import takes them by --boxes or --masks)"
+            )
+        _check_complete(folder, image_ids, boxes, masks)
+        return cls(dataset_name, split, split_ids, image_ids, boxes, masks)
+
+    @classmethod
+    def of(
+        cls,
+        config: Mapping,
+        split: str,
+        image_ids: Sequence[str] | None = None,
+        with_masks: bool = True,
+        needs_truth: bool = True,
+    ) -> "SplitTruth":
+        """Return the truth of a split as a command's options say; see `read`."""
+        names = ("metadata_root", "mask_root", "dataset_name")
+        given = {name: config[name] for name in names}
+        given["max_megapixels"] = config.get("max_megapixels", MAX_MEGAPIXELS)  # runs before this option lack it
+        return cls.read(split=split, image_ids=image_ids, with_masks=with_masks, needs_truth=needs_truth, **given)
+
+
+def _check_complete(folder: Path, image_ids: Sequence[str], boxes: BoxTruth | None, masks: MaskTruth | None) -> None:
+    """Refuse images without their truth, and mask files that are not there, before anything is scored."""
+    truths: list[tuple[str, Mapping[str, object]]] = []
+    truths += [("box", boxes.boxes)] if boxes else []
+    truths += [("mask", masks.paths)] if masks else []
+    for kind, truth in truths:
+        missing = [image_id for image_id in image_ids if image_id not in truth]
+        if missing:
+            raise MetadataError(f"{folder}: {len(missing)} images have no true {kind}:" + first_names(missing))
+    if masks:
+        names = masks.files(image_ids)
+        if missing := missing_files(masks.root, names):
+            raise InputError(f"{masks.root}: {len(missing)} of {len(names)} masks are missing:" + first_names(missing))

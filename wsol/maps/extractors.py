@@ -1,0 +1,74 @@
+"""Maps of a trained classifier by other extractors than its method's own, from the torchcam library.
+
+In: a model. Out: a model whose `raw_maps` are the extractor's, of the backbone's last features and the given labels.
+"""
+
+from collections.abc import Callable
+from functools import partial
+
+import numpy as np
+import torch
+import torchcam.methods
+from torch import nn
+
+from wsol.maps.mapper import without_ancestors
+from wsol.methods.method import Method, Outputs
+
+
+class GradCAMpp(torchcam.methods.GradCAMpp):
+    """Grad-CAM++ with its paper's weights: torchcam 0.5.0 divides a copy of its coefficients, so that no division is done.
+
+    A channel's weight is the sum over positions of g^2 / (2 g^2 + S g^3) * relu(g), g being the score's gradient there and
+    S the sum of the channel's activations.
+    """
+
+    def _get_weights(self, class_idx: list[int], scores: torch.Tensor, **kwargs: object) -> list[torch.Tensor]:
+        """Return the weights (B, C) of each hooked layer's channels."""
+        self._backprop(scores, class_idx, **kwargs)
+        weights = []
+        for activation, gradient in zip(self.hook_a, self.hook_g, strict=True):
+            # Divided by g^2, so that no square of a small gradient vanishes; 0 where g is, because of relu(g).
+            denominator = 2 + activation.sum(dim=(2, 3), keepdim=True) * gradient
+            alpha = 1 / torch.where(denominator == 0, 1, denominator)
+            weights.append((alpha * gradient.relu()).sum(dim=(2, 3)))
+        return weights
+
+
+class _Logits(nn.Module):
+    """A model as torchcam wants one: images to class scores."""
+
+    def __init__(self, model: Method):
+        super().__init__()
+        self.model = model
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        return self.model(images)["logits"]
+
+
+class ExtractedMaps(nn.Module):
+    """A model whose maps are those of one of torchcam's extractors; its logits are the model's."""
+
+    def __init__(self, extractor: Callable, model: Method, ancestors: np.ndarray | None = None):
+        super().__init__()
+        without_ancestors(ancestors)
+        self.scores = _Logits(model)
+        self.extractor = extractor(self.scores, target_layer=model.backbone)
+
+    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
+        """Return logits and "maps" (B, h, w), the raw maps of the labels, without labels of the top class."""
+        with torch.inference_mode(False), torch.enable_grad():  # most take a gradient, which inference mode forbids
+            logits = self.scores(images.clone())
+            labels = logits.argmax(dim=1) if labels is None else labels
+            maps = self.extractor(labels.tolist(), logits, normalized=False)[0]
+        return {"logits": logits.detach(), "maps": maps}
+
+    def raw_maps(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
+        """Return (B, h, w): the maps of the labels that the forward pass was given."""
+        return outputs["maps"].float()
+
+
+gradcam = partial(ExtractedMaps, torchcam.methods.GradCAM)  # Selvaraju et al., ICCV 2017
+gradcam_pp = partial(ExtractedMaps, GradCAMpp)  # Chattopadhyay et al., WACV 2018
+xgradcam = partial(ExtractedMaps, torchcam.methods.XGradCAM)  # Fu et al., BMVC 2020
+layercam = partial(ExtractedMaps, torchcam.methods.LayerCAM)  # Jiang et al., TIP 2021
+scorecam = partial(ExtractedMaps, torchcam.methods.ScoreCAM)  # Wang et al., CVPR workshops 2020: a forward pass a channel

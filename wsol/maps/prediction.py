@@ -1,0 +1,92 @@
+"""Batches to raw maps to score maps: what a mapper gives of every image of a loader.
+
+In: a mapper, batches. Out: per image, a score map in [0, 1] of the input size and the rank of its true class.
+"""
+
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from wsol.core.errors import InputError
+from wsol.data.batches import Batch
+from wsol.maps.mapper import Mapper
+from wsol.maps.normalize import normalize_raw_map
+from wsol.networks.device import autocast, to_device
+
+# An image, float32 (3, H, W) as the network sees it, and its score map, float64 (H, W), to a score map of that size.
+Refiner = Callable[[np.ndarray, np.ndarray], np.ndarray]
+
+
+@dataclass
+class Prediction:
+    """What one image gave: its raw map, any float (h, w), the input size (w, h), its true class's rank among the logits
+    (0: top), and the score map's refiner with the image that it sees, where there is one."""
+
+    image_id: str
+    raw_map: np.ndarray
+    size: tuple[int, int]
+    rank: int
+    image: np.ndarray | None = None
+    refiner: Refiner | None = None
+
+    def score_map(self) -> np.ndarray:
+        """Return the score map, float64 (H, W) in [0, 1], of the input size: normalised, then refined.
+
+        Raises:
+            InputError: the refiner returned something else.
+        """
+        score_map = normalize_raw_map(self.raw_map, self.size)
+        if self.refiner is None or self.image is None:
+            return score_map
+        refined = np.asarray(self.refiner(self.image, score_map), dtype=np.float64)
+        if refined.shape != score_map.shape or not (refined.min() >= 0 and refined.max() <= 1):
+            raise InputError(
+                f"{self.image_id}: the refiner returned a map of shape {refined.shape} with values from {refined.min()} to "
+                f"{refined.max()}; expected {score_map.shape}, within [0, 1]"
+            )
+        return refined
+
+
+def ranks_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
+    """Return int64 (B,): each label's rank among its image's logits (B, num_classes), 0 for the top.
+
+    A class before it with the same logit ranks higher, as in a stable sort; NaN, its own or another's, counts against it.
+
+    >>> ranks_of(torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]]), torch.tensor([2, 1])).tolist()
+    [1, 1]
+    """
+    own = logits.gather(1, labels[:, None])
+    position = torch.arange(logits.shape[1], device=logits.device)
+    ahead = ~(logits <= own) | ((logits == own) & (position < labels[:, None]))
+    return ahead.sum(dim=1)
+
+
+def predict(
+    mapper: Mapper,
+    batches: Iterable[Batch],
+    device: torch.device,
+    amp: str,
+    bad_images: list[str],
+    refiner: Refiner | None = None,
+) -> Iterator[Prediction]:
+    """Yield every image's prediction, in the order of the batches, from one forward pass.
+
+    Messages of images that could not be read are added to `bad_images`.
+    """
+    mapper.eval()
+    with torch.inference_mode():
+        for batch in batches:
+            bad_images.extend(batch.bad)
+            if not batch.image_ids:
+                continue
+            images, labels = to_device(batch, device)
+            with autocast(device, amp):
+                outputs = mapper(images, labels)
+            raw_maps = mapper.raw_maps(outputs, labels).cpu().numpy()
+            ranks = ranks_of(outputs["logits"].float(), labels).cpu().tolist()
+            size = (images.shape[3], images.shape[2])
+            seen = [None] * len(ranks) if refiner is None else list(batch.images.numpy())
+            for image_id, raw_map, rank, image in zip(batch.image_ids, raw_maps, ranks, seen, strict=True):
+                yield Prediction(image_id, raw_map, size, rank, image, refiner)

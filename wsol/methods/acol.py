@@ -1,0 +1,78 @@
+"""ACoL: adversarial complementary learning (Zhang et al., "Adversarial Complementary Learning for WSOL", CVPR 2018).
+
+Changes network, loss and map: a second branch classifies the features without what the first one found.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional
+
+from wsol.methods.method import ConvolutionalClassifier, Method, Outputs, attention_of, min_max
+from wsol.networks.backbone import BRANCHED, Backbone
+from wsol.networks.initialize import initialize
+
+WIDTH = 1024
+
+
+class Branch(nn.Sequential):
+    """Two 3x3 convolutions and a convolutional classifier; forward gives logits and what the classifier saw."""
+
+    def __init__(self, in_channels: int, num_classes: int):
+        super().__init__(
+            nn.Conv2d(in_channels, WIDTH, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(WIDTH, WIDTH, 3, padding=1),
+            nn.ReLU(),
+            ConvolutionalClassifier(WIDTH, num_classes),
+        )
+
+    def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return logits (B, num_classes) and features (B, 1024, h, w) of features (B, C, h, w)."""
+        *layers, classifier = self
+        for layer in layers:
+            features = layer(features)
+        return classifier(features), features
+
+
+def erase(features: torch.Tensor, maps: torch.Tensor, threshold: float) -> torch.Tensor:
+    """Return features (B, C, h, w) with every position zero where the min-max normalised map (B, h, w) reaches the
+    threshold; a map without a contrast (constant, or NaN) erases nothing."""
+    return features * ~(attention_of(maps) >= threshold)[:, None]
+
+
+class ACoL(Method):
+    """Two branches on the same features; the second sees those that the first one leaves."""
+
+    trunk = BRANCHED
+
+    def __init__(self, backbone: Backbone, num_classes: int, *, acol_threshold: float = 0.7):
+        super().__init__(backbone, num_classes)
+        self.threshold = acol_threshold
+        self.branch_a = Branch(backbone.offer.num_features, num_classes)
+        self.branch_b = Branch(backbone.offer.num_features, num_classes)
+        for branch in (self.branch_a, self.branch_b):
+            initialize(branch, backbone.offer.convolution_init)
+
+    def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
+        """Return both branches' logits and features; what is erased is the label's, or the predicted class's."""
+        features = self.backbone(images)
+        logits, features_a = self.branch_a(features)
+        classes = logits.argmax(dim=1) if labels is None else labels
+        found = self.branch_a[-1].maps(features_a, functional.one_hot(classes, self.num_classes).float())
+        logits_b, features_b = self.branch_b(erase(features, found, self.threshold))
+        return {"logits": logits, "logits_b": logits_b, "features_a": features_a, "features_b": features_b}
+
+    def loss(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
+        """Return the sum of both branches' cross-entropies."""
+        return sum(functional.cross_entropy(outputs[name], labels) for name in ("logits", "logits_b"))
+
+    def mean_maps(self, outputs: Outputs, class_weights: torch.Tensor) -> torch.Tensor:
+        """Return the weighted mean of the final class maps: the maximum of both branches' normalised ones."""
+        both = (self.branch_a[-1].all_maps(outputs["features_a"]), self.branch_b[-1].all_maps(outputs["features_b"]))
+        return torch.einsum("bkhw,bk->bhw", torch.maximum(*map(min_max, both)), class_weights)
+
+    def raw_maps(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
+        """Return the labels' final maps, without making those of all classes."""
+        classes = functional.one_hot(labels, self.num_classes).float()
+        maps_a = self.branch_a[-1].maps(outputs["features_a"], classes)
+        return torch.maximum(min_max(maps_a), min_max(self.branch_b[-1].maps(outputs["features_b"], classes)))

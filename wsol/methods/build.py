@@ -1,0 +1,120 @@
+"""A model from its name: a backbone with a method on it. Imports no torch until a model is built."""
+
+from collections.abc import Mapping
+from numbers import Integral
+from typing import TYPE_CHECKING, Any
+
+from wsol.core import registry
+from wsol.core.errors import InputError, OptionError
+
+if TYPE_CHECKING:
+    import torch
+
+    from wsol.methods.method import Method
+
+
+def build_model(
+    architecture: str,
+    wsol_method: str,
+    num_classes: int,
+    *,
+    large_feature_map: bool = False,
+    pretrained: bool = False,
+    pretrained_path: str | None = None,
+    acol_threshold: float = 0.7,
+    adl_drop_rate: float = 0.75,
+    adl_threshold: float = 0.9,
+    spg_thresholds: tuple[tuple[float, float], ...] = ((0.7, 0.01), (0.5, 0.05), (0.7, 0.1)),
+    keep_classifier: bool = False,
+    **method_options: float,
+) -> "Method":
+    """Return a module with `model(images, labels=None) -> dict` (at least `logits`), `model.loss(outputs, labels)`,
+    `model.training_step(images, labels)`, `model.raw_maps(outputs, labels)` and `model.score_maps(images, labels)`, raw
+    maps (B, h, w) of the given labels.
+
+    `spg_thresholds` are three pairs (high, low). `method_options` are the other options of methods, by their names on the
+    command line (has_grid_size, ...). `keep_classifier` takes the classifier of the pretrained weights too, where the
+    classes are ImageNet's own 1000.
+
+    Raises:
+        InputError: an unknown architecture, method or option, a value out of range, an architecture that does not offer
+            what the method needs, weights that cannot be had or do not fit.
+    """
+    if wsol_method not in registry.names("methods"):
+        raise OptionError("wsol_method", wsol_method, f"expected one of {', '.join(registry.names('methods'))}")
+    if isinstance(num_classes, bool) or not isinstance(num_classes, Integral) or num_classes < 1:
+        raise InputError(f"num_classes {num_classes}: expected a whole number, 1 or more")
+    try:
+        (high_1, low_1), (high_2, low_2), (high_3, low_3) = spg_thresholds
+    except (TypeError, ValueError):  # not a sequence, of another length
+        raise InputError(f"spg_thresholds {spg_thresholds}: expected three pairs (high, low)") from None
+    named = {"spg_threshold_1h": high_1, "spg_threshold_1l": low_1, "spg_threshold_2h": high_2, "spg_threshold_2l": low_2}
+    named |= {"spg_threshold_3h": high_3, "spg_threshold_3l": low_3}
+    named |= {"acol_threshold": acol_threshold, "adl_drop_rate": adl_drop_rate, "adl_threshold": adl_threshold}
+    known = {name: option.default for name, option in registry.method_options().items()}
+    if unknown := [name for name in method_options if name not in known]:
+        raise OptionError(unknown[0], "", f"no method has this option; known: {', '.join(known)}")
+    entry = registry.method_entry(wsol_method)
+    values = {**known, **named, **method_options}
+    entry.check(values)
+
+    method = registry.find("methods", wsol_method)
+    options = (method.trunk, large_feature_map, pretrained, pretrained_path)
+    if architecture.startswith(registry.TIMM_PREFIX):
+        backbone = registry.load(registry.TIMM)(architecture.removeprefix(registry.TIMM_PREFIX), *options)
+    elif architecture in registry.names("architectures"):
+        backbone = registry.find("architectures", architecture)(*options)
+    else:
+        networks = ", ".join(registry.names("architectures"))
+        raise OptionError("architecture", architecture, f"expected one of {networks}, or timm:NAME")
+    model = method(backbone, num_classes, **{option.name: values[option.name] for option in entry.options})
+    if keep_classifier:
+        keep_pretrained_classifier(model, f"{architecture} with {wsol_method}")
+    return model
+
+
+def keep_pretrained_classifier(model: "Method", what: str) -> None:
+    """Fill the model's classifier with that of the pretrained weights.
+
+    Raises:
+        InputError: the weights or the model (`what`) have no such classifier, or one of another shape.
+    """
+    given = model.backbone.offer.pretrained_classifier
+    classifier = getattr(model, "classifier", model)
+    own = dict(classifier.named_parameters(recurse=False))
+    if given is None or {name: value.shape for name, value in own.items()} != {n: v.shape for n, v in given.items()}:
+        raise OptionError(
+            "keep_classifier",
+            "TRUE",
+            f"{what} and {model.num_classes} classes cannot take a classifier over; expected pretrained weights with one, a "
+            "ResNet with one linear classifier, and as many classes as the weights have",
+        )
+    classifier.load_state_dict(given)
+
+
+def build_from_config(config: Mapping, num_classes: int, **options: Any) -> "Method":
+    """Return the model that a configuration describes, random weights unless `options` (as of `build_model`) say so.
+
+    An option that the configuration of an older run lacks has its default.
+    """
+    options_of_method = registry.method_entry(config["wsol_method"]).options
+    given = {option.name: config[option.name] for option in options_of_method if option.name in config}
+    return build_model(
+        config["architecture"],
+        config["wsol_method"],
+        num_classes,
+        large_feature_map=config["large_feature_map"],
+        **given,
+        **options,
+    )
+
+
+def load_wsolevaluation_state_dict(model: "Method", state_dict: "Mapping[str, torch.Tensor]") -> None:
+    """Fill a model from a checkpoint of wsolevaluation: its state dict, or the dict that holds it.
+
+    Raises:
+        InputError: entries are missing, of another shape, or unknown to this architecture and method.
+    """
+    from wsol.methods.wsolevaluation import load  # imports torch, which naming the package alone should not
+
+    load(model, state_dict)

@@ -1,0 +1,97 @@
+"""A detector's boxes from a COCO results file: the box of the highest score of every image.
+
+In: JSON, a list of {"image_id", "category_id", "bbox": [x, y, width, height], "score"}, in the images' own pixels
+(https://cocodataset.org/#format-results). Out: image id to box (x0, y0, x1, y1).
+"""
+
+import os
+from collections.abc import Mapping
+from typing import TypeVar
+
+from wsol.core.errors import InputError, OptionName
+from wsol.core.files import read_json
+from wsol.core.plain_values import is_number
+
+Detection = tuple[float, float, float, float]
+Content = TypeVar("Content", list, dict)
+EXPECTED = '{"image_id": ..., "bbox": [x, y, width, height], "score": ...}'
+
+
+def _read(path: str | os.PathLike, expected: type[Content], what: str) -> Content:
+    content = read_json(path)
+    if not isinstance(content, expected):
+        raise InputError(f"{path}: a JSON {type(content).__name__}; expected {what}")
+    return content
+
+
+def read_coco_names(path: str | os.PathLike) -> dict[str, str]:
+    """Return image id (a number, as text) to file name, from the `images` of a COCO annotation file."""
+    content = _read(path, dict, 'an object with "images"')
+    images = content.get("images")
+    names: dict[str, str] = {}
+    for number, image in enumerate(images if isinstance(images, list) else [], 1):
+        known = isinstance(image, dict) and isinstance(image.get("id"), int | str)
+        if not (known and isinstance(image.get("file_name"), str)):
+            raise InputError(f'{path}: image {number}: {str(image)[:80]!r}; expected {{"id": ..., "file_name": ...}}')
+        if str(image["id"]) in names:
+            raise InputError(f"{path}: image {number}: the id {image['id']!r} appears a second time")
+        names[str(image["id"])] = image["file_name"]
+    if not names:
+        raise InputError(f'{path}: no "images"; expected a COCO annotation file')
+    return names
+
+
+def _check_entry(path: str | os.PathLike, number: int, entry: object) -> None:
+    box = entry.get("bbox") if isinstance(entry, dict) else None
+    valid = (
+        isinstance(entry, dict)
+        and isinstance(entry.get("image_id"), int | str)
+        and is_number(entry.get("score"))
+        and isinstance(box, list)
+        and len(box) == 4
+        and all(map(is_number, box))
+        and min(box[2:]) >= 0
+    )
+    if not valid:
+        raise InputError(
+            f"{path}: entry {number}: {str(entry)[:120]}; expected {EXPECTED} of finite numbers, no side negative"
+        )
+
+
+def read_detections(
+    path: str | os.PathLike, image_sizes: Mapping[str, tuple[int, int]], names: Mapping[str, str] | None = None
+) -> tuple[dict[str, Detection], list[str]]:
+    """Return (image id to its box of the highest score, the first on ties; images of `image_sizes` alone, clipped to them;
+    the file's image ids that are none of these).
+
+    `names`: the file's image id, as text, to our image id, for files with ids of their own.
+
+    Raises:
+        InputError: the file is no COCO results file, or has numeric ids without names.
+    """
+    best: dict[str, tuple[float, list[float]]] = {}
+    unknown: dict[str, None] = {}
+    for number, entry in enumerate(_read(path, list, f"a list of {EXPECTED}"), 1):
+        _check_entry(path, number, entry)
+        image_id = entry["image_id"]
+        if isinstance(image_id, int) or names is not None:
+            if names is None:
+                raise InputError(
+                    f"{path}: entry {number}: the numeric image_id {image_id}; expected the image's path, or ",
+                    OptionName("coco_images"),
+                    " FILE, an annotation file that gives each number its file_name",
+                )
+            image_id = names.get(str(image_id), str(image_id))
+        if image_id not in image_sizes:
+            unknown[image_id] = None
+        elif image_id not in best or entry["score"] > best[image_id][0]:
+            best[image_id] = (entry["score"], entry["bbox"])
+    return {image_id: _clipped(box, image_sizes[image_id]) for image_id, (_, box) in best.items()}, list(unknown)
+
+
+def _clipped(box: list[float], size: tuple[int, int]) -> Detection:
+    """Return [x, y, width, height] as (x0, y0, x0 + width, y0 + height), edges as in localization.txt, in the image."""
+    x, y, width, height = map(float, box)
+    right, bottom = map(float, size)
+    x0, y0, x1, y1 = (max(edge, 0.0) for edge in (x, y, x + width, y + height))
+    return min(x0, right), min(y0, bottom), min(x1, right), min(y1, bottom)

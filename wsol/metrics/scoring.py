@@ -1,0 +1,219 @@
+"""What an evaluation scores: saved maps, what a run kept of its images, the Center baseline, or a detector's boxes. Each
+yields what its images give, which `count` adds to an evaluator; those that have maps describe them one by one."""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache, partial
+from pathlib import Path
+
+import numpy as np
+
+from wsol.core.declared_size import MAX_MEGAPIXELS
+from wsol.core.errors import ScoreMapError
+from wsol.core.processes import map_chunks
+from wsol.core.progress import progress
+from wsol.data.masks import VIEW
+from wsol.maps.center import center_map
+from wsol.maps.normalize import normalize_raw_map
+from wsol.maps.score_maps import ScoreMapFiles, read_score_map
+from wsol.metrics.boxes import Candidates, candidate_boxes
+from wsol.metrics.detections import Detection
+from wsol.metrics.evaluators import BoxEvaluator
+from wsol.metrics.images_file import ImagesFile
+from wsol.metrics.map_details import MapDetails, describe_map
+from wsol.metrics.scored import Scored
+from wsol.metrics.split_evaluator import SplitEvaluator
+
+KEPT_SIZES = 4  # of Center: maps mostly have one size
+
+
+def _read_resized(path: Path, map_size: int | None, max_megapixels: float) -> tuple[np.ndarray, str]:
+    score_map, kind = read_score_map(path, max_megapixels)
+    if map_size and score_map.min() == score_map.max():  # resized, it might differ from itself by rounding
+        score_map = np.zeros((map_size, map_size))
+    elif map_size:
+        score_map = normalize_raw_map(score_map, (map_size, map_size))
+    return score_map, kind
+
+
+@dataclass
+class _ReadAnd:
+    """What a process does with some images: read their maps and apply `function` (map, id) to each."""
+
+    paths: dict[str, Path]
+    function: Callable
+    read: Callable[[Path], tuple[np.ndarray, str]]
+
+    def __call__(self, image_ids: Sequence[str]) -> list[tuple]:
+        results = []
+        for image_id in image_ids:
+            score_map, kind = self.read(self.paths[image_id])
+            results.append((self.function(score_map, image_id), kind))
+        return results
+
+
+@dataclass
+class SavedMaps:
+    """Score maps of a folder, read by `workers` processes (0: this one), resized to a side of `map_size` where given."""
+
+    files: ScoreMapFiles
+    workers: int = 0
+    map_size: int | None = None
+    max_megapixels: float = MAX_MEGAPIXELS
+
+    @property
+    def name(self) -> str:
+        """The folder, for messages."""
+        return str(self.files.root)
+
+    @property
+    def _read(self) -> Callable[[Path], tuple[np.ndarray, str]]:
+        return partial(_read_resized, map_size=self.map_size, max_megapixels=self.max_megapixels)
+
+    def size_of(self, image_id: str) -> tuple[int, int]:
+        """Return the size (w, h) at which an image's map is scored."""
+        return self._read(self.files.paths[image_id])[0].shape[::-1]
+
+    def _apply(self, function: Callable, image_ids: Sequence[str], what: str) -> Iterator:
+        """Yield function(score map, image id) in order; maps of two kinds are refused."""
+        first: tuple[str, str] | None = None
+        results = map_chunks(_ReadAnd(self.files.paths, function, self._read), image_ids, self.workers)
+        for image_id, (result, kind) in zip(image_ids, progress(results, what, len(image_ids)), strict=True):
+            first = first or (image_id, kind)
+            if kind != first[1]:
+                one, other = self.files.paths[first[0]], self.files.paths[image_id]
+                raise ScoreMapError(f"a mixture of kinds: {one} is {first[1]}, {other} is {kind}; expected one kind")
+            yield result
+
+    def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
+        """Yield what every map gives."""
+        return self._apply(evaluator.score, evaluator.image_ids, "scoring")
+
+    def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
+        """Yield the details of every map."""
+        return self._apply(describe, evaluator.scored_ids, "describing")
+
+
+@dataclass
+class Center:
+    """The Center baseline: one map of side x side pixels for every image, or of the image's own size (w, h) in `sizes`,
+    those of the maps that it is compared with."""
+
+    side: int = VIEW[0]
+    sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
+
+    def size_of(self, image_id: str) -> tuple[int, int]:
+        """Return the size (w, h) of an image's map."""
+        return self.sizes.get(image_id, (self.side, self.side))
+
+    def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
+        """Yield what it gives for every image."""
+        boxes, masks = evaluator.boxes, evaluator.masks
+
+        @lru_cache(KEPT_SIZES)
+        def boxes_of(size: tuple[int, int]) -> Candidates:
+            return candidate_boxes(_center_map(size), boxes.cam_threshold_list, boxes.multi_contour_eval)
+
+        for image_id in progress(evaluator.image_ids, "Center"):
+            size = self.size_of(image_id)
+            bits = boxes and boxes.score_candidates(boxes_of(size), size[::-1], image_id)
+            yield Scored(image_id, bits, masks and masks.score(_center_map(size), image_id), size)
+
+    def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
+        """Yield its details for every image."""
+        for image_id in progress(evaluator.scored_ids, "describing"):
+            yield describe(_center_map(self.size_of(image_id)), image_id)
+
+
+@lru_cache(KEPT_SIZES)
+def _center_map(size: tuple[int, int]) -> np.ndarray:
+    return center_map(size[1], size[0])
+
+
+@dataclass
+class SavedImages:
+    """What a run's images gave, from its `<split>_images.npz`."""
+
+    file: ImagesFile
+
+    @property
+    def name(self) -> str:
+        """The file, for messages."""
+        return str(self.file.path)
+
+    def size_of(self, image_id: str) -> tuple[int, int]:
+        """Return the size (w, h) at which an image's map was scored."""
+        return self.file.images[image_id].size or VIEW
+
+    def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
+        """Yield what every image gave."""
+        return (self.file.images[image_id] for image_id in evaluator.image_ids)
+
+
+@dataclass
+class Detections:
+    """A detector's boxes; an image without one counts as wrong."""
+
+    boxes: dict[str, Detection]
+
+    def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
+        """Yield what the box of every image gives."""
+        for image_id in evaluator.image_ids:
+            yield Scored(image_id, evaluator.boxes.score_box(self.boxes.get(image_id), image_id))
+
+    def rows(self, evaluator: SplitEvaluator) -> list[dict]:
+        """Return one row an image: its box in pixels and its IoU."""
+        rows = []
+        for image_id in evaluator.scored_ids:
+            box = self.boxes.get(image_id)
+            edges = dict(zip(("x0", "y0", "x1", "y1"), box or [None] * 4, strict=True))
+            rows.append({"image_id": image_id, **edges, "iou": evaluator.boxes.box_iou(box, image_id) if box else 0.0})
+        return rows
+
+
+Source = SavedMaps | SavedImages | Center | Detections
+
+
+def count(source: Source, evaluator: SplitEvaluator, ranks: Mapping[str, int] | None = None) -> None:
+    """Count all images of an evaluator; `ranks`, where known, are those of their true classes among the logits."""
+    for scored in source.score(evaluator):
+        evaluator.add(scored._replace(rank=ranks[scored.image_id]) if ranks else scored)
+
+
+@dataclass
+class Describe:
+    """`describe_map` with an evaluator's truth and rule, at a threshold for the box and one for the analysis."""
+
+    boxes: BoxEvaluator
+    threshold: float
+    analysis_threshold: float
+
+    def __call__(self, score_map: np.ndarray, image_id: str) -> MapDetails:
+        return describe_map(
+            image_id,
+            score_map,
+            self.boxes.true_boxes(image_id, score_map.shape),
+            self.boxes.cam_threshold_list,
+            self.threshold,
+            self.analysis_threshold,
+            self.boxes.multi_contour_eval,
+        )
+
+    def row(self, details: MapDetails) -> dict:
+        """Return the details as a row of a table, the box in the image's own pixels."""
+        width, height = self.boxes.image_sizes[details.image_id]
+        scale = (width / details.map_size[0], height / details.map_size[1]) * 2
+        edges = {
+            name: round(edge * factor, 2)
+            for name, edge, factor in zip(("x0", "y0", "x1", "y1"), details.box, scale, strict=True)
+        }
+        return {
+            "image_id": details.image_id,
+            "threshold": details.threshold,
+            **edges,
+            "iou": details.iou,
+            "best_iou": details.best_iou,
+            "area_ratio": details.area_ratio,
+            "activation_ratio": details.activation_ratio,
+            "num_components": details.num_components,
+        }

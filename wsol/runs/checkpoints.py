@@ -1,0 +1,202 @@
+"""Checkpoints: one file with everything a model needs, written whole, read without running code and checked when read."""
+
+import os
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+
+from wsol.core.errors import InputError
+from wsol.core.files import check_input, whole_file
+from wsol.core.plain_values import are_thresholds, is_number, is_whole, shown
+from wsol.core.safe_load import UnsafeFileError, entries_fault, load_tensors, misfit, tensor_fault
+
+if TYPE_CHECKING:
+    from wsol.methods.method import Method
+
+# What every reader of a checkpoint takes from its configuration; the other options have defaults.
+CONFIG = {
+    **dict.fromkeys(("dataset_name", "data_root", "metadata_root", "architecture", "wsol_method"), str),
+    **dict.fromkeys(("batch_size", "crop_size"), int),
+    **dict.fromkeys(("large_feature_map", "multi_contour_eval"), bool),
+}
+
+
+def _are(kind: type, values: object, fewest: int = 1) -> bool:
+    return isinstance(values, list) and len(values) >= fewest and all(type(value) is kind for value in values)
+
+
+def _is_config(value: object) -> bool:
+    return isinstance(value, Mapping) and all(isinstance(name, str) for name in value)
+
+
+def _is_validation(value: object) -> bool:
+    """Tell whether a value is what a `Validation` (wsol/runs/train_state.py) holds."""
+    if not isinstance(value, dict) or set(value) != {"epoch", "results", "counts"}:
+        return False
+    return is_whole(value["epoch"]) and isinstance(value["results"], dict) and isinstance(value["counts"], dict)
+
+
+def _are_validations(value: object) -> bool:
+    return isinstance(value, dict) and set(value) <= {"last", "best"} and all(map(_is_validation, value.values()))
+
+
+def _are_sums(value: object) -> bool:
+    return tensor_fault(value) is None and (value.shape, value.dtype) == ((2,), torch.float64)
+
+
+class Entry(NamedTuple):
+    """What a checkpoint holds under a name: its check, what it should be, the first format that has it, and whether it
+    may be absent."""
+
+    check: Callable[[object], bool]
+    expected: str
+    since: int = 1
+    optional: bool = False
+
+
+FORMAT = 2  # what is written; 1 stated no format, and had no more of a training's state than its epoch and optimiser
+ENTRIES = {
+    "format": Entry(lambda value: is_whole(value, 1), "a whole number, 1 or more", since=2),
+    "architecture": Entry(lambda value: isinstance(value, str), "a name"),
+    "epoch": Entry(is_whole, "a whole number, 0 or more"),
+    "state_dict": Entry(lambda value: entries_fault(value) is None, "a mapping of names to tensors"),
+    "optimizer": Entry(lambda value: isinstance(value, dict), "a dict"),
+    "config": Entry(_is_config, "a mapping of options to their values"),
+    "label_level": Entry(lambda value: isinstance(value, str) and bool(value), "the name of a level"),
+    "class_names": Entry(lambda value: _are(str, value), "a list of names, one or more"),
+    "file_labels": Entry(lambda value: _are(int, value) and min(value) >= 0, "a list of whole numbers, 0 or more"),
+    "score_map_thresholds": Entry(
+        lambda value: value is None or are_thresholds(value),
+        "IoU thresholds mapped to numbers in [0, 1)",
+        optional=True,
+    ),
+    "ancestors": Entry(
+        lambda value: value is None or (isinstance(value, dict) and all(_are(int, one) for one in value.values())),
+        "CAM-Agg's level mapped to a list of each class's label there, or none",
+        optional=True,
+    ),
+    # wsol/runs/train_state.py says what these are.
+    "step": Entry(is_whole, "a whole number, 0 or more", since=2),
+    "scaler": Entry(lambda value: isinstance(value, dict), "a dict", since=2),
+    "epoch_sums": Entry(_are_sums, "a tensor of two float64", since=2),
+    "epoch_images": Entry(is_whole, "a whole number, 0 or more", since=2),
+    "best": Entry(lambda value: value is None or is_number(value), "a number, or none", since=2),
+    "validation": Entry(_are_validations, "epoch, results and counts of last, and of best where there is one", since=2),
+    "metrics": Entry(lambda value: _are(dict, value, fewest=0), "a list of dicts", since=2),
+    "bad_images": Entry(lambda value: _are(str, value, fewest=0), "a list of messages", since=2),
+}
+KEYS = tuple(name for name, entry in ENTRIES.items() if entry.since == 1 and not entry.optional)
+
+
+def write_checkpoint(path: str | os.PathLike, content: dict) -> None:
+    """Write a checkpoint: all of ENTRIES but `format`, tensors and plain values only.
+
+    Raises:
+        InputError: an entry is not as ENTRIES says, or the file cannot be written, as on a full disk; an older checkpoint of
+            this name stays.
+    """
+    content = {**content, "format": FORMAT}
+    check_entries(content, str(path))
+    with whole_file(path) as temporary:
+        try:
+            with open(temporary, "wb") as file:
+                torch.save(content, file)
+        except RuntimeError as error:  # torch's own writer says so of a full disk, and of Ctrl-C while it writes
+            if isinstance(error.__context__, KeyboardInterrupt):
+                raise KeyboardInterrupt from None
+            raise InputError(f"{path}: cannot be written ({_first_line(error)}); is the disk full?") from None
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def read_checkpoint(path: str | os.PathLike) -> dict:
+    """Return a checkpoint's dict, tensors on the CPU, every entry checked by itself.
+
+    Raises:
+        InputError: no such file, not a checkpoint, or one with an entry of another kind than `main.py` writes.
+    """
+    check_input(path)
+    try:
+        checkpoint = load_tensors(path)
+    except UnsafeFileError as error:
+        raise InputError(f"{path}: not a checkpoint that loads without running code ({error})") from None
+    if not isinstance(checkpoint, dict):
+        raise InputError(f"{path}: not a checkpoint of main.py; expected the entries {', '.join(KEYS)}")
+    check_entries(checkpoint, str(path))
+    return checkpoint
+
+
+def check_entries(checkpoint: Mapping, path: str) -> None:
+    """Refuse a checkpoint with an entry that is not as `main.py` writes it, or did when the format was an earlier one."""
+    written = checkpoint.get("format", 1)
+    if is_whole(written, FORMAT + 1):
+        raise InputError(f"{path}: of format {shown(written)}, which a newer version wrote; expected {FORMAT} or less")
+    needed = [name for name, entry in ENTRIES.items() if not entry.optional and ("format" in checkpoint or entry.since == 1)]
+    if missing := [name for name in needed if name not in checkpoint]:
+        raise InputError(f"{path}: not a checkpoint of main.py; expected the entries {', '.join(missing)}")
+    if fault := entries_fault(checkpoint["state_dict"]):
+        raise InputError(f"{path}: state_dict: {fault}")
+    for name, entry in ENTRIES.items():
+        if name in checkpoint and not entry.check(checkpoint[name]):
+            raise InputError(f"{path}: {name} is {shown(checkpoint[name])}; expected {entry.expected}")
+    names, labels = checkpoint["class_names"], checkpoint["file_labels"]
+    if len(names) != len(labels) or len(set(labels)) < len(labels):
+        raise InputError(
+            f"{path}: {len(names)} class_names and {len(set(labels))} different of {len(labels)} file_labels; expected as "
+            "many, each label once"
+        )
+    for level, ancestors in (checkpoint.get("ancestors") or {}).items():
+        if len(ancestors) != len(names):
+            raise InputError(
+                f"{path}: {len(ancestors)} ancestors at level {level!r} of {len(names)} classes; expected as many"
+            )
+    config = checkpoint["config"]
+    for name, kind in CONFIG.items():
+        if type(config.get(name)) is not kind or (kind is int and config[name] < 1):
+            wanted = {str: "text", int: "a whole number, 1 or more", bool: "true or false"}[kind]
+            raise InputError(f"{path}: config: {name} is {shown(config.get(name))}; expected {wanted}")
+    if config["architecture"] != checkpoint["architecture"]:
+        raise InputError(
+            f"{path}: architecture is {shown(checkpoint['architecture'])}; expected that of its config, "
+            f"{shown(config['architecture'])}"
+        )
+
+
+def fill(model: "Method", state_dict: Mapping[str, torch.Tensor], path: str | os.PathLike, finite: bool = False) -> None:
+    """Fill a model with all entries of a checkpoint's state dict.
+
+    Raises:
+        InputError: entries are missing, unknown to the model, of another shape or kind of numbers; with `finite` also NaN or
+            infinity, which no training gets over.
+    """
+    own = model.state_dict()
+    missing = [name for name in own if name not in state_dict]
+    unknown = [name for name in state_dict if name not in own]
+    if missing or unknown:
+        raise InputError(
+            f"{path}: does not fit its own architecture and method: {len(missing)} of {len(own)} entries are missing "
+            f"(first: {(missing or ['none'])[0]}), {len(unknown)} are unknown (first: {(unknown or ['none'])[0]})"
+        )
+    for name, value in own.items():
+        if fault := misfit(state_dict[name], value, finite):
+            raise InputError(f"{path}: {name} {fault}")
+    model.load_state_dict(state_dict)
+
+
+def restore_model(checkpoint: Mapping, path: str | os.PathLike, finite: bool = False) -> "Method":
+    """Return the model that a checkpoint holds, filled; `finite` as in `fill`.
+
+    Raises:
+        InputError: its configuration describes no network, or the entries are not that network's.
+    """
+    from wsol.methods.build import build_from_config
+
+    try:
+        model = build_from_config(checkpoint["config"], len(checkpoint["class_names"]))
+    except InputError as error:
+        raise InputError(f"{path}: config: {error}") from None
+    fill(model, checkpoint["state_dict"], path, finite)
+    return model

@@ -1,0 +1,154 @@
+"""From a checkpoint to maps: the one way, for a run's final evaluation, inference.py, and whoever maps with a trained model.
+
+In: a checkpoint of main.py, and nothing else. Out: a `Predictor`.
+"""
+
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import torch
+from munch import Munch
+
+from wsol.core import registry
+from wsol.core.errors import InputError
+from wsol.data.batches import Batch
+from wsol.data.levels import LevelData, load_level, read_levels
+from wsol.data.metadata import dataset_folder, first_names
+from wsol.data.preprocessing import Preprocessing
+from wsol.maps.cam_agg import ancestors_at, keep_with_ancestor
+from wsol.maps.mapper import Mapper, make_mapper
+from wsol.maps.prediction import Prediction, Refiner, predict
+from wsol.methods.method import Method
+from wsol.runs.checkpoints import read_checkpoint, restore_model
+
+
+@dataclass
+class Predictor:
+    """A trained model and how it maps.
+
+    path: the checkpoint's file.
+    config: the options of the run.
+    epoch: after which the checkpoint was written.
+    level: the label level trained at.
+    class_names, file_labels: the classes by label: their names, and their labels in the metadata files.
+    cam_agg_level, ancestors: the coarser level of the maps, and each class's label there, int64 (num_classes,), -1: none.
+    thresholds: IoU threshold in percent, such as "50", to the score-map threshold that val chose; None: val has no boxes.
+    model: the network with its weights, in evaluation mode.
+    mapper: what makes its maps.
+    refiner: what changes a score map after normalisation; None: nothing.
+    """
+
+    path: Path
+    config: Munch
+    epoch: int
+    level: str
+    class_names: list[str]
+    file_labels: list[int]
+    cam_agg_level: str | None
+    ancestors: np.ndarray | None
+    thresholds: Mapping[str, float] | None
+    model: Method
+    mapper: Mapper
+    refiner: Refiner | None = None
+
+    @property
+    def preprocessing(self) -> Preprocessing:
+        """How the network wants its images."""
+        return self.model.backbone.offer.preprocessing
+
+    def to(self, device: torch.device) -> Self:
+        """Return this predictor, its network on a device."""
+        self.mapper.to(device, memory_format=torch.channels_last)
+        return self
+
+    def load_splits(
+        self, splits: Iterable[str], metadata_root: str | os.PathLike | None = None, dataset_name: str | None = None
+    ) -> LevelData:
+        """Return splits at the level trained at, with the labels of training; the metadata are by default the run's own.
+
+        Images whose class has no ancestor at the maps' level leave their split.
+
+        Raises:
+            InputError: the data set lacks a split, the level, or classes that the model was not trained on.
+        """
+        metadata_root = metadata_root or self.config.metadata_root
+        dataset_name = dataset_name or self.config.dataset_name
+        coarsening = self.config.get("coarsening")
+        levels = read_levels(dataset_folder(metadata_root, dataset_name))
+        if not coarsening and self.level not in levels:
+            known = ", ".join(levels)
+            raise InputError(f"{self.path}: was trained at level {self.level!r}; {dataset_name} has {known}")
+        level = None if coarsening else self.level
+        data = load_level(metadata_root, dataset_name, level, tuple(splits), coarsening=coarsening)
+        # Classes are matched by their label in the files and their name: names alone may repeat.
+        number_of = {one: number for number, one in enumerate(zip(self.file_labels, self.class_names, strict=True))}
+        classes = list(zip(data.file_labels, data.class_names, strict=True))
+        if unknown := [name for label, name in classes if (label, name) not in number_of]:
+            raise InputError(
+                f"{self.path}: was not trained on {len(unknown)} classes of {dataset_name} at level {data.level!r}:"
+                + first_names(unknown)
+            )
+        trained = np.array([number_of[one] for one in classes])
+        for split in data.splits.values():
+            split.labels = trained[split.labels]
+            if self.ancestors is not None:
+                keep_with_ancestor(split, self.ancestors)
+        return data
+
+    def predictions(
+        self, batches: Iterable[Batch], device: torch.device, amp: str, bad_images: list[str]
+    ) -> Iterator[Prediction]:
+        """Yield every image's prediction, in the order of the batches (see `wsol.maps.prediction.predict`)."""
+        return predict(self.mapper, batches, device, amp, bad_images, self.refiner)
+
+
+def restore(
+    path: str | os.PathLike,
+    *,
+    mapper: str = registry.OWN_MAPS,
+    cam_agg_level: str | None = None,
+    metadata_root: str | os.PathLike | None = None,
+    dataset_name: str | None = None,
+    refiner: Refiner | None = None,
+) -> Predictor:
+    """Return the model of a checkpoint, on the CPU, and how it maps.
+
+    `mapper`: one of `registry.names("mappers")`; by default as in training, at the run's own cam_agg_level. `cam_agg_level`:
+    CAM-Agg at this level. The checkpoint holds each class's ancestor at the run's own level; another level, and a checkpoint
+    from before that entry, take the metadata, by default the run's own.
+
+    Raises:
+        InputError: the file is not a checkpoint, its entries do not fit each other, there is no such mapper or level.
+    """
+    checkpoint = read_checkpoint(path)
+    config = Munch(checkpoint["config"])
+    if cam_agg_level is None and mapper == registry.OWN_MAPS:
+        cam_agg_level = config.get("cam_agg_level")
+    ancestors = None
+    if cam_agg_level:
+        mapper = registry.CAM_AGG if mapper == registry.OWN_MAPS else mapper
+        saved = checkpoint.get("ancestors") or {}
+        if cam_agg_level in saved:
+            ancestors = np.array(saved[cam_agg_level], dtype=np.int64)
+        else:
+            root, levels = metadata_root or config.metadata_root, (checkpoint["label_level"], cam_agg_level)
+            ancestors = ancestors_at(root, dataset_name or config.dataset_name, *levels, checkpoint["file_labels"])
+    model = restore_model(checkpoint, path).eval()
+    return Predictor(
+        Path(path),
+        config,
+        checkpoint["epoch"],
+        checkpoint["label_level"],
+        checkpoint["class_names"],
+        checkpoint["file_labels"],
+        cam_agg_level,
+        ancestors,
+        checkpoint.get("score_map_thresholds"),
+        model,
+        make_mapper(mapper, model, ancestors),
+        refiner,
+    )

@@ -1,0 +1,106 @@
+"""A run's folder: made at once with its configuration, the earlier run kept beside it until the new one is finished."""
+
+import os
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+from wsol.core.errors import InputError, OptionError, OptionName
+from wsol.core.files import MOST_BYTES, temporary_sibling
+
+CONFIG, RESULTS, LOG = "config.yaml", "results.json", "log.txt"
+PREVIOUS = ".previous"
+MOST_NAME = MOST_BYTES - len(f".{PREVIOUS}")  # bytes of a run's name, so that it can be set aside (`previous_of`)
+
+
+def previous_of(folder: Path) -> Path:
+    """Return where the run that a new one replaces is kept until the new one is finished."""
+    return folder.with_name(f".{folder.name}{PREVIOUS}")
+
+
+def check_kept(folder: Path) -> None:
+    """Refuse a run's folder that is not there while the run before it is kept: unasked, that one is not replaced."""
+    kept = previous_of(folder)
+    if os.path.isdir(kept) and not os.path.lexists(folder):
+        raise InputError(
+            f"{folder}: the run before it is kept in {kept}; expected that folder to be renamed back to {folder.name}, or ",
+            OptionName("override_cache"),
+            " TRUE to replace that run",
+        )
+
+
+def check_run_folder(folder: Path, log_root: Path, override: bool) -> None:
+    """Refuse a run's folder that cannot be made, or that is there and may not be replaced.
+
+    Raises:
+        InputError: something on the way is no folder, or is a run's own; the folder, or a run kept beside it, exists without
+            `override`; the folder is a link, is not a run's, or holds other runs.
+    """
+    inside = folder.relative_to(log_root)
+    if hidden := [part for part in inside.parts if part.startswith(".") and part.endswith((PREVIOUS, ".tmp"))]:
+        raise OptionError("experiment_name", inside, f"{hidden[0]} is a name for a run set aside; expected another")
+    for path in (folder, *folder.parents):
+        if os.path.lexists(path) and not path.is_dir():
+            raise OptionError("experiment_name", inside, f"{path} is a file; expected a folder")
+    for above in list(folder.parents)[: len(inside.parts) - 1]:
+        if (above / CONFIG).is_file():
+            raise OptionError("experiment_name", inside, f"{above} is a run's own folder; expected a name outside it")
+    if not override:
+        check_kept(folder)
+    if not folder.exists():
+        return
+    if not override:
+        kept = previous_of(folder)
+        also = f" (the run before it is kept in {kept})" if os.path.isdir(kept) else ""
+        raise InputError(
+            f"{folder} exists{also}; expected a new ",
+            OptionName("experiment_name"),
+            ", or ",
+            OptionName("override_cache"),
+            " TRUE to replace that run",
+        )
+    if folder.is_symlink():
+        raise InputError(f"{folder} is a link, so it is not replaced; expected a folder, or no such name")
+    if any(folder.iterdir()) and not (folder / CONFIG).is_file():
+        raise InputError(f"{folder} is not the folder of one run (no {CONFIG}), so it is not replaced")
+    if below := list(folder.glob(f"*/**/{CONFIG}")):
+        raise InputError(f"{folder} holds other runs ({below[0].parent}), so it is not replaced")
+
+
+def make_folder(folder: Path, write_config: Callable[[Path], None], override: bool) -> Path | None:
+    """Make the run's folder with its config.yaml, at once; return where the run that it replaces is, None: there is none.
+
+    The replaced run is kept beside the new one (`previous_of`) until `finish_folder`. Where one is kept already, it stays,
+    and the folder is replaced, unless that has its results: then it is the one to keep. Of two processes that start the same
+    run, one gets the folder and the other an InputError.
+    """
+    new, old, kept = temporary_sibling(folder), temporary_sibling(folder).with_suffix(".old"), previous_of(folder)
+    for left_over in (new, old):
+        shutil.rmtree(left_over, ignore_errors=True)
+    try:
+        write_config(new / CONFIG)
+        if folder.exists() and override:
+            if os.path.isdir(kept) and (folder / RESULTS).is_file():  # killed between its results and the end of this
+                os.rename(kept, old)
+            os.rename(folder, old if os.path.isdir(kept) else kept)
+        os.rename(new, folder)  # fails where another process has put its folder since
+    except OSError as error:
+        raise InputError(
+            f"{folder}: cannot be made ({error.strerror}); expected one process a run, and a folder to write in"
+        ) from None
+    finally:
+        shutil.rmtree(new, ignore_errors=True)
+        shutil.rmtree(old, ignore_errors=True)
+    return kept if override and os.path.isdir(kept) else None
+
+
+def replaced_note(kept: Path) -> str:
+    """Return what a log should say of the run that a new one replaces."""
+    state = "the finished run" if (kept / RESULTS).is_file() else "the run"
+    return f"{state} that this one replaces is kept in {kept} until this one is finished"
+
+
+def finish_folder(replaced: Path | None) -> None:
+    """Remove the run that a finished one replaces, which `make_folder` returned."""
+    if replaced:
+        shutil.rmtree(replaced, ignore_errors=True)

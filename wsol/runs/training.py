@@ -1,0 +1,96 @@
+"""What a training is made of: its step as one module, its optimiser, its learning rate; and whether a network can train.
+
+In: a model and a configuration. Out: what main.py's loop calls.
+"""
+
+import copy
+from collections.abc import Mapping
+
+import torch
+from torch import nn
+
+from wsol.core.errors import OptionError, OptionName, reason
+from wsol.data.batches import Batch
+from wsol.methods.draws import Draws
+from wsol.methods.method import Method, Outputs
+from wsol.runs.train_state import TrainState
+
+
+class TrainingStep(nn.Module):
+    """A model's step in training: forward pass and loss in one `forward`, for DistributedDataParallel and torch.compile."""
+
+    def __init__(self, model: Method):
+        super().__init__()
+        self.model = model
+
+    def forward(self, batch: Batch, draws: Draws | None = None) -> tuple[Outputs, torch.Tensor]:
+        """Return outputs and loss of a batch on the model's device; `draws` as of `Method.training_step`."""
+        return self.model.training_step(batch.images, batch.labels, draws)
+
+
+def start_training(model: Method, config: Mapping, device: torch.device) -> TrainState:
+    """Return the state of a training before its first step: SGD with the method's parameter groups."""
+    optimizer = torch.optim.SGD(
+        model.parameter_groups(config["lr"], config["lr_classifier_ratio"]),
+        momentum=config["momentum"],
+        weight_decay=config["weight_decay"],
+        nesterov=config["momentum"] > 0,
+        fused=device.type == "cuda",  # keeps fp16's overflow check on the device
+    )
+    for group in optimizer.param_groups:
+        group["initial_lr"] = group["lr"]
+    scaler = torch.amp.GradScaler(device.type, enabled=config["amp"] == "fp16")
+    return TrainState(optimizer, scaler, torch.zeros(2, dtype=torch.float64, device=device))
+
+
+def lr_at(initial_lr: float, epoch: int, decay_frequency: int) -> float:
+    """Return the learning rate of an epoch, counted from 1: a tenth from each epoch on that `decay_frequency` divides.
+
+    It is multiplied by 0.1 each time: a power of 0.1 differs in the last bit.
+
+    >>> [lr_at(0.01, epoch, 3) for epoch in (1, 2, 3, 6)]
+    [0.01, 0.01, 0.001, 0.0001]
+    """
+    lr = initial_lr
+    for _ in range(epoch // decay_frequency):
+        lr *= 0.1
+    return lr
+
+
+def set_learning_rate(optimizer: torch.optim.Optimizer, epoch: int, decay_frequency: int) -> None:
+    """Give every parameter group the learning rate of an epoch."""
+    for group in optimizer.param_groups:
+        group["lr"] = lr_at(group["initial_lr"], epoch, decay_frequency)
+
+
+def check_network(model: Method, config: Mapping, num_train: int) -> None:
+    """Refuse a network that does not take images of the crop size, gives no spatial map of them, or cannot train on the
+    last batch where that is a single image."""
+    crop = config["crop_size"]
+    try:
+        with torch.no_grad():
+            shape = model.eval().score_maps(torch.zeros(1, 3, crop, crop), torch.zeros(1, dtype=torch.int64)).shape
+    except Exception as error:  # noqa: BLE001 (whatever a network of a library says of images of another size)
+        raise OptionError(
+            "crop_size", crop, f"{config['architecture']} does not take such images ({reason(error)})"
+        ) from None
+    if min(shape[1:]) < 2:
+        raise OptionError(
+            "crop_size",
+            crop,
+            f"{config['architecture']} gives a map of {shape[1]} x {shape[2]}; expected 2 x 2 or more, ",
+            "from larger images or with ",
+            OptionName("large_feature_map"),
+            " TRUE",
+        )
+    if num_train % config["batch_size"] == 1 or config["batch_size"] == 1:
+        try:
+            with torch.no_grad(), torch.random.fork_rng(devices=[]):
+                copy.deepcopy(model).train()(torch.zeros(1, 3, crop, crop))
+        except ValueError as error:  # batch normalisation of pooled features
+            raise OptionError(
+                "batch_size",
+                config["batch_size"],
+                f"{config['architecture']} cannot train on a single image, which is the last batch of {num_train} "
+                f"({error}); expected another batch size",
+            ) from None
