@@ -15,7 +15,7 @@ from option_tables import CAM_CURVE_INTERVAL, EVALUATION, INFERENCE, LOG_ROOT, t
 from wsol.core import registry
 from wsol.core.errors import InputError, OptionError, OptionName, did_you_mean, shortened
 from wsol.core.files import write_text
-from wsol.core.flat_yaml import read_flat_yaml
+from wsol.core.flat_yaml import Value, read_flat_yaml
 from wsol.core.machine import default_workers
 from wsol.core.options import Option, TableParser, by_name
 from wsol.runs.run_folder import MOST_NAME
@@ -58,10 +58,20 @@ def parse_options(parser: TableParser, argv: Sequence[str] | None = None) -> Mun
     return Munch({**parser.known_defaults, **vars(parser.parse_args(argv))})
 
 
+def _without_null(texts: Value, default: object) -> str | list[str]:
+    """Return an option's text or texts, or raise ValueError if one of them is null."""
+    if isinstance(texts, str):
+        return texts
+    words = [text for text in texts or () if text is not None]
+    if texts is None or len(words) < len(texts):
+        raise ValueError(f"no null; without the line it is {default}")
+    return words
+
+
 def _read_yaml(path: str | os.PathLike, options: Mapping[str, Option]) -> dict:
     """Return the options of a YAML file, each through its option's own type and choices; null: an option's default None."""
     known = [name for name in options if name != "config"]
-    values = {}
+    values: dict[str, object] = {}
     for name, texts in read_flat_yaml(path).items():
         if name not in known:
             hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
@@ -71,9 +81,7 @@ def _read_yaml(path: str | os.PathLike, options: Mapping[str, Option]) -> dict:
             values[name] = None
             continue
         try:
-            if texts is None or (isinstance(texts, list) and None in texts):
-                raise ValueError(f"no null; without the line it is {default}")
-            values[name] = options[name].parse(texts)
+            values[name] = options[name].parse(_without_null(texts, default))
         except ValueError as error:
             shown = "null" if texts is None else repr(texts) if isinstance(texts, str) else f"[{', '.join(map(str, texts))}]"
             raise InputError(f"{path}: {name}: {shortened(shown)} does not fit ({error})") from None

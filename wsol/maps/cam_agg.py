@@ -21,6 +21,8 @@ class AggregatedMaps(nn.Module):
     """A model that gives each image the mean raw map of all classes with its ancestor; `ancestors` is int64
     (num_classes,), -1 where a class has none."""
 
+    ancestors: torch.Tensor
+
     def __init__(self, model: Method, ancestors: np.ndarray):
         super().__init__()
         self.model = model

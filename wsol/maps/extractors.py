@@ -5,6 +5,7 @@ In: a model. Out: a model whose `raw_maps` are the extractor's, of the backbone'
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -22,7 +23,9 @@ class GradCAMpp(torchcam.methods.GradCAMpp):
     S the sum of the channel's activations.
     """
 
-    def _get_weights(self, class_idx: list[int], scores: torch.Tensor, **kwargs: object) -> list[torch.Tensor]:
+    def _get_weights(
+        self, class_idx: int | list[int], scores: torch.Tensor, eps: float = 0, **kwargs: Any
+    ) -> list[torch.Tensor]:
         """Return the weights (B, C) of each hooked layer's channels."""
         self._backprop(scores, class_idx, **kwargs)
         weights = []

@@ -3,6 +3,7 @@
 In: score maps, or a folder of them. Out: files written whole; maps as NumPy arrays of floats.
 """
 
+import io
 import os
 import zipfile
 from collections import Counter
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import cast
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -27,7 +28,7 @@ MAPS_OF_A_RUN = "scoremaps"  # the folder in a run's folder
 # What `--scoremap_format` takes. The PNG kinds truncate, as the boxes' own quantisation does, so that boxes stay exact.
 FORMATS = {"npy": ".npy", "npz": ".npz", "png8": ".png", "png16": ".png"}
 EXTENSIONS = tuple(dict.fromkeys(FORMATS.values()))
-PNG_DTYPES = {"png8": np.uint8, "png16": np.uint16}
+PNG_DTYPES: dict[str, type[np.unsignedinteger]] = {"png8": np.uint8, "png16": np.uint16}
 PNG_MODES = {"L": "png8", "I;16": "png16"}  # Pillow's
 
 UNFINISHED = "UNFINISHED.txt"  # in a folder whose maps are being written, or were when their command was killed
@@ -91,7 +92,7 @@ def save_score_map(scoremap_root: str | os.PathLike, image_id: str, score_map: n
             Image.fromarray(levels).save(file, format="PNG")
 
 
-def _read_npy(stream: BinaryIO, path: Path, max_megapixels: float) -> np.ndarray:
+def _read_npy(stream: io.BufferedIOBase, path: Path, max_megapixels: float) -> np.ndarray:
     """Return the array of an opened .npy file or member of an .npz; what its header declares is checked first."""
     version = npy_format.read_magic(stream)
     read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
@@ -99,9 +100,10 @@ def _read_npy(stream: BinaryIO, path: Path, max_megapixels: float) -> np.ndarray
     if dtype.hasobject:
         raise ValueError("pickled objects")
     _check_kind(dtype, shape, str(path))
-    check_pixels(path, shape[::-1], max_megapixels)
-    data = np.empty(shape[0] * shape[1] * dtype.itemsize, dtype=np.uint8)
-    if (count := stream.readinto(data)) < data.size:
+    height, width = shape
+    check_pixels(path, (width, height), max_megapixels)
+    data = np.empty(height * width * dtype.itemsize, dtype=np.uint8)
+    if (count := stream.readinto(data.data)) < data.size:
         raise ValueError(f"{count} of {data.size} bytes, the rest is cut off")
     return data.view(dtype).reshape(shape, order="F" if by_columns else "C")
 
@@ -114,7 +116,7 @@ def _read_npz(path: Path, max_megapixels: float) -> np.ndarray:
         if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # which unpack no more than is read
             raise ValueError("a compression that NumPy does not write")
         with archive.open(members[0]) as stream:
-            return _read_npy(stream, path, max_megapixels)
+            return _read_npy(cast("io.BufferedIOBase", stream), path, max_megapixels)  # as zipfile.ZipExtFile is
 
 
 def _read_png(path: Path, max_megapixels: float) -> tuple[np.ndarray, str]:
@@ -153,7 +155,7 @@ def read_score_map(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[
         score_map, kind = _load(path, max_megapixels)
     except InputError:
         raise
-    except Exception as error:  # a damaged file makes NumPy, zipfile and Pillow raise a dozen kinds
+    except Exception as error:  # noqa: BLE001 (NumPy, zipfile and Pillow raise a dozen kinds for a damaged file)
         reason = "damaged, or pickled objects" if "pickle" in str(error) else error  # no advice to load it all the same
         raise ScoreMapError(f"{path}: not a readable {path.suffix} score map ({shortened(str(reason), 300)})") from None
     check_score_map(score_map, str(path))
@@ -205,7 +207,8 @@ def find_score_maps(
     names = _list_folders(root, image_ids)
     without_extension = Counter(os.path.splitext(image_id)[0] for image_id in (split_ids or image_ids))
     paths: dict[str, Path] = {}
-    missing, kinds = [], Counter()
+    missing: list[str] = []
+    kinds: Counter[str] = Counter()
     for image_id in image_ids:
         stem = os.path.splitext(image_id)[0]
         full = [name for extension in EXTENSIONS if (name := image_id + extension) in names]

@@ -3,6 +3,8 @@
 Changes network, loss and map: a second branch classifies the features without what the first one found.
 """
 
+from typing import cast
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -26,12 +28,17 @@ class Branch(nn.Sequential):
             ConvolutionalClassifier(WIDTH, num_classes),
         )
 
+    @property
+    def classifier(self) -> ConvolutionalClassifier:
+        """The last layer."""
+        return cast("ConvolutionalClassifier", self[-1])
+
     def forward(self, features: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         """Return logits (B, num_classes) and features (B, 1024, h, w) of features (B, C, h, w)."""
-        *layers, classifier = self
+        *layers, _ = self
         for layer in layers:
             features = layer(features)
-        return classifier(features), features
+        return self.classifier(features), features
 
 
 def erase(features: torch.Tensor, maps: torch.Tensor, threshold: float) -> torch.Tensor:
@@ -58,21 +65,24 @@ class ACoL(Method):
         features = self.backbone(images)
         logits, features_a = self.branch_a(features)
         classes = logits.argmax(dim=1) if labels is None else labels
-        found = self.branch_a[-1].maps(features_a, functional.one_hot(classes, self.num_classes).float())
+        found = self.branch_a.classifier.maps(features_a, functional.one_hot(classes, self.num_classes).float())
         logits_b, features_b = self.branch_b(erase(features, found, self.threshold))
         return {"logits": logits, "logits_b": logits_b, "features_a": features_a, "features_b": features_b}
 
     def loss(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
         """Return the sum of both branches' cross-entropies."""
-        return sum(functional.cross_entropy(outputs[name], labels) for name in ("logits", "logits_b"))
+        first, second = (functional.cross_entropy(outputs[name], labels) for name in ("logits", "logits_b"))
+        return first + second
 
     def mean_maps(self, outputs: Outputs, class_weights: torch.Tensor) -> torch.Tensor:
         """Return the weighted mean of the final class maps: the maximum of both branches' normalised ones."""
-        both = (self.branch_a[-1].all_maps(outputs["features_a"]), self.branch_b[-1].all_maps(outputs["features_b"]))
-        return torch.einsum("bkhw,bk->bhw", torch.maximum(*map(min_max, both)), class_weights)
+        maps_a = self.branch_a.classifier.all_maps(outputs["features_a"])
+        maps_b = self.branch_b.classifier.all_maps(outputs["features_b"])
+        return torch.einsum("bkhw,bk->bhw", torch.maximum(min_max(maps_a), min_max(maps_b)), class_weights)
 
     def raw_maps(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
         """Return the labels' final maps, without making those of all classes."""
         classes = functional.one_hot(labels, self.num_classes).float()
-        maps_a = self.branch_a[-1].maps(outputs["features_a"], classes)
-        return torch.maximum(min_max(maps_a), min_max(self.branch_b[-1].maps(outputs["features_b"], classes)))
+        maps_a = self.branch_a.classifier.maps(outputs["features_a"], classes)
+        maps_b = self.branch_b.classifier.maps(outputs["features_b"], classes)
+        return torch.maximum(min_max(maps_a), min_max(maps_b))

@@ -32,6 +32,8 @@ class LinearClassifier(nn.Linear):
 class ConvolutionalClassifier(nn.Conv2d):
     """A 1x1 convolution to class maps, and their means as class scores."""
 
+    bias: nn.Parameter  # which nn.Conv2d may lack
+
     def __init__(self, in_channels: int, num_classes: int):
         super().__init__(in_channels, num_classes, 1)
 

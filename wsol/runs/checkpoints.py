@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard, TypeVar
 
 import torch
 
@@ -22,7 +22,10 @@ CONFIG = {
 }
 
 
-def _are(kind: type, values: object, fewest: int = 1) -> bool:
+T = TypeVar("T")
+
+
+def _are(values: object, kind: type[T], fewest: int = 1) -> TypeGuard[list[T]]:
     return isinstance(values, list) and len(values) >= fewest and all(type(value) is kind for value in values)
 
 
@@ -42,7 +45,9 @@ def _are_validations(value: object) -> bool:
 
 
 def _are_sums(value: object) -> bool:
-    return tensor_fault(value) is None and (value.shape, value.dtype) == ((2,), torch.float64)
+    if not isinstance(value, torch.Tensor) or tensor_fault(value):
+        return False
+    return (value.shape, value.dtype) == ((2,), torch.float64)
 
 
 class Entry(NamedTuple):
@@ -64,15 +69,15 @@ ENTRIES = {
     "optimizer": Entry(lambda value: isinstance(value, dict), "a dict"),
     "config": Entry(_is_config, "a mapping of options to their values"),
     "label_level": Entry(lambda value: isinstance(value, str) and bool(value), "the name of a level"),
-    "class_names": Entry(lambda value: _are(str, value), "a list of names, one or more"),
-    "file_labels": Entry(lambda value: _are(int, value) and min(value) >= 0, "a list of whole numbers, 0 or more"),
+    "class_names": Entry(lambda value: _are(value, str), "a list of names, one or more"),
+    "file_labels": Entry(lambda value: _are(value, int) and min(value) >= 0, "a list of whole numbers, 0 or more"),
     "score_map_thresholds": Entry(
         lambda value: value is None or are_thresholds(value),
         "IoU thresholds mapped to numbers in [0, 1)",
         optional=True,
     ),
     "ancestors": Entry(
-        lambda value: value is None or (isinstance(value, dict) and all(_are(int, one) for one in value.values())),
+        lambda value: value is None or (isinstance(value, dict) and all(_are(one, int) for one in value.values())),
         "CAM-Agg's level mapped to a list of each class's label there, or none",
         optional=True,
     ),
@@ -83,8 +88,8 @@ ENTRIES = {
     "epoch_images": Entry(is_whole, "a whole number, 0 or more", since=2),
     "best": Entry(lambda value: value is None or is_number(value), "a number, or none", since=2),
     "validation": Entry(_are_validations, "epoch, results and counts of last, and of best where there is one", since=2),
-    "metrics": Entry(lambda value: _are(dict, value, fewest=0), "a list of dicts", since=2),
-    "bad_images": Entry(lambda value: _are(str, value, fewest=0), "a list of messages", since=2),
+    "metrics": Entry(lambda value: _are(value, dict, fewest=0), "a list of dicts", since=2),
+    "bad_images": Entry(lambda value: _are(value, str, fewest=0), "a list of messages", since=2),
 }
 KEYS = tuple(name for name, entry in ENTRIES.items() if entry.since == 1 and not entry.optional)
 

@@ -6,6 +6,7 @@ run's.
 
 import re
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from torch import nn
 
@@ -41,7 +42,7 @@ def original_keeps_classifier(config: Mapping, data: LevelData, model: Method) -
     return _original_may_keep(config) and _is_linear(model) and _are_imagenets(data)
 
 
-def _is_of_run(content: object) -> bool:
+def _is_of_run(content: object) -> TypeGuard[dict]:
     """Tell whether a file of weights is a run's checkpoint."""
     return isinstance(content, dict) and all(key in content for key in KEYS)
 
@@ -101,9 +102,9 @@ def start_model(config: Mapping, data: LevelData) -> tuple[Method, list[str]]:
     if path:
         content = read_weights(path)
         if _is_of_run(content):
-            model, notes = _start_from_run(content, config, data)
-            if model is not None:
-                return model, notes
+            whole, notes = _start_from_run(content, config, data)
+            if whole is not None:
+                return whole, notes
         del content
     model = build_from_config(
         config, num_classes, pretrained=config["pretrained"], pretrained_path=path, keep_classifier=keep is True
