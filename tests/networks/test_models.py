@@ -4,7 +4,7 @@ import torch
 from wsol import build_model, load_wsolevaluation_state_dict
 from wsol.core.errors import InputError
 from wsol.methods import wsolevaluation
-from wsol.networks.timm_networks import Layout, _grid
+from wsol.networks.timm_networks import Layout, grid_of
 from wsol.networks.weights import read_state_dict
 from wsol.runs.checkpoints import read_checkpoint
 
@@ -165,7 +165,7 @@ def test_the_weights_own_classifier_is_kept_where_asked(tmp_path):
         ("timm:levit_128s", True, "the last stride of timm:levit_128s could not be removed"),
         ("timm:vit_tiny_patch16_224", True, "the last stride of timm:vit_tiny_patch16_224 could not be removed"),
         ("timm:halonet26t", False, r"fails on a 224 x 224 image \(AssertionError, raised by .*block_size"),
-        ("timm:resnet50.nope", False, "timm cannot make it"),
+        ("timm:resnet50.nope", False, "timm cannot create it"),
         ("timm:ese_vovnet19b_dw", True, "the last stride of timm:ese_vovnet19b_dw could not be removed"),  # overlapping pool
     ],
 )
@@ -251,7 +251,7 @@ def test_each_modules_layout_is_its_own(name, features, stages, channels):
 
 def test_a_stage_whose_tokens_are_not_in_the_grids_order_is_not_offered():
     assert build_model("timm:hiera_tiny_224", "adl", 3).backbone.offer.attention_points == ("network.blocks.11",)
-    with pytest.raises(InputError, match="no two places for side branches"):
+    with pytest.raises(InputError, match="does not offer two places for side branches"):
         build_model("timm:hiera_tiny_224", "spg", 3)
 
 
@@ -273,7 +273,7 @@ def test_what_an_output_is_when_its_channels_are_known_or_not():
     assert layout((1, 9, 384)) is None  # 3 x 3, or 2 x 2 after five others
 
 
-def test_tokens_of_images_that_are_not_square_are_their_real_grid():
+def test_tokens_of_images_that_are_not_square_are_their_realgrid_of():
     torch.manual_seed(0)
     backbone = build_model("timm:vit_tiny_patch16_224", "cam", 3).eval().backbone
     images = torch.randn(1, 3, 128, 288)  # 8 x 18 tokens, as many as 12 x 12
@@ -286,10 +286,10 @@ def test_tokens_of_images_that_are_not_square_are_their_real_grid():
         difference = (plain - backbone(changed)).abs().mean(1)[0]
     assert difference.shape == (8, 18) and seen[0].shape[2:] == (8, 18)
     assert divmod(int(difference.argmax()), 18) == (2, 16)
-    assert _grid(392, 224, 448) == (14, 28) and _grid(196, 224, 224) == (14, 14)
+    assert grid_of(392, 224, 448) == (14, 28) and grid_of(196, 224, 224) == (14, 14)
     for count, height, width in ((210, 224, 250), (195, 224, 224), (3, 16, 300)):
-        with pytest.raises(InputError, match="expected images whose tokens are a grid of the same proportions"):
-            _grid(count, height, width)
+        with pytest.raises(InputError, match="expected images whose tokens form a grid of the same aspect ratio"):
+            grid_of(count, height, width)
 
 
 def test_weights_are_taken_in_order_only_where_no_name_agrees(tmp_path):
@@ -301,7 +301,7 @@ def test_weights_are_taken_in_order_only_where_no_name_agrees(tmp_path):
     assert torch.equal(model.backbone.layer4[1].conv2.weight, state["layer4.1.conv2.weight"])
     state["renamed"] = state.pop("layer4.1.conv2.weight")
     torch.save(state, tmp_path / "renamed.pth")
-    with pytest.raises(InputError, match="does not fit the architecture; 1 of its"):
+    with pytest.raises(InputError, match="does not match the architecture: 1 of its"):
         build_model("resnet18", "cam", 3, pretrained=True, pretrained_path=str(tmp_path / "renamed.pth"))
 
 
@@ -316,7 +316,7 @@ def test_weights_given_by_hand(tmp_path):
     torch.save(model.state_dict(), tmp_path / "ours.pth")
     again = build_model("resnet18", "cam", 7, pretrained=True, pretrained_path=str(tmp_path / "ours.pth"))
     assert torch.equal(again.backbone.conv1.weight, network.conv1.weight)
-    with pytest.raises(InputError, match="does not fit the architecture"):
+    with pytest.raises(InputError, match="does not match the architecture"):
         build_model("resnet50", "cam", 3, pretrained=True, pretrained_path=str(tmp_path / "w.pth.tar"))
 
 
@@ -337,7 +337,7 @@ class _Evil:
 
 def test_files_that_would_run_code_are_refused(tmp_path, capsys):
     torch.save({"conv1.weight": _Evil()}, tmp_path / "evil.pth")
-    with pytest.raises(InputError, match="not a file of weights that loads without running code"):
+    with pytest.raises(InputError, match="not a weights file that loads without running code"):
         build_model("resnet18", "cam", 3, pretrained=True, pretrained_path=str(tmp_path / "evil.pth"))
     assert "executed" not in capsys.readouterr().out
 
@@ -357,7 +357,7 @@ def test_nobody_is_advised_to_run_a_files_code(tmp_path):
             with pytest.raises(InputError, match=what) as caught:
                 read(path)
             assert "weights_only" not in str(caught.value) and str(tmp_path) in str(caught.value)
-    with pytest.raises(InputError, match=r"nowhere: no such file of weights \(wsolevaluation_checkpoint\)"):
+    with pytest.raises(InputError, match=r"nowhere: no such weights file \(wsolevaluation_checkpoint\)"):
         wsolevaluation.read(model, "nowhere")
 
 
@@ -376,9 +376,9 @@ def test_two_entries_for_one_of_ours_are_refused():
     model = build_model("resnet18", "cam", 3)
     state = _theirs(model)
     load_wsolevaluation_state_dict(model, state)
-    with pytest.raises(InputError, match=r"two entries are one of .*: fc\.weight and SPG_A4\.weight"):
+    with pytest.raises(InputError, match=r"two entries are the same one of .*: fc\.weight and SPG_A4\.weight"):
         load_wsolevaluation_state_dict(model, {**state, "SPG_A4.weight": state["fc.weight"] + 1})
-    with pytest.raises(InputError, match=r"two entries are called fc\.weight"):
+    with pytest.raises(InputError, match=r"two entries are named fc\.weight"):
         load_wsolevaluation_state_dict(model, {**state, "module.fc.weight": state["fc.weight"] + 1})
 
 
@@ -387,9 +387,7 @@ def test_convolutions_that_a_vgg16_lacks_are_told_in_its_own_numbers():
     state = {name.replace("extra.0", "conv6"): value for name, value in _theirs(model).items()}
     load_wsolevaluation_state_dict(model, state)
     kept = {name: value for name, value in state.items() if not name.startswith("features.5.")}
-    with pytest.raises(
-        InputError, match=r"12 of its 13 numbered convolutions are there: features\.0, features\.2, features\.7,"
-    ):
+    with pytest.raises(InputError, match=r"it has 12 of 13 numbered convolutions: features\.0, features\.2, features\.7,"):
         load_wsolevaluation_state_dict(model, kept)
 
 

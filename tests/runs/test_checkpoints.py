@@ -1,4 +1,4 @@
-"""What a checkpoint or a file of weights holds is checked when it is read: each wrong file is one line that names it."""
+"""What a checkpoint or a weights file holds is checked when it is read: each wrong file is one line that names it."""
 
 import os
 import zipfile
@@ -323,7 +323,7 @@ def test_damaged_files_and_files_that_would_run_code_are_refused(workspace, chec
         archive.writestr("archive/data/0", bytes(10**7))
     assert os.path.getsize("packed.pth") < 20000
     for name in ("cut.safetensors", "header.safetensors", "whole.pth", "cut.pth", "array.pth", "packed.pth"):
-        assert f"{name}: not a file of weights that loads without running code" in start(workspace, name)
+        assert f"{name}: not a weights file that loads without running code" in start(workspace, name)
     assert "an object of wsol.methods.cam.CAM" in start(workspace, "whole.pth")
     assert "is compressed" in start(workspace, "packed.pth")
     os.mkfifo("fifo.pth")

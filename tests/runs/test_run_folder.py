@@ -155,7 +155,7 @@ def test_a_folder_that_cannot_be_made_leaves_the_old_run_as_it_was():
         path.parent.mkdir()
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(InputError, match=r"train_log/pets: cannot be made \(No space left"):
+    with pytest.raises(InputError, match=r"train_log/pets: cannot be created \(No space left"):
         make_folder(FOLDER, fail, override=True)
     assert text_of(FOLDER) == "first"
     assert [path.name for path in ROOT.iterdir()] == ["pets"]
