@@ -1,3 +1,5 @@
+"""Options from the command line, YAML and presets, and what is refused."""
+
 import json
 import os
 import shlex
