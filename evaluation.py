@@ -1,10 +1,10 @@
-"""Score maps to MaxBoxAcc, MaxBoxAccV2 and PxAP; also the command that scores saved maps:
+r"""Score maps to MaxBoxAcc, MaxBoxAccV2 and PxAP; also the command that scores saved maps:
 
-    python evaluation.py --scoremap_root train_log/my_run/scoremaps --dataset_name OxfordPet --split val \\
+    python evaluation.py --scoremap_root train_log/my_run/scoremaps --dataset_name OxfordPet --split val \
         --multi_contour_eval --multi_iou_eval
     python evaluation.py --center --dataset_name CUB --split test --multi_contour_eval --multi_iou_eval
     python evaluation.py --boxes detections.json --dataset_name CUB --split test --multi_iou_eval
-    python evaluation.py --images_from train_log/a/test_images.npz --compare train_log/b/test_images.npz \\
+    python evaluation.py --images_from train_log/a/test_images.npz --compare train_log/b/test_images.npz \
         --dataset_name CUB --split test --multi_contour_eval --multi_iou_eval
 
 In: score maps, float in [0, 1], or a detector's boxes, and a split's metadata. Out: percentages, the counts they come from,
@@ -24,7 +24,7 @@ from config import check_evaluation_options, check_metric_options, evaluation_pa
 from dataset.known import require_dataset
 from option_tables import SCORING_INTERVAL
 from wsol.core.declared_size import MAX_MEGAPIXELS
-from wsol.core.errors import InputError, command
+from wsol.core.errors import InputError, MetadataError, command
 from wsol.core.files import check_writable, refuse_inside, refuse_overwriting, write_json
 from wsol.data.levels import SPLITS
 from wsol.data.masks import VIEW, get_mask
@@ -81,7 +81,10 @@ def evaluate_wsol(
     files = find_score_maps(scoremap_root, evaluator.image_ids)
     files.require_all()
     count(SavedMaps(files), evaluator)
-    return headline(evaluator.results(), multi_iou_eval)
+    figure = headline(evaluator.results(), multi_iou_eval)
+    if figure is None:
+        raise MetadataError(f"{dataset_name} {split}: neither boxes nor masks; expected either")
+    return figure
 
 
 def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: str, files: Mapping[str, object]) -> str:
@@ -106,7 +109,7 @@ def warn(message: str) -> None:
 
 def is_images(name: str | None) -> bool:
     """Tell whether what --compare takes is a run's file of images."""
-    return bool(name) and name.endswith(IMAGES) and not os.path.isdir(name)
+    return name is not None and name.endswith(IMAGES) and not os.path.isdir(name)
 
 
 def settle(options: Munch) -> ValThresholds | None:
@@ -234,7 +237,8 @@ def open_images(path: str, options: Munch, evaluator: SplitEvaluator) -> SavedIm
 def open_detections(path: str, options: Munch, evaluator: SplitEvaluator) -> Detections:
     """Return a file's boxes, with a warning or an error where some are missing."""
     names = read_coco_names(options.coco_images) if options.coco_images else None
-    boxes, unknown = read_detections(path, {i: evaluator.boxes.image_sizes[i] for i in evaluator.image_ids}, names)
+    sizes = evaluator.require_boxes().image_sizes
+    boxes, unknown = read_detections(path, {i: sizes[i] for i in evaluator.image_ids}, names)
     if unknown:
         warn(f"{path}: boxes of {len(unknown)} images that are not scored, left out:" + first_names(unknown))
     without = [image_id for image_id in evaluator.image_ids if image_id not in boxes]
@@ -277,13 +281,16 @@ def open_all(options: Munch, truth: SplitTruth) -> tuple[list[SplitEvaluator], l
 def match_sizes(options: Munch, evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> None:
     """Let Center take the size of the maps that it is compared with; refuse other two sizes by the first image, before all
     are scored."""
-    kinds = ((SavedMaps, SavedImages), Center)
-    maps, centers = ([i for i, source in enumerate(sources) if isinstance(source, kind)] for kind in kinds)
-    if maps and centers and options.center_follows:
-        sources[centers[0]].sizes = evaluators[maps[0]].map_sizes  # filled when they are scored, which is first
-    elif len(maps + centers) == 2:
-        first = evaluators[0].image_ids[0]
-        check_same_sizes(*({first: source.size_of(first)} for source in sources))
+    with_maps = [source for source in sources if not isinstance(source, Detections)]
+    if len(with_maps) < 2:
+        return
+    centers = [source for source in with_maps if isinstance(source, Center)]
+    if len(centers) == 1 and options.center_follows:
+        other = evaluators[1 if sources[0] is centers[0] else 0]
+        centers[0].sizes = other.map_sizes  # filled when the maps are scored, which is first
+        return
+    first = evaluators[0].image_ids[0]
+    check_same_sizes(*({first: source.size_of(first)} for source in with_maps))
 
 
 def score_all(evaluators: Sequence[SplitEvaluator], sources: Sequence[Source], ranks: Mapping[str, int]) -> None:
@@ -303,7 +310,7 @@ def read_ranks(options: Munch, evaluator: SplitEvaluator) -> dict[str, int]:
 
 
 def describe(
-    options: Munch, evaluator: SplitEvaluator, source: Source, own: float, thresholds: Mapping | None
+    options: Munch, evaluator: SplitEvaluator, source: SavedMaps | Center, own: float, thresholds: Mapping | None
 ) -> tuple[list[dict], dict]:
     """Look at each map once more, at known thresholds: return the rows of the per-image table, and the analysis.
 
@@ -314,7 +321,7 @@ def describe(
             f"--per_image: the boxes are at the score-map threshold that {options.split} itself chose, {own:.3f}; "
             "--thresholds_from a file of val's gives what one could deploy"
         )
-    describe_one = Describe(evaluator.boxes, thresholds[str(LOC_IOU)] if thresholds else own, own)
+    describe_one = Describe(evaluator.require_boxes(), thresholds[str(LOC_IOU)] if thresholds else own, own)
     details = list(source.details(evaluator, describe_one))
     return [describe_one.row(one) for one in details], summarize(details, own)
 
@@ -380,7 +387,7 @@ def main() -> None:
         tables["per_class"] = class_rows(evaluator, classes, thresholds)
     if options.per_image and isinstance(source, Detections):
         tables["per_image"] = source.rows(evaluator)
-    elif options.per_image or options.analysis:
+    elif isinstance(source, SavedMaps | Center) and (options.per_image or options.analysis):
         rows, analysis = describe(options, evaluator, source, results["best_threshold"][str(LOC_IOU)], thresholds)
         tables |= {"per_image": rows} if options.per_image else {}
         if options.analysis:

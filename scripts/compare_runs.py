@@ -58,8 +58,8 @@ def draw_page(page: Path, split: str, runs: Mapping[str, Path], count: int) -> N
     data = [Path(config[root]) / config.dataset_name for root in ("data_root", "metadata_root")]
     refuse_inside({"page": page}, [*data, *(run / MAPS_OF_A_RUN for run in runs.values())])
     image_ids = spaced(read_id_list(folder / f"{split}_image_ids.txt"), count)
-    if missing := [run for run in runs.values() if find_score_maps(run / MAPS_OF_A_RUN, image_ids).missing]:
-        raise InputError(f"{missing[0]}: its score maps of {split} were not saved (--save_scoremaps)")
+    if unsaved := [run for run in runs.values() if find_score_maps(run / MAPS_OF_A_RUN, image_ids).missing]:
+        raise InputError(f"{unsaved[0]}: its score maps of {split} were not saved (--save_scoremaps)")
     draw_examples(config, split, image_ids, runs, page)
 
 

@@ -10,6 +10,7 @@ examples.png.
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -107,7 +108,8 @@ def plot_panel(
     """Plot figures against the level with their intervals; Center's are hollow, at places of their own, without a line."""
     places = {name: i for i, name in enumerate(figures)}
     for i, name in enumerate(names):
-        style = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 5, "capsize": 2}
+        color = COLORS[i % len(COLORS)]
+        draw = partial(axes.errorbar, color=color, marker=MARKERS[i % len(MARKERS)], markersize=5, capsize=2)
         shift = (i - (len(names) - 1) / 2) * 0.06  # so that intervals do not hide each other
         for is_level in (True, False):
             points = [
@@ -120,10 +122,10 @@ def plot_panel(
             x, y, found = zip(*points, strict=True)
             errors = [[abs(value - (ends or [value] * 2)[k]) for value, ends in zip(y, found, strict=True)] for k in (0, 1)]
             if is_level:
-                axes.errorbar(x, y, errors, label=name, linewidth=1.5, elinewidth=0.8, **style)
+                draw(x, y, errors, label=name, linewidth=1.5, elinewidth=0.8)
             else:
-                axes.errorbar(x, y, errors, linestyle="none", elinewidth=0.8, markerfacecolor="white", **style)
-                axes.axhline(y[0], color=style["color"], linestyle=":", linewidth=0.7, zorder=0)
+                draw(x, y, errors, linestyle="none", elinewidth=0.8, markerfacecolor="white")
+                axes.axhline(y[0], color=color, linestyle=":", linewidth=0.7, zorder=0)
     if len(levels) < len(figures):
         axes.axvline(len(levels) - 0.5, color="0.6", linewidth=0.8)
     axes.set(ylim=(0, 102), xlim=(-0.5, len(places) - 0.5), xlabel="label level trained on, finest first")

@@ -10,12 +10,12 @@ standard deviation over the seeds, Center beside them.
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from config import LOG_ROOT, get_config
@@ -92,7 +92,11 @@ def center_figures(runs: dict[str, Path]) -> dict[str, dict[str, float]]:
 
 
 def plot(
-    values: dict[str, np.ndarray], top1: dict[str, np.ndarray], centers: dict[str, float], title: str, path: Path
+    values: Mapping[str, Sequence[float]],
+    top1: Mapping[str, Sequence[float]],
+    centers: Mapping[str, float],
+    title: str,
+    path: Path,
 ) -> None:
     """Plot every seed's MaxBoxAccV2 and the mean at each level, Center's as a dashed line, and top-1 classification."""
     names = [wrapped(level, 16) for level in values]
@@ -101,7 +105,7 @@ def plot(
     for axes, table, name in ((left, values, "MaxBoxAccV2"), (right, top1, "top-1 classification")):
         places = range(len(table))
         deviations = [sample_deviation(points) or 0.0 for points in table.values()]
-        axes.errorbar(places, [points.mean() for points in table.values()], deviations, capsize=4, color=COLORS[0])
+        axes.errorbar(places, [fmean(points) for points in table.values()], deviations, capsize=4, color=COLORS[0])
         for place, points in zip(places, table.values(), strict=True):
             axes.plot([place] * len(points), points, MARKERS[2], color=COLORS[1], markersize=4)
         name_ticks(axes, names)
@@ -120,10 +124,10 @@ def report(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Seq
     check_runs(folder, levels, rates, seeds)
     runs = {level: [folder / "seeds" / level / str(seed) for seed in seeds] for level in levels}
     tables = {level: [figures(run) for run in paths] for level, paths in runs.items()}
-    arrays = {level: {name: np.array([row[name] for row in rows]) for name in rows[0]} for level, rows in tables.items()}
+    by_level = {level: {name: [row[name] for row in rows] for name in rows[0]} for level, rows in tables.items()}
     centers = center_figures({level: paths[0] for level, paths in runs.items()})
     rows = []
-    for level, columns in arrays.items():
+    for level, columns in by_level.items():
         run = runs[level][0]
         row = {"level": level, "classes": read_run(run).num_classes, "seeds": len(runs[level])}
         row["lr"] = f"{read_config(run).lr:g}"
@@ -140,9 +144,9 @@ def report(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Seq
     ]
     blank = dict.fromkeys(flat[0])
     write_table(folder / "table.csv", [*flat, *(blank | {"level": name} | center for name, center in centers.items())])
-    pairs = [{level: columns[name] for level, columns in arrays.items()} for name in ("MaxBoxAccV2", "top-1")]
+    boxes, top1 = ({level: columns[name] for level, columns in by_level.items()} for name in ("MaxBoxAccV2", "top-1"))
     dashed = {name: center["MaxBoxAccV2"] for name, center in centers.items()}
-    plot(*pairs, dashed, read_config(runs[levels[0]][0]).dataset_name, folder / "figure.png")
+    plot(boxes, top1, dashed, read_config(runs[levels[0]][0]).dataset_name, folder / "figure.png")
 
 
 @command

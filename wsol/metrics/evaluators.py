@@ -62,14 +62,15 @@ class BoxEvaluator:
         """Image id to its true boxes in a 224 x 224 view of the image."""
         return {image_id: self._scaled_boxes(image_id, VIEW) for image_id in self.original_bboxes}
 
-    def _scaled_boxes(self, image_id: str, size: tuple[int, int]) -> list[tuple[int, ...]]:
+    def _scaled_boxes(self, image_id: str, size: Sequence[int]) -> list[tuple[int, ...]]:
         if image_id not in self.original_bboxes:
             raise MetadataError(f"{self.dataset_name} {self.split}: {image_id!r} has no true box in localization.txt")
         return [resize_bbox(box, self.image_sizes[image_id], size) for box in self.original_bboxes[image_id]]
 
     def true_boxes(self, image_id: str, shape: tuple[int, ...]) -> np.ndarray:
         """Return int64 (m, 4): an image's true boxes scaled to a map of the given (height, width)."""
-        return np.array(self._scaled_boxes(image_id, shape[::-1]))
+        boxes = self._scaled_boxes(image_id, shape[::-1])
+        return np.array(boxes)
 
     @property
     def shape(self) -> tuple[int, int]:

@@ -103,7 +103,7 @@ def describe_map(
 def summarize(details: Iterable[MapDetails], threshold: float) -> dict:
     """Return mean and median of the analysis (appendix 0.F.1) over images, and how many had no activation outside."""
     details = list(details)
-    columns = {
+    columns: dict[str, list[float]] = {
         "area_ratio": [one.area_ratio for one in details],
         "activation_ratio": [one.activation_ratio for one in details if one.activation_ratio is not None],
         "num_components": [one.num_components for one in details],

@@ -4,7 +4,7 @@ An evaluator's counts are sums over these, so whatever is merged, saved or loade
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -28,6 +28,17 @@ class Scored(NamedTuple):
     area_ratio: float | None = None
     activation_ratio: float | None = None
     num_components: int | None = None
+
+    def counts_of(self, kind: Literal["boxes", "masks"]) -> np.ndarray:
+        """Return the image's `boxes` or `masks`.
+
+        Raises:
+            InputError: it has none.
+        """
+        counts = self.boxes if kind == "boxes" else self.masks
+        if counts is None:
+            raise InputError(f"{self.image_id!r} was scored without {kind}; expected an evaluator of the same truth")
+        return counts
 
 
 class _Column(NamedTuple):

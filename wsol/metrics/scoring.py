@@ -112,12 +112,14 @@ class Center:
 
         @lru_cache(KEPT_SIZES)
         def boxes_of(size: tuple[int, int]) -> Candidates:
-            return candidate_boxes(_center_map(size), boxes.cam_threshold_list, boxes.multi_contour_eval)
+            rule = evaluator.require_boxes()
+            return candidate_boxes(_center_map(size), rule.cam_threshold_list, rule.multi_contour_eval)
 
         for image_id in progress(evaluator.image_ids, "Center"):
             size = self.size_of(image_id)
-            bits = boxes and boxes.score_candidates(boxes_of(size), size[::-1], image_id)
-            yield Scored(image_id, bits, masks and masks.score(_center_map(size), image_id), size)
+            bits = boxes.score_candidates(boxes_of(size), size[::-1], image_id) if boxes else None
+            pixels = masks.score(_center_map(size), image_id) if masks else None
+            yield Scored(image_id, bits, pixels, size)
 
     def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
         """Yield its details for every image."""
@@ -158,16 +160,17 @@ class Detections:
 
     def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
         """Yield what the box of every image gives."""
+        boxes = evaluator.require_boxes()
         for image_id in evaluator.image_ids:
-            yield Scored(image_id, evaluator.boxes.score_box(self.boxes.get(image_id), image_id))
+            yield Scored(image_id, boxes.score_box(self.boxes.get(image_id), image_id))
 
     def rows(self, evaluator: SplitEvaluator) -> list[dict]:
         """Return one row an image: its box in pixels and its IoU."""
-        rows = []
+        boxes, rows = evaluator.require_boxes(), []
         for image_id in evaluator.scored_ids:
             box = self.boxes.get(image_id)
             edges = dict(zip(("x0", "y0", "x1", "y1"), box or [None] * 4, strict=True))
-            rows.append({"image_id": image_id, **edges, "iou": evaluator.boxes.box_iou(box, image_id) if box else 0.0})
+            rows.append({"image_id": image_id, **edges, "iou": boxes.box_iou(box, image_id) if box else 0.0})
         return rows
 
 
@@ -189,6 +192,7 @@ class Describe:
     analysis_threshold: float
 
     def __call__(self, score_map: np.ndarray, image_id: str) -> MapDetails:
+        """Return the details of an image's score map, float (H, W)."""
         return describe_map(
             image_id,
             score_map,

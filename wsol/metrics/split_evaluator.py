@@ -39,14 +39,6 @@ class SplitEvaluator:
         multi_contour_eval: bool,
         detections: bool = False,
     ):
-        thresholds = np.arange(0, 1, 1 if detections else cam_curve_interval)  # a detector's box: one will do
-        options = {
-            "dataset_name": truth.dataset_name,
-            "split": truth.split,
-            "cam_threshold_list": thresholds.tolist(),
-            "iou_threshold_list": list(iou_threshold_list),
-            "multi_contour_eval": multi_contour_eval,
-        }
         self.truth, self.image_ids = truth, list(truth.image_ids)
         self.box_rule = DETECTIONS if detections else "multi_contour" if multi_contour_eval else "largest_contour"
         self.cam_curve_interval, self.iou_threshold_list = cam_curve_interval, list(iou_threshold_list)
@@ -56,14 +48,41 @@ class SplitEvaluator:
         self.map_sizes: dict[str, tuple[int, int]] = {}
         self.ranks: dict[str, int] = {}
         self.counts: dict[str, int] = {}
-        self.boxes = BoxEvaluator(truth.boxes, **options) if truth.boxes else None
-        self.masks = MaskEvaluator(truth.masks, **options) if truth.masks else None
+        thresholds = np.arange(0, 1, 1 if detections else cam_curve_interval).tolist()  # a detector's box: one will do
+        of_split = (truth.dataset_name, truth.split, thresholds)
+        self.boxes: BoxEvaluator | None = None
+        self.masks: MaskEvaluator | None = None
+        if truth.boxes:
+            ious = self.iou_threshold_list
+            self.boxes = BoxEvaluator(truth.boxes, *of_split, ious, multi_contour_eval=multi_contour_eval)
+        if truth.masks:
+            self.masks = MaskEvaluator(truth.masks, *of_split)
 
     @classmethod
     def of(cls, config: Mapping, truth: SplitTruth, detections: bool = False) -> "SplitEvaluator":
         """Return the evaluator that a command's options ask for."""
         names = ("cam_curve_interval", "iou_threshold_list", "multi_contour_eval")
         return cls(truth, **{name: config[name] for name in names}, detections=detections)
+
+    def require_boxes(self) -> BoxEvaluator:
+        """Return the evaluator of boxes.
+
+        Raises:
+            InputError: the split has no true boxes.
+        """
+        if self.boxes is None:
+            raise InputError(f"{self.truth.dataset_name} {self.truth.split} has no true boxes")
+        return self.boxes
+
+    def require_masks(self) -> MaskEvaluator:
+        """Return the evaluator of masks.
+
+        Raises:
+            InputError: the split has no true masks.
+        """
+        if self.masks is None:
+            raise InputError(f"{self.truth.dataset_name} {self.truth.split} has no true masks")
+        return self.masks
 
     def score(self, score_map: np.ndarray, image_id: str) -> Scored:
         """Return what one map gives; changes nothing, so that threads and processes may do it."""
@@ -81,9 +100,9 @@ class SplitEvaluator:
             self.skipped_ids.append(scored.image_id)
             return
         if self.boxes:
-            self.boxes.add(scored.boxes, scored.image_id)
+            self.boxes.add(scored.counts_of("boxes"), scored.image_id)
         if self.masks:
-            self.masks.add(scored.masks)
+            self.masks.add(scored.counts_of("masks"))
         self.scored_ids.append(scored.image_id)
         if scored.size:
             self.map_sizes[scored.image_id] = scored.size
@@ -164,7 +183,7 @@ class SplitEvaluator:
         there is what one could deploy.
         """
         results: dict = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None}
-        counts: dict = {"images": (self.boxes or self.masks).cnt if self.truth.has_any else len(self.scored_ids)}
+        counts: dict = {"images": len(self.scored_ids)}
         if boxes := self.boxes:
             names = {iou: f"{iou:g}" for iou in boxes.iou_threshold_list}
             accuracies = dict(zip(names.values(), boxes.compute(), strict=True))
@@ -210,7 +229,7 @@ class SplitEvaluator:
 
     def _localized(self, position: int) -> np.ndarray:
         """Return bool (images,), in the order scored: right at IoU 50 and a score-map threshold's position."""
-        right = self.boxes.correct_at(LOC_IOU, position)
+        right = self.require_boxes().correct_at(LOC_IOU, position)
         return np.array([right[image_id] for image_id in self.scored_ids])
 
     def positions(self, thresholds: Mapping[str, float], interval: float | None = None) -> dict[int, int]:
@@ -220,9 +239,9 @@ class SplitEvaluator:
         Raises:
             InputError: none was chosen for one of the IoU thresholds, or none of this evaluator's.
         """
-        own = np.array(self.boxes.cam_threshold_list)
+        own = np.array(self.require_boxes().cam_threshold_list)
         found = {}
-        for iou in self.boxes.iou_threshold_list:
+        for iou in self.iou_threshold_list:
             if f"{iou:g}" not in thresholds:
                 known = ", ".join(thresholds)
                 raise OptionError("iou_threshold_list", f"{iou:g}", f"val chose score-map thresholds for IoU {known} only")
@@ -240,7 +259,7 @@ class SplitEvaluator:
 
     def _at_thresholds(self, positions: Mapping[int, int]) -> dict:
         """Return localization at the positions of score-map thresholds chosen elsewhere, one per IoU threshold."""
-        boxes = self.boxes
+        boxes = self.require_boxes()
         accuracies = {f"{iou:g}": 100.0 * int(boxes.num_correct[iou][p]) / boxes.cnt for iou, p in positions.items()}
         figures = {
             "MaxBoxAccV2_at_val_threshold": self._mean(accuracies),

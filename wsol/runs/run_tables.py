@@ -82,8 +82,8 @@ def curve_rows(evaluator: SplitEvaluator) -> list[dict]:
     recall of the pixels at or above it, where there are masks; no row without either."""
     if not evaluator.truth.has_any:
         return []
-    thresholds = (evaluator.boxes or evaluator.masks).cam_threshold_list
-    rows = [{"threshold": threshold} for threshold in thresholds]
+    thresholds = (evaluator.boxes or evaluator.require_masks()).cam_threshold_list
+    rows: list[dict] = [{"threshold": threshold} for threshold in thresholds]
     if boxes := evaluator.boxes:
         accuracies = {iou: boxes.num_correct[iou] * 100.0 / boxes.cnt for iou in boxes.iou_threshold_list}
         for i, row in enumerate(rows):
@@ -127,7 +127,7 @@ def class_rows(
     Accuracy is at the split's own score-map threshold of every IoU threshold, one for all classes, and, where `thresholds`
     has val's, at those too. After the classes of a level comes their unweighted mean, as class `(mean)`.
     """
-    boxes = evaluator.boxes
+    boxes = evaluator.require_boxes()
     ious = [f"{iou:g}" for iou in boxes.iou_threshold_list]
     places = {"": {iou: boxes.best_index(iou) for iou in boxes.iou_threshold_list}}
     if thresholds:
