@@ -24,7 +24,7 @@ from scripts.benchmark_methods import methods
 from wsol.core.arguments import Parser
 from wsol.core.errors import InputError, command
 from wsol.maps.score_maps import check_score_map
-from wsol.metrics.boxes import Candidates, best_ious, boxes_above, map_ious
+from wsol.metrics.boxes import Candidates, best_ious, boxes_above, levels_of, map_ious, quantize
 from wsol.metrics.histogram import count_scores
 
 SIDE = 224
@@ -50,9 +50,8 @@ def normalized(score_map: np.ndarray) -> np.ndarray:
 
 def every_threshold(score_map: np.ndarray, multi_contour: bool) -> np.ndarray:
     """Return the best IoU at each of the thresholds, each thresholded by itself: what the collapse to levels saves."""
-    quantized = (score_map * 255).astype(np.uint8)
-    top = int(quantized.max())
-    boxes = [boxes_above(quantized, int(threshold * top), multi_contour) for threshold in THRESHOLDS]
+    quantized = quantize(score_map)
+    boxes = [boxes_above(quantized, level, multi_contour) for level in levels_of(quantized, THRESHOLDS).tolist()]
     starts = np.cumsum([0, *map(len, boxes)])
     return best_ious(Candidates(np.concatenate(boxes), starts, np.arange(len(THRESHOLDS))), TRUTH)
 

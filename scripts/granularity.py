@@ -26,7 +26,7 @@ from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
 from dataset.known import require_dataset
 from scripts.examples import draw_examples, spaced
-from scripts.runs import center_results, center_sets, is_finished
+from scripts.runs import center_results, center_sets, has_results, is_finished
 from wsol.core.errors import InputError, command
 from wsol.core.files import write_text
 from wsol.data.levels import LevelData, load_level
@@ -178,7 +178,7 @@ def notes_of(levels: Mapping[str, LevelData], has_truth: bool) -> list[str]:
 
 def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     """Print and write the table, the plot and the page of examples."""
-    missing = [level for level in levels if not (folder / level / RESULTS).is_file()]
+    missing = [level for level in levels if not has_results(folder / level)]
     if missing:
         raise InputError(f"{folder}: no {RESULTS} yet of the levels {', '.join(missing)}")
     split = "test" if config.eval_test else "val"

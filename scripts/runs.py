@@ -37,12 +37,17 @@ def differing(config: Mapping, other: Mapping, ignored: Iterable[str] = NOT_COMP
     return [name for name in names if config.get(name) != other.get(name)]
 
 
+def has_results(run: Path) -> bool:
+    """Return whether a run has come to its end: its results are written last."""
+    return (run / RESULTS).is_file()
+
+
 def is_finished(run: Path, config: Mapping) -> bool:
     """Tell whether a run has its results; results of other options are refused, not reused, and so is a run set aside."""
     if config["override_cache"]:
         return False
     check_kept(run)
-    if not (run / RESULTS).is_file():
+    if not has_results(run):
         return False
     read_run(run)
     saved = {**training_parser("").known_defaults, **read_config(run)}  # an older run lacks options that came after it

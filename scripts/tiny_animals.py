@@ -34,11 +34,6 @@ VARIED = (*NOT_COMPARED, "label_level", "lr", "seed", "eval_test")  # what the r
 CENTER_LINES = ("--", ":", "-.")
 
 
-def finished(experiment: str, argv: Sequence[str]) -> bool:
-    """Tell whether a run is finished; one with other options is refused, not reused."""
-    return is_finished(Path(LOG_ROOT) / experiment, get_config(argv)[0])
-
-
 def rate(text: str) -> str:
     """Return a learning rate as it was written, which is its folder's name; refused if it is no number."""
     number(text)
@@ -167,7 +162,8 @@ def main() -> None:
     reporter.add_argument("--seeds", nargs="+", required=True, type=int)
     options = parser.parse_args()
     if options.action == "finished":
-        print("finished" if finished(options.experiment, options.options) else "")
+        finished = is_finished(Path(LOG_ROOT) / options.experiment, get_config(options.options)[0])
+        print("finished" if finished else "")
     elif options.action == "choose":
         print(choose(options.folder, options.rates))
     else:

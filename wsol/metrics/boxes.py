@@ -37,6 +37,15 @@ def quantize(score_map: np.ndarray) -> np.ndarray:
     return (np.asarray(score_map, dtype=np.float64) * 255).astype(np.uint8)
 
 
+def levels_of(quantized: np.ndarray, thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return int64 (number of thresholds,): the levels of a uint8 map q; threshold t keeps the pixels with q > int(t max q).
+
+    >>> levels_of(np.array([[0, 100, 200]], dtype=np.uint8), [0.0, 0.25, 0.999]).tolist()
+    [0, 50, 199]
+    """
+    return (np.asarray(thresholds, dtype=np.float64) * int(quantized.max())).astype(np.int64)
+
+
 def boxes_above(quantized: np.ndarray, level: int, multi_contour: bool) -> np.ndarray:
     """Return int64 (k, 4): the boxes of the pixels above a level of a uint8 map, in OpenCV's order of contours."""
     foreground = (quantized > level).astype(np.uint8)
@@ -58,13 +67,17 @@ def candidate_boxes(score_map: np.ndarray, thresholds: Sequence[float] | np.ndar
     contour (MaxBoxAccV2), else of the contour of the largest area, the first on ties (MaxBoxAcc).
     """
     quantized = quantize(score_map)
-    levels = (np.asarray(thresholds, dtype=np.float64) * int(quantized.max())).astype(np.int64)
-    distinct, level_of = np.unique(levels, return_inverse=True)
+    distinct, level_of = np.unique(levels_of(quantized, thresholds), return_inverse=True)
     if not len(distinct):
         return Candidates(NO_BOX[:0], np.zeros(1, dtype=np.int64), level_of)
     boxes = [boxes_above(quantized, level, multi_contour) for level in distinct]
     starts = np.cumsum([0, *(len(some) for some in boxes)])
     return Candidates(np.concatenate(boxes), starts, level_of)
+
+
+def boxes_at(score_map: np.ndarray, threshold: float, multi_contour: bool) -> np.ndarray:
+    """Return int64 (k, 4): the boxes of a score map (H, W) in [0, 1] at one threshold; see `candidate_boxes`."""
+    return candidate_boxes(score_map, [threshold], multi_contour).boxes
 
 
 def compute_bboxes_from_scoremaps(

@@ -11,7 +11,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from wsol.metrics.boxes import boxes_above, calculate_multiple_iou, map_ious, quantize
+from wsol.metrics.boxes import boxes_above, boxes_at, calculate_multiple_iou, levels_of, map_ious, quantize
 
 
 @dataclass
@@ -63,7 +63,7 @@ def analyze_map(score_map: np.ndarray, true_boxes: np.ndarray, threshold: float 
     if threshold is None:
         return Analysis(None, activation, None)
     quantized = quantize(scores)
-    level = int(threshold * int(quantized.max()))
+    level = int(levels_of(quantized, [threshold])[0])
     largest = boxes_above(quantized, level, False)
     fitting = true_boxes[calculate_multiple_iou(largest, true_boxes)[0].argmax()]
     components = cv2.connectedComponents((quantized > level).astype(np.uint8), connectivity=8)[0] - 1
@@ -85,8 +85,7 @@ def describe_map(
     analysis is `analyze_map` at its own threshold.
     """
     scores = np.asarray(score_map, dtype=np.float64)
-    quantized = quantize(scores)
-    boxes = boxes_above(quantized, int(threshold * int(quantized.max())), multi_contour)
+    boxes = boxes_at(scores, threshold, multi_contour)
     ious = calculate_multiple_iou(boxes, true_boxes).max(axis=1)
     chosen = int(ious.argmax())
     return MapDetails(
