@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from wsol.core.errors import InputError
 from wsol.data.truth import SplitTruth
 from wsol.metrics.bootstrap import Resampled, compare, intervals
-from wsol.metrics.scored import Scored, from_columns, to_columns
+from wsol.metrics.scored import Scored
 from wsol.metrics.split_evaluator import SplitEvaluator
 
 COUNT = 24
@@ -160,24 +160,3 @@ def test_other_settings_are_not_merged(scored_maps, toy_root):
         split, *rest = options
         with pytest.raises(InputError, match=f"a different {name} cannot be merged"):
             scored_maps[0].merge(SplitEvaluator(SplitTruth.read(*where, split), *rest))
-
-
-images = st.builds(
-    Scored,
-    image_id=st.text(st.characters(exclude_categories=["Cs"])),
-    boxes=st.none(),
-    masks=st.none(),
-    size=st.none() | st.tuples(st.integers(1, 9999), st.integers(1, 9999)),
-    rank=st.none() | st.integers(0, 99999),
-    skipped=st.booleans(),
-    area_ratio=st.none() | st.floats(0, 1e9),
-    activation_ratio=st.none() | st.floats(0, 1e9),
-    num_components=st.none() | st.integers(0, 9999),
-)
-
-
-@given(st.lists(images))
-def test_columns_hold_every_field(some):
-    columns = to_columns(some)
-    assert list(columns) == list(Scored._fields)
-    assert from_columns(columns) == some
