@@ -59,7 +59,7 @@ def every_threshold(score_map: np.ndarray, multi_contour: bool) -> np.ndarray:
 def each_once(function: Callable[[np.ndarray], object], maps: Sequence[np.ndarray]) -> tuple[list, float]:
     """Return what a function gives for each map, and the median of its milliseconds.
 
-    No map is timed twice in a row: a processor remembers the branches of the last one, of no use in a run over a data set.
+    No map is timed twice in a row: a processor remembers the branches of the last map, unlike in a run over a data set.
     """
     results, times = [], []
     for score_map in maps:
@@ -71,7 +71,7 @@ def each_once(function: Callable[[np.ndarray], object], maps: Sequence[np.ndarra
 
 
 def compare(what: str, kind: str, maps: Sequence[np.ndarray], plain: Callable, fast: Callable) -> None:
-    """Print a row of the table, after a check that both versions give the same; two maps of noise do for the plain one."""
+    """Print a row of the table, after a check that both versions agree; the plain version gets only two maps of noise."""
     fast(maps[0])  # compiles, or loads what was compiled
     expected, slow_time = each_once(plain, maps[:2] if kind == "noise" else maps)
     got, fast_time = each_once(fast, maps)
@@ -89,7 +89,7 @@ def evaluation(num_maps: int) -> None:
         "independent values, 28 x 28 upsampled": [rough(rng, 28) for _ in range(num_maps)],
         "noise": [rng.random((SIDE, SIDE)) for _ in range(num_maps)],
     }
-    print(f"maps of {SIDE} x {SIDE}, {len(THRESHOLDS)} thresholds, one core of {os.cpu_count()}, milliseconds a map\n")
+    print(f"maps of {SIDE} x {SIDE}, {len(THRESHOLDS)} thresholds, one core of {os.cpu_count()}, milliseconds per map\n")
     print("| what | map | plain | fast | ratio |\n| --- | --- | --- | --- | --- |")
     for multi_contour, name in ((True, "all contours (MaxBoxAccV2)"), (False, "largest contour (MaxBoxAcc)")):
         plain = partial(every_threshold, multi_contour=multi_contour)

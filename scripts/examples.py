@@ -46,21 +46,21 @@ def read_truth(dataset_folder: Path, split: str) -> Truth:
 
 
 def val_threshold(run: Path) -> float | None:
-    """Return the score-map threshold that val chose for IoU 50 (the first IoU threshold where 50 is not among them)."""
+    """Return the score-map threshold that val chose for IoU 50 (the first IoU threshold if 50 is not among them)."""
     thresholds = read_run(run).split("val").best_threshold
     return thresholds.get("50", next(iter(thresholds.values()))) if thresholds else None
 
 
 def spaced(image_ids: Sequence[str], count: int) -> list[str]:
-    """Return `count` ids at equal distances."""
+    """Return `count` evenly spaced ids."""
     return list(image_ids[:: max(1, len(image_ids) // count)][:count])
 
 
 def draw_map(
     axes: Axes, photo: Image.Image, score_map: np.ndarray, threshold: float | None, truth: Truth, image_id: str
 ) -> None:
-    """Draw a photo below its score map (H, W) with both kinds of boxes; the IoU, measured on the map as the evaluation does,
-    stands below."""
+    """Draw a photo under its score map (H, W), with both kinds of boxes and, under it, the IoU, measured on the map as the
+    evaluation does."""
     show_photo(axes, photo)
     width, height = photo.size
     axes.imshow(
@@ -79,9 +79,9 @@ def draw_map(
 
 
 def draw_examples(config: Mapping, split: str, image_ids: Sequence[str], runs: Mapping[str, Path], path: Path) -> None:
-    """Draw a page of PNG or JPEG, a row an image, a column a run by name; runs are folders with results.json and scoremaps/.
+    """Draw a page (PNG or JPEG): a row per image, a column per run. `runs`: name to folder, with results.json and maps.
 
-    The predicted box is the largest contour's at the run's `val_threshold`; without one there is none.
+    The predicted box is the largest contour's at the run's `val_threshold`; without a threshold there is no box.
     """
     truth = read_truth(Path(config["metadata_root"]) / config["dataset_name"], split)
     thresholds = {name: val_threshold(run) for name, run in runs.items()}

@@ -5,7 +5,7 @@
     python scripts/tiny_animals.py report train_log/tiny_animals --levels LEVEL ... --rates RATE ... --seeds SEED ...
 
 In: rates/LEVEL/RATE and seeds/LEVEL/SEED. Out: train_log/tiny_animals/table.{md,csv} and figure.png; mean ± sample
-standard deviation over the seeds, Center beside them.
+standard deviation over the seeds, Center next to them.
 """
 
 import argparse
@@ -35,7 +35,7 @@ CENTER_LINES = ("--", ":", "-.")
 
 
 def rate(text: str) -> str:
-    """Return a learning rate as it was written, which is its folder's name; refused if it is no number."""
+    """Return a learning rate as written, which is its folder's name; raise if it is not a number."""
     number(text)
     return text
 
@@ -46,8 +46,8 @@ def choose(folder: Path, rates: Sequence[str]) -> str:
 
 
 def check_runs(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Sequence[int]) -> None:
-    """Refuse runs that are not what their folder says, a level trained with another rate than val prefers, and runs that
-    differ in anything else."""
+    """Raise InputError if a run is not what its folder says, a level was trained with another rate than val prefers, or
+    runs differ in anything else."""
     planned: dict[Path, dict] = {}
     for level in levels:
         best = choose(folder / "rates" / level, rates)
@@ -79,8 +79,8 @@ def figures(run: Path) -> dict[str, float]:
 
 
 def center_figures(runs: dict[str, Path]) -> dict[str, dict[str, float]]:
-    """Return Center's name to its percentages on the images of each level's run: one of all levels, or of each set of images
-    where levels leave some out."""
+    """Return Center's name to its percentages on the images of each level's run: one of all levels, or one per set of
+    images if levels leave some out."""
     config = read_config(next(iter(runs.values())))
     ids = {level: read_id_list(run / "test_image_ids.txt") for level, run in runs.items()}
     return {name: box_figures(center_results(config, "test", each)) for name, each in center_sets(ids).items()}

@@ -80,7 +80,7 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         (("--center", "--bootstrap", "1000000000"), "--bootstrap 1000000000: expected 10000 or less"),
         (("--center", "--json", "metadata/D/val/image_ids.txt/x.json"), "image_ids.txt is no folder that can be written in"),
         (("--center", "--json", "/dev/null"), "/dev/null: a folder, device or pipe; expected a file"),
-        (("--center", "--curve", "x.csv", "--per_image", "./x.csv"), "expected another file than --"),
+        (("--center", "--curve", "x.csv", "--per_image", "./x.csv"), "expected a different file from --"),
         (("--scoremap_root", "metadata/D/val/image_ids.txt"), "a file; expected a folder of score maps"),
         (
             ("--center", "--image_list", "other.txt"),
@@ -258,7 +258,7 @@ def test_class_ranks_give_top_1_and_top_5_loc(two_images, tmp_path, command):
     for lines, message in (
         ("image_id,rank\na.jpg,3\n", "ranks.csv: no rank of 1 images:\n  x, y/b.jpg"),
         ("image_id,rank\na.jpg,first\n", "ranks.csv:2: 'a.jpg,first'; expected a header and lines"),
-        ("image_id,rank\na.jpg,1\na.jpg,1\n", "ranks.csv:3: 'a.jpg' appears a second time"),
+        ("image_id,rank\na.jpg,1\na.jpg,1\n", "ranks.csv:3: duplicate 'a.jpg'; expected unique ids"),
         ('image_id,rank\n"a.jpg\n",1\n', "ranks.csv:2: unexpected end of data; expected CSV, every row on one line"),
         ("image_id,rank\na.jpg," + "9" * 5000, "ranks.csv:2: 'a.jpg,999"),
         ("image_id,rank\na.jpg,\u0663\n", "ranks.csv:2: 'a.jpg,\u0663'; expected a header and lines"),

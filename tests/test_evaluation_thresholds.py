@@ -32,7 +32,7 @@ def test_val_chooses_the_threshold_of_test(two_images, tmp_path, command):
     assert "--iou_threshold_list 90: val chose score-map thresholds for IoU 30, 50, 70 only" in other
     write_text(tmp_path / "val.json", json.dumps({**of_json(tmp_path / "val.json"), "best_threshold": {"50": 0.1234}}))
     one = ["--iou_threshold_list", "50", "--thresholds_from", "val.json"]
-    assert "val.json: val's score-map threshold 0.1234 for IoU 50 is none of those of --cam_curve_interval 0.01" in command(
+    assert "val.json: val's score-map threshold 0.1234 for IoU 50 is not one of --cam_curve_interval 0.01" in command(
         *test, *one, code=2
     )
 
@@ -55,9 +55,7 @@ def test_the_interval_of_vals_thresholds_is_taken_from_their_file(two_images, tm
     assert "score-map thresholds every 0.0125, val's from val.json" in output
     assert of_json(tmp_path / "r.json")["val_threshold"]["50"] == pytest.approx(0.5125)
     output = command(*words, "--thresholds_from", "val.json", "--cam_curve_interval", "0.01", code=2)
-    assert (
-        "0.5125 for IoU 50 is none of those of --cam_curve_interval 0.01; expected the interval with which val was" in output
-    )
+    assert "0.5125 for IoU 50 is not one of --cam_curve_interval 0.01; expected the interval with which val was" in output
     assert "val was scored, 0.0125" in output
     results = {"dataset_name": "D", "cam_curve_interval": 0.0125, "val": val | {"cam_curve_interval": None}}
     del results["val"]["cam_curve_interval"]
@@ -73,7 +71,7 @@ def test_older_files_without_an_interval(two_images, tmp_path, command, threshol
     if interval:
         assert f"score-map thresholds every {interval}, val's from other.json" in command(*words)
     else:
-        message = "other.json: val's score-map threshold 0.5715 for IoU 50 is none of those of --cam_curve_interval 0.01"
+        message = "other.json: val's score-map threshold 0.5715 for IoU 50 is not one of --cam_curve_interval 0.01"
         assert message in command(*words, code=2)
         assert "every 0.0005" in command(*words, "--cam_curve_interval", "0.0005")
 

@@ -81,12 +81,12 @@ def test_merge_refuses_other_thresholds(two_images):
     first, second = evaluator_of(two_images), evaluator_of(two_images)
     for one in (first, second):
         one.accumulate(np.eye(4), "a.jpg")
-    with pytest.raises(ValueError, match=r"both have counted 'a\.jpg' \(1 images\)"):
+    with pytest.raises(ValueError, match=r"both evaluators have counted 'a\.jpg' \(1 images\)"):
         first.merge(second)
     second.split = "test"
     with pytest.raises(ValueError, match="a different split cannot be merged"):
         first.merge(second)
-    with pytest.raises(ValueError, match="expected each once"):
+    with pytest.raises(ValueError, match="expected no duplicates"):
         evaluator_of(two_images, iou_threshold_list=[50, 50])
 
 

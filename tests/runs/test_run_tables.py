@@ -57,7 +57,7 @@ def test_class_ranks_are_read_as_written(tmp_path):
     write_class_ranks(tmp_path / "r.csv", ranks)
     assert read_class_ranks(tmp_path / "r.csv") == ranks
     write_text(tmp_path / "r.csv", "image_id,rank\na.jpg,1\na.jpg,1\n")
-    with pytest.raises(MetadataError, match=r"r\.csv:3: 'a\.jpg'"):
+    with pytest.raises(MetadataError, match=r"r\.csv:3: duplicate 'a\.jpg'"):
         read_class_ranks(tmp_path / "r.csv")
 
 

@@ -25,13 +25,13 @@ def _percent(sums: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 
 class Resampled:
-    """A scored evaluator's figures in every resample, of which an interval and a test are made; 0 resamples: none."""
+    """A scored evaluator's figures in every resample, from which intervals and tests are made; 0 resamples: neither."""
 
     def __init__(self, evaluator: SplitEvaluator, resamples: int, seed: int):
         self.evaluator, self.resamples, self.seed = evaluator, resamples, seed
 
     def _sums(self, kind: str, counts: Iterable[tuple[str, np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
-        """Return (R, *shape): the counts (image id, array) of the images of every resample."""
+        """Return (R, *shape): the sums of counts, given as (image id, array), over the images of every resample."""
         sums = WeightedSums(kind, self.resamples, self.seed, shape)
         for image_id, count in counts:
             sums.add(image_id, count)
@@ -88,8 +88,8 @@ class Resampled:
         return max_accuracies(self.right, self.images)
 
     def exchanged(self, other: "Resampled") -> np.ndarray:
-        """Return (R, IoU thresholds): over the images of every swap, own right ones less the other's, each at its own best
-        score-map thresholds."""
+        """Return (R, IoU thresholds): over the images of every swap, how many more are right here than in `other`, each run
+        at its own best score-map thresholds."""
         boxes, others = self.evaluator.require_boxes(), other.evaluator.require_boxes()
         tables = [[one.correct_at(iou, one.best_index(iou)) for iou in boxes.iou_threshold_list] for one in (boxes, others)]
         rights = (
@@ -131,7 +131,7 @@ def _box_intervals(resampled: Resampled, results: dict) -> dict:
 def intervals(resampled: Resampled, results: dict) -> dict:
     """Return figure to [low, high], its 95 % bootstrap interval over images, for every figure of `results` in percent.
 
-    The score-map threshold is chosen anew in every resample, except where val chose it. Empty without resamples.
+    The score-map threshold is chosen again in every resample, except where val chose it. Empty without resamples.
     """
     evaluator = resampled.evaluator
     if not resampled.resamples:

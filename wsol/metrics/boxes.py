@@ -20,7 +20,7 @@ NO_BOX = np.zeros((1, 4), dtype=np.int64)  # what a threshold above every pixel 
 
 
 class Candidates(NamedTuple):
-    """The boxes of one score map: `boxes` int64 (k, 4), those of level i are boxes[starts[i] : starts[i + 1]], and
+    """The boxes of one score map: `boxes` int64 (k, 4), boxes[starts[i] : starts[i + 1]] belong to level i, and
     `level_of` int64 (number of thresholds,) gives each threshold's level."""
 
     boxes: np.ndarray
@@ -86,7 +86,7 @@ def compute_bboxes_from_scoremaps(
     """Return (boxes (k, 4) of every threshold, their numbers k); no contour at a threshold gives one box of zeros.
 
     Raises:
-        TypeError, ValueError: what is given is no score map.
+        TypeError, ValueError: `scoremap` is not a score map.
     """
     check_score_map(scoremap, "score map")
     candidates = candidate_boxes(scoremap, scoremap_threshold_list, multi_contour_eval)
@@ -102,12 +102,12 @@ def _signed(boxes: np.ndarray) -> np.ndarray:
 
 
 def _check_boxes(boxes: np.ndarray) -> None:
-    """Refuse what is no (n, 4) table of boxes (x0, y0, x1, y1)."""
+    """Raise BoxError if `boxes` is not an (n, 4) table of boxes (x0, y0, x1, y1)."""
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise BoxError(f"boxes have the shape {boxes.shape}; expected (n, 4)")
     invalid = ~(boxes >= 0).all(axis=1)
     if invalid.any():
-        raise BoxError(f"a box has an edge that is negative or no number: {boxes[invalid][0].tolist()}")
+        raise BoxError(f"a box has an edge that is negative or not a number: {boxes[invalid][0].tolist()}")
     inverted = (boxes[:, 0] > boxes[:, 2]) | (boxes[:, 1] > boxes[:, 3])
     if inverted.any():
         raise BoxError(f"a box is inverted: {boxes[inverted][0].tolist()}; expected x0 <= x1 and y0 <= y1")
@@ -137,7 +137,7 @@ def calculate_multiple_iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
 
 
 def resize_bbox(box: Sequence[float], image_size: Sequence[int], resize_size: Sequence[int]) -> tuple[int, ...]:
-    """Return a box of an image of size (w, h) as it is in that image resized to (w, h), truncated, not clipped.
+    """Return a box of an image scaled to another image size (both w, h); its edges are truncated, not clipped.
 
     >>> resize_bbox((10, 20, 299, 199), image_size=(300, 200), resize_size=(224, 224))
     (7, 22, 223, 222)

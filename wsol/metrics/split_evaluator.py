@@ -1,4 +1,4 @@
-"""A split's evaluators as one: what its metadata has (boxes, masks or both) is scored, counted and put into results."""
+"""One evaluator for a split: scores and counts what its metadata has (boxes, masks or both) and returns the results."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -48,7 +48,7 @@ class SplitEvaluator:
         self.map_sizes: dict[str, tuple[int, int]] = {}
         self.ranks: dict[str, int] = {}
         self.counts: dict[str, int] = {}
-        thresholds = np.arange(0, 1, 1 if detections else cam_curve_interval).tolist()  # a detector's box: one will do
+        thresholds = np.arange(0, 1, 1 if detections else cam_curve_interval).tolist()  # a detector's box needs only one
         of_split = (truth.dataset_name, truth.split, thresholds)
         self.boxes: BoxEvaluator | None = None
         self.masks: MaskEvaluator | None = None
@@ -129,13 +129,13 @@ class SplitEvaluator:
         """Add an evaluator of other images of the same split: the sum is exactly that of one pass over both.
 
         Raises:
-            InputError: it is of other settings, or has counted an image that this one has.
+            InputError: its settings differ, or both have counted the same image.
         """
         for name, value in self.settings.items():
             if other.settings[name] != value:
                 raise InputError(f"evaluators of a different {name} cannot be merged")
         if both := {one.image_id for one in self.images} & {one.image_id for one in other.images}:
-            raise InputError(f"evaluators cannot be merged that both have counted {min(both)!r} ({len(both)} images)")
+            raise InputError(f"both evaluators have counted {min(both)!r} ({len(both)} images); expected different images")
         for scored in other.images:
             self.add(scored)
         for name, count in other.counts.items():
@@ -150,10 +150,10 @@ class SplitEvaluator:
         """Count what an evaluator of the same split and options had counted when its `state_dict` was made.
 
         Raises:
-            InputError: this one has counted something already; the state is of other settings, images or shapes.
+            InputError: this evaluator has counted something already; the state has other settings, images or shapes.
         """
         if self.images:
-            raise InputError("counts can be loaded by an evaluator that has counted nothing")
+            raise InputError("this evaluator has counted images already; expected a new one to load counts into")
         if state.get("format") != STATE_FORMAT:
             raise InputError(f"counts of format {state.get('format')!r:.60}; expected format {STATE_FORMAT}")
         if not all(isinstance(state.get(name), Mapping) for name in ("settings", "images", "counts")):
@@ -170,11 +170,11 @@ class SplitEvaluator:
         self.counts = dict(state["counts"])
 
     def check_shapes(self, scored: Scored) -> None:
-        """Refuse what another kind of evaluator would have counted."""
+        """Raise InputError if an image was scored with other kinds of truth or other thresholds than this evaluator's."""
         for truth, found in ((self.boxes, scored.boxes), (self.masks, scored.masks)):
             expected = truth.shape if truth and not scored.skipped else None
             if (None if found is None else found.shape) != expected:
-                raise InputError(f"counts of {scored.image_id!r} that do not fit this split and these options")
+                raise InputError(f"counts of {scored.image_id!r} that do not match this split and these options")
 
     def results(self, val_thresholds: Mapping[str, float] | None = None) -> dict:
         """Return the metrics in percent, the best score-map thresholds, and the counts they come from.
@@ -233,11 +233,12 @@ class SplitEvaluator:
         return np.array([right[image_id] for image_id in self.scored_ids])
 
     def positions(self, thresholds: Mapping[str, float], interval: float | None = None) -> dict[int, int]:
-        """Return IoU threshold to the position of the score-map threshold that was chosen for it elsewhere, of those of an
-        interval, where it is known.
+        """Return IoU threshold to the position of the score-map threshold that val chose for it.
+
+        `interval`: that of val's score-map thresholds, for the message, where it is known.
 
         Raises:
-            InputError: none was chosen for one of the IoU thresholds, or none of this evaluator's.
+            InputError: val chose none for one of the IoU thresholds, or one that this evaluator does not have.
         """
         own = np.array(self.require_boxes().cam_threshold_list)
         found = {}
@@ -250,7 +251,7 @@ class SplitEvaluator:
                 step = own[1] if len(own) > 1 else 1
                 known = "" if interval in (None, step) else f", {interval:g}"
                 raise InputError(
-                    f"val's score-map threshold {threshold} for IoU {iou:g} is none of those of ",
+                    f"val's score-map threshold {threshold} for IoU {iou:g} is not one of ",
                     OptionName("cam_curve_interval"),
                     f" {step:g}; expected the interval with which val was scored{known}",
                 )
@@ -283,7 +284,7 @@ def headline(results: Mapping, multi_iou_eval: bool) -> float | None:
 
 
 def read_known_ids(metadata_root: str | os.PathLike, dataset_name: str, splits: Iterable[str]) -> dict[str, list[str]]:
-    """Return the image ids of those of the splits that the data set has."""
+    """Return the image ids of every one of `splits` that the data set has."""
     folders = {split: Path(metadata_root) / dataset_name / split for split in splits}
     return {
         split: get_image_ids(configure_metadata(folder))
