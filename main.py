@@ -105,9 +105,9 @@ def build(config: Munch) -> Experiment:
     mapper = make_mapper(registry.OWN_MAPS if data.ancestors is None else registry.CAM_AGG, model, data.ancestors)
     shuffle = EpochShuffle(len(data.splits["train"].image_ids), config.seed)
     loaders = {name: split_loader(config, data, model, name, device, shuffle) for name in ("train", "val")}
+    step, state = TrainingStep(model), start_training(model, config, device)
     replaced = make_folder(folder, partial(write_config, config), config.override_cache)
     data.levels.notes += [*notes, replaced_note(replaced)] if replaced else notes
-    step, state = TrainingStep(model), start_training(model, config, device)
     return Experiment(config, folder, device, data, model, mapper.to(device), step, state, loaders, shuffle, replaced)
 
 
