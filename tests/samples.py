@@ -1,10 +1,13 @@
 """What tests of several rooms make: files, trees, a full disk."""
 
+import csv
+import json
 import resource
 import struct
 import zlib
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
 import torch
 from hypothesis import strategies as st
@@ -13,6 +16,7 @@ from PIL import Image
 from wsol.core.files import write_text
 from wsol.data.hierarchy import Hierarchy
 from wsol.data.metadata import configure_metadata
+from wsol.maps.score_maps import save_score_map
 
 
 def write_png(path, width, height):
@@ -28,6 +32,30 @@ def write_split(folder, **files):
     for name, lines in files.items():
         write_text(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines))
     return configure_metadata(folder)
+
+
+BOTH = ("a.jpg", "x, y/b.jpg")  # the images of the fixture two_images
+
+
+def save_maps(root, ids=BOTH, seed=2, kind="npy"):
+    rng = np.random.default_rng(seed)
+    for image_id in ids:
+        score_map = cv2.resize(rng.random((4, 4)), (16, 16), interpolation=cv2.INTER_CUBIC)
+        save_score_map(root, image_id, (score_map - score_map.min()) / (score_map.max() - score_map.min()), kind)
+
+
+def read_csv(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def of_json(path):
+    return json.loads(path.read_text())
+
+
+def write_json_file(folder, content):
+    write_text(folder / "other.json", json.dumps(content))
+    return "other.json"
 
 
 @contextmanager

@@ -75,7 +75,7 @@ def test_what_is_no_results_file_is_refused(tmp_path, content, message):
         ({"images": 5}, 'no "images"'),
         ({"images": [{"id": [1], "file_name": "a"}]}, "image 1"),
         ({"images": [{"id": 1}]}, "image 1"),
-        ({"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]}, "a second time"),
+        ({"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]}, "duplicate id 1"),
     ],
 )
 def test_what_is_no_annotation_file_is_refused(tmp_path, content, message):

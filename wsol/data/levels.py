@@ -21,7 +21,6 @@ from wsol.data.metadata import (
     is_whole_number,
     read_lines,
 )
-from wsol.data.truth import SplitTruth
 
 FINEST = "finest"
 SPLITS = ("train", "val", "test")
@@ -145,13 +144,11 @@ def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str
 
 @dataclass
 class LevelSplit:
-    """The images of one split at one label level; `labels` is int64, one an id, numbered from 0. `truth`, where it has been
-    read, is what maps of the images are compared with."""
+    """The images of one split at one label level; `labels` is int64, one per id, numbered from 0."""
 
     image_ids: list[str]
     labels: np.ndarray
     subset: bool = False  # whether images of the split were left out
-    truth: SplitTruth | None = None
 
 
 @dataclass

@@ -1,5 +1,6 @@
-"""What an evaluation scores: saved maps, what a run kept of its images, the Center baseline, or a detector's boxes. Each
-yields what its images give, which `count` adds to an evaluator; those that have maps describe them one by one."""
+"""What an evaluation scores: saved maps, what a run kept of its images, the Center baseline, or a detector's boxes.
+
+Each yields one `Scored` per image, which `count` adds to an evaluator; sources with maps also describe each map."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -38,7 +39,7 @@ def _read_resized(path: Path, map_size: int | None, max_megapixels: float) -> tu
 
 @dataclass
 class _ReadAnd:
-    """What a process does with some images: read their maps and apply `function` (map, id) to each."""
+    """The work of one process: read the maps of some images and apply `function` (map, id) to each."""
 
     paths: dict[str, Path]
     function: Callable
@@ -75,7 +76,7 @@ class SavedMaps:
         return self._read(self.files.paths[image_id])[0].shape[::-1]
 
     def _apply(self, function: Callable, image_ids: Sequence[str], what: str) -> Iterator:
-        """Yield function(score map, image id) in order; maps of two kinds are refused."""
+        """Yield function(score map, image id) in order; maps of two kinds raise ScoreMapError."""
         first: tuple[str, str] | None = None
         results = map_chunks(_ReadAnd(self.files.paths, function, self._read), image_ids, self.workers)
         for image_id, (result, kind) in zip(image_ids, progress(results, what, len(image_ids)), strict=True):
@@ -96,8 +97,8 @@ class SavedMaps:
 
 @dataclass
 class Center:
-    """The Center baseline: one map of side x side pixels for every image, or of the image's own size (w, h) in `sizes`,
-    those of the maps that it is compared with."""
+    """The Center baseline: one map of side x side pixels for every image, or of the size (w, h) in `sizes`, that of the
+    map of the same image that it is compared with."""
 
     side: int = VIEW[0]
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -112,12 +113,14 @@ class Center:
 
         @lru_cache(KEPT_SIZES)
         def boxes_of(size: tuple[int, int]) -> Candidates:
-            return candidate_boxes(_center_map(size), boxes.cam_threshold_list, boxes.multi_contour_eval)
+            rule = evaluator.require_boxes()
+            return candidate_boxes(_center_map(size), rule.cam_threshold_list, rule.multi_contour_eval)
 
         for image_id in progress(evaluator.image_ids, "Center"):
             size = self.size_of(image_id)
-            bits = boxes and boxes.score_candidates(boxes_of(size), size[::-1], image_id)
-            yield Scored(image_id, bits, masks and masks.score(_center_map(size), image_id), size)
+            bits = boxes.score_candidates(boxes_of(size), size[::-1], image_id) if boxes else None
+            pixels = masks.score(_center_map(size), image_id) if masks else None
+            yield Scored(image_id, bits, pixels, size)
 
     def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
         """Yield its details for every image."""
@@ -158,16 +161,17 @@ class Detections:
 
     def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
         """Yield what the box of every image gives."""
+        boxes = evaluator.require_boxes()
         for image_id in evaluator.image_ids:
-            yield Scored(image_id, evaluator.boxes.score_box(self.boxes.get(image_id), image_id))
+            yield Scored(image_id, boxes.score_box(self.boxes.get(image_id), image_id))
 
     def rows(self, evaluator: SplitEvaluator) -> list[dict]:
-        """Return one row an image: its box in pixels and its IoU."""
-        rows = []
+        """Return one row per image: its box in pixels and its IoU."""
+        boxes, rows = evaluator.require_boxes(), []
         for image_id in evaluator.scored_ids:
             box = self.boxes.get(image_id)
             edges = dict(zip(("x0", "y0", "x1", "y1"), box or [None] * 4, strict=True))
-            rows.append({"image_id": image_id, **edges, "iou": evaluator.boxes.box_iou(box, image_id) if box else 0.0})
+            rows.append({"image_id": image_id, **edges, "iou": boxes.box_iou(box, image_id) if box else 0.0})
         return rows
 
 
@@ -175,7 +179,7 @@ Source = SavedMaps | SavedImages | Center | Detections
 
 
 def count(source: Source, evaluator: SplitEvaluator, ranks: Mapping[str, int] | None = None) -> None:
-    """Count all images of an evaluator; `ranks`, where known, are those of their true classes among the logits."""
+    """Count all images of an evaluator; `ranks`, if known, are the ranks of their true classes among the logits."""
     for scored in source.score(evaluator):
         evaluator.add(scored._replace(rank=ranks[scored.image_id]) if ranks else scored)
 
@@ -189,6 +193,7 @@ class Describe:
     analysis_threshold: float
 
     def __call__(self, score_map: np.ndarray, image_id: str) -> MapDetails:
+        """Return the details of an image's score map, float (H, W)."""
         return describe_map(
             image_id,
             score_map,
