@@ -9,6 +9,7 @@ from contextlib import contextmanager
 
 import cv2
 import numpy as np
+import torch
 from hypothesis import strategies as st
 from PIL import Image
 
@@ -80,3 +81,18 @@ def trees(draw, even=False):
         return Hierarchy(parents)
     size = draw(st.integers(2, 25))
     return Hierarchy({f"n{i}": f"n{draw(st.integers(0, i - 1))}" for i in range(1, size)})
+
+
+def generator(seed=0):
+    """A generator of torch's random numbers."""
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(height=33, width=46, batch=3):
+    """Images of random numbers, float32 (batch, 3, height, width), always the same."""
+    return torch.randn(batch, 3, height, width, generator=generator(1))
+
+
+def named_as_in_wsolevaluation(state_dict):
+    """Entries of a ResNet with a linear classifier under wsolevaluation's names."""
+    return {name.removeprefix("backbone.").replace("classifier.", "fc."): value for name, value in state_dict.items()}
