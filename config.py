@@ -207,8 +207,10 @@ def check_evaluation_options(config: Mapping) -> None:
     _check_ranges(config, by_name(EVALUATION))
     check_metric_options(config)
     _require_alone(config, "center", ("boxes", "coco_images", "images_from"))
-    _require_alone(config, "images_from", ("boxes", "map_size", "per_image", "analysis"))
-    _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis", "map_size"))
+    _require_alone(config, "images_from", ("boxes", "map_size", "per_image", "analysis", "metrics"))
+    _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis", "map_size", "metrics"))
+    for name in config["metrics"] or ():
+        _require(name in registry.names("metrics"), "metrics", name, f"names of {', '.join(registry.names('metrics'))}")
     if config["coco_images"]:
         _require(bool(config["boxes"]), "coco_images", config["coco_images"], OptionName("boxes"), " FILE with it")
     if config["compare"]:

@@ -18,6 +18,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from munch import Munch
 
 from config import check_evaluation_options, check_metric_options, evaluation_parser, parse_options
@@ -38,7 +39,7 @@ from wsol.metrics.evaluators import BoxEvaluator, MaskEvaluator
 from wsol.metrics.images_file import read_images, read_interval
 from wsol.metrics.map_details import summarize
 from wsol.metrics.map_sizes import check_same_sizes, mixture_warning, size_rows, small_map_note
-from wsol.metrics.scoring import Center, Describe, Detections, SavedImages, SavedMaps, Source, count
+from wsol.metrics.scoring import Center, Describe, Detections, Measure, SavedImages, SavedMaps, Source, count
 from wsol.metrics.split_evaluator import LOC_IOU, SplitEvaluator, headline, read_known_ids
 from wsol.runs.figure_text import format_analysis, format_comparison, format_results
 from wsol.runs.results import read_results
@@ -178,7 +179,7 @@ def read_truth(options: Munch) -> SplitTruth:
         what = f"{options.dataset_name} {options.split}"
         image_ids = read_id_list(options.image_list, known.get(options.split), what)
     truth = SplitTruth.of(options, options.split, image_ids, with_masks=not options.boxes)
-    wanted = [name for name in ("per_class", "per_image", "analysis") if options[name]]
+    wanted = [name for name in ("per_class", "per_image", "analysis", "metrics") if options[name]]
     if wanted and truth.boxes is None:
         raise InputError(f"--{wanted[0]}: {options.dataset_name} {options.split} has no true boxes, which it needs")
     return truth
@@ -320,8 +321,14 @@ def describe(
             "--thresholds_from a file of val's gives what one could deploy"
         )
     describe_one = Describe(evaluator.require_boxes(), thresholds[str(LOC_IOU)] if thresholds else own, own)
-    details = list(source.details(evaluator, describe_one))
+    details = list(source.each(describe_one, evaluator.scored_ids))
     return [describe_one.row(one) for one in details], summarize(details, own)
+
+
+def measure(options: Munch, evaluator: SplitEvaluator, source: SavedMaps | Center) -> dict[str, float]:
+    """Return the mean over images, in percent, of every metric of --metrics, from another pass over the maps."""
+    values = np.array(list(source.each(Measure(evaluator.require_boxes(), tuple(options.metrics)), evaluator.scored_ids)))
+    return dict(zip(options.metrics, (100 * values.mean(axis=0)).tolist(), strict=True))
 
 
 def warn_of_mixtures(evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> list[str]:
@@ -391,6 +398,9 @@ def main() -> None:
         if options.analysis:
             results["analysis"] = analysis
             said.append(format_analysis(analysis))
+    if options.metrics and isinstance(source, SavedMaps | Center):
+        results["metrics"] = measure(options, evaluator, source)
+        said += [f"{name}  {value:.2f}" for name, value in results["metrics"].items()]
     write_outputs(options, tables, results)
     if written := list(outputs_of(options).values()):
         said.append(f"written: {', '.join(written)}")

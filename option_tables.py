@@ -214,6 +214,13 @@ _OUTPUT = (
     Option("curve", None, "write accuracy, or precision and recall, at every score-map threshold", metavar="FILE"),
     Option("per_class", None, "write the accuracy of every class of every label level", metavar="FILE"),
     Option("per_image", None, "write every image's box at val's threshold, its IoU, and the best IoU", metavar="FILE"),
+    Option(
+        "metrics",
+        None,
+        f"also the mean over images of metrics of a map and its boxes: {', '.join(registry.names('metrics'))}",
+        metavar="NAME",
+        several=True,
+    ),
     Option("analysis", False, "report box area, activation and fragments of the maps (Cole et al., appendix 0.F.1)"),
 )
 _MAPPED = (

@@ -1,7 +1,7 @@
-"""Every architecture, method, mapper and refiner by name: one entry each, "module:object", imported when it is used.
+"""Every architecture, method, mapper, refiner and metric by name: one entry each, "module:object", imported when it is used.
 
 A method's entry also has its options, so that they are listed and checked without torch. Other packages register theirs as
-entry points of the groups wsol.architectures, wsol.methods (a `MethodEntry`), wsol.mappers and wsol.refiners.
+entry points of the groups wsol.architectures, wsol.methods (a `MethodEntry`), wsol.mappers, wsol.refiners, wsol.metrics.
 """
 
 import importlib
@@ -128,11 +128,15 @@ MAPPERS = {
 
 REFINERS: dict[str, str] = {}  # functions of an image and its score map to a score map (wsol/maps/prediction.py)
 
+# Functions of a score map, float (H, W), and its true boxes, int (m, 4) at the map's size, to a number in [0, 1].
+METRICS = {"pointing_game": "wsol.metrics.pointing_game:pointing_game"}
+
 KINDS: dict[str, Mapping[str, str | MethodEntry]] = {
     "architectures": ARCHITECTURES,
     "methods": METHODS,
     "mappers": MAPPERS,
     "refiners": REFINERS,
+    "metrics": METRICS,
 }
 
 

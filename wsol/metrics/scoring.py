@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from wsol.core import registry
 from wsol.core.declared_size import MAX_MEGAPIXELS
-from wsol.core.errors import ScoreMapError
+from wsol.core.errors import InputError, ScoreMapError
 from wsol.core.processes import map_chunks
 from wsol.core.progress import progress
 from wsol.data.masks import VIEW
@@ -35,6 +37,9 @@ def _read_resized(path: Path, map_size: int | None, max_megapixels: float) -> tu
     elif map_size:
         score_map = normalize_raw_map(score_map, (map_size, map_size))
     return score_map, kind
+
+
+Result = TypeVar("Result")
 
 
 @dataclass
@@ -90,9 +95,9 @@ class SavedMaps:
         """Yield what every map gives."""
         return self._apply(evaluator.score, evaluator.image_ids, "scoring")
 
-    def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
-        """Yield the details of every map."""
-        return self._apply(describe, evaluator.scored_ids, "describing")
+    def each(self, function: Callable[[np.ndarray, str], Result], image_ids: Sequence[str]) -> Iterator[Result]:
+        """Yield function(score map, image id) of every image, in order; it can be pickled."""
+        return self._apply(function, image_ids, "describing")
 
 
 @dataclass
@@ -122,10 +127,10 @@ class Center:
             pixels = masks.score(_center_map(size), image_id) if masks else None
             yield Scored(image_id, bits, pixels, size)
 
-    def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
-        """Yield its details for every image."""
-        for image_id in progress(evaluator.scored_ids, "describing"):
-            yield describe(_center_map(self.size_of(image_id)), image_id)
+    def each(self, function: Callable[[np.ndarray, str], Result], image_ids: Sequence[str]) -> Iterator[Result]:
+        """Yield function(score map, image id) of every image, in order."""
+        for image_id in progress(image_ids, "describing"):
+            yield function(_center_map(self.size_of(image_id)), image_id)
 
 
 @lru_cache(KEPT_SIZES)
@@ -182,6 +187,27 @@ def count(source: Source, evaluator: SplitEvaluator, ranks: Mapping[str, int] | 
     """Count all images of an evaluator; `ranks`, if known, are the ranks of their true classes among the logits."""
     for scored in source.score(evaluator):
         evaluator.add(scored._replace(rank=ranks[scored.image_id]) if ranks else scored)
+
+
+@dataclass
+class Measure:
+    """The metrics of some names (`registry.names("metrics")`) against an evaluator's truth."""
+
+    boxes: BoxEvaluator
+    names: tuple[str, ...]
+
+    def __call__(self, score_map: np.ndarray, image_id: str) -> list[float]:
+        """Return every metric of an image's score map, float (H, W).
+
+        Raises:
+            InputError: a metric gave something else than a number in [0, 1].
+        """
+        true_boxes = self.boxes.true_boxes(image_id, score_map.shape)
+        values = [float(registry.find("metrics", name)(score_map, true_boxes)) for name in self.names]
+        for name, value in zip(self.names, values, strict=True):
+            if not 0 <= value <= 1:  # NaN is not
+                raise InputError(f"{image_id}: the metric {name} gave {value}; expected a number from 0 to 1")
+        return values
 
 
 @dataclass
