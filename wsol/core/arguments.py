@@ -7,9 +7,9 @@ import argparse
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from wsol.core.errors import InputError, did_you_mean, shortened
 from wsol.core.files import MOST_BYTES
@@ -76,7 +76,7 @@ class Parser(argparse.ArgumentParser):
     `arguments`: what was added to the parser itself, not to a group or subcommand of it.
     """
 
-    def __init__(self, description: str | None = None, **options: object):
+    def __init__(self, description: str | None = None, **options: Any):
         options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **options}
         self.arguments: list[argparse.Action] = []
         super().__init__(description=description, **options)
@@ -88,12 +88,12 @@ class Parser(argparse.ArgumentParser):
         self.arguments.append(super().add_argument(*names, **options))
         return self.arguments[-1]
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         """Raise InputError."""
         raise InputError(message.removeprefix("argument "))
 
-    def parse_args(
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    def parse_args(  # type: ignore[override]  # argparse also fills objects of other classes
+        self, args: Iterable[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
         """Return the options; a word that is none is refused."""
         options, left = self.parse_known_args(args, namespace)
@@ -101,8 +101,8 @@ class Parser(argparse.ArgumentParser):
             self._refuse(left[0])
         return options
 
-    def parse_known_args(
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    def parse_known_args(  # type: ignore[override]  # as above
+        self, args: Iterable[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
         """Return the options and what is left; an unknown --option is refused, before one that is missing for it."""
         words = sys.argv[1:] if args is None else list(args)
@@ -114,7 +114,7 @@ class Parser(argparse.ArgumentParser):
                     self._refuse(word)
         return super().parse_known_args(words, namespace)
 
-    def _refuse(self, word: str) -> None:
+    def _refuse(self, word: str) -> NoReturn:
         if not word.startswith("-"):
             self.error(f"{shortened(word)!r} belongs to no option; --help lists them")
         option = word.partition("=")[0]
