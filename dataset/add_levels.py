@@ -17,8 +17,9 @@ from dataset import cub_levels, wordnet
 from dataset.known import require_dataset
 from dataset.label_levels import Splits, read_splits, write_levels, write_tree_levels
 from wsol.core.arguments import Parser, folder_name
+from wsol.core.csv_rows import read_rows
 from wsol.core.errors import InputError, command
-from wsol.data.hierarchy import read_rows, read_tiers, read_tree, some_names
+from wsol.data.hierarchy import read_tiers, read_tree, some_names
 from wsol.data.levels import finest_level, load_level, read_distinct_names, read_hierarchy, read_levels
 
 OURS = {"CUB": cub_levels.write_levels, "ILSVRC": wordnet.write_ilsvrc_levels}

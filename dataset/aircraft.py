@@ -10,8 +10,8 @@ from dataset.layout import Entry, image_size, write_metadata
 from dataset.released import lay_out
 from dataset.sources import take_annotations
 from wsol.core.errors import InputError
+from wsol.core.files import read_lines
 from wsol.data.levels import SPLITS
-from wsol.data.metadata import read_lines
 
 NAME = "FGVC-Aircraft"
 LEVELS = ("variant", "family", "manufacturer")

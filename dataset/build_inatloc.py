@@ -25,10 +25,10 @@ from dataset.coco import CocoImage, corners, read_coco
 from dataset.layout import Entry, is_relative, metadata_files, needs_making, whole_folder, write_rows
 from dataset.tables import read_fields, read_table
 from wsol.core.arguments import Parser
+from wsol.core.csv_rows import csv_text
 from wsol.core.errors import InputError, command
 from wsol.core.files import check_folder, check_writable, remove_litter, write_text
 from wsol.core.progress import tell
-from wsol.data.hierarchy import csv_text
 
 RANKS = ("genus", "family", "order", "class", "phylum", "kingdom")
 KEEP = "keep"

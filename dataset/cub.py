@@ -14,13 +14,13 @@ from dataset.layout import Entry, image_size, write_metadata
 from dataset.released import lay_out, real_sizes, take_text
 from dataset.sources import take_annotations
 from wsol.core.errors import InputError
+from wsol.core.files import read_lines
 from wsol.data.metadata import (
     configure_metadata,
     get_bounding_boxes,
     get_class_labels,
     get_image_ids,
     get_image_sizes,
-    read_lines,
 )
 
 NAME = "CUB"

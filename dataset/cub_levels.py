@@ -7,7 +7,7 @@ list them: a later published mapping resolves four more). All birds are one clas
 from pathlib import Path
 
 from dataset import label_levels
-from wsol.data.hierarchy import read_rows
+from wsol.core.csv_rows import read_rows
 
 TABLE = Path(__file__).resolve().parent.parent / "metadata" / "hierarchies" / "cub.csv"
 

@@ -8,9 +8,10 @@ from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
 
+from wsol.core.csv_rows import csv_text, read_rows
 from wsol.core.errors import InputError
 from wsol.core.files import write_text
-from wsol.data.hierarchy import TREE_HEADER, Hierarchy, check_level_names, csv_text, read_rows
+from wsol.data.hierarchy import TREE_HEADER, Hierarchy, check_level_names
 from wsol.data.levels import SPLITS, read_names
 from wsol.data.metadata import configure_metadata, get_class_labels
 

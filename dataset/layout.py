@@ -11,9 +11,10 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from wsol.core.csv_rows import csv_text
 from wsol.core.errors import InputError
 from wsol.core.files import check_folder, check_input, temporary_sibling, write_text
-from wsol.data.hierarchy import csv_text, is_line, read_tree
+from wsol.data.hierarchy import is_line, read_tree
 from wsol.data.levels import SPLITS
 from wsol.data.metadata import configure_metadata, get_class_labels, get_image_ids
 

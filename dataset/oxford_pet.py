@@ -12,9 +12,8 @@ from PIL import Image
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
 from wsol.core.errors import InputError
-from wsol.core.files import whole_file
+from wsol.core.files import read_lines, whole_file
 from wsol.data.images import load_image
-from wsol.data.metadata import read_lines
 
 NAME = "OxfordPet"
 LEVELS = ("breed", "species")

@@ -16,7 +16,7 @@ from dataset.layout import image_size, whole_folder, write_lines, write_rows
 from dataset.sources import by_suffix, extract
 from dataset.wordnet import write_ilsvrc_levels
 from wsol.core.errors import InputError
-from wsol.core.files import missing_files, write_text
+from wsol.core.files import missing_files, read_lines, write_text
 from wsol.core.progress import progress
 from wsol.data.levels import labels_by_level, read_class_names
 from wsol.data.metadata import (
@@ -30,7 +30,6 @@ from wsol.data.metadata import (
     get_mask_paths,
     has_boxes,
     has_masks,
-    read_lines,
 )
 
 SPLIT_TEXTS = r"(?:train|val|test)/(?:image_ids|image_ids_proxy|class_labels(?:_\w+)?|image_sizes|localization|masks)\.txt"

@@ -4,18 +4,17 @@ In: a file that a spreadsheet or a labelling tool wrote. Out: its rows, with the
 """
 
 import codecs
-import csv
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wsol.core.csv_rows import DELIMITERS, split_line
 from wsol.core.errors import InputError, did_you_mean, shortened
 from wsol.core.files import check_input
 from wsol.data.hierarchy import some_names
 
 TABLES = (".csv", ".tsv")
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
 BOMS = {  # UTF-32 first: its mark begins as UTF-16's does
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
@@ -146,14 +145,7 @@ def _lines(text: str) -> list[tuple[int, str]]:
 
 
 def _fields(path: Path, number: int, line: str, delimiter: str) -> list[str]:
-    """Split one line. Each by itself: a reader of all would join the lines of a quoted field without a word."""
-    try:
-        return [each.strip() for each in next(csv.reader([line], delimiter=delimiter, strict=True))]
-    except csv.Error as error:
-        raise InputError(
-            f"{path}:{number}: {error}; expected {DELIMITERS.get(delimiter, delimiter)}-separated values, every row on one "
-            "line, quotes around whole fields alone"
-        ) from None
+    return [each.strip() for each in split_line(f"{path}:{number}", line, delimiter)]
 
 
 def _delimiter(path: Path, lines: Sequence[tuple[int, str]], known: Callable[[list[str]], bool]) -> str:

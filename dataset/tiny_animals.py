@@ -8,7 +8,7 @@ from pathlib import Path
 
 from dataset import tiny_imagenet
 from dataset.layout import write_metadata
-from wsol.data.hierarchy import read_rows
+from wsol.core.csv_rows import read_rows
 
 NAME = "TinyAnimals"
 LEVELS = ("category", "order", "class", "phylum")

@@ -13,8 +13,9 @@ from dataset.label_levels import read_splits
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
 from wsol.core.errors import InputError
+from wsol.core.files import read_lines
 from wsol.data.images import load_image
-from wsol.data.metadata import Box, first_names, read_lines
+from wsol.data.metadata import Box, first_names
 
 NAME = "TinyImageNet"
 LEVELS = ("synset",)

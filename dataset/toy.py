@@ -19,8 +19,7 @@ from PIL import Image
 
 from dataset.layout import METADATA_FILES, Entry, check_only_ours, exchanged, metadata_files, write_lines
 from wsol.core.errors import InputError
-from wsol.core.files import check_folder, temporary_sibling, write_text
-from wsol.data.metadata import read_lines
+from wsol.core.files import check_folder, read_lines, temporary_sibling, write_text
 
 NAME = "Toy"
 MADE = f"the data set {NAME} that this program makes"

@@ -15,10 +15,10 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset.label_levels import Splits, write_tree_levels
 from wsol.core.arguments import Parser
+from wsol.core.csv_rows import read_notice
 from wsol.core.errors import InputError, MetadataError, command
-from wsol.core.files import write_text
-from wsol.data.hierarchy import Hierarchy, greedy_parents, read_notice, read_tree
-from wsol.data.metadata import read_lines
+from wsol.core.files import read_lines, write_text
+from wsol.data.hierarchy import Hierarchy, greedy_parents, read_tree
 
 HIERARCHIES = Path(__file__).resolve().parent.parent / "metadata" / "hierarchies"
 

@@ -426,7 +426,7 @@ def test_a_delimiter_is_said_or_seen_and_never_guessed(tmp_path):
     assert fields("") == fields("\n\n") == []
     with pytest.raises(InputError, match="comma and semicolon may separate the columns"):
         fields("a,b;c\nd,e;f\n")
-    with pytest.raises(InputError, match=r"t\.csv:2: .*every row on one line"):
+    with pytest.raises(InputError, match=r"t\.csv:2: .*each row on one line"):
         fields('a,b\n"c\nd",e\n')
     path.write_bytes("a,b".encode("utf-16-le"))
     with pytest.raises(InputError, match="a NUL character; expected text"):

@@ -11,8 +11,9 @@ from PIL import Image
 from conftest import CHECKOUT, run
 from samples import trees
 from scripts.plot_dataset import box_sizes_figure, counts_figure, images_figure, read_rejected
+from wsol.core.csv_rows import read_rows
 from wsol.core.files import write_text
-from wsol.data.hierarchy import Hierarchy, read_rows, read_tree, tier_tree
+from wsol.data.hierarchy import Hierarchy, read_tree, tier_tree
 from wsol.plots.drawing import PREDICTED_BOX, TRUE_BOX, draw_boxes, name_ticks, show_photo, slot_width, wrapped
 from wsol.plots.hierarchy_plot import branches, hierarchy_figure, layout
 

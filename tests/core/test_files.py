@@ -10,6 +10,7 @@ from wsol.core.files import (
     check_input,
     check_writable,
     read_json,
+    read_lines,
     read_text,
     remove_litter,
     temporary_sibling,
@@ -17,7 +18,6 @@ from wsol.core.files import (
     write_json,
     write_text,
 )
-from wsol.data.metadata import read_lines
 
 
 def test_a_failed_write_leaves_the_old_file_and_nothing_else(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from samples import trees
 from wsol.core.errors import MetadataError
 from wsol.core.files import write_text
-from wsol.data.hierarchy import Hierarchy, greedy_parents, read_coarsening, read_rows, read_tiers, read_tree, tier_tree
+from wsol.data.hierarchy import Hierarchy, greedy_parents, read_coarsening, read_tiers, read_tree, tier_tree
 
 BIRDS = {"crow": "corvid", "jay": "corvid", "corvid": "bird", "owl": "bird"}
 
@@ -163,7 +163,10 @@ def test_consistent_tiers(tmp_path):
         ("species,x\\y\na,g\n", "expected each level's name"),
         ("species,genus\na,g\nemu,\n", "hierarchy.csv:3: 'emu' is no class of the finest level"),
         ("#species,genus\na,g\nb,g\n", "hierarchy.csv:2: 'a' is a class; expected the header"),
-        ('species,genus\na,"g\nh"\n', "hierarchy.csv:2: unexpected end of data; expected CSV, every row on one line"),
+        (
+            'species,genus\na,"g\nh"\n',
+            "hierarchy.csv:2: unexpected end of data; .* each row on one line",
+        ),
         ("species,genus\na,g,x\n", "hierarchy.csv:2: 'a,g,x'; expected 2 fields"),
         ("", "hierarchy.csv:1: nothing; expected the header"),
     ],
@@ -230,11 +233,6 @@ def test_a_vector_from_a_file(tmp_path):
         write_text(path, text)
         with pytest.raises(MetadataError, match=message):
             read_coarsening(path, Hierarchy(BIRDS))
-
-
-def test_comments_count_as_lines_and_blank_lines_at_the_end_do_not(tmp_path):
-    write_text(tmp_path / "a.csv", "# one\n# two\na,b\n1,2\n\n  \n")
-    assert read_rows(tmp_path / "a.csv") == (["a", "b"], [(4, ["1", "2"])])
 
 
 @pytest.mark.parametrize("parents", [{}, {"a": [], "b": []}, {"a": ["b"], "b": ["a"]}])

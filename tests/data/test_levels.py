@@ -5,9 +5,10 @@ import pytest
 from conftest import CHECKOUT, run
 from dataset import cub_levels, wordnet
 from dataset.label_levels import read_splits, write_levels
+from wsol.core.csv_rows import read_rows
 from wsol.core.errors import InputError
 from wsol.core.files import write_text
-from wsol.data.hierarchy import read_rows, read_tree
+from wsol.data.hierarchy import read_tree
 from wsol.data.levels import load_level, read_hierarchy, read_levels
 
 TREES = CHECKOUT / "metadata/hierarchies"

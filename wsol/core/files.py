@@ -14,7 +14,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from wsol.core.errors import InputError, OptionError, remember_file, shortened
+from wsol.core.errors import InputError, MetadataError, OptionError, remember_file, shortened
 
 HOST = re.sub(r"\W", "", platform.node())[:20]  # process numbers are those of one machine; folders may be shared
 
@@ -116,6 +116,27 @@ def read_text(path: str | os.PathLike) -> str:
         raise InputError(f"{path}: not a readable file ({error.strerror})") from None
     except UnicodeDecodeError as error:
         raise InputError(f"{path}: not UTF-8 text ({error})") from None
+
+
+def read_lines(path: str | os.PathLike, optional: bool = False) -> list[str]:
+    """Return the lines of a UTF-8 text file, without their line ends; an optional file that is absent has none.
+
+    Raises:
+        MetadataError: it cannot be read, is not UTF-8, or has a NUL.
+    """
+    if optional and not os.path.lexists(path):
+        return []
+    try:
+        text = read_text(path)
+    except InputError as error:
+        raise MetadataError(str(error)) from None
+    lines = text.replace("\r\n", "\n").split("\n")
+    if "\0" in text:
+        number = next(number for number, line in enumerate(lines, 1) if "\0" in line)
+        raise MetadataError(f"{path}:{number}: a NUL byte; expected text")
+    if lines[-1] == "":
+        lines.pop()
+    return lines
 
 
 def read_json(path: str | os.PathLike) -> Any:  # noqa: ANN401 (a reader checks what it needs)

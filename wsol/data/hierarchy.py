@@ -4,16 +4,15 @@ In: hierarchy.csv (consistent tiers) or tree.csv (child,parent; leaves at many d
 parents. Out: `Hierarchy`, which relabels its leaves (Cole et al., section 3.2 and appendices 0.A.1.3 and 0.C.0.2).
 """
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise, repeat, takewhile
+from itertools import pairwise, repeat
 from numbers import Integral
 
+from wsol.core.csv_rows import csv_text, read_notice, read_rows
 from wsol.core.errors import MetadataError
-from wsol.data.metadata import MOST_DIGITS, is_whole_number, read_lines
+from wsol.data.metadata import MOST_DIGITS, is_whole_number
 
 TREE_HEADER = ("child", "parent")
 COARSENING_HEADER = ("class", "k")
@@ -167,47 +166,6 @@ def check_level_names(levels: Sequence[str], places: Iterable[str]) -> None:
 def some_names(names: Sequence[str]) -> str:
     """Return the first five names for a message, and dots where there are more."""
     return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
-
-
-def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Return rows as CSV; a field with a comma, a quote or a line end is quoted."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
-
-
-def read_notice(path: str | os.PathLike) -> list[str]:
-    """Return the comment lines before a CSV file's header, without their `#`."""
-    return [line[1:].strip() for line in takewhile(lambda line: line.startswith("#"), read_lines(path))]
-
-
-def read_rows(
-    path: str | os.PathLike, header: Sequence[str] | None = None, optional: Sequence[str] = ()
-) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return (header, (line number, fields) of every row) of a CSV file; lines of `#` before the header are comments, and
-    blank lines at the end do not count. `optional`: columns that may stand, all of them, after those of `header`.
-
-    Raises:
-        MetadataError: another header than the one asked for, a row of another number of fields or of several lines.
-    """
-    lines = read_lines(path)
-    while lines and not lines[-1].strip():
-        lines.pop()
-    comments = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    rows: list[tuple[int, list[str]]] = []
-    for number, line in enumerate(lines[comments:], comments + 1):
-        try:  # each line by itself: a reader of all would join the lines of a quoted field without a word
-            rows.append((number, next(csv.reader([line], strict=True))))
-        except csv.Error as error:
-            raise MetadataError(f"{path}:{number}: {error}; expected CSV, every row on one line") from None
-    if not rows or (header and rows[0][1] not in ([*header], [*header, *optional])):
-        found = repr(",".join(rows[0][1])) if rows else "nothing"
-        raise MetadataError(f"{path}:{comments + 1}: {found}; expected the header {','.join(header or ['of level names'])}")
-    names = rows[0][1]
-    for number, row in rows[1:]:
-        if len(row) != len(names):
-            raise MetadataError(f"{path}:{number}: {','.join(row)!r}; expected {len(names)} fields: {','.join(names)}")
-    return names, rows[1:]
 
 
 def read_tree(path: str | os.PathLike, classes: Collection[str] | None = None) -> Hierarchy:

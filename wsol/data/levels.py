@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from wsol.core.errors import InputError, MetadataError, OptionError, OptionName, did_you_mean, shortened
+from wsol.core.files import read_lines
 from wsol.data.hierarchy import Hierarchy, check_level_names, read_coarsening, read_tiers, read_tree, tier_tree
 from wsol.data.metadata import (
     configure_metadata,
@@ -19,7 +20,6 @@ from wsol.data.metadata import (
     get_class_labels,
     get_image_ids,
     is_whole_number,
-    read_lines,
 )
 from wsol.data.truth import SplitTruth
 

@@ -12,7 +12,7 @@ from pathlib import Path, PurePosixPath
 from munch import Munch
 
 from wsol.core.errors import BoxError, InputError, MetadataError, did_you_mean, shortened
-from wsol.core.files import read_text
+from wsol.core.files import read_lines
 
 Box = tuple[int, int, int, int]
 MOST_DIGITS = 9  # of a label or a size; Python reads no number of thousands
@@ -44,23 +44,6 @@ def configure_metadata(metadata_root: str | os.PathLike) -> Munch:
     folder = str(metadata_root)
     names = ("image_ids", "image_ids_proxy", "class_labels", "image_sizes", "localization")
     return Munch({name: os.path.join(folder, f"{name}.txt") for name in names})
-
-
-def read_lines(path: str | os.PathLike, optional: bool = False) -> list[str]:
-    """Return the lines of a text file; an optional file that is absent has none."""
-    if optional and not os.path.lexists(path):
-        return []
-    try:
-        text = read_text(path)
-    except InputError as error:
-        raise MetadataError(str(error)) from None
-    lines = text.replace("\r\n", "\n").split("\n")
-    if "\0" in text:
-        number = next(number for number, line in enumerate(lines, 1) if "\0" in line)
-        raise MetadataError(f"{path}:{number}: a NUL byte; expected text")
-    if lines[-1] == "":
-        lines.pop()
-    return lines
 
 
 def is_whole_number(text: str) -> bool:
