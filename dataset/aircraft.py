@@ -12,10 +12,10 @@ from dataset.sources import take_annotations
 from wsol.core.errors import InputError
 from wsol.core.files import read_lines
 from wsol.data.levels import SPLITS
+from wsol.data.metadata import Box
 
 NAME = "FGVC-Aircraft"
 LEVELS = ("variant", "family", "manufacturer")
-Box = tuple[int, int, int, int]
 
 
 def _labels(path: Path) -> dict[str, str]:

@@ -12,10 +12,10 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from dataset.coco import LARGEST, corners, read_coco
 from dataset.tables import TABLES, TableOptions, find_box_columns, has_image, need_image, one_column, open_table
 from wsol.core.errors import InputError, shortened
 from wsol.core.files import check_input
+from wsol.data.coco import LARGEST, corners, read_coco
 from wsol.data.hierarchy import check_level_names
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")

@@ -21,7 +21,6 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import numpy as np
 
 from dataset.addresses import check_own_name
-from dataset.coco import CocoImage, corners, read_coco
 from dataset.layout import Entry, is_relative, metadata_files, needs_making, whole_folder, write_rows
 from dataset.tables import read_fields, read_table
 from wsol.core.arguments import Parser
@@ -29,6 +28,7 @@ from wsol.core.csv_rows import csv_text
 from wsol.core.errors import InputError, command
 from wsol.core.files import check_folder, check_writable, remove_litter, write_text
 from wsol.core.progress import tell
+from wsol.data.coco import CocoImage, corners, read_coco
 
 RANKS = ("genus", "family", "order", "class", "phylum", "kingdom")
 KEEP = "keep"

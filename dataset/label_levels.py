@@ -12,7 +12,7 @@ from wsol.core.csv_rows import csv_text, read_rows
 from wsol.core.errors import InputError
 from wsol.core.files import write_text
 from wsol.data.hierarchy import TREE_HEADER, Hierarchy, check_level_names
-from wsol.data.levels import SPLITS, read_names
+from wsol.data.levels import SPLITS, level_file, read_names
 from wsol.data.metadata import configure_metadata, get_class_labels
 
 Splits = dict[str, dict[str, int]]  # split, image id: finest label
@@ -81,7 +81,7 @@ def write_levels(
     if not read_names(folder / "class_names.txt"):
         write_text(folder / "class_names.txt", "".join(f"{row[0]},{label}\n" for label, row in enumerate(rows)))
     for i, level in enumerate(levels[1:], 1):
-        path = folder / f"class_names_{level}.txt"
+        path = folder / level_file("class_names", level, levels[0])
         names = dict.fromkeys(row[i] for row in rows if row[i])
         number = {name: label for label, name in read_names(path).items()}
         if number.keys() != names.keys():
@@ -89,7 +89,7 @@ def write_levels(
             write_text(path, "".join(f"{name},{label}\n" for name, label in number.items()))
         for split, labels in splits.items():
             lines = [f"{image_id},{number[rows[label][i]]}\n" for image_id, label in labels.items() if rows[label][i]]
-            write_text(folder / split / f"class_labels_{level}.txt", "".join(lines))
+            write_text(folder / split / level_file("class_labels", level, levels[0]), "".join(lines))
     if not described:
         write_text(description, csv_text(table) if tree is None else tree.tree_text(notice))
     write_text(folder / "levels.txt", "".join(f"{level}\n" for level in levels))

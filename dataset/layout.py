@@ -15,7 +15,7 @@ from wsol.core.csv_rows import csv_text
 from wsol.core.errors import InputError
 from wsol.core.files import check_folder, check_input, temporary_sibling, write_text
 from wsol.data.hierarchy import is_line, read_tree
-from wsol.data.levels import SPLITS
+from wsol.data.levels import SPLITS, level_file
 from wsol.data.metadata import configure_metadata, get_class_labels, get_image_ids
 
 # What making a data set writes, relative to metadata/<dataset>; a tree.csv, or a vector of k, is a person's own.
@@ -167,10 +167,6 @@ def write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
     write_text(path, _check_text(path, csv_text(rows)))
 
 
-def _file_name(stem: str, levels: Sequence[str], level: str) -> str:
-    return f"{stem}.txt" if level == levels[0] else f"{stem}_{level}.txt"
-
-
 def is_relative(name: str) -> bool:
     """Tell whether a name, of one line, is a path that stays below the data set's folder."""
     path = PurePosixPath(name)
@@ -223,7 +219,7 @@ def metadata_files(
         files[f"{split}/image_ids.txt"] = _text(entry.image_id for entry in entries)
         for i, level in enumerate(levels):
             lines = (f"{entry.image_id},{numbers[i][entry.classes[i]]}" for entry in entries)
-            files[f"{split}/{_file_name('class_labels', levels, level)}"] = _text(lines)
+            files[f"{split}/{level_file('class_labels', level, levels[0])}"] = _text(lines)
         files[f"{split}/image_sizes.txt"] = _text(f"{e.image_id},{e.size[0]},{e.size[1]}" for e in entries)
         boxes = (f"{e.image_id},{','.join(map(str, box))}" for e in entries for box in e.boxes)
         files[f"{split}/localization.txt"] = _text(boxes)
@@ -231,7 +227,7 @@ def metadata_files(
         if masks:
             files[f"{split}/masks.txt"] = _text(masks)
     for i, level in enumerate(levels):
-        files[_file_name("class_names", levels, level)] = _text(f"{each},{label}" for each, label in numbers[i].items())
+        files[level_file("class_names", level, levels[0])] = _text(f"{each},{label}" for each, label in numbers[i].items())
     if len(levels) > 1:
         files["hierarchy.csv"] = csv_text((levels, *hierarchy))
     files["levels.txt"] = _text(levels)
@@ -259,7 +255,7 @@ def write_metadata(
     files = metadata_files(folder.name, levels, hierarchy, splits)
     kept = [path.parent.name for path in folder.glob("*/image_ids.txt") if path.parent.name not in splits]
     for level in levels if kept else ():
-        path = folder / (name := _file_name("class_names", levels, level))
+        path = folder / (name := level_file("class_names", level, levels[0]))
         if path.exists() and path.read_text(encoding="utf-8").splitlines() != files[name].splitlines():
             raise InputError(
                 f"{path}: has other classes than these archives, and the splits {', '.join(kept)} use them; expected "

@@ -12,12 +12,14 @@ from PIL import Image
 
 from dataset.annotations import FoundBox, Names, annotation_files, read_boxes
 from dataset.layout import Entry
-from dataset.orientation import Box, Photo, turn_array, turn_box
+from dataset.orientation import Photo, turn_array, turn_box
 from dataset.photos import Report
 from dataset.tables import TableOptions
 from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels
 from wsol.core.errors import InputError
 from wsol.core.files import check_input
+from wsol.data.masks import mask_extent
+from wsol.data.metadata import Box
 
 AMBIGUOUS = "turned photos whose {} may be drawn either way, left out"
 
@@ -145,11 +147,6 @@ def read_localization(
     return found, (set(found.masks if masks else found.boxes) & set(photos)) - found.ambiguous
 
 
-def _extent(mask: np.ndarray) -> Box:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
-
-
 def mask_files(image: str, found: Localization, photo: Photo, reader: MaskReader) -> dict[str, np.ndarray]:
     """Return an image's mask and, if any pixel is ignored, its ignore mask, by their relative paths with us."""
     if image not in found.masks:
@@ -165,5 +162,5 @@ def localized_entry(image: str, names: list[str], photo: Photo, found: Localizat
     """Return an image's entry with its boxes and, where there are masks, its mask."""
     masks = mask_files(image, found, photo, reader)
     paths = list(masks)
-    boxes = found.boxes.get(image) or [_extent(mask) for mask in list(masks.values())[:1]]
+    boxes = found.boxes.get(image) or [mask_extent(mask) for mask in list(masks.values())[:1]]
     return Entry(f"images/{image}", names, photo.size, boxes, paths[:1], "".join(paths[1:]))

@@ -13,9 +13,9 @@ from PIL import ExifTags, Image, ImageOps
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError
 from wsol.data.images import load_image
+from wsol.data.metadata import Box
 
 Size = tuple[int, int]
-Box = tuple[int, int, int, int]
 # Lossless but for JPEG, which is encoded again: at 95, without subsampling of colours.
 SAVING: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},

@@ -14,6 +14,7 @@ from dataset.sources import extract, require_members
 from wsol.core.errors import InputError
 from wsol.core.files import read_lines, whole_file
 from wsol.data.images import load_image
+from wsol.data.masks import mask_extent
 
 NAME = "OxfordPet"
 LEVELS = ("breed", "species")
@@ -56,10 +57,8 @@ def _entry(folder: Path, name: str, species: str) -> Entry | str:
     for path, mask in paths.items():
         with whole_file(folder / path) as temporary:
             Image.fromarray(mask.astype(np.uint8) * 255).save(temporary, format="PNG")
-    rows, columns = np.flatnonzero(foreground.any(1)), np.flatnonzero(foreground.any(0))
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
     mask, ignore = paths
-    return Entry(f"images/{name}.jpg", (_breed(name), species), size, [box], [mask], ignore)
+    return Entry(f"images/{name}.jpg", (_breed(name), species), size, [mask_extent(foreground)], [mask], ignore)
 
 
 def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:

@@ -18,7 +18,7 @@ from dataset.wordnet import write_ilsvrc_levels
 from wsol.core.errors import InputError
 from wsol.core.files import missing_files, read_lines, write_text
 from wsol.core.progress import progress
-from wsol.data.levels import labels_by_level, read_class_names
+from wsol.data.levels import labels_by_level, level_file, read_class_names
 from wsol.data.metadata import (
     check_boxes_fit,
     configure_metadata,
@@ -53,8 +53,8 @@ def take_text(
     pattern = re.compile(rf"(?:^|/){prefix}({SPLIT_TEXTS}|{NAME_TEXTS})$")
     needed = {f"{split}/{name}" for split in splits for name in ("image_ids.txt", "class_labels.txt")}
     needed |= {f"{split}/localization.txt" for split in splits if split != "train"}
-    needed |= {f"{split}/class_labels_{level}.txt" for split in splits for level in levels[1:]}
-    needed |= {f"class_names{f'_{level}' if i else ''}.txt" for i, level in enumerate(levels)}
+    needed |= {f"{split}/{level_file('class_labels', level, levels[0])}" for split in splits for level in levels}
+    needed |= {level_file("class_names", level, levels[0]) for level in levels}
     released = folder / "released"
     shutil.rmtree(released, ignore_errors=True)
     for archive in sorted(archives, key=_size):

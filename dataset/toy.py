@@ -20,6 +20,8 @@ from PIL import Image
 from dataset.layout import METADATA_FILES, Entry, check_only_ours, exchanged, metadata_files, write_lines
 from wsol.core.errors import InputError
 from wsol.core.files import check_folder, read_lines, temporary_sibling, write_text
+from wsol.data.masks import mask_extent
+from wsol.data.metadata import Box
 
 NAME = "Toy"
 MADE = f"the data set {NAME} that this program makes"
@@ -44,7 +46,7 @@ class Example(NamedTuple):
 
     image: np.ndarray
     mask: np.ndarray
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 def species() -> list[tuple[str, str, str, str]]:
@@ -136,9 +138,7 @@ def draw(kind: tuple[str, str, str, str], seed: int) -> Example:
 
     image = image + rng.randint(-6, 7, size=(SIZE, SIZE, 1))
     mask = body | head
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
-    return Example(np.clip(image, 0, 255).astype(np.uint8), mask, box)
+    return Example(np.clip(image, 0, 255).astype(np.uint8), mask, mask_extent(mask))
 
 
 def _names(split: str, kind: tuple[str, str, str, str]) -> list[str]:

@@ -12,8 +12,6 @@ from hypothesis import strategies as st
 
 from conftest import run
 from dataset.build_inatloc import COLUMNS, Photo, box_size_fits, draw_splits, split_species
-from dataset.coco import read_coco
-from wsol.core.errors import InputError
 from wsol.data.levels import load_level
 from wsol.data.metadata import configure_metadata, get_bounding_boxes, get_image_sizes
 
@@ -192,37 +190,6 @@ def test_an_observation_of_a_boxed_image_that_is_dropped_counts(tmp_path):
     content["images"].append({"id": 999, "file_name": "b/unlabelled.jpg", "width": 9, "height": 9, "observation_id": 102})
     (tmp_path / "b.json").write_text(json.dumps(content))
     assert "(dropped: 2 training images)" in run("dataset/build_inatloc.py", *arguments, cwd=tmp_path)
-
-
-@pytest.mark.parametrize(
-    ("change", "message"),
-    [
-        (lambda d: d.pop("images"), "no list 'images'"),
-        (lambda d: d["images"][1].pop("file_name"), r"images\[1\].*expected a field 'file_name'"),
-        (lambda d: d["images"][1].update(id=0), r"images\[1\]: the id 0 a second time"),
-        (lambda d: d["images"][1].update(file_name="t/x.jpg"), r"images\[1\]: the file_name 't/x.jpg' a second time"),
-        (lambda d: d["images"][0].update(width=0), r"images\[0\]: width 0, height 150; expected whole numbers from 1"),
-        (lambda d: d["annotations"][0].update(image_id=99), r"annotations\[0\].*expected a listed image and category"),
-        (lambda d: d["annotations"][0].update(bbox=[1, 2, "3", 4]), r"annotations\[0\]: bbox"),
-        (lambda d: d["annotations"][0].update(bbox=[1, 2, 3, float("nan")]), r"annotations\[0\]: bbox"),
-        (lambda d: d["annotations"][0].update(bbox=[-1, 2, 3, 4]), r"annotations\[0\]: bbox"),
-    ],
-)
-def test_malformed_json_is_refused_with_the_record(tmp_path, change, message):
-    made = Json(Hyla_arborea=())
-    made.add("Hyla_arborea", "t/x.jpg", 1, GOOD)
-    made.add("Hyla_arborea", "t/y.jpg", 2, GOOD)
-    change(made.data)
-    made.write(tmp_path / "a.json")
-    with pytest.raises(InputError, match=message):
-        read_coco(tmp_path / "a.json")
-
-
-def test_what_is_no_json_is_refused(tmp_path):
-    for text in ("{", "[]", "[" * 100_000):
-        (tmp_path / "a.json").write_text(text)
-        with pytest.raises(InputError, match=r"a\.json"):
-            read_coco(tmp_path / "a.json")
 
 
 @settings(max_examples=200, deadline=None)

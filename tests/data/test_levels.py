@@ -211,7 +211,7 @@ def contents(folder):
         ("D", "a,0\nb,1\n", "finest,x/../../../../escaped\na,g\nb,h\n", "hierarchy.csv:1: 'x/../../../../escaped'"),
         ("D", "a,0\nb,1\n", "finest,g,g\na,x,x\nb,y,y\n", "hierarchy.csv:1: 'g'; expected each level's name once"),
         ("D", "a,0\nb,1\n", "finest,\na,g\nb,h\n", "hierarchy.csv:1: ''; expected each level's name"),
-        ("D", "a,0\na,1\n", "finest,g\na,g\n", "class_names.txt:2: 'a' names a second class"),
+        ("D", "a,0\na,1\n", "finest,g\na,g\n", "class_names.txt:2: 'a' is the name of two classes"),
         ("D", "a,0\nb,1\n", "finest,g\na,g\nrook,\n", "hierarchy.csv:3: 'rook' is no class of the finest level"),
         ("CUB", "a,0\nb,1\n", None, "class_names.txt:1: the class 0 is 'a', in the hierarchy '001.Black_footed_Albatross'"),
         ("ILSVRC", "a,0\nb,1\n", None, "class_names.txt:1: the class 0 is 'a'"),

@@ -28,9 +28,17 @@ SPLITS = ("train", "val", "test")
 COARSENED = "coarsened by "  # and the file's name: what stands for the level's name in logs and results
 
 
-def _level_file(folder: Path, stem: str, level: str, finest: str) -> Path:
-    """Return `<stem>.txt` for the finest level, `<stem>_<level>.txt` for another."""
-    return folder / (f"{stem}.txt" if level == finest else f"{stem}_{level}.txt")
+def level_file(stem: str, level: str, finest: str) -> str:
+    """Return the name of a level's file of labels or class names.
+
+    >>> level_file("class_labels", "species", finest="species"), level_file("class_labels", "genus", finest="species")
+    ('class_labels.txt', 'class_labels_genus.txt')
+    """
+    return f"{stem}.txt" if level == finest else f"{stem}_{level}.txt"
+
+
+def _names_file(folder: Path, level: str) -> Path:
+    return folder / level_file("class_names", level, finest_level(folder))
 
 
 def read_names(path: Path) -> dict[int, str]:
@@ -46,7 +54,7 @@ def read_names(path: Path) -> dict[int, str]:
 
 def read_class_names(folder: Path, level: str) -> dict[int, str]:
     """Return label to name in file order, from class_names[_<level>].txt; empty where there is no such file."""
-    return read_names(_level_file(folder, "class_names", level, finest_level(folder)))
+    return read_names(_names_file(folder, level))
 
 
 def read_distinct_names(folder: Path, level: str) -> dict[int, str]:
@@ -55,8 +63,10 @@ def read_distinct_names(folder: Path, level: str) -> dict[int, str]:
     seen: set[str] = set()
     for number, name in enumerate(names.values(), 1):
         if name in seen:
-            path = _level_file(folder, "class_names", level, finest_level(folder))
-            raise MetadataError(f"{path}:{number}: {name!r} names a second class; expected a hierarchy's classes to differ")
+            path = _names_file(folder, level)
+            raise MetadataError(
+                f"{path}:{number}: {name!r} is the name of two classes; expected different names, as in a hierarchy"
+            )
         seen.add(name)
     return names
 
@@ -88,7 +98,7 @@ def read_levels(folder: Path) -> list[str]:
 
 
 def _labels(folder: Path, split: str, level: str, optional: bool = False) -> dict[str, int]:
-    path = _level_file(folder / split, "class_labels", level, finest_level(folder))
+    path = folder / split / level_file("class_labels", level, finest_level(folder))
     return {} if optional and not path.exists() else get_class_labels({"class_labels": path})
 
 
@@ -177,8 +187,9 @@ def _check_consistent(folder: Path, finer: str, level: str, tables: dict[str, di
             if child is not None and parent.setdefault(child, label) != label:
                 names, finer_names = read_class_names(folder, level), read_class_names(folder, finer)
                 both = [repr(names.get(value, value)) for value in (parent[child], label)]
+                path = folder / split / level_file("class_labels", level, finest_level(folder))
                 raise MetadataError(
-                    f"{folder / split}/class_labels_{level}.txt:{number}: level {level!r} is inconsistent: the class "
+                    f"{path}:{number}: level {level!r} is inconsistent: the class "
                     f"{finer_names.get(child, child)!r} of level {finer!r} lies in {both[0]} and in {both[1]}; "
                     "expected one class"
                 )
@@ -245,8 +256,7 @@ def _classes(folder: Path, level: str, tables: Tables) -> dict[int, str]:
     present = {label for labels in (*(table[level] for table in tables.values()), *others) for label in labels.values()}
     unnamed = sorted(present - set(names))
     if names and unnamed:
-        path = _level_file(folder, "class_names", level, finest_level(folder))
-        raise MetadataError(f"{path}: no name for label {unnamed[0]} of level {level!r}")
+        raise MetadataError(f"{_names_file(folder, level)}: no name for label {unnamed[0]} of level {level!r}")
     return {label: names.get(label, str(label)) for label in (names or unnamed) if label in present}
 
 
@@ -335,7 +345,7 @@ def class_ancestors(metadata_root: str | os.PathLike, dataset_name: str, level: 
     allowed = levels[levels.index(level) :] if level in levels else levels
     if coarser not in allowed:
         raise OptionError("cam_agg_level", coarser, f"expected one of {', '.join(allowed)}, {level} or coarser")
-    splits = [split for split in SPLITS if _level_file(folder / split, "class_labels", level, levels[0]).exists()]
+    splits = [split for split in SPLITS if (folder / split / level_file("class_labels", level, levels[0])).exists()]
     tables = {split: {name: _labels(folder, split, name, optional=True) for name in (level, coarser)} for split in splits}
     if coarser != level:
         _check_consistent(folder, level, coarser, tables)

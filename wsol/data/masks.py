@@ -10,6 +10,7 @@ import numpy as np
 from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels, declared_size
 from wsol.core.errors import InputError
 from wsol.core.files import check_input
+from wsol.data.metadata import Box
 
 VIEW = (224, 224)  # the size of the original's maps, in which get_mask shows the truth
 SAME_SHAPE = 0.02  # how much widths may differ at equal height: masks of one image come at several scales, rounded
@@ -69,3 +70,15 @@ def get_mask(
     if ignore_path:
         mask[true_pixels(ignore_path) & ~foreground] = 255
     return mask
+
+
+def mask_extent(mask: np.ndarray) -> Box:
+    """Return the box (x0, y0, x1, y1) of a mask's true pixels, both ends included; bool (h, w) with at least one of them.
+
+    >>> mask = np.zeros((4, 6), dtype=bool)
+    >>> mask[1:3, 2:6] = True
+    >>> mask_extent(mask)
+    (2, 1, 5, 2)
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
