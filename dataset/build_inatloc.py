@@ -26,7 +26,7 @@ from dataset.tables import read_fields, read_table
 from wsol.core.arguments import Parser
 from wsol.core.csv_rows import csv_text
 from wsol.core.errors import InputError, command
-from wsol.core.files import check_folder, check_writable, remove_litter, write_text
+from wsol.core.files import check_folder, check_writable, remove_stale_files, write_text
 from wsol.core.progress import tell
 from wsol.data.coco import CocoImage, corners, read_coco
 
@@ -371,7 +371,7 @@ def main() -> None:
         parser.error(f"--min_box {options.min_box}: expected pixels, 0 or more")
     if options.review:
         check_writable(options.review)
-    remove_litter(options.metadata_root / options.name)
+    remove_stale_files(options.metadata_root / options.name)
     build(options)
 
 

@@ -49,7 +49,7 @@ from option_tables import max_megapixels
 from wsol.core.arguments import Parser
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError, command
-from wsol.core.files import check_folder, remove_litter, whole_file, write_text
+from wsol.core.files import check_folder, remove_stale_files, whole_file, write_text
 from wsol.core.progress import progress
 from wsol.data.hierarchy import check_level_names
 from wsol.data.levels import SPLITS
@@ -282,7 +282,7 @@ def main() -> None:
     check_level_names([options.level], ["--level"])
     for root in (options.data_root, options.metadata_root):
         check_folder(root / options.name)
-        remove_litter(root / options.name)
+        remove_stale_files(root / options.name)
     import_dataset(options).print()
 
 

@@ -22,7 +22,7 @@ from dataset.sources import fetch_all, mismatch
 from dataset.verify import verify_split
 from wsol.core.arguments import Parser, folder_name
 from wsol.core.errors import InputError, command, did_you_mean
-from wsol.core.files import check_folder, check_input, remove_litter
+from wsol.core.files import check_folder, check_input, remove_stale_files
 from wsol.core.progress import tell
 from wsol.data.levels import SPLITS, load_level, read_levels
 
@@ -99,7 +99,7 @@ def main() -> None:
         return
     for folder in (images, metadata):  # before hours of downloading
         check_folder(folder)
-        remove_litter(folder)
+        remove_stale_files(folder)
     proxy = metadata / "train/image_ids_proxy.txt"
     has_proxy = options.proxy or ("train" in splits and proxy.exists())  # the split is written anew, without its list
     if name == toy.NAME:

@@ -173,7 +173,7 @@ def test_observations_come_from_a_table_or_are_asked_for(tmp_path):
         ("a.json", '"t/arborea0.jpg"', '"/t1"', (), "a.json: file_name '/t1'; expected a path relative"),
         ("a.json", '"Hyla"', "5", (), "a.json: category 'Hyla arborea': genus 5; expected text"),
         ("a.json", "", "", ("--max_share", "96"), "--max_share 96.0: expected a share"),
-        ("a.json", "", "", ("--min_box", "nan"), "--min_box: 'nan' is no finite number"),
+        ("a.json", "", "", ("--min_box", "nan"), "--min_box: 'nan' is not a finite number"),
         ("a.json", "", "", ("--seed", "-1"), "--seed -1: expected 0 or more"),
     ],
 )

@@ -151,7 +151,7 @@ def test_a_file_in_the_place_of_a_root_is_refused(tmp_path):
     (tmp_path / "file").write_text("mine")
     for words in (("--data_root", "file"), ("--metadata_root", "file")):
         for script, name in (("main.py", ()), ("dataset/prepare.py", ("Toy",))):
-            assert "is no folder that can be written in" in run(script, *name, *words, cwd=tmp_path, code=2)
+            assert "is not a writable folder" in run(script, *name, *words, cwd=tmp_path, code=2)
     assert (tmp_path / "file").read_text() == "mine"
 
 

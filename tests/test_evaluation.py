@@ -275,7 +275,7 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         (("--cam_curve_interval", "1e-20"), "--cam_curve_interval 1e-20: expected 1e-05 or more"),
         (("--center", "--center_size", "1000000"), "--center_size 1000000: expected 10000 or less"),
         (("--center", "--bootstrap", "1000000000"), "--bootstrap 1000000000: expected 10000 or less"),
-        (("--center", "--json", "metadata/D/val/image_ids.txt/x.json"), "image_ids.txt is no folder that can be written in"),
+        (("--center", "--json", "metadata/D/val/image_ids.txt/x.json"), "image_ids.txt is not a writable folder"),
         (("--center", "--json", "/dev/null"), "/dev/null: a folder, device or pipe; expected a file"),
         (("--center", "--curve", "x.csv", "--per_image", "./x.csv"), "expected another file than --"),
         (("--scoremap_root", "metadata/D/val/image_ids.txt"), "a file; expected a folder of score maps"),
@@ -283,7 +283,7 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
             ("--center", "--image_list", "other.txt"),
             "other.txt:1: 'z.jpg' is no image of D val; expected ids as in image_ids.txt, but 1 of 1 are none:\n  1: z.jpg",
         ),
-        (("--cam_curve_interval", "nan"), "--cam_curve_interval: 'nan' is no finite number"),
+        (("--cam_curve_interval", "nan"), "--cam_curve_interval: 'nan' is not a finite number"),
         (("--iou_threshold_list", "30", "70"), "expected 50 among them"),
         (("--iou_threshold_list", "30", "--multi_iou_eval", "--analysis"), "50 among them, for --analysis"),
         (("--center", "--center_size", "0"), "--center_size 0: expected 1 or more"),
@@ -300,8 +300,8 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         (("--map_size", "0"), "--map_size 0: expected 1 or more"),
         (("--map_size", "100000000"), "--map_size 100000000: expected 10000 or less"),
         (("--max_megapixels", "0"), "--max_megapixels 0.0: expected more than 0"),
-        (("--max_megapixels", "nan"), "--max_megapixels: 'nan' is no finite number"),
-        (("--max_megapixels", "inf"), "--max_megapixels: 'inf' is no finite number"),
+        (("--max_megapixels", "nan"), "--max_megapixels: 'nan' is not a finite number"),
+        (("--max_megapixels", "inf"), "--max_megapixels: 'inf' is not a finite number"),
         (("--center", "--json", "-"), "--json -: a folder, device or pipe; expected a file"),
         (("--center", "--json", "new/"), "--json new/: a folder, device or pipe; expected a file"),
         (("--center", "--json", "metadata"), "metadata: a folder, device or pipe; expected a file"),
@@ -738,7 +738,7 @@ def test_no_input_is_overwritten(inputs, tmp_path, command, link, target):
     elif link == "hard_link":
         (tmp_path / output).hardlink_to(tmp_path / path)
     refused = command(*words, "--json", output, "--curve" if "--boxes" not in words else "--per_class", "c.csv", code=2)
-    assert f"error: --json {output}: would replace " in refused and "which is read; expected another file" in refused
+    assert f"error: --json {output}: would replace the input " in refused and "; expected another file" in refused
     assert not (tmp_path / "c.csv").exists()
     assert {path: path.read_bytes() for path in inputs} == inputs
 
@@ -746,7 +746,7 @@ def test_no_input_is_overwritten(inputs, tmp_path, command, link, target):
 def test_tables_overwrite_no_input_either(inputs, tmp_path, command):
     words = ["--dataset_name", "D", "--scoremap_root", "maps", "--class_ranks", "ranks.csv"]
     for name in ("curve", "per_class", "per_image"):
-        assert f"--{name} ranks.csv: would replace ranks.csv" in command(*words, f"--{name}", "ranks.csv", code=2)
+        assert f"--{name} ranks.csv: would replace the input ranks.csv" in command(*words, f"--{name}", "ranks.csv", code=2)
     write_text(tmp_path / "metadata/D/hierarchy.csv", "finest\n")
     assert "hierarchy.csv, which is read" in command(*words, "--curve", "metadata/D/hierarchy.csv", code=2)
     save_maps(tmp_path / "more", ids=[*BOTH, "stray.jpg"])

@@ -293,7 +293,7 @@ def test_groups_for_a_folder_per_class_names_with_commas_and_images_that_are_in_
 def test_options_are_checked(photos, command):
     assert "expected three shares that sum to 1" in command("--shares", "1", "1", "1", code=2)
     assert "expected both" in command("--group", "camera", code=2)
-    assert "--shares: 'nan' is no finite number" in command("--shares", "nan", "0.5", "0.5", code=2)
+    assert "--shares: 'nan' is not a finite number" in command("--shares", "nan", "0.5", "0.5", code=2)
     assert "--seed -1: expected 0 or more" in command("--seed", "-1", code=2)
     assert "--level: 'a/b'; expected each level's name" in command("--level", "a/b", code=2)
     for name in ("OpenImages30k", "Hierarchies", "downloads", "cub", "x" * 300):

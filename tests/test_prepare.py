@@ -303,10 +303,10 @@ def test_a_class_name_that_is_no_line_is_refused(name):
 def test_a_root_that_is_a_file_is_refused(command, tmp_path):
     (tmp_path / "file").write_text("x")
     for option in ("--data_root", "--metadata_root"):
-        assert "is no folder that can be written in" in command("Toy", option, "file/below", code=2)
+        assert "is not a writable folder" in command("Toy", option, "file/below", code=2)
     (tmp_path / "dataset").mkdir()
     (tmp_path / "dataset/downloads").write_text("x")
-    assert "dataset/downloads is no folder that can be written in" in command("FGVC-Aircraft", code=2)
+    assert "dataset/downloads is not a writable folder" in command("FGVC-Aircraft", code=2)
 
 
 def test_cub_has_the_archives_lists_boxes_and_levels(command, tmp_path):
