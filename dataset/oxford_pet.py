@@ -1,6 +1,6 @@
 """OxfordPet: the Oxford-IIIT Pet data set (Parkhi et al., CVPR 2012; CC BY-SA 4.0), breeds and species, with masks.
 
-Foreground is the trimap's value 1, its border (3) is ignored, boxes are the extent of the foreground.
+The foreground is value 1 of the trimap, its border (3) is ignored, and boxes are the extent of the foreground.
 """
 
 import re
@@ -41,7 +41,7 @@ def _breed(name: str) -> str:
 
 
 def _entry(folder: Path, name: str, species: str) -> Entry | str:
-    """Write one image's masks and return its entry, or the reason why it cannot have one."""
+    """Write the masks of one image and return its entry, or the reason why it has none."""
     try:
         size = load_image(folder / "images" / f"{name}.jpg").size
         with Image.open(folder / "trimaps" / f"{name}.png") as image:
@@ -62,7 +62,7 @@ def _entry(folder: Path, name: str, species: str) -> Entry | str:
 
 
 def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
-    """Lay out images and masks below `folder` and write `metadata`; return what was left out, and why."""
+    """Lay out images and masks in `folder` and write `metadata`; return what was left out, and why."""
 
     def annotation(name: str) -> str | None:
         if match := re.search(r"(?:^|/)annotations/(list\.txt|trimaps/[^/]+\.png)$", name):

@@ -1,7 +1,7 @@
 """TinyImageNet: 200 ImageNet classes at 64 x 64 with boxes (Stanford CS231n; images under ImageNet's terms).
 
 Training boxes are not used. The official validation images, whose boxes are public, are split evenly per class into
-val and test; the official test images have no public labels. Above the synsets stand levels c0, c1, ... of WordNet.
+val and test; the official test images have no public labels. Levels above the synsets are c0, c1, ... of WordNet.
 """
 
 import re
@@ -23,13 +23,13 @@ TEXTS = ("wnids.txt", "words.txt", "val/val_annotations.txt")
 
 
 def _read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str, Box, str]]:
-    """Return file name to (synset, box, file:line) of val_annotations.txt, whose synsets are all in `names`."""
+    """Return file name to (synset, box, file:line), from val_annotations.txt; all synsets must be in `names`."""
     annotations = {}
     for number, line in enumerate(read_lines(path), 1):
         fields = line.split("\t")
         numbers = len(fields) == 6 and all(field.isdecimal() for field in fields[2:])
         if not numbers or fields[1] not in names or fields[0] in annotations:
-            expected = "each file once, synset (of wnids.txt), x0, y0, x1, y1, separated by tabs"
+            expected = "a unique file, a synset of wnids.txt, x0, y0, x1, y1, separated by tabs"
             raise InputError(f"{path}:{number}: {line!r}; expected {expected}")
         x0, y0, x1, y1 = map(int, fields[2:])
         annotations[fields[0]] = (fields[1], (x0, y0, x1, y1), f"{path}:{number}")
@@ -37,7 +37,7 @@ def _read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str,
 
 
 def _names(folder: Path) -> dict[str, str]:
-    """Return synset to its name, in the order of the synsets; the synset is added where two share a name."""
+    """Return synset to its name, in the order of the synsets; the synset is appended if several have the same name."""
     words = {}
     for number, line in enumerate(read_lines(folder / "words.txt"), 1):
         synset, tab, name = line.partition("\t")
@@ -116,7 +116,7 @@ def collect(
 
 
 def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
-    """Lay out images below `folder` and write `metadata`; return what was left out, and why."""
+    """Lay out images in `folder` and write `metadata`; return what was left out, and why."""
     classes, entries, left_out = collect(archives, folder, splits)
     write_metadata(metadata, LEVELS, list(classes.values()), entries)
     names = [name for (name,) in classes.values()]

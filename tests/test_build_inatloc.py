@@ -93,7 +93,7 @@ def test_every_rule_and_its_count(tmp_path):
         "no observation in both: 7 training images of 2 species, 21 boxed images of 2 species (dropped: 1 training images)",
         "one box: 7 training images of 2 species, 19 boxed images of 2 species (dropped: 1 without, 1 with several)",
         "box of 32 pixels to 96% of a side: 7 training images of 2 species, 15 boxed images of 2 species",
-        "review.csv: 15 images to review; fill the last column and call again",
+        "review.csv: 15 images to review; fill in the last column and call again",
     ]
     assert not (tmp_path / "metadata").exists()
     rejected = {"b/single0.jpg": "close_up", "b/single1.jpg": "missing_instances", "b/single2.jpg": ""}
@@ -158,7 +158,7 @@ def test_observations_come_from_a_table_or_are_asked_for(tmp_path):
     (tmp_path / "o.csv").write_text("\n".join(["file_name,observation_id", *table, "t/other.jpg,7"]))
     printed = run("dataset/build_inatloc.py", *arguments, "--train_observations", "o.csv", cwd=tmp_path)
     assert "no observation in both: 7 training images" in printed
-    assert "o.csv: 1 of 17 rows name no image of a.json, the first 't/other.jpg'" in printed
+    assert "o.csv: 1 of 17 rows do not name an image of a.json, the first 't/other.jpg'" in printed
     printed = run("dataset/build_inatloc.py", *arguments, "--no_observations", "--replace", cwd=tmp_path)
     assert "no observation in both: 8 training images" in printed
     (tmp_path / "o.csv").write_text("t/arborea0.jpg\n")
@@ -239,7 +239,7 @@ def test_a_data_set_of_that_name_is_not_overwritten(tmp_path):
     before = state()
     printed = run("dataset/build_inatloc.py", *arguments, cwd=tmp_path, code=2)
     assert (
-        printed == "error: metadata/MyLoc: is there and was not built by this command; expected another NAME, or --replace\n"
+        printed == "error: metadata/MyLoc: already exists and was not built by this command; expected another NAME, or --replace\n"
     )
     (folder / "mine.csv").write_text("class,k\n")
     printed = run("dataset/build_inatloc.py", *arguments, "--replace", cwd=tmp_path, code=2)
@@ -248,9 +248,9 @@ def test_a_data_set_of_that_name_is_not_overwritten(tmp_path):
     assert state() == before
     run("dataset/build_inatloc.py", *arguments, "--replace", cwd=tmp_path)
     built = state()
-    assert "is there already, the same" in run("dataset/build_inatloc.py", *arguments, cwd=tmp_path)
+    assert "already exists, unchanged" in run("dataset/build_inatloc.py", *arguments, cwd=tmp_path)
     printed = run("dataset/build_inatloc.py", *arguments, "--seed", "5", cwd=tmp_path, code=2)
-    assert "metadata/MyLoc: is there and was made otherwise (" in printed
+    assert "metadata/MyLoc: already exists with different content (" in printed
     assert state() == built
     run("dataset/build_inatloc.py", *arguments, "--seed", "5", "--replace", cwd=tmp_path)
     assert state() != built
@@ -265,5 +265,5 @@ def test_half_a_letter_in_json_is_refused(tmp_path):
         boxed = (tmp_path / "b.json").read_text().replace("Hyla  Arborea", json.dumps(new)[1:-1])
         (tmp_path / "b.json").write_text(boxed if old.startswith("Hyla") else (tmp_path / "b.json").read_text())
         printed = run("dataset/build_inatloc.py", *arguments, cwd=tmp_path, code=2)
-        assert "expected names without NUL, in letters that UTF-8 can write" in printed
+        assert "expected names without NUL, in characters that UTF-8 can encode" in printed
         assert not (tmp_path / "metadata").exists()

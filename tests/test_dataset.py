@@ -96,10 +96,10 @@ def test_a_file_put_into_toy_is_not_removed_and_older_ones_are_replaced(small_to
     for extra in ("d/Toy/mine.jpg", "m/Toy/k.csv"):
         (tmp_path / extra).write_text("mine")
         with pytest.raises(InputError, match=f"{extra}: not a file of"):
-            toy.prepare(*roots, anew=True)
+            toy.prepare(*roots, again=True)
         (tmp_path / extra).unlink()
     (tmp_path / "d/Toy/files.txt").unlink()  # as older copies are
-    assert toy.prepare(*roots, anew=True)
+    assert toy.prepare(*roots, again=True)
     monkeypatch.setattr(toy, "VERSION", "next")
     monkeypatch.setattr(toy, "IMAGES_PER_SPECIES", {"train": 2, "val": 1, "test": 1})
     assert toy.prepare(*roots)
@@ -128,7 +128,7 @@ def test_a_toy_whose_lists_have_names_alone_or_are_not_there_is_replaced(small_t
     names = tmp_path / "d/Toy/files.txt"
     names.write_text("".join(f"{line.split()[1]}\n" for line in names.read_text().splitlines()))  # as in older copies
     (tmp_path / "m/Toy/files.txt").unlink()
-    assert toy.prepare(*roots, anew=True)
+    assert toy.prepare(*roots, again=True)
     assert contents(tmp_path) == before
 
 
@@ -245,7 +245,7 @@ def test_archives_that_lack_images_are_refused_and_nothing_is_overwritten(tmp_pa
     run("dataset/prepare.py", "OxfordPet", "--archive", *archives, cwd=tmp_path)
     first = {path: path.read_bytes() for path in (tmp_path / "metadata").rglob("*.txt")}
     printed = run("dataset/prepare.py", "OxfordPet", "--archive", archives[1], cwd=tmp_path, code=2)
-    assert "20 of 20 annotated images are not in there" in printed
+    assert "20 of 20 annotated images are missing" in printed
     assert {path: path.read_bytes() for path in (tmp_path / "metadata").rglob("*.txt")} == first
 
 
@@ -263,7 +263,7 @@ def test_other_classes_are_refused_while_splits_of_the_old_ones_stay(tmp_path):
 
     write_metadata(tmp_path / "D", ["level"], [("a",), ("b",)], {"train": entries("a"), "val": entries("b")})
     before = {path: path.read_bytes() for path in tmp_path.rglob("*.txt")}
-    with pytest.raises(InputError, match="has other classes than these archives, and the splits train use them"):
+    with pytest.raises(InputError, match="has different classes than these archives, and the splits train use them"):
         write_metadata(tmp_path / "D", ["level"], [("b",)], {"val": entries("b")})
     assert {path: path.read_bytes() for path in tmp_path.rglob("*.txt")} == before
 
@@ -272,7 +272,7 @@ def test_a_box_that_leaves_its_image_is_not_written(tmp_path):
     entry = Entry("a.jpg", ("x",), (10, 10), [(0, 0, 11, 5)])
     with pytest.raises(InputError, match=r"a\.jpg: box 0,0,11,5; expected it inside the 10 x 10 image"):
         write_metadata(tmp_path / "D", ["level"], [("x",)], {"val": [entry]})
-    with pytest.raises(InputError, match="no image is left for the split val"):
+    with pytest.raises(InputError, match="no images are left for the split val"):
         write_metadata(tmp_path / "D", ["level"], [("x",)], {"val": []})
     assert not list(tmp_path.iterdir())
 
@@ -344,8 +344,8 @@ def tar_info(name, kind=tarfile.REGTYPE, target=""):
 @pytest.mark.parametrize(
     ("info", "message"),
     [
-        (tar_info("../evil.txt"), "leaves the folder"),
-        (tar_info("/etc/evil.txt"), "leaves the folder"),
+        (tar_info("../evil.txt"), "points outside the folder"),
+        (tar_info("/etc/evil.txt"), "points outside the folder"),
         (tar_info("images/link.txt", tarfile.SYMTYPE, "/etc/passwd"), "link or device"),
         (tar_info("images/hard.txt", tarfile.LNKTYPE, "a.txt"), "link or device"),
         (tar_info("images/null.txt", tarfile.CHRTYPE), "link or device"),
@@ -369,7 +369,7 @@ def test_malicious_zips_damaged_archives_and_no_archives_are_refused(tmp_path):
     whole = write_tar(tmp_path / "whole.tar", tar_info("a.txt"), tar_info("b.txt")).read_bytes()
     (tmp_path / "cut.tar.gz").write_bytes(gzip.compress(whole)[:60])
     for name, message in (
-        ("evil.zip", "leaves the folder"),
+        ("evil.zip", "points outside the folder"),
         ("link.zip", "link or device"),
         ("no.zip", "not a .zip or .tar archive"),
         ("cut.tar.gz", "damaged|not a .zip"),
@@ -413,7 +413,7 @@ def test_wrong_bytes_are_removed_and_a_dead_address_names_the_file(server, conte
 
 def test_an_archive_without_an_address_is_named_unless_it_is_there(tmp_path):
     official = Official("c.zip", None, page="https://example.org/sign_in")
-    with pytest.raises(InputError, match=r"c\.zip is not served .*example\.org/sign_in.*put it at .*c\.zip"):
+    with pytest.raises(InputError, match=r"c\.zip cannot be downloaded .*example\.org/sign_in.*put it at .*c\.zip"):
         fetch(official, tmp_path)
     (tmp_path / "c.zip").write_bytes(b"by hand")
     assert fetch(official, tmp_path) == tmp_path / "c.zip"

@@ -115,7 +115,9 @@ def test_the_levels_of_ilsvrc(tmp_path):
     assert sizes == [1000, *IMAGENET_SIZES]
     finest = load_level(tmp_path, "ILSVRC").class_names
     assert (finest[0], finest[402]) == ("tench (n01440764)", "acoustic guitar (n02676566)")
-    assert "train: 73 of 1000 images have no class at level 'c0', left out" in load_level(tmp_path, "ILSVRC", "c0").notes
+    assert (
+        "train: 73 of 1000 images have no class at level 'c0' and are left out" in load_level(tmp_path, "ILSVRC", "c0").notes
+    )
     assert len(read_hierarchy(folder).leaves) == 927
 
 
@@ -209,10 +211,10 @@ def contents(folder):
     ("name", "names", "hierarchy", "message"),
     [
         ("D", "a,0\nb,1\n", "finest,x/../../../../escaped\na,g\nb,h\n", "hierarchy.csv:1: 'x/../../../../escaped'"),
-        ("D", "a,0\nb,1\n", "finest,g,g\na,x,x\nb,y,y\n", "hierarchy.csv:1: 'g'; expected each level's name once"),
-        ("D", "a,0\nb,1\n", "finest,\na,g\nb,h\n", "hierarchy.csv:1: ''; expected each level's name"),
+        ("D", "a,0\nb,1\n", "finest,g,g\na,x,x\nb,y,y\n", "hierarchy.csv:1: 'g'; expected unique level names"),
+        ("D", "a,0\nb,1\n", "finest,\na,g\nb,h\n", "hierarchy.csv:1: ''; expected unique level names"),
         ("D", "a,0\na,1\n", "finest,g\na,g\n", "class_names.txt:2: 'a' is the name of two classes"),
-        ("D", "a,0\nb,1\n", "finest,g\na,g\nrook,\n", "hierarchy.csv:3: 'rook' is no class of the finest level"),
+        ("D", "a,0\nb,1\n", "finest,g\na,g\nrook,\n", "hierarchy.csv:3: 'rook' is not a class of the finest level"),
         ("CUB", "a,0\nb,1\n", None, "class_names.txt:1: the class 0 is 'a', in the hierarchy '001.Black_footed_Albatross'"),
         ("ILSVRC", "a,0\nb,1\n", None, "class_names.txt:1: the class 0 is 'a'"),
     ],

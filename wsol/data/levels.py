@@ -1,4 +1,4 @@
-"""Label levels: a data set's tiers, checked to be consistent, and its splits labelled at one of them.
+"""Label levels: the tiers of a data set, checked for consistency, and its splits labelled at one of them.
 
 In: the files of `metadata/<dataset>` (docs/metadata.md). Out: `LevelData`, with labels numbered from 0.
 """
@@ -25,7 +25,7 @@ from wsol.data.truth import SplitTruth
 
 FINEST = "finest"
 SPLITS = ("train", "val", "test")
-COARSENED = "coarsened by "  # and the file's name: what stands for the level's name in logs and results
+COARSENED = "coarsened by "  # and a file's name: the name of the level in logs and results
 
 
 def level_file(stem: str, level: str, finest: str) -> str:
@@ -42,23 +42,23 @@ def _names_file(folder: Path, level: str) -> Path:
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """Return label to name in file order, from lines name,label; empty where there is no such file."""
+    """Return label to name in file order, from lines name,label; empty if there is no such file."""
     names: dict[int, str] = {}
     for number, line in enumerate(read_lines(path, optional=True), 1):
         name, _, label = line.rpartition(",")
         if not (name and is_whole_number(label)) or int(label) in names:
-            raise MetadataError(f"{path}:{number}: {shortened(repr(line), 300)}; expected name,label with every label once")
+            raise MetadataError(f"{path}:{number}: {shortened(repr(line), 300)}; expected name,label with unique labels")
         names[int(label)] = name
     return names
 
 
 def read_class_names(folder: Path, level: str) -> dict[int, str]:
-    """Return label to name in file order, from class_names[_<level>].txt; empty where there is no such file."""
+    """Return label to name in file order, from class_names[_<level>].txt; empty if there is no such file."""
     return read_names(_names_file(folder, level))
 
 
 def read_distinct_names(folder: Path, level: str) -> dict[int, str]:
-    """Return `read_class_names` where names tell classes apart, as in a hierarchy: a name of two classes is refused."""
+    """Return `read_class_names`; raise MetadataError if two classes have the same name, which a hierarchy cannot have."""
     names = read_class_names(folder, level)
     seen: set[str] = set()
     for number, name in enumerate(names.values(), 1):
@@ -84,7 +84,7 @@ def finest_level(folder: Path) -> str:
 
 
 def read_levels(folder: Path) -> list[str]:
-    """Return the data set's level names, finest first: levels.txt, or file names ordered by their number of classes."""
+    """Return the level names of a data set, finest first: from levels.txt, or of its files, by their number of classes."""
     if levels := _listed_levels(folder):
         return levels
     prefix = "class_labels_"
@@ -103,18 +103,18 @@ def _labels(folder: Path, split: str, level: str, optional: bool = False) -> dic
 
 
 def labels_by_level(folder: Path, split: str) -> dict[str, dict[str, int]]:
-    """Return level to image id to label of one split, finest first; levels that the split has no labels for are left out."""
+    """Return level to image id to label of one split, finest first, without levels that have no labels in the split."""
     tables = {level: _labels(folder, split, level, optional=True) for level in read_levels(folder)}
     return {level: labels for level, labels in tables.items() if labels}
 
 
 def read_hierarchy(folder: Path) -> Hierarchy:
-    """Return a data set's label hierarchy, its leaves the finest classes by name: from hierarchy.csv, tree.csv, or the
-    labels of its levels where it has neither.
+    """Return the label hierarchy of a data set, whose leaves are the names of the finest classes: from hierarchy.csv or
+    tree.csv, or from the labels of its levels if it has neither.
 
     Raises:
-        InputError: one level alone, and no such file.
-        MetadataError: no tree, or one whose leaves are not the data set's finest classes.
+        InputError: neither file, and a single level.
+        MetadataError: not a tree, or its leaves are not the finest classes of the data set.
     """
     levels = read_levels(folder)
     classes = list(read_distinct_names(folder, levels[0]).values()) or None
@@ -126,12 +126,14 @@ def read_hierarchy(folder: Path) -> Hierarchy:
     if (path := folder / "tree.csv").exists():
         return read_tree(path, classes)
     if len(levels) < 2:
-        raise InputError(f"{folder}: no hierarchy.csv, no tree.csv and a single level; expected one of them for a hierarchy")
+        raise InputError(
+            f"{folder}: no hierarchy.csv or tree.csv, and a single level; expected one of the files, or more levels"
+        )
     return tier_tree(levels, _rows_of_labels(folder, levels), str(folder))
 
 
 def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str]]]:
-    """Return (where, class name at every level) of every finest class, from the images that have both labels."""
+    """Return (place, class name at every level) of every finest class, from the labels of its images."""
     rows: dict[int, tuple[str, list[str]]] = {}
     tables: dict[str, dict[str, int]] = {level: {} for level in levels}
     for split in SPLITS:
@@ -146,8 +148,8 @@ def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str
         known = rows.setdefault(label, (f"{folder}: {image_id}", row))[1]
         if known != row:
             raise MetadataError(
-                f"{folder}: the class {row[0]!r} is {','.join(known[1:])!r} of one image and {','.join(row[1:])!r} of "
-                f"{image_id!r}; expected one class at every level"
+                f"{folder}: the class {row[0]!r} is in {','.join(known[1:])!r} for one image and in {','.join(row[1:])!r} "
+                f"for {image_id!r}; expected one class at every level"
             )
     order = list(names[levels[0]]) or sorted(rows)
     return [rows[label] for label in order if label in rows]
@@ -155,19 +157,31 @@ def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str
 
 @dataclass
 class LevelSplit:
-    """The images of one split at one label level; `labels` is int64, one an id, numbered from 0. `truth`, where it has been
-    read, is what maps of the images are compared with."""
+    """The images of one split at one label level.
+
+    image_ids: n ids.
+    labels: int64 (n,), numbered from 0.
+    subset: whether images of the split were left out.
+    truth: what score maps of the images are compared with, if it was read.
+    """
 
     image_ids: list[str]
     labels: np.ndarray
-    subset: bool = False  # whether images of the split were left out
+    subset: bool = False
     truth: SplitTruth | None = None
 
 
 @dataclass
 class LevelData:
-    """One label level of a data set: class names and the labels they have in the files, by new label; its splits; and
-    what a log should say about it."""
+    """One label level of a data set.
+
+    level: its name.
+    levels: the names of all levels, finest first.
+    class_names: the name of every label, which count from 0.
+    file_labels: the label that each class has in the files.
+    splits: split to its images.
+    notes: messages for the log.
+    """
 
     level: str
     levels: list[str]
@@ -178,7 +192,7 @@ class LevelData:
 
 
 def _check_consistent(folder: Path, finer: str, level: str, tables: dict[str, dict[str, dict[str, int]]]) -> None:
-    """Refuse `level` unless every class of the level below lies in one class of it."""
+    """Raise MetadataError unless every class of the `finer` level belongs to one class of `level`."""
     parent: dict[int, int] = {}
     for split, by_level in tables.items():
         below = by_level[finer]
@@ -190,7 +204,7 @@ def _check_consistent(folder: Path, finer: str, level: str, tables: dict[str, di
                 path = folder / split / level_file("class_labels", level, finest_level(folder))
                 raise MetadataError(
                     f"{path}:{number}: level {level!r} is inconsistent: the class "
-                    f"{finer_names.get(child, child)!r} of level {finer!r} lies in {both[0]} and in {both[1]}; "
+                    f"{finer_names.get(child, child)!r} of level {finer!r} belongs to {both[0]} and to {both[1]}; "
                     "expected one class"
                 )
 
@@ -199,9 +213,9 @@ Tables = dict[str, dict[str, dict[str, int]]]  # split, level, image id: label
 
 
 def _read_tables(folder: Path, splits: Iterable[str], needed: list[str], proxy: bool) -> tuple[Tables, dict[str, list[str]]]:
-    """Return the labels at the first and the last of the needed levels (finest first) and the image ids of the splits.
+    """Return the labels at the first and last of the needed levels (finest first), and the image ids of the splits.
 
-    All levels in between are checked to be consistent, two in memory at a time: ILSVRC has 19 of 1.28 million lines.
+    All levels in between are checked for consistency, with two in memory at a time: ILSVRC has 19 of 1.28 million lines.
     """
     finest, level = needed[0], needed[-1]
     tables = {split: {finest: _labels(folder, split, finest)} for split in splits}
@@ -211,7 +225,7 @@ def _read_tables(folder: Path, splits: Iterable[str], needed: list[str], proxy: 
         if missing := [image_id for image_id in ids[split] if image_id not in labeled]:
             raise MetadataError(
                 f"{folder / split}/class_labels.txt: no label for {missing[0]!r} ({len(missing)} such ids); expected "
-                "a label at the finest level for every id of image_ids.txt"
+                "a label at the finest level for every id in image_ids.txt"
             )
     for finer, coarser in pairwise(needed):
         for split, by_level in tables.items():
@@ -225,7 +239,7 @@ def _read_tables(folder: Path, splits: Iterable[str], needed: list[str], proxy: 
 
 
 def _draw_val(ids: list[str], labels: dict[str, int], count: int, seed: int) -> list[str]:
-    """Return `count` validation images of every finest class; more than a class has is an error."""
+    """Return `count` validation images of every finest class; raise OptionError if a class has fewer."""
     drawn = _draw_per_class(ids, labels, count, seed, "val")
     fewest = np.unique([labels[image_id] for image_id in drawn], return_counts=True)[1].min()
     if fewest < count:
@@ -238,18 +252,18 @@ def _draw_val(ids: list[str], labels: dict[str, int], count: int, seed: int) -> 
 
 
 def _draw_train(ids: list[str], labels: dict[str, int], count: int, seed: int, notes: list[str]) -> list[str]:
-    """Return up to `count` training images of every class of the level; a note says where there are fewer."""
+    """Return up to `count` training images of every class of the level; add a note if a class has fewer."""
     drawn = _draw_per_class(ids, labels, count, seed, "train")
     counts = np.unique([labels[image_id] for image_id in drawn], return_counts=True)[1]
     if fewer := int((counts < count).sum()):
-        notes.append(f"train: {fewer} of {len(counts)} classes have fewer than {count} images; all of theirs are taken")
+        notes.append(f"train: {fewer} of {len(counts)} classes have fewer than {count} images; all of these are used")
     return drawn
 
 
 def _classes(folder: Path, level: str, tables: Tables) -> dict[int, str]:
-    """Return file label to name of the level's classes, in the order in which they are numbered.
+    """Return file label to name of the classes of a level, in the order of their new numbers.
 
-    The classes are those of every split there is, whatever is drawn or asked for: a class keeps its number.
+    All splits count, regardless of which are loaded and which images are drawn, so a class keeps its number.
     """
     names = read_class_names(folder, level)
     others = (_labels(folder, split, level, optional=True) for split in SPLITS if split not in tables)
@@ -261,7 +275,7 @@ def _classes(folder: Path, level: str, tables: Tables) -> dict[int, str]:
 
 
 def _coarsened(folder: Path, path: str, level: str, finest: str, tables: Tables) -> dict[int, str]:
-    """Add to `tables` the labels of the vector of a file (docs/hierarchies.md) as `level`; return label to name."""
+    """Add the labels that the vector of a file gives (docs/hierarchies.md) to `tables` as `level`; return label to name."""
     label_of = read_coarsening(path, read_hierarchy(folder))
     category = {label: label_of[name] for label, name in _classes(folder, finest, tables).items() if name in label_of}
     names = list(dict.fromkeys(category.values()))
@@ -282,22 +296,31 @@ def load_level(
     seed: int = 0,
     coarsening: str | None = None,
 ) -> LevelData:
-    """Return a data set at one label level (default: the finest), its labels renumbered from 0.
+    """Return a data set at one label level (default: the finest), with its labels renumbered from 0.
 
-    `coarsening`: in place of a level, a CSV file class,k; every finest class is moved k edges towards the root.
+    Images without a class at the level are left out of every split.
 
-    Images that the level leaves out leave every split. Validation images are drawn per class of the finest level (0:
-    all), training images per class of `level` (0: all; all of a class that has fewer), both from the seed.
+    Args:
+        metadata_root: the folder of all metadata.
+        dataset_name: the folder of this data set in it.
+        level: the name of the level.
+        splits: which splits to load.
+        proxy: use the proxy training set.
+        num_val_sample_per_class: validation images to draw per class of the finest level; 0: all.
+        num_train_sample_per_class: training images to draw per class of `level`, or all if it has fewer; 0: all.
+        seed: of both draws.
+        coarsening: instead of a level, a CSV file class,k; every finest class is moved k edges towards the root.
 
     Raises:
-        InputError: no such data set, split or level; more validation images per class than there are.
-        MetadataError: a file breaks the format, an id has no label at the finest level, an inconsistent level.
+        InputError: no such data set, split or level, or too few validation images in a class.
+        MetadataError: a file breaks the format, an id has no label at the finest level, or a level is inconsistent.
     """
     folder = dataset_folder(metadata_root, dataset_name)
     levels = read_levels(folder)
     if coarsening and level:
-        alone = ("not together with ", OptionName("coarsening"), ", which starts at the finest level")
-        raise OptionError("label_level", level, *alone)
+        raise OptionError(
+            "label_level", level, "not together with ", OptionName("coarsening"), ", which starts at the finest level"
+        )
     level = level or levels[0]
     if level not in levels:
         known = f"{dataset_name} has the levels {', '.join(levels)}{did_you_mean(level, levels)}"
@@ -311,12 +334,16 @@ def load_level(
 
     notes: list[str] = []
     kept = dict(ids)
-    if num_val_sample_per_class and "val" in tables:  # before a level leaves images out: the same draw at every level
+    if (
+        num_val_sample_per_class and "val" in tables
+    ):  # before the level leaves images out, so that every level has the same draw
         kept["val"] = _draw_val(ids["val"], tables["val"][levels[0]], num_val_sample_per_class, seed)
     for split, candidates in kept.items():
         kept[split] = [image_id for image_id in candidates if image_id in tables[split][level]]
         if left_out := len(candidates) - len(kept[split]):
-            notes.append(f"{split}: {left_out} of {len(candidates)} images have no class at level {level!r}, left out")
+            notes.append(
+                f"{split}: {left_out} of {len(candidates)} images have no class at level {level!r} and are left out"
+            )
         if not kept[split]:
             raise MetadataError(f"{folder / split}: no image with a class at level {level!r}")
     if num_train_sample_per_class and "train" in tables:
@@ -333,18 +360,17 @@ def load_level(
 
 
 def class_ancestors(metadata_root: str | os.PathLike, dataset_name: str, level: str, coarser: str) -> dict[int, int]:
-    """Return each class of `level` mapped to its class of a coarser level, both as labels in the files; a class without one
-    is absent.
+    """Return class of `level` to class of a coarser level, both as labels in the files; classes without one are absent.
 
     Raises:
-        InputError: an unknown level, or one that is finer.
+        OptionError: `coarser` is unknown, or finer than `level`.
         MetadataError: the levels are inconsistent.
     """
     folder = Path(metadata_root) / dataset_name
     levels = read_levels(folder)
     allowed = levels[levels.index(level) :] if level in levels else levels
     if coarser not in allowed:
-        raise OptionError("cam_agg_level", coarser, f"expected one of {', '.join(allowed)}, {level} or coarser")
+        raise OptionError("cam_agg_level", coarser, f"expected one of {', '.join(allowed)} ({level} or coarser)")
     splits = [split for split in SPLITS if (folder / split / level_file("class_labels", level, levels[0])).exists()]
     tables = {split: {name: _labels(folder, split, name, optional=True) for name in (level, coarser)} for split in splits}
     if coarser != level:
@@ -358,7 +384,7 @@ def class_ancestors(metadata_root: str | os.PathLike, dataset_name: str, level: 
 
 
 def _draw_per_class(ids: list[str], labels: Mapping[str, int], count: int, seed: int, split: str) -> list[str]:
-    """Return up to `count` ids of every class, drawn uniformly without replacement, in their given order."""
+    """Return up to `count` ids of every class, drawn uniformly without replacement, in the order of `ids`."""
     rng = np.random.default_rng([seed, SPLITS.index(split)])
     groups: dict[int, list[int]] = {}
     for position, image_id in enumerate(ids):
