@@ -229,9 +229,7 @@ def import_dataset(options: argparse.Namespace) -> Report:
     return report
 
 
-@command
-def main() -> None:
-    """Import one data set."""
+def _make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("name", metavar="NAME", help="the new data set's name")
     parser.add_argument(
@@ -281,6 +279,13 @@ def main() -> None:
     parser.add_argument("--replace", action="store_true", help="replace a data set of this name, made from other input")
     parser.add_argument("--data_root", type=Path, default=Path("dataset"), help="default: dataset/")
     parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
+    return parser
+
+
+@command
+def main() -> None:
+    """Import one data set."""
+    parser = _make_parser()
     options = parser.parse_args()
     check_own_name(options.name)
     wrong_shares = not all(0 <= share <= 1 for share in options.shares) or abs(sum(options.shares) - 1) > 1e-6

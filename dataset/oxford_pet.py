@@ -23,7 +23,7 @@ SPECIES = {"1": "cat", "2": "dog"}
 FOREGROUND, BORDER = 1, 3
 
 
-def _read_list(path: Path) -> dict[str, str]:
+def read_list(path: Path) -> dict[str, str]:
     """Return image name to species from the official annotations/list.txt."""
     species = {}
     for number, line in enumerate(read_lines(path), 1):
@@ -72,7 +72,7 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
     taken = {name for archive in archives for name in extract(archive, folder, annotation)}
     if "list.txt" not in taken:
         raise InputError(f"{', '.join(map(str, archives))}: no annotations/list.txt; expected the official annotations")
-    species = _read_list(folder / "list.txt")
+    species = read_list(folder / "list.txt")
     breeds: dict[str, list[str]] = {}
     for name in sorted(species):
         breeds.setdefault(_breed(name), []).append(name)

@@ -22,7 +22,7 @@ LEVELS = ("synset",)
 TEXTS = ("wnids.txt", "words.txt", "val/val_annotations.txt")
 
 
-def _read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str, Box, str]]:
+def read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str, Box, str]]:
     """Return file name to (synset, box, file:line), from val_annotations.txt; all synsets must be in `names`."""
     annotations = {}
     for number, line in enumerate(read_lines(path), 1):
@@ -36,7 +36,7 @@ def _read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str,
     return annotations
 
 
-def _names(folder: Path) -> dict[str, str]:
+def read_names(folder: Path) -> dict[str, str]:
     """Return synset to its name, in the order of the synsets; the synset is appended if several have the same name."""
     words = {}
     for number, line in enumerate(read_lines(folder / "words.txt"), 1):
@@ -51,16 +51,24 @@ def _names(folder: Path) -> dict[str, str]:
     }
 
 
-def collect(
-    archives: list[Path], folder: Path, splits: list[str], classes: Mapping[str, Sequence[str]] | None = None
-) -> tuple[dict[str, Sequence[str]], dict[str, list[Entry]], list[str]]:
-    """Lay out images below `folder`; return (synset to its class name at every level, entries by split, what was left out).
-
-    `classes`: the synsets to take, with their class names; default: all, each named as in words.txt.
-    """
+def _take_texts(archives: list[Path], folder: Path) -> None:
+    """Copy the text files to `folder`; raise InputError if the archives lack one."""
 
     def text(name: str) -> str | None:
         return next((text for text in TEXTS if re.search(rf"(?:^|/){re.escape(text)}$", name)), None)
+
+    taken = {name for archive in archives for name in extract(archive, folder, text)}
+    if missing := [name for name in TEXTS if name not in taken]:
+        raise InputError(f"{', '.join(map(str, archives))}: no {missing[0]}; expected the official archive's layout")
+
+
+def collect(
+    archives: list[Path], folder: Path, splits: list[str], classes: Mapping[str, Sequence[str]] | None = None
+) -> tuple[dict[str, Sequence[str]], dict[str, list[Entry]], list[str]]:
+    """Lay out images in `folder`; return (synset to its class name at every level, entries by split, what was left out).
+
+    `classes`: the synsets to take, with their class names; default: all, each named as in words.txt.
+    """
 
     def image(name: str) -> str | None:
         if match := re.search(r"(?:^|/)((?:train/(n\d{8})/|val/)images/([^/]+\.JPEG))$", name):
@@ -69,17 +77,15 @@ def collect(
             return match[1] if wanted and (synset in chosen or synset not in names) else None
         return None
 
-    taken = {name for archive in archives for name in extract(archive, folder, text)}
-    where = ", ".join(map(str, archives))
-    if missing := [name for name in TEXTS if name not in taken]:
-        raise InputError(f"{where}: no {missing[0]}; expected the official archive's layout")
-    names = _names(folder)
+    _take_texts(archives, folder)
+    names = read_names(folder)
     chosen: dict[str, Sequence[str]] = (
         {synset: (name,) for synset, name in names.items()} if classes is None else {**classes}
     )
     if missing := [synset for synset in chosen if synset not in names]:
+        where = ", ".join(map(str, archives))
         raise InputError(f"{where}: {len(missing)} synsets are not in wnids.txt:" + first_names(missing))
-    annotations = _read_annotations(folder / "val/val_annotations.txt", names)
+    annotations = read_annotations(folder / "val/val_annotations.txt", names)
     images = sorted(name for archive in archives for name in extract(archive, folder, image))
     if {"val", "test"} & set(splits):
         wanted = [f"val/images/{file}" for file, (synset, _, _) in annotations.items() if synset in chosen]

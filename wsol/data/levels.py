@@ -238,6 +238,16 @@ def _read_tables(folder: Path, splits: Iterable[str], needed: list[str], proxy: 
     return tables, ids
 
 
+def _with_class(split: Path, level: str, labels: dict[str, int], ids: list[str], notes: list[str]) -> list[str]:
+    """Return the images that have a class at the level; add a note about others, raise MetadataError if none has."""
+    kept = [image_id for image_id in ids if image_id in labels]
+    if left_out := len(ids) - len(kept):
+        notes.append(f"{split.name}: {left_out} of {len(ids)} images have no class at level {level!r} and are left out")
+    if not kept:
+        raise MetadataError(f"{split}: no image with a class at level {level!r}")
+    return kept
+
+
 def _draw_val(ids: list[str], labels: dict[str, int], count: int, seed: int) -> list[str]:
     """Return `count` validation images of every finest class; raise OptionError if a class has fewer."""
     drawn = _draw_per_class(ids, labels, count, seed, "val")
@@ -318,9 +328,8 @@ def load_level(
     folder = dataset_folder(metadata_root, dataset_name)
     levels = read_levels(folder)
     if coarsening and level:
-        raise OptionError(
-            "label_level", level, "not together with ", OptionName("coarsening"), ", which starts at the finest level"
-        )
+        problem = ("not together with ", OptionName("coarsening"), ", which starts at the finest level")
+        raise OptionError("label_level", level, *problem)
     level = level or levels[0]
     if level not in levels:
         known = f"{dataset_name} has the levels {', '.join(levels)}{did_you_mean(level, levels)}"
@@ -334,26 +343,17 @@ def load_level(
 
     notes: list[str] = []
     kept = dict(ids)
-    if (
-        num_val_sample_per_class and "val" in tables
-    ):  # before the level leaves images out, so that every level has the same draw
+    # Drawn before the level leaves images out, so that every level has the same draw.
+    if num_val_sample_per_class and "val" in tables:
         kept["val"] = _draw_val(ids["val"], tables["val"][levels[0]], num_val_sample_per_class, seed)
-    for split, candidates in kept.items():
-        kept[split] = [image_id for image_id in candidates if image_id in tables[split][level]]
-        if left_out := len(candidates) - len(kept[split]):
-            notes.append(
-                f"{split}: {left_out} of {len(candidates)} images have no class at level {level!r} and are left out"
-            )
-        if not kept[split]:
-            raise MetadataError(f"{folder / split}: no image with a class at level {level!r}")
+    kept = {split: _with_class(folder / split, level, tables[split][level], kept[split], notes) for split in kept}
     if num_train_sample_per_class and "train" in tables:
         kept["train"] = _draw_train(kept["train"], tables["train"][level], num_train_sample_per_class, seed, notes)
-
     number_of = {label: number for number, label in enumerate(classes)}
     result = LevelData(level, levels, list(classes.values()), list(classes), {}, notes)
-    for split in tables:
-        labels = np.array([number_of[tables[split][level][image_id]] for image_id in kept[split]], dtype=np.int64)
-        result.splits[split] = LevelSplit(kept[split], labels, len(kept[split]) < len(ids[split]))
+    for split, image_ids in kept.items():
+        labels = np.array([number_of[tables[split][level][image_id]] for image_id in image_ids], dtype=np.int64)
+        result.splits[split] = LevelSplit(image_ids, labels, len(image_ids) < len(ids[split]))
     if "train" in tables and (untrained := len(classes) - len(np.unique(result.splits["train"].labels))):
         notes.append(f"{untrained} of {len(classes)} classes have no training image")
     return result

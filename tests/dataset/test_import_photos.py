@@ -347,7 +347,7 @@ def test_levels_that_contradict_one_another_are_refused_by_line(birds, command, 
         ),
         (
             (NAMES[7], "Parus minor", "Parus", "Sittidae"),
-            "labels.csv: the genus 'Parus' lies in 'Paridae' and in 'Sittidae'",
+            "labels.csv: the genus 'Parus' belongs to 'Paridae' and to 'Sittidae'",
         ),
     ):
         (tmp_path / "labels.csv").write_text(csv_text(",", ("image", "species", "genus", "family"), [*birds[:7], row]))
@@ -448,7 +448,7 @@ def test_blank_lines_are_skipped_and_lines_keep_their_numbers(tmp_path):
     ("text", "message"),
     [
         ("species|genus\ncat|felis\n", "taxonomy.csv:1: one column, 'species|genus'; expected columns separated by comma, "),
-        ("species|genus\ncat|felis\n", "semicolon or tab (these look separated by '|'): the levels of a taxonomy, finest first"),
+        ("species|genus\ncat|felis\n", "semicolon or tab (these look separated by '|'): the levels of a taxonomy"),
         (
             "\nspecies\ncat\n",
             "taxonomy.csv:2: one column, 'species'; expected columns separated by comma, semicolon or tab: ",

@@ -239,7 +239,8 @@ def test_a_data_set_of_that_name_is_not_overwritten(tmp_path):
     before = state()
     printed = run("dataset/build_inatloc.py", *arguments, cwd=tmp_path, code=2)
     assert (
-        printed == "error: metadata/MyLoc: already exists and was not built by this command; expected another NAME, or --replace\n"
+        printed == "error: metadata/MyLoc: already exists and was not built by this command; "
+        "expected another NAME, or --replace\n"
     )
     (folder / "mine.csv").write_text("class,k\n")
     printed = run("dataset/build_inatloc.py", *arguments, "--replace", cwd=tmp_path, code=2)

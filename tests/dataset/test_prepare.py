@@ -257,9 +257,9 @@ def test_texts_that_are_not_utf8_are_refused(tmp_path):
     for name in ("words.txt", "list.txt", "val.txt"):
         (tmp_path / name).write_bytes("n1\tcaf\xe9".encode("cp1252"))
     for read in (
-        lambda: tiny_imagenet._names(tmp_path),
-        lambda: tiny_imagenet._read_annotations(tmp_path / "val.txt", {}),
-        lambda: oxford_pet._read_list(tmp_path / "list.txt"),
+        lambda: tiny_imagenet.read_names(tmp_path),
+        lambda: tiny_imagenet.read_annotations(tmp_path / "val.txt", {}),
+        lambda: oxford_pet.read_list(tmp_path / "list.txt"),
     ):
         with pytest.raises(InputError, match="not UTF-8 text"):
             read()
