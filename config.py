@@ -1,7 +1,7 @@
-"""A configuration: the options of a command line, a YAML file and a preset, put together and checked; YAML in, YAML out.
+"""A configuration: the options of a command line, a YAML file and a preset, merged and checked; YAML in, YAML out.
 
-The command line wins over `--config FILE.yaml`, the file over the data set's preset, the preset over the defaults. The
-options themselves are the rows of option_tables.py.
+The command line takes precedence over `--config FILE.yaml`, the file over the data set's preset, and the preset over the
+defaults. The options themselves are the rows of option_tables.py.
 """
 
 import os
@@ -15,12 +15,12 @@ from option_tables import CAM_CURVE_INTERVAL, EVALUATION, INFERENCE, LOG_ROOT, t
 from wsol.core import registry
 from wsol.core.errors import InputError, OptionError, OptionName, did_you_mean, shortened
 from wsol.core.files import write_text
-from wsol.core.flat_yaml import read_flat_yaml
+from wsol.core.flat_yaml import Value, read_flat_yaml
 from wsol.core.machine import default_workers
 from wsol.core.options import Option, TableParser, by_name
 from wsol.runs.run_folder import MOST_NAME
 
-# Toy is small: a network and images to match, so that `python main.py` alone takes about a minute on two cores.
+# Toy is small, and so are its network and images: plain `python main.py` takes about a minute on two cores.
 PRESETS = {
     "Toy": {
         "architecture": "resnet18",
@@ -58,10 +58,20 @@ def parse_options(parser: TableParser, argv: Sequence[str] | None = None) -> Mun
     return Munch({**parser.known_defaults, **vars(parser.parse_args(argv))})
 
 
+def _without_null(texts: Value, default: object) -> str | list[str]:
+    """Return an option's text or texts, or raise ValueError if one of them is null."""
+    if isinstance(texts, str):
+        return texts
+    words = [text for text in texts or () if text is not None]
+    if texts is None or len(words) < len(texts):
+        raise ValueError(f"null is not allowed; without the line it is {default}")
+    return words
+
+
 def _read_yaml(path: str | os.PathLike, options: Mapping[str, Option]) -> dict:
-    """Return the options of a YAML file, each through its option's own type and choices; null: an option's default None."""
+    """Return the options of a YAML file, each read and checked by its row; null stands for a default of None."""
     known = [name for name in options if name != "config"]
-    values = {}
+    values: dict[str, object] = {}
     for name, texts in read_flat_yaml(path).items():
         if name not in known:
             hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
@@ -71,25 +81,27 @@ def _read_yaml(path: str | os.PathLike, options: Mapping[str, Option]) -> dict:
             values[name] = None
             continue
         try:
-            if texts is None or (isinstance(texts, list) and None in texts):
-                raise ValueError(f"no null; without the line it is {default}")
-            values[name] = options[name].parse(texts)
+            values[name] = options[name].parse(_without_null(texts, default))
         except ValueError as error:
             shown = "null" if texts is None else repr(texts) if isinstance(texts, str) else f"[{', '.join(map(str, texts))}]"
-            raise InputError(f"{path}: {name}: {shortened(shown)} does not fit ({error})") from None
+            raise InputError(f"{path}: {name}: {shortened(shown)} is invalid ({error})") from None
     return values
 
 
 def read_config(path: str | os.PathLike) -> Munch:
-    """Return the options of a YAML file that main.py wrote or takes, of the right types but not checked together."""
+    """Return the options of a YAML file for main.py, with the right types; combinations are not checked.
+
+    Raises:
+        InputError: the file cannot be read, or an option is unknown or invalid.
+    """
     return Munch(_read_yaml(path, by_name(training_groups())))
 
 
 def get_config(argv: Sequence[str] | None = None, description: str = "") -> tuple[Munch, list[str]]:
-    """Return (the checked configuration of main.py, what a log should say about it).
+    """Return (the checked configuration of main.py, messages for the log about it).
 
     Raises:
-        InputError: an unknown key, a value out of range, an impossible combination, a missing file.
+        InputError: an unknown key, a value out of range, an impossible combination, or a missing file.
     """
     parser = training_parser(description)
     given = vars(parser.parse_args(argv))
@@ -116,7 +128,7 @@ def get_inference_options(argv: Sequence[str] | None = None, description: str = 
     """Return the checked options of inference.py.
 
     Raises:
-        InputError: an unknown option, a value out of range, an impossible combination.
+        InputError: an unknown option, a value out of range, or an impossible combination.
     """
     options = parse_options(inference_parser(description), argv)
     _check_ranges(options, by_name(INFERENCE))
@@ -127,11 +139,12 @@ def get_inference_options(argv: Sequence[str] | None = None, description: str = 
 
 
 def check_saved_config(saved: Mapping, path: str) -> Munch:
-    """Return the configuration that a checkpoint holds, what a model and its maps need of it checked as main.py checks it;
-    options that this version does not know are kept as they are.
+    """Return a checkpoint's configuration, with the options that a model and its maps need checked as main.py does.
+
+    Options that this version does not know are kept as they are.
 
     Raises:
-        InputError: a value that its option would not take; the message starts with `path`.
+        InputError: a value is invalid for its option; the message starts with `path`.
     """
     options = by_name(training_groups())
     source = f"{path}: config"
@@ -142,7 +155,7 @@ def check_saved_config(saved: Mapping, path: str) -> Munch:
         try:
             config[name] = options[name].parse(list(map(str, value)) if isinstance(value, list) else str(value))
         except ValueError as error:
-            raise InputError(f"{source}: {name}: {shortened(repr(value))} does not fit ({error})") from None
+            raise InputError(f"{source}: {name}: {shortened(repr(value))} is invalid ({error})") from None
     try:
         _check_ranges(config, {name: options[name] for name in ("workers", "threads", "batch_size", "crop_size")})
         check_metric_options(config)
@@ -179,23 +192,25 @@ def _require_known_architecture(config: Mapping) -> None:
 
 
 def check_metric_options(config: Mapping) -> None:
-    """Refuse thresholds that make no metric; for main.py and evaluation.py."""
+    """Raise InputError if the thresholds do not define a metric; for main.py and evaluation.py."""
     CAM_CURVE_INTERVAL.check(config["cam_curve_interval"])
     ious = config["iou_threshold_list"]
     valid = all(0 < iou <= 100 for iou in ious) and len(set(ious)) == len(ious)
-    _require(valid, "iou_threshold_list", ious, "percentages from 1 to 100, each once")
+    _require(valid, "iou_threshold_list", ious, "unique percentages from 1 to 100")
     if not config["multi_iou_eval"]:
-        reported = ("50 among them, which is reported without ", OptionName("multi_iou_eval"))
+        reported = ("50 among them, the threshold reported without ", OptionName("multi_iou_eval"))
         _require(50 in ious, "iou_threshold_list", ious, *reported)
 
 
 def check_evaluation_options(config: Mapping) -> None:
-    """Refuse values out of range and options that exclude each other; for evaluation.py."""
+    """Raise InputError if values are out of range or options exclude each other; for evaluation.py."""
     _check_ranges(config, by_name(EVALUATION))
     check_metric_options(config)
     _require_alone(config, "center", ("boxes", "coco_images", "images_from"))
-    _require_alone(config, "images_from", ("boxes", "map_size", "per_image", "analysis"))
-    _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis", "map_size"))
+    _require_alone(config, "images_from", ("boxes", "map_size", "per_image", "analysis", "metrics"))
+    _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis", "map_size", "metrics"))
+    for name in config["metrics"] or ():
+        _require(name in registry.names("metrics"), "metrics", name, f"names of {', '.join(registry.names('metrics'))}")
     if config["coco_images"]:
         _require(bool(config["boxes"]), "coco_images", config["coco_images"], OptionName("boxes"), " FILE with it")
     if config["compare"]:
@@ -213,17 +228,17 @@ def check_evaluation_options(config: Mapping) -> None:
 
 
 def _check_name(name: str) -> None:
-    """Refuse a run's name that leads out of train_log/, or that could not be set aside."""
+    """Raise InputError if a run's name leads outside train_log/, or is too long for the run to be set aside."""
     path = PurePosixPath(name)
     inside = bool(path.parts) and not path.is_absolute() and ".." not in path.parts
     _require(inside, "experiment_name", repr(name), f"a name or relative path inside {LOG_ROOT}/")
     longest = max(len(os.fsencode(part)) for part in path.parts)
-    expected = f"at most {MOST_NAME} bytes a name: a run that is replaced is kept under a longer one"
+    expected = f"at most {MOST_NAME} bytes per name, since a replaced run is kept under a longer one"
     _require(longest <= MOST_NAME, "experiment_name", shortened(name), expected)
 
 
 def _check_weights(config: Munch) -> None:
-    """Refuse what a run cannot start from."""
+    """Raise InputError if the options for weights exclude each other, or a file is missing."""
     if config.pretrained_path:
         _require(config.pretrained, "pretrained", config.pretrained, "TRUE with ", OptionName("pretrained_path"))
         _require_file(config, "pretrained_path")
@@ -238,8 +253,8 @@ def _check_weights(config: Munch) -> None:
 
 
 def check_config(config: Munch) -> None:
-    """Refuse values out of range, impossible combinations and missing files, before any work starts."""
-    others = registry.method_options()  # a published command carries those of other methods too, whatever their values
+    """Raise InputError if values are out of range, combinations impossible or files missing, before any work starts."""
+    others = registry.method_options()  # a published command may have any values for other methods' options
     rows = by_name(training_groups()).items()
     _check_ranges(config, {name: option for name, option in rows if name in config and name not in others})
     registry.method_entry(config.wsol_method).check(config)
@@ -258,6 +273,6 @@ def check_config(config: Munch) -> None:
 
 
 def write_config(config: Mapping, path: str | os.PathLike, leave_out: Iterable[str] = ("override_cache",)) -> None:
-    """Write a configuration as YAML that `--config` takes."""
+    """Write a configuration as YAML that `--config` accepts."""
     plain = {name: value for name, value in config.items() if name not in leave_out}
     write_text(path, yaml.safe_dump(plain, sort_keys=False, default_flow_style=None))

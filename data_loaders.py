@@ -1,4 +1,4 @@
-"""Images and labels to batches: what a program that trains or maps imports, under wsolevaluation's names where it has them.
+"""Images and labels to batches: the names that a program that trains or maps imports, wsolevaluation's where it has them.
 
 In: metadata files and a folder of images. Out: `Batch`es (wsol/data/batches.py), and the tables of wsol/data/metadata.py.
 """

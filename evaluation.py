@@ -1,10 +1,10 @@
-"""Score maps to MaxBoxAcc, MaxBoxAccV2 and PxAP; also the command that scores saved maps:
+r"""Score maps to MaxBoxAcc, MaxBoxAccV2 and PxAP; also the command that scores saved maps:
 
-    python evaluation.py --scoremap_root train_log/my_run/scoremaps --dataset_name OxfordPet --split val \\
+    python evaluation.py --scoremap_root train_log/my_run/scoremaps --dataset_name OxfordPet --split val \
         --multi_contour_eval --multi_iou_eval
     python evaluation.py --center --dataset_name CUB --split test --multi_contour_eval --multi_iou_eval
     python evaluation.py --boxes detections.json --dataset_name CUB --split test --multi_iou_eval
-    python evaluation.py --images_from train_log/a/test_images.npz --compare train_log/b/test_images.npz \\
+    python evaluation.py --images_from train_log/a/test_images.npz --compare train_log/b/test_images.npz \
         --dataset_name CUB --split test --multi_contour_eval --multi_iou_eval
 
 In: score maps, float in [0, 1], or a detector's boxes, and a split's metadata. Out: percentages, the counts they come from,
@@ -18,13 +18,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
+import numpy as np
 from munch import Munch
 
 from config import check_evaluation_options, check_metric_options, evaluation_parser, parse_options
 from dataset.known import require_dataset
 from option_tables import SCORING_INTERVAL
 from wsol.core.declared_size import MAX_MEGAPIXELS
-from wsol.core.errors import InputError, command
+from wsol.core.errors import InputError, MetadataError, command
 from wsol.core.files import check_writable, refuse_inside, refuse_overwriting, write_json
 from wsol.data.coco import read_coco_names
 from wsol.data.levels import SPLITS
@@ -39,7 +40,7 @@ from wsol.metrics.evaluators import BoxEvaluator, MaskEvaluator
 from wsol.metrics.images_file import read_images, read_interval
 from wsol.metrics.map_details import summarize
 from wsol.metrics.map_sizes import check_same_sizes, mixture_warning, size_rows, small_map_note
-from wsol.metrics.scoring import Center, Describe, Detections, SavedImages, SavedMaps, Source, count
+from wsol.metrics.scoring import Center, Describe, Detections, Measure, SavedImages, SavedMaps, Source, count
 from wsol.metrics.split_evaluator import LOC_IOU, SplitEvaluator, headline, read_known_ids
 from wsol.runs.figure_text import format_analysis, format_comparison, format_results
 from wsol.runs.results import read_results
@@ -56,7 +57,7 @@ __all__ = [
     "resize_bbox",
 ]
 
-CENTER = "center"  # what --compare takes beside a folder or file
+CENTER = "center"  # what --compare takes in addition to a folder or file
 IMAGES = ".npz"  # what a file of images ends in, for --compare
 OUTPUTS = ("per_image", "per_class", "curve", "json")
 INPUTS = ("image_list", "thresholds_from", "class_ranks", "boxes", "coco_images", "compare", "images_from")
@@ -82,7 +83,10 @@ def evaluate_wsol(
     files = find_score_maps(scoremap_root, evaluator.image_ids)
     files.require_all()
     count(SavedMaps(files), evaluator)
-    return headline(evaluator.results(), multi_iou_eval)
+    figure = headline(evaluator.results(), multi_iou_eval)
+    if figure is None:
+        raise MetadataError(f"{dataset_name} {split}: neither boxes nor masks; expected either")
+    return figure
 
 
 def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: str, files: Mapping[str, object]) -> str:
@@ -96,18 +100,18 @@ def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: 
     return shlex.join([*words, "--iou_threshold_list", *map(str, config["iou_threshold_list"])])
 
 
-# The command, in its order of work: check the outputs, find what is to be scored, count it, look at each map, write, print.
+# The command, in order: check the outputs, open what is scored, count it, describe each map, write, print.
 
 
 def warn(message: str) -> None:
-    """Say on standard error what a user should not overlook."""
-    with suppress(OSError, ValueError):  # full, or closed: no reason to lose the results
+    """Print a warning on standard error."""
+    with suppress(OSError, ValueError):  # standard error is full or closed: the results still count
         print(f"WARNING: {message}", file=sys.stderr)
 
 
 def is_images(name: str | None) -> bool:
-    """Tell whether what --compare takes is a run's file of images."""
-    return bool(name) and name.endswith(IMAGES) and not os.path.isdir(name)
+    """Return whether an argument of --compare names a run's `<split>_images.npz`."""
+    return name is not None and name.endswith(IMAGES) and not os.path.isdir(name)
 
 
 def settle(options: Munch) -> ValThresholds | None:
@@ -124,7 +128,7 @@ def settle(options: Munch) -> ValThresholds | None:
 
 
 def check_outputs(options: Munch) -> None:
-    """Refuse outputs that could not be written, or that would overwrite each other."""
+    """Check that every output can be written and that no two are the same file."""
     outputs = outputs_of(options)
     for name, path in outputs.items():
         if path == "-" or path.endswith(os.sep) or (os.path.exists(path) and not os.path.isfile(path)):
@@ -135,18 +139,18 @@ def check_outputs(options: Munch) -> None:
         if same := [
             other for other in outputs if other != name and os.path.realpath(outputs[other]) == os.path.realpath(path)
         ]:
-            raise InputError(f"--{name} {path}: expected another file than --{same[0]}'s")
+            raise InputError(f"--{name} {path}: expected a different file from --{same[0]}'s")
 
 
 def check_replaced(options: Munch) -> None:
-    """Refuse outputs among the data, and a --json that would replace something else than an earlier one of this command."""
+    """Check that no output is inside the data, and that --json replaces nothing but earlier results of this command."""
     folders = [Path(root) / options.dataset_name for root in (options.metadata_root, options.mask_root)]
     refuse_inside(outputs_of(options), folders)
     if options.json and os.path.exists(options.json) and os.path.getsize(options.json):
         with suppress(InputError):
             if read_results(options.json).is_evaluation:
                 return
-        raise InputError(f"--json {options.json}: is there, and not written by evaluation.py; expected another file")
+        raise InputError(f"--json {options.json}: exists and was not written by evaluation.py; expected a different file")
 
 
 def outputs_of(options: Munch) -> dict[str, str]:
@@ -155,7 +159,7 @@ def outputs_of(options: Munch) -> dict[str, str]:
 
 
 def input_files(options: Munch, truth: SplitTruth, sources: Sequence[Source]) -> Iterator[Path | str]:
-    """Yield every file that is read, and the maps of other splits beside those that are."""
+    """Yield every file that is read, and the maps of other splits in the same folders."""
     yield from (options[name] for name in INPUTS if options[name])
     metadata = Path(options.metadata_root) / options.dataset_name
     yield from (*metadata.glob("*"), *metadata.glob("*/*"))
@@ -176,15 +180,14 @@ def read_truth(options: Munch) -> SplitTruth:
         what = f"{options.dataset_name} {options.split}"
         image_ids = read_id_list(options.image_list, known.get(options.split), what)
     truth = SplitTruth.of(options, options.split, image_ids, with_masks=not options.boxes)
-    wanted = [name for name in ("per_class", "per_image", "analysis") if options[name]]
+    wanted = [name for name in ("per_class", "per_image", "analysis", "metrics") if options[name]]
     if wanted and truth.boxes is None:
         raise InputError(f"--{wanted[0]}: {options.dataset_name} {options.split} has no true boxes, which it needs")
     return truth
 
 
 def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps:
-    """Return a folder's maps, with a warning or an error where some are missing; the evaluator is left with the images that
-    have one."""
+    """Return a folder's maps; warn or raise InputError if some are missing. The evaluator keeps the images that have one."""
     files = find_score_maps(root, evaluator.image_ids, evaluator.truth.split_ids)
     splits = {*SPLITS, options.split}
     of_splits, unknown = sort_others(files.others, read_known_ids(options.metadata_root, options.dataset_name, splits))
@@ -203,7 +206,7 @@ def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps
 
 
 def leave_out(name: str, what: str, missing: Sequence[str], evaluator: SplitEvaluator) -> None:
-    """Leave an evaluator with the images that are not missing from a folder or file; warn of those that are."""
+    """Drop the images that a folder or file lacks from an evaluator, with a warning."""
     left_out = set(missing)
     found = [image_id for image_id in evaluator.image_ids if image_id not in left_out]
     if missing:
@@ -217,7 +220,7 @@ def leave_out(name: str, what: str, missing: Sequence[str], evaluator: SplitEval
 
 
 def open_images(path: str, options: Munch, evaluator: SplitEvaluator) -> SavedImages:
-    """Return what a run kept of its images, with a warning or an error where some are missing; see `open_maps`."""
+    """Return what a run kept of its images; warn or raise InputError if some are missing."""
     file = read_images(path)
     file.check(evaluator)
     scored = {image_id for image_id, one in file.images.items() if not one.skipped}
@@ -233,9 +236,10 @@ def open_images(path: str, options: Munch, evaluator: SplitEvaluator) -> SavedIm
 
 
 def open_detections(path: str, options: Munch, evaluator: SplitEvaluator) -> Detections:
-    """Return a file's boxes, with a warning or an error where some are missing."""
+    """Return a file's boxes; warn of images without one, and raise InputError if no image has one."""
     names = read_coco_names(options.coco_images) if options.coco_images else None
-    boxes, unknown = read_detections(path, {i: evaluator.boxes.image_sizes[i] for i in evaluator.image_ids}, names)
+    sizes = evaluator.require_boxes().image_sizes
+    boxes, unknown = read_detections(path, {i: sizes[i] for i in evaluator.image_ids}, names)
     if unknown:
         warn(f"{path}: boxes of {len(unknown)} images that are not scored, left out:" + first_names(unknown))
     without = [image_id for image_id in evaluator.image_ids if image_id not in boxes]
@@ -248,7 +252,7 @@ def open_detections(path: str, options: Munch, evaluator: SplitEvaluator) -> Det
 
 
 def open_source(options: Munch, evaluator: SplitEvaluator, compared: bool = False) -> Source:
-    """Return what is to be scored, or what it is to be compared with."""
+    """Return what is scored, or (`compared`) what it is compared with."""
     if options.compare == CENTER if compared else options.center:
         return Center(options.center_size)
     if options.boxes:
@@ -259,8 +263,7 @@ def open_source(options: Munch, evaluator: SplitEvaluator, compared: bool = Fals
 
 
 def open_all(options: Munch, truth: SplitTruth) -> tuple[list[SplitEvaluator], list[Source]]:
-    """Return the evaluator and source of what is scored, and those of what it is compared with, left with the images that
-    both have."""
+    """Return (evaluators, sources): of what is scored and, with --compare, of the other. Both keep the images they share."""
     evaluators = [SplitEvaluator.of(options, truth, detections=bool(options.boxes))]
     sources = [open_source(options, evaluators[0])]
     if not options.compare:
@@ -276,19 +279,22 @@ def open_all(options: Munch, truth: SplitTruth) -> tuple[list[SplitEvaluator], l
 
 
 def match_sizes(options: Munch, evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> None:
-    """Let Center take the size of the maps that it is compared with; refuse other two sizes by the first image, before all
-    are scored."""
-    kinds = ((SavedMaps, SavedImages), Center)
-    maps, centers = ([i for i, source in enumerate(sources) if isinstance(source, kind)] for kind in kinds)
-    if maps and centers and options.center_follows:
-        sources[centers[0]].sizes = evaluators[maps[0]].map_sizes  # filled when they are scored, which is first
-    elif len(maps + centers) == 2:
-        first = evaluators[0].image_ids[0]
-        check_same_sizes(*({first: source.size_of(first)} for source in sources))
+    """Give Center the size of the maps that it is compared with; otherwise check on the first image, before anything is
+    scored, that both sizes agree."""
+    with_maps = [source for source in sources if not isinstance(source, Detections)]
+    if len(with_maps) < 2:
+        return
+    centers = [source for source in with_maps if isinstance(source, Center)]
+    if len(centers) == 1 and options.center_follows:
+        other = evaluators[1 if sources[0] is centers[0] else 0]
+        centers[0].sizes = other.map_sizes  # filled when the maps are scored, which is first
+        return
+    first = evaluators[0].image_ids[0]
+    check_same_sizes(*({first: source.size_of(first)} for source in with_maps))
 
 
 def score_all(evaluators: Sequence[SplitEvaluator], sources: Sequence[Source], ranks: Mapping[str, int]) -> None:
-    """Count every image; Center comes last, as it may take the maps' sizes. `ranks` are of what is scored."""
+    """Count every image. Center comes last because it may take the maps' sizes; `ranks` belong to what is scored."""
     for one, source in sorted(zip(evaluators, sources, strict=True), key=lambda pair: isinstance(pair[1], Center)):
         count(source, one, ranks if one is evaluators[0] else None)
 
@@ -304,9 +310,9 @@ def read_ranks(options: Munch, evaluator: SplitEvaluator) -> dict[str, int]:
 
 
 def describe(
-    options: Munch, evaluator: SplitEvaluator, source: Source, own: float, thresholds: Mapping | None
+    options: Munch, evaluator: SplitEvaluator, source: SavedMaps | Center, own: float, thresholds: Mapping | None
 ) -> tuple[list[dict], dict]:
-    """Look at each map once more, at known thresholds: return the rows of the per-image table, and the analysis.
+    """Return (rows of the per-image table, analysis), from a second pass over the maps at known thresholds.
 
     `own`: the score-map threshold that the scored split chose for IoU 50.
     """
@@ -315,13 +321,19 @@ def describe(
             f"--per_image: the boxes are at the score-map threshold that {options.split} itself chose, {own:.3f}; "
             "--thresholds_from a file of val's gives what one could deploy"
         )
-    describe_one = Describe(evaluator.boxes, thresholds[str(LOC_IOU)] if thresholds else own, own)
-    details = list(source.details(evaluator, describe_one))
+    describe_one = Describe(evaluator.require_boxes(), thresholds[str(LOC_IOU)] if thresholds else own, own)
+    details = list(source.each(describe_one, evaluator.scored_ids))
     return [describe_one.row(one) for one in details], summarize(details, own)
 
 
+def measure(options: Munch, evaluator: SplitEvaluator, source: SavedMaps | Center) -> dict[str, float]:
+    """Return the mean over images, in percent, of every metric of --metrics, from another pass over the maps."""
+    values = np.array(list(source.each(Measure(evaluator.require_boxes(), tuple(options.metrics)), evaluator.scored_ids)))
+    return dict(zip(options.metrics, (100 * values.mean(axis=0)).tolist(), strict=True))
+
+
 def warn_of_mixtures(evaluators: Sequence[SplitEvaluator], sources: Sequence[Source]) -> list[str]:
-    """Say which folders have maps of several sizes; return what was said."""
+    """Warn of folders with maps of several sizes; return the warnings."""
     warnings = []
     for one, source in zip(evaluators, sources, strict=True):
         if isinstance(source, SavedMaps | SavedImages) and (mixture := mixture_warning(one.map_sizes.values())):
@@ -381,16 +393,19 @@ def main() -> None:
         tables["per_class"] = class_rows(evaluator, classes, thresholds)
     if options.per_image and isinstance(source, Detections):
         tables["per_image"] = source.rows(evaluator)
-    elif options.per_image or options.analysis:
+    elif isinstance(source, SavedMaps | Center) and (options.per_image or options.analysis):
         rows, analysis = describe(options, evaluator, source, results["best_threshold"][str(LOC_IOU)], thresholds)
         tables |= {"per_image": rows} if options.per_image else {}
         if options.analysis:
             results["analysis"] = analysis
             said.append(format_analysis(analysis))
+    if options.metrics and isinstance(source, SavedMaps | Center):
+        results["metrics"] = measure(options, evaluator, source)
+        said += [f"{name}  {value:.2f}" for name, value in results["metrics"].items()]
     write_outputs(options, tables, results)
     if written := list(outputs_of(options).values()):
         said.append(f"written: {', '.join(written)}")
-    print("\n".join(said))  # last: a standard output that is closed or full costs no file
+    print("\n".join(said))  # last, so that a closed or full standard output costs no file
 
 
 if __name__ == "__main__":

@@ -1,6 +1,6 @@
-"""Every option of main.py, evaluation.py and inference.py: one row each, in the order of the help and of config.yaml.
+"""Every option of main.py, evaluation.py and inference.py, one row each, in the order of the help and of config.yaml.
 
-The names, meanings and defaults of wsolevaluation's options are theirs, so that a published command runs unchanged.
+Options of wsolevaluation keep their names, meanings and defaults, so that published commands run unchanged.
 """
 
 import argparse
@@ -17,10 +17,10 @@ from wsol.maps.score_maps import FORMATS
 from wsol.runs.val_thresholds import MIN_INTERVAL
 
 LOG_ROOT = "train_log"
-SCORING_INTERVAL = 0.01  # evaluation.py's
-EXTRACTORS = tuple(name for name in registry.names("mappers") if name != registry.CAM_AGG)  # which has its own option
+SCORING_INTERVAL = 0.01  # the default of evaluation.py
+EXTRACTORS = tuple(name for name in registry.names("mappers") if name != registry.CAM_AGG)  # CAM-Agg has its own option
 
-# The most of each: no image, machine or training has more, and what is beyond fails only after long work, or never.
+# The limits are beyond any real image, machine or training; larger values would fail only after long work, or never.
 SIDE = Range(1, 10_000)  # pixels
 BATCH = Range(1, 100_000)
 WORKERS = Range(0, 1_000)
@@ -29,7 +29,7 @@ COUNT = Range(0, 10**9)  # of images per class
 DECAY = Range(1, 10**9)  # epochs
 RATE = Range(0, 1e6, open_low=True)
 SEED = Range(0, 2**63, open_high=True, words="0 or more, less than 2**63")
-RESAMPLES = Range(0, 10_000)  # each holds sums over all score-map and IoU thresholds: 24 kB at 1,000 and 3
+RESAMPLES = Range(0, 10_000)  # each holds sums for all score-map and IoU thresholds: 24 kB for 1,000 and 3
 
 
 def _device(text: str) -> str:
@@ -37,7 +37,7 @@ def _device(text: str) -> str:
         return AUTO
     if re.fullmatch(r"cpu|cuda(:(0|[1-9][0-9]{,2}))?", text):
         return text
-    raise argparse.ArgumentTypeError(f"{shortened(ascii(text))} is no device; expected auto, cpu, cuda or cuda:N")
+    raise argparse.ArgumentTypeError(f"{shortened(ascii(text))} is not a device; expected auto, cpu, cuda or cuda:N")
 
 
 _DATA_ROOT = Option("data_root", "dataset/", "folder of the images: <data_root>/<dataset_name>/<image id>")
@@ -46,21 +46,21 @@ _MASK_ROOT = Option("mask_root", "dataset/", "folder of the true masks: <mask_ro
 _SCOREMAP_FORMAT = Option(
     "scoremap_format",
     "npy",
-    "kind of file of the maps: npy or npz (compressed), float64; png16 or png8, far smaller, boxes still exact",
+    "file format of the maps: npy or npz (compressed), float64; png16 or png8, far smaller, boxes still exact",
     choices=tuple(FORMATS),
 )
 _BOOTSTRAP = Option(
-    "bootstrap", 1000, "resamples of the images for 95 percent intervals of every figure; 0: none", range=RESAMPLES
+    "bootstrap", 1000, "resamples of the images for 95 percent intervals of every figure; 0: no intervals", range=RESAMPLES
 )
-_CAM_AGG = "CAM-Agg: map at this level, coarser than that trained at, with the mean map of all classes of an ancestor"
+_CAM_AGG = "CAM-Agg: map at this level, coarser than the one trained at, by the mean map of an ancestor's classes"
 _MACHINE = (
-    Option("device", AUTO, "auto (a GPU where there is one), cpu, cuda or cuda:N", _device),
-    Option("amp", "off", "mixed precision: off, bf16 or fp16 (a GPU is needed for fp16)", choices=("off", "bf16", "fp16")),
+    Option("device", AUTO, "auto (a GPU if there is one), cpu, cuda or cuda:N", _device),
+    Option("amp", "off", "mixed precision: off, bf16 or fp16 (fp16 needs a GPU)", choices=("off", "bf16", "fp16")),
     Option("workers", default_workers(), "processes that load images; 0 loads in the main process", range=WORKERS),
     Option(
         "threads",
         AUTO,
-        "threads that compute, which change how sums are rounded; auto: OMP_NUM_THREADS, else one a core",
+        "threads that compute; their number changes how sums are rounded; auto: OMP_NUM_THREADS, else one per core",
         whole,
         range=THREADS,
         metavar="N",
@@ -69,7 +69,7 @@ _MACHINE = (
     Option(
         "on_bad_image",
         "stop",
-        "an image that cannot be read stops the run with its path, or is skipped and counted",
+        "an image that cannot be read stops the run and is named, or is skipped and counted",
         choices=("stop", "skip"),
     ),
 )
@@ -81,28 +81,28 @@ CAM_CURVE_INTERVAL = Option(
 
 
 def max_megapixels(what: str) -> Option:
-    """Return the option that limits the files which a command decodes, named by `what`."""
-    help_text = f"{what} that declare more are refused, before they are decoded"
+    """Return the option that limits the size of the files that a command decodes; `what` names them in the help."""
+    help_text = f"{what} that declare more are refused before they are decoded"
     return Option("max_megapixels", MAX_MEGAPIXELS, help_text, range=Range(0, 1_000_000, open_low=True))
 
 
 def _metric(multi: bool) -> tuple[Option, ...]:
     return (
-        Option("multi_contour_eval", multi, "boxes of all contours of a thresholded map, not of the largest alone"),
-        Option("multi_iou_eval", multi, "report the mean over the IoU thresholds, not the figure at IoU 50 alone"),
+        Option("multi_contour_eval", multi, "boxes of all contours of a thresholded map, not only of the largest"),
+        Option("multi_iou_eval", multi, "report the mean over the IoU thresholds, not the accuracy at IoU 50"),
         Option("iou_threshold_list", (30, 50, 70), "IoU thresholds in percent", whole, metavar="IOU", several=True),
     )
 
 
 _RUN = (
-    Option("config", None, "YAML file of options by name; the command line wins over it", metavar="FILE"),
+    Option("config", None, "YAML file of options by name; the command line takes precedence", metavar="FILE"),
     Option("experiment_name", "test_case", f"results go to {LOG_ROOT}/<experiment_name>/"),
-    Option("override_cache", False, "replace an experiment folder that exists; without it that is an error"),
-    Option("seed", 0, "all randomness comes from it; the same seed gives the same result on a CPU", range=SEED),
+    Option("override_cache", False, "replace an existing experiment folder; otherwise an existing folder is an error"),
+    Option("seed", 0, "source of all randomness; the same seed gives the same result on a CPU", range=SEED),
     *_MACHINE,
 )
 _DATA = (
-    Option("dataset_name", "Toy", "a data set of <metadata_root>; Toy is made on the spot", folder_name),
+    Option("dataset_name", "Toy", "a data set in <metadata_root>; Toy is generated when needed", folder_name),
     _DATA_ROOT,
     _METADATA_ROOT,
     _MASK_ROOT,
@@ -110,19 +110,19 @@ _DATA = (
     Option("coarsening", None, "CSV file class,k: every finest class moves k edges up the hierarchy", metavar="FILE"),
     Option("proxy_training_set", False, "train on the smaller list train/image_ids_proxy.txt"),
     Option("num_val_sample_per_class", 0, "validation images per class of the finest level; 0 takes all", range=COUNT),
-    Option("num_train_sample_per_class", 0, "training images per class of the level trained on; 0 takes all", range=COUNT),
+    Option("num_train_sample_per_class", 0, "training images per class of the level trained at; 0 takes all", range=COUNT),
     Option("resize_size", 256, "training images are resized to a square of this many pixels", range=SIDE),
-    Option("crop_size", 224, "side of the network's input: a random crop in training, else the image", range=SIDE),
+    Option("crop_size", 224, "side of the network's input: a random crop in training, else the whole image", range=SIDE),
 )
 _WEIGHTS = (
-    Option("large_feature_map", False, "one stride less, for a map twice as fine (28 instead of 14 for ResNet at 224)"),
-    Option("pretrained", True, "start from ImageNet weights (downloaded, or --pretrained_path), not random ones"),
-    Option("pretrained_path", None, "file of weights to start from (.pth, .pt, .tar, .safetensors)", metavar="FILE"),
+    Option("large_feature_map", False, "remove one stride, for a map twice as fine (28 instead of 14 for ResNet at 224)"),
+    Option("pretrained", True, "start from ImageNet weights (downloaded, or --pretrained_path), not from random ones"),
+    Option("pretrained_path", None, "weights file to start from (.pth, .pt, .tar, .safetensors)", metavar="FILE"),
     Option(
         "keep_classifier",
         AUTO,
-        "start from the weights' own classifier too: TRUE, FALSE, or auto, where the original code does (resnet50 with a "
-        "linear classifier on ILSVRC's 1000 classes) and for a checkpoint of a run of the same classes",
+        "also start from the weights' own classifier: TRUE, FALSE, or auto: where the original code does (resnet50 with a "
+        "linear classifier on ILSVRC's 1000 classes), and from the checkpoint of a run with the same classes",
         boolean,
         auto=True,
     ),
@@ -132,16 +132,18 @@ _WEIGHTS = (
 )
 _TRAINING = (
     Option("epochs", 40, "passes over the training images; 0 only evaluates", range=Range(0, 1_000_000)),
-    Option("batch_size", 64, "images a step", range=BATCH),
-    Option("lr", 0.01, "learning rate; the papers search it by powers of ten", range=RATE),
-    Option("lr_decay_frequency", 30, "lr is divided by 10 at the start of every epoch this divides", range=DECAY),
-    Option("lr_classifier_ratio", 10.0, "times lr: the rate of the classifier and the last stage", range=RATE),
-    Option("momentum", 0.9, "0 (plain SGD) up to, not including, 1", range=Range(0, 1, open_high=True)),
+    Option("batch_size", 64, "images per step", range=BATCH),
+    Option("lr", 0.01, "learning rate; the papers search over powers of ten", range=RATE),
+    Option(
+        "lr_decay_frequency", 30, "lr is divided by 10 at the start of every epoch that is a multiple of this", range=DECAY
+    ),
+    Option("lr_classifier_ratio", 10.0, "ratio of the learning rate of the classifier and the last stage to lr", range=RATE),
+    Option("momentum", 0.9, "from 0 (plain SGD) up to, but not including, 1", range=Range(0, 1, open_high=True)),
     Option("weight_decay", 1e-4, "L2 penalty on all weights", range=Range(0, 1e6)),
 )
 _FINAL = (
     Option("cam_agg_level", None, _CAM_AGG, metavar="LEVEL"),
-    Option("box_v2_metric", True, "MaxBoxAccV2: sets both multi_ flags to its own value"),
+    Option("box_v2_metric", True, "report MaxBoxAccV2: sets both multi_ flags to this value"),
     CAM_CURVE_INTERVAL,
     *_metric(True),
     Option(
@@ -155,12 +157,12 @@ _FINAL = (
 )
 _SCORED = (
     Option("scoremap_root", "train_log/scoremaps/", "folder of the maps: <scoremap_root>/<image id>.npy, .npz or .png"),
-    Option("dataset_name", "Toy", "a data set of <metadata_root>", folder_name),
-    Option("split", "val", "val or test; any split that has boxes or masks", folder_name),
+    Option("dataset_name", "Toy", "a data set in <metadata_root>", folder_name),
+    Option("split", "val", "val, test, or any split with boxes or masks", folder_name),
     _METADATA_ROOT,
     _MASK_ROOT,
-    Option("image_list", None, "score only these images (a file of ids, one a line)", metavar="FILE"),
-    Option("on_missing", "stop", "missing maps are an error, or are left out and counted", choices=("stop", "skip")),
+    Option("image_list", None, "score only these images (a file of ids, one per line)", metavar="FILE"),
+    Option("on_missing", "stop", "missing maps are an error, or are skipped and counted", choices=("stop", "skip")),
     Option("center", False, "score the Center baseline, a Gaussian in the middle, instead of saved maps"),
     Option(
         "center_size",
@@ -171,28 +173,35 @@ _SCORED = (
     ),
     Option("map_size", None, "resize every map to N x N bicubically and normalise it again", whole, SIDE, metavar="N"),
     max_megapixels("maps and masks"),
-    Option("boxes", None, "score a detector's boxes instead: COCO results, the best box of every image", metavar="FILE"),
-    Option("coco_images", None, "COCO annotation file that names the numeric image ids of --boxes", metavar="FILE"),
-    Option("images_from", None, "score what a run kept of its images, <split>_images.npz, instead of maps", metavar="FILE"),
-    Option("workers", 0, "processes that read and score maps; 0: the main process alone", range=WORKERS),
+    Option(
+        "boxes",
+        None,
+        "score a detector's boxes instead: COCO results, of which each image's best box counts",
+        metavar="FILE",
+    ),
+    Option(
+        "coco_images", None, "COCO annotation file that maps the numeric image ids of --boxes to file names", metavar="FILE"
+    ),
+    Option("images_from", None, "score the counts that a run kept, <split>_images.npz, instead of maps", metavar="FILE"),
+    Option("workers", 0, "processes that read and score maps; 0: only the main process", range=WORKERS),
 )
 _SCORING = (
     replace(
         CAM_CURVE_INTERVAL,
         default=None,
         read=number,
-        help=f"{CAM_CURVE_INTERVAL.help} (default: {SCORING_INTERVAL:g}, or that of --thresholds_from)",
+        help=f"{CAM_CURVE_INTERVAL.help} (default: {SCORING_INTERVAL:g}, or the interval of --thresholds_from)",
     ),
     *_metric(False),
     Option(
         "thresholds_from",
         None,
-        "also the accuracy at the score-map thresholds that val chose: a run's checkpoint or results.json, or --json of val",
+        "also report the accuracy at the score-map thresholds that val chose (a checkpoint, results.json, or --json of val)",
         metavar="FILE",
     ),
     Option("class_ranks", None, "a run's <split>_class_ranks.csv, for Top-1 and Top-5 Loc", metavar="FILE"),
     _BOOTSTRAP,
-    Option("seed", 0, "of the resamples", range=SEED),
+    Option("seed", 0, "seed of the resamples", range=SEED),
     Option(
         "compare",
         None,
@@ -202,36 +211,46 @@ _SCORING = (
 )
 _OUTPUT = (
     Option("json", None, "also write the results to this file", metavar="FILE"),
-    Option("curve", None, "accuracy, or precision and recall, at every score-map threshold", metavar="FILE"),
-    Option("per_class", None, "accuracy of every class of every label level", metavar="FILE"),
-    Option("per_image", None, "every image's box at val's threshold, its IoU, the best IoU", metavar="FILE"),
-    Option("analysis", False, "box area, activation and fragments of the maps (Cole et al., appendix 0.F.1)"),
+    Option("curve", None, "write accuracy, or precision and recall, at every score-map threshold", metavar="FILE"),
+    Option("per_class", None, "write the accuracy of every class of every label level", metavar="FILE"),
+    Option("per_image", None, "write every image's box at val's threshold, its IoU, and the best IoU", metavar="FILE"),
+    Option(
+        "metrics",
+        None,
+        f"also the mean over images of metrics of a map and its boxes: {', '.join(registry.names('metrics'))}",
+        metavar="NAME",
+        several=True,
+    ),
+    Option("analysis", False, "report box area, activation and fragments of the maps (Cole et al., appendix 0.F.1)"),
 )
 _MAPPED = (
     Option("checkpoint", None, "a run's best_ or last_checkpoint.pth.tar", metavar="FILE", required=True),
     Option("split", "val", "train, val or test", folder_name),
     Option("scoremap_root", None, "folder for the maps; it must not hold any yet", metavar="FOLDER", required=True),
     _SCOREMAP_FORMAT,
-    Option("dataset_name", None, "as in training where not given", folder_name),
-    Option("data_root", None, "as in training where not given"),
-    Option("metadata_root", None, "as in training where not given"),
-    Option("image_list", None, "map only these images of the split (a file of ids, one a line)", metavar="FILE"),
-    Option("cam_agg_level", None, f"{_CAM_AGG}; as in training where not given", metavar="LEVEL"),
+    Option("dataset_name", None, "data set (default: as in training)", folder_name),
+    Option("data_root", None, "folder of the images (default: as in training)"),
+    Option("metadata_root", None, "folder of the metadata (default: as in training)"),
+    Option("image_list", None, "map only these images of the split (a file of ids, one per line)", metavar="FILE"),
+    Option("cam_agg_level", None, f"{_CAM_AGG} (default: as in training)", metavar="LEVEL"),
     Option(
-        "extractor", registry.OWN_MAPS, "how maps are made: the method's own way, or one of torchcam's", choices=EXTRACTORS
+        "extractor",
+        registry.OWN_MAPS,
+        "how maps are made: by the method itself, or by an extractor of torchcam",
+        choices=EXTRACTORS,
     ),
-    Option("batch_size", None, "images at a time; as in training where not given", whole, BATCH),
+    Option("batch_size", None, "images at a time (default: as in training)", whole, BATCH),
 )
 
 
 def training_groups() -> tuple[Group, ...]:
-    """Return the options of main.py; the methods and architectures are those of the registry, which may grow."""
+    """Return the options of main.py; its methods and architectures come from the registry, which other packages extend."""
     networks = ", ".join(registry.names("architectures"))
     chosen = (
         Option("architecture", "resnet50", f"{networks}, or timm:NAME for a network of the timm library"),
-        Option("wsol_method", "cam", "how score maps are learnt", choices=tuple(registry.names("methods"))),
+        Option("wsol_method", "cam", "how score maps are learned", choices=tuple(registry.names("methods"))),
     )
-    effect = "what --wsol_method takes into account; the others' options are of no effect"
+    effect = "used by the chosen --wsol_method; options of other methods have no effect"
     return (
         Group("run", _RUN),
         Group("data", _DATA),

@@ -24,7 +24,7 @@ from scripts.benchmark_methods import methods
 from wsol.core.arguments import Parser
 from wsol.core.errors import InputError, command
 from wsol.maps.score_maps import check_score_map
-from wsol.metrics.boxes import Candidates, best_ious, boxes_above, map_ious
+from wsol.metrics.boxes import Candidates, best_ious, boxes_above, levels_of, map_ious, quantize
 from wsol.metrics.histogram import count_scores
 
 SIDE = 224
@@ -50,9 +50,8 @@ def normalized(score_map: np.ndarray) -> np.ndarray:
 
 def every_threshold(score_map: np.ndarray, multi_contour: bool) -> np.ndarray:
     """Return the best IoU at each of the thresholds, each thresholded by itself: what the collapse to levels saves."""
-    quantized = (score_map * 255).astype(np.uint8)
-    top = int(quantized.max())
-    boxes = [boxes_above(quantized, int(threshold * top), multi_contour) for threshold in THRESHOLDS]
+    quantized = quantize(score_map)
+    boxes = [boxes_above(quantized, level, multi_contour) for level in levels_of(quantized, THRESHOLDS).tolist()]
     starts = np.cumsum([0, *map(len, boxes)])
     return best_ious(Candidates(np.concatenate(boxes), starts, np.arange(len(THRESHOLDS))), TRUTH)
 
@@ -60,7 +59,7 @@ def every_threshold(score_map: np.ndarray, multi_contour: bool) -> np.ndarray:
 def each_once(function: Callable[[np.ndarray], object], maps: Sequence[np.ndarray]) -> tuple[list, float]:
     """Return what a function gives for each map, and the median of its milliseconds.
 
-    No map is timed twice in a row: a processor remembers the branches of the last one, of no use in a run over a data set.
+    No map is timed twice in a row: a processor remembers the branches of the last map, unlike in a run over a data set.
     """
     results, times = [], []
     for score_map in maps:
@@ -72,7 +71,7 @@ def each_once(function: Callable[[np.ndarray], object], maps: Sequence[np.ndarra
 
 
 def compare(what: str, kind: str, maps: Sequence[np.ndarray], plain: Callable, fast: Callable) -> None:
-    """Print a row of the table, after a check that both versions give the same; two maps of noise do for the plain one."""
+    """Print a row of the table, after a check that both versions agree; the plain version gets only two maps of noise."""
     fast(maps[0])  # compiles, or loads what was compiled
     expected, slow_time = each_once(plain, maps[:2] if kind == "noise" else maps)
     got, fast_time = each_once(fast, maps)
@@ -90,7 +89,7 @@ def evaluation(num_maps: int) -> None:
         "independent values, 28 x 28 upsampled": [rough(rng, 28) for _ in range(num_maps)],
         "noise": [rng.random((SIDE, SIDE)) for _ in range(num_maps)],
     }
-    print(f"maps of {SIDE} x {SIDE}, {len(THRESHOLDS)} thresholds, one core of {os.cpu_count()}, milliseconds a map\n")
+    print(f"maps of {SIDE} x {SIDE}, {len(THRESHOLDS)} thresholds, one core of {os.cpu_count()}, milliseconds per map\n")
     print("| what | map | plain | fast | ratio |\n| --- | --- | --- | --- | --- |")
     for multi_contour, name in ((True, "all contours (MaxBoxAccV2)"), (False, "largest contour (MaxBoxAcc)")):
         plain = partial(every_threshold, multi_contour=multi_contour)

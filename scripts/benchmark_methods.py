@@ -67,7 +67,7 @@ def guided_loss_plainly(logits: torch.Tensor, maps: torch.Tensor, high: float, l
 
 
 def _medians(repeats: int, *functions: Callable[[], object]) -> list[float]:
-    """Return the median milliseconds of each; they take turns, so that whatever else the machine does hits all alike."""
+    """Return the median milliseconds of each; they take turns, so that other load on the machine affects all alike."""
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(repeats):
         for function, spent in zip(functions, times, strict=True):
@@ -101,7 +101,7 @@ def training_step(method: str, images: torch.Tensor, place: tuple[object, str]) 
 
 
 def methods(repeats: int) -> None:
-    """Print a Markdown table of medians: of each operation alone, and of the whole training step that it is part of."""
+    """Print a Markdown table of medians: of each operation by itself, and of the whole training step that contains it."""
     generator = torch.Generator().manual_seed(0)
     images = torch.randn(BATCH, 3, SIDE, SIDE, generator=generator)
     rng = np.random.default_rng(0)

@@ -26,7 +26,7 @@ from wsol.runs.run_tables import markdown_table
 
 
 def figures_of(folder: Path, split: str) -> dict[str, float]:
-    """Return a run's figures of a split, in percent; those that its data set has."""
+    """Return a run's figures of a split, in percent; only those that its data set has."""
     results = read_run(folder).split(split)
     rows = {"MaxBoxAccV2": results.find("MaxBoxAccV2")}
     rows |= {f"at IoU {iou}": row for iou, row in results.by_iou().items()}
@@ -36,7 +36,7 @@ def figures_of(folder: Path, split: str) -> dict[str, float]:
 
 
 def table(figures: Mapping[str, Sequence[Mapping[str, float]]], intervals: bool) -> str:
-    """Return the table, a row a name, a column a figure that any run has, and what its cells are."""
+    """Return a line that explains the cells, and the table: one row per name, one column per figure that any run has."""
     columns = list(dict.fromkeys(column for runs in figures.values() for one in runs for column in one))
     cell = mean_and_interval if intervals else mean_and_deviation
     rows = []
@@ -58,8 +58,8 @@ def draw_page(page: Path, split: str, runs: Mapping[str, Path], count: int) -> N
     data = [Path(config[root]) / config.dataset_name for root in ("data_root", "metadata_root")]
     refuse_inside({"page": page}, [*data, *(run / MAPS_OF_A_RUN for run in runs.values())])
     image_ids = spaced(read_id_list(folder / f"{split}_image_ids.txt"), count)
-    if missing := [run for run in runs.values() if find_score_maps(run / MAPS_OF_A_RUN, image_ids).missing]:
-        raise InputError(f"{missing[0]}: its score maps of {split} were not saved (--save_scoremaps)")
+    if unsaved := [run for run in runs.values() if find_score_maps(run / MAPS_OF_A_RUN, image_ids).missing]:
+        raise InputError(f"{unsaved[0]}: its score maps of {split} were not saved (--save_scoremaps)")
     draw_examples(config, split, image_ids, runs, page)
 
 
@@ -76,12 +76,12 @@ def main() -> None:
     if options.images < 1:
         raise InputError(f"--images {options.images}: expected 1 or more")
     if wrong := [text for text in options.runs if "=" not in text]:
-        raise InputError(f"{wrong[0]}: expected NAME=FOLDER, or several folders with commas between")
+        raise InputError(f"{wrong[0]}: expected NAME=FOLDER, or several folders separated by commas")
     runs = {name: [Path(f) for f in folders.split(",")] for name, folders in (text.split("=", 1) for text in options.runs)}
     if len(runs) < len(options.runs):
         names = [text.split("=", 1)[0] for text in options.runs]
         raise InputError(
-            f"{max(names, key=names.count)}: named twice; expected each name once, its folders with commas between"
+            f"{max(names, key=names.count)}: duplicate name; expected unique names, with folders separated by commas"
         )
     if options.page and options.page.suffix not in (".png", ".jpg"):
         raise InputError(f"--page {options.page}: expected a name ending in .png or .jpg")

@@ -2,7 +2,7 @@
 
     python scripts/dataset_tables.py iNatLoc500 CUB --metadata_root metadata/ [--split train] [--csv FOLDER]
 
-In: the metadata alone. Out: Markdown, and with --csv FOLDER splits.csv and levels.csv.
+In: only the metadata. Out: Markdown, and with --csv FOLDER splits.csv and levels.csv.
 """
 
 import sys
@@ -24,7 +24,7 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("names", nargs="+", metavar="NAME", type=folder_name, help="data sets of --metadata_root")
     parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
-    parser.add_argument("--split", choices=SPLITS, help="split of the level table (default: every split there is)")
+    parser.add_argument("--split", choices=SPLITS, help="split of the level table (default: all splits)")
     parser.add_argument("--csv", type=Path, metavar="FOLDER", help="also write splits.csv and levels.csv there")
     options = parser.parse_args()
     splits, levels = [], []

@@ -1,7 +1,7 @@
 """A page of images against runs: each run's score map, the true boxes and the predicted one with its IoU."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -12,9 +12,10 @@ from PIL import Image
 
 from wsol.data.images import load_image
 from wsol.data.levels import labels_by_level, read_class_names
-from wsol.data.metadata import Box, configure_metadata, get_bounding_boxes, get_fitting_sizes, has_boxes
+from wsol.data.metadata import configure_metadata, has_boxes
+from wsol.data.truth import BoxTruth
 from wsol.maps.score_maps import MAPS_OF_A_RUN, find_score_maps, read_score_map
-from wsol.metrics.boxes import calculate_multiple_iou, candidate_boxes, resize_bbox
+from wsol.metrics.boxes import boxes_at, calculate_multiple_iou, resize_bbox
 from wsol.plots.drawing import MAP_COLORS, PREDICTED_BOX, TRUE_BOX, draw_boxes, save_figure, show_photo, wrapped
 from wsol.runs.results import read_run
 
@@ -23,15 +24,16 @@ CELL = 2.1  # inches, the side of a photo's place
 
 @dataclass
 class Truth:
-    """What the metadata says of a split's images: boxes in the pixels of `sizes` (width, height), the finest class."""
+    """What the metadata says of a split's images: their boxes, None where it has none, and their finest classes."""
 
-    boxes: dict[str, list[Box]] = field(default_factory=dict)
-    sizes: dict[str, tuple[int, int]] = field(default_factory=dict)
-    classes: dict[str, str] = field(default_factory=dict)
+    boxes: BoxTruth | None
+    classes: dict[str, str]
 
     def scaled(self, image_id: str, size: tuple[int, int]) -> list[tuple[int, ...]]:
         """Return an image's boxes as they are at another size (width, height); none where it has none."""
-        return [resize_bbox(box, self.sizes[image_id], size) for box in self.boxes.get(image_id, ())]
+        if self.boxes is None:
+            return []
+        return [resize_bbox(box, self.boxes.sizes[image_id], size) for box in self.boxes.boxes.get(image_id, ())]
 
 
 def read_truth(dataset_folder: Path, split: str) -> Truth:
@@ -40,28 +42,25 @@ def read_truth(dataset_folder: Path, split: str) -> Truth:
     level, labels = next(iter(labels_by_level(dataset_folder, split).items()), ("", {}))
     names = read_class_names(dataset_folder, level) if level else {}
     classes = {image_id: names.get(label, str(label)) for image_id, label in labels.items()}
-    if not has_boxes(metadata):
-        return Truth(classes=classes)
-    boxes = get_bounding_boxes(metadata)
-    return Truth(boxes, get_fitting_sizes(metadata, boxes), classes)
+    return Truth(BoxTruth.read(metadata) if has_boxes(metadata) else None, classes)
 
 
 def val_threshold(run: Path) -> float | None:
-    """Return the score-map threshold that val chose for IoU 50 (the first IoU threshold where 50 is not among them)."""
+    """Return the score-map threshold that val chose for IoU 50 (the first IoU threshold if 50 is not among them)."""
     thresholds = read_run(run).split("val").best_threshold
     return thresholds.get("50", next(iter(thresholds.values()))) if thresholds else None
 
 
 def spaced(image_ids: Sequence[str], count: int) -> list[str]:
-    """Return `count` ids at equal distances."""
+    """Return `count` evenly spaced ids."""
     return list(image_ids[:: max(1, len(image_ids) // count)][:count])
 
 
 def draw_map(
     axes: Axes, photo: Image.Image, score_map: np.ndarray, threshold: float | None, truth: Truth, image_id: str
 ) -> None:
-    """Draw a photo below its score map (H, W) with both kinds of boxes; the IoU, measured on the map as the evaluation does,
-    stands below."""
+    """Draw a photo under its score map (H, W), with both kinds of boxes and, under it, the IoU, measured on the map as the
+    evaluation does."""
     show_photo(axes, photo)
     width, height = photo.size
     axes.imshow(
@@ -71,7 +70,7 @@ def draw_map(
     draw_boxes(axes, truth.scaled(image_id, photo.size), photo.size, TRUE_BOX)
     if threshold is None:
         return
-    box = candidate_boxes(score_map, [threshold], False).boxes[:1]
+    box = boxes_at(score_map, threshold, False)
     map_height, map_width = score_map.shape
     scale = np.array([width / map_width, height / map_height] * 2)
     draw_boxes(axes, box * scale, photo.size, PREDICTED_BOX)
@@ -80,9 +79,9 @@ def draw_map(
 
 
 def draw_examples(config: Mapping, split: str, image_ids: Sequence[str], runs: Mapping[str, Path], path: Path) -> None:
-    """Draw a page of PNG or JPEG, a row an image, a column a run by name; runs are folders with results.json and scoremaps/.
+    """Draw a page (PNG or JPEG): a row per image, a column per run. `runs`: name to folder, with results.json and maps.
 
-    The predicted box is the largest contour's at the run's `val_threshold`; without one there is none.
+    The predicted box is the largest contour's at the run's `val_threshold`; without a threshold there is no box.
     """
     truth = read_truth(Path(config["metadata_root"]) / config["dataset_name"], split)
     thresholds = {name: val_threshold(run) for name, run in runs.items()}
@@ -108,7 +107,8 @@ def draw_examples(config: Mapping, split: str, image_ids: Sequence[str], runs: M
     colors.set_clim(0, 1)
     bar = figure.colorbar(colors, ax=grid, location="bottom", label="score", shrink=0.5, aspect=40, pad=0.01)
     bar.ax.tick_params(labelsize="x-small")
-    styles = [style for style, there in ((TRUE_BOX, truth.boxes), (PREDICTED_BOX, any(thresholds.values()))) if there]
+    drawn = any(threshold is not None for threshold in thresholds.values())
+    styles = [style for style, there in ((TRUE_BOX, truth.boxes), (PREDICTED_BOX, drawn)) if there]
     figure.suptitle(f"{config['dataset_name']} {split}", fontsize="medium", parse_math=False)
     if styles:
         figure.legend(handles=[style.handle() for style in styles], loc="outside lower center", ncols=2, fontsize="small")

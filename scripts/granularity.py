@@ -10,6 +10,7 @@ examples.png.
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import nullcontext
+from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -25,7 +26,7 @@ from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
 from dataset.known import require_dataset
 from scripts.examples import draw_examples, spaced
-from scripts.runs import center_results, center_sets, is_finished
+from scripts.runs import center_results, center_sets, has_results, is_finished
 from wsol.core.errors import InputError, command
 from wsol.core.files import write_text
 from wsol.data.levels import LevelData, load_level
@@ -42,7 +43,7 @@ UNNAMED = training_parser("").known_defaults["experiment_name"]
 
 
 def sweep_folder(config: Munch) -> Path:
-    """Return train_log/<experiment_name>, or train_log/<dataset>_granularity where no name was given."""
+    """Return train_log/<experiment_name>, or train_log/<dataset>_granularity if no name was given."""
     unnamed = config.experiment_name == UNNAMED
     return Path(LOG_ROOT) / (f"{config.dataset_name}_granularity" if unnamed else config.experiment_name)
 
@@ -73,26 +74,26 @@ def plan(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
 
 
 def scored_ids(folder: Path, levels: dict[str, LevelData], split: str) -> dict[str, list[str]]:
-    """Return the images that each level's run scored: those of its level that could be read."""
+    """Return the images that each level's run scored: the images of its level that could be read."""
     return {level: read_id_list(folder / level / f"{split}_image_ids.txt") for level in levels}
 
 
 def measured(row: Row | None) -> Measured:
-    """Return a figure in percent and its interval; None where the data set has none."""
+    """Return a figure in percent and its interval; None if the data set has none."""
     if row is None:
         return None, None
     return row.value, None if row.low is None or row.high is None else [row.low, row.high]
 
 
 def figures_of(results: SplitResults) -> dict[str, Measured]:
-    """Return a split's figures by name, in percent, each with its interval; None where the data set has none."""
+    """Return a split's figures by name, in percent, each with its interval; None if the data set has none."""
     by_iou = {f"MaxBoxAcc{iou}": measured(row) for iou, row in results.by_iou().items()}
     others = {name: measured(results.find(name)) for name in ("PxAP", "top1_loc", "top1_cls")}
     return {"MaxBoxAccV2": measured(results.find("MaxBoxAccV2")), **by_iou, **others}
 
 
 def table_rows(levels: Mapping[str, LevelData], figures: Mapping[str, Mapping[str, Measured]]) -> list[dict]:
-    """Return one row a level, finest first, then Center's (one for each set of images, where levels leave some out)."""
+    """Return one row per level, finest first, then Center's (one for each set of images, where levels leave some out)."""
     rows = []
     for name, values in figures.items():
         data = levels.get(name)
@@ -104,10 +105,11 @@ def table_rows(levels: Mapping[str, LevelData], figures: Mapping[str, Mapping[st
 def plot_panel(
     axes: Axes, names: Sequence[str], figures: Mapping[str, Mapping[str, Measured]], levels: Sequence[str]
 ) -> None:
-    """Plot figures against the level with their intervals; Center's are hollow, at places of their own, without a line."""
+    """Plot figures against the level with their intervals; Center's are hollow, at separate places, without a line."""
     places = {name: i for i, name in enumerate(figures)}
     for i, name in enumerate(names):
-        style = {"color": COLORS[i % len(COLORS)], "marker": MARKERS[i % len(MARKERS)], "markersize": 5, "capsize": 2}
+        color = COLORS[i % len(COLORS)]
+        draw = partial(axes.errorbar, color=color, marker=MARKERS[i % len(MARKERS)], markersize=5, capsize=2)
         shift = (i - (len(names) - 1) / 2) * 0.06  # so that intervals do not hide each other
         for is_level in (True, False):
             points = [
@@ -120,10 +122,10 @@ def plot_panel(
             x, y, found = zip(*points, strict=True)
             errors = [[abs(value - (ends or [value] * 2)[k]) for value, ends in zip(y, found, strict=True)] for k in (0, 1)]
             if is_level:
-                axes.errorbar(x, y, errors, label=name, linewidth=1.5, elinewidth=0.8, **style)
+                draw(x, y, errors, label=name, linewidth=1.5, elinewidth=0.8)
             else:
-                axes.errorbar(x, y, errors, linestyle="none", elinewidth=0.8, markerfacecolor="white", **style)
-                axes.axhline(y[0], color=style["color"], linestyle=":", linewidth=0.7, zorder=0)
+                draw(x, y, errors, linestyle="none", elinewidth=0.8, markerfacecolor="white")
+                axes.axhline(y[0], color=color, linestyle=":", linewidth=0.7, zorder=0)
     if len(levels) < len(figures):
         axes.axvline(len(levels) - 0.5, color="0.6", linewidth=0.8)
     axes.set(ylim=(0, 102), xlim=(-0.5, len(places) - 0.5), xlabel="label level trained on, finest first")
@@ -132,7 +134,7 @@ def plot_panel(
 
 
 def plot(levels: Mapping[str, LevelData], figures: Mapping[str, Mapping[str, Measured]], title: str, path: Path) -> None:
-    """Plot localization on the left, Center beside the levels, and classification on the right."""
+    """Plot localization on the left, Center next to the levels, and classification on the right."""
     named = [
         name for name in next(iter(figures.values())) if any(v.get(name, (None,))[0] is not None for v in figures.values())
     ]
@@ -143,7 +145,7 @@ def plot(levels: Mapping[str, LevelData], figures: Mapping[str, Mapping[str, Mea
     for level, data in levels.items():
         ticks[level] += f"\n{len(data.class_names)} classes\n{len(data.splits['train'].image_ids)} images"
     widths = [max(4.0, len(rows) * slot_width(ticks.values()) + 0.8) for _, rows in panels.values()]
-    if sum(widths) > WIDEST:  # one panel below the other
+    if sum(widths) > WIDEST:  # one panel under the other
         figure = Figure(figsize=(max(widths), 4.5 * len(panels)), layout="constrained")
         grid = figure.subplots(len(panels), 1, squeeze=False)[:, 0]
     else:
@@ -163,20 +165,20 @@ def plot(levels: Mapping[str, LevelData], figures: Mapping[str, Mapping[str, Mea
 
 
 def notes_of(levels: Mapping[str, LevelData], has_truth: bool) -> list[str]:
-    """Return what a reader of the table has to know."""
+    """Return notes for readers of the table."""
     notes = []
     if len({len(data.splits["train"].image_ids) for data in levels.values()}) > 1:
         notes.append(
             "The levels were trained on different numbers of images: granularity and the amount of data are confounded."
         )
     if not has_truth:
-        notes.append("No boxes and no masks: localization cannot be measured, nor Center; classification alone.")
+        notes.append("No boxes and no masks: localization cannot be measured, nor Center; only classification.")
     return notes
 
 
 def report(config: Munch, folder: Path, levels: dict[str, LevelData]) -> None:
     """Print and write the table, the plot and the page of examples."""
-    missing = [level for level in levels if not (folder / level / RESULTS).is_file()]
+    missing = [level for level in levels if not has_results(folder / level)]
     if missing:
         raise InputError(f"{folder}: no {RESULTS} yet of the levels {', '.join(missing)}")
     split = "test" if config.eval_test else "val"

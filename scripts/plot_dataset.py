@@ -37,7 +37,7 @@ WHAT = ("counts", "boxes", "hierarchy", "samples", "rejected")
 COLUMNS, SAMPLES = 6, 24
 NAMED = 24  # with no more categories than this, each has its name on the axis
 LETTERS = 32  # of a category's name
-LINES = ("-", "--", "-.", ":")  # of curves, beside their colours
+LINES = ("-", "--", "-.", ":")  # of curves, in addition to their colours
 BOX = ("x0", "y0", "x1", "y1")
 
 
@@ -75,7 +75,7 @@ def count_axes(axes: Axes, counts: Sequence[tuple[str, int]]) -> None:
 
 
 def counts_figure(name: str, split: str, counts: Mapping[str, Sequence[tuple[str, int]]]) -> Figure:
-    """Return images per category (level to names and counts, descending), a panel a level, with its imbalance."""
+    """Return images per category (level to names and counts, descending), one panel per level, with its imbalance."""
     columns = min(4, len(counts))
     rows = -(-len(counts) // columns)
     height = max(2.4, 0.16 * max((len(each) for each in counts.values() if len(each) <= NAMED), default=0) + 0.8)
@@ -95,7 +95,7 @@ def counts_figure(name: str, split: str, counts: Mapping[str, Sequence[tuple[str
 
 
 def box_sizes_figure(areas: Mapping[str, np.ndarray]) -> Figure:
-    """Return the cumulative distribution of box area by image area, a curve each."""
+    """Return the cumulative distribution of box area by image area, one curve each."""
     figure = Figure(figsize=(6, 4.2), layout="constrained")
     axes = figure.subplots()
     for i, (name, values) in enumerate(areas.items()):
@@ -180,8 +180,8 @@ def read_rejected(path: Path) -> tuple[dict[str, str], dict[str, list[Box]]]:
 
 
 def draw_rejected(name: str, options: argparse.Namespace) -> dict[str, Figure]:
-    """Return the figure of the rejected images of a CSV image,reason[,x0,y0,x1,y1], with their boxes: those of the file, and
-    those that the metadata has of images without any there."""
+    """Return the figure of the rejected images of a CSV image,reason[,x0,y0,x1,y1], with their boxes: the file's, or the
+    metadata's for images without any in the file."""
     root = options.data_root / name
     titles, boxes = read_rejected(options.rejected)
     for split in SPLITS:
@@ -225,7 +225,7 @@ def write_figures(figures: Mapping[str, Figure], folder: Path, file_format: str)
 
 @command
 def main() -> None:
-    """Draw what is asked for; without --what, all that the files allow, saying what is skipped and why."""
+    """Draw what is asked for; without --what, all that the files allow, and print what is skipped and why."""
     parser = Parser(__doc__)
     parser.add_argument("names", nargs="+", metavar="NAME", type=folder_name, help="data sets of --metadata_root")
     parser.add_argument("--what", nargs="+", choices=WHAT, help="default: all that can be drawn")

@@ -1,4 +1,4 @@
-"""What the helpers of several runs share: whether a run is finished and was asked for so, its files, Center's row.
+"""What scripts over several runs share: whether a run is finished with the options asked for, its files, Center's row.
 
 In: a run's folder below train_log/. Out: its configuration; a damaged file is an InputError that names it.
 """
@@ -37,12 +37,21 @@ def differing(config: Mapping, other: Mapping, ignored: Iterable[str] = NOT_COMP
     return [name for name in names if config.get(name) != other.get(name)]
 
 
+def has_results(run: Path) -> bool:
+    """Return whether a run has come to its end: its results are written last."""
+    return (run / RESULTS).is_file()
+
+
 def is_finished(run: Path, config: Mapping) -> bool:
-    """Tell whether a run has its results; results of other options are refused, not reused, and so is a run set aside."""
+    """Return whether a run has its results.
+
+    Raises:
+        InputError: its options differ from `config`, or an unfinished run with --override_cache has set it aside.
+    """
     if config["override_cache"]:
         return False
     check_kept(run)
-    if not (run / RESULTS).is_file():
+    if not has_results(run):
         return False
     read_run(run)
     saved = {**training_parser("").known_defaults, **read_config(run)}  # an older run lacks options that came after it
@@ -55,13 +64,13 @@ def is_finished(run: Path, config: Mapping) -> bool:
         said = "; ".join(f"{name} was {saved.get(name)}, now {config.get(name)}" for name in other)
         raise InputError(
             f"{run} is a finished run with other options ({said}); expected another --experiment_name, or "
-            "--override_cache TRUE to train anew"
+            "--override_cache TRUE to train again"
         )
     return True
 
 
 def center_sets(ids: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Return Center's name in a table to images: one a set of images, which are several where levels leave some out.
+    """Return Center's name in a table to images: one per set of images; there are several if levels leave images out.
 
     `ids`: level to the images that its run scored.
     """

@@ -5,7 +5,7 @@
 
 OLD and NEW are folders of checkouts. Compared are results.json, metrics.jsonl, every table, every score map, and the
 weights, momentum and learning rates of the checkpoints. With --draws, NEW also trains twice what draws in a step
-(HaS, ADL, CutMix, dropout), which has to agree with itself. Without --pets, an archive of OxfordPet, its run is left out.
+(HaS, ADL, CutMix, dropout), which must agree with itself. Without --pets, an archive of OxfordPet, its run is left out.
 Exit code 1: something differs.
 """
 
@@ -96,7 +96,7 @@ def _same(old: object, new: object) -> bool:
 
 
 def same_file(old: Path, new: Path) -> bool:
-    """Tell whether two files hold the same: bytes, or a checkpoint's tensors."""
+    """Return whether two files hold the same: bytes, or a checkpoint's tensors."""
     if old.suffix != ".tar":
         return old.read_bytes() == new.read_bytes()
     first, second = weights_and_rates(old), weights_and_rates(new)
@@ -111,7 +111,7 @@ def compared_files(folder: Path) -> dict[str, Path]:
 
 
 def differences(old: Path, new: Path, runs: Sequence[str]) -> Iterator[str]:
-    """Yield the files that differ, or that OLD has and NEW lacks; files that only NEW writes are no difference."""
+    """Yield the files that differ, or that OLD has and NEW lacks; files that only NEW writes do not count."""
     first, second = compared_files(old), compared_files(new)
     for name, file in first.items():
         parts = Path(name).parts

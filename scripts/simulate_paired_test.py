@@ -1,4 +1,4 @@
-"""How often the paired test and its interval see a difference where there is none, on simulated pairs of runs.
+"""How often the paired test and its interval see a difference when there is none, on simulated pairs of runs.
 
     python scripts/simulate_paired_test.py                       # 1,000 pairs of each kind: minutes
     python scripts/simulate_paired_test.py --pairs 100 --images 200

@@ -1,4 +1,4 @@
-# Sourced by the scripts that run several commands. `step COMMAND...` runs one such that SIGTERM and Ctrl-C end it at once;
+# Sourced by the scripts that run several commands. `step COMMAND...` runs one so that SIGTERM and Ctrl-C end it immediately;
 # plain bash would wait for the command to finish, and a killed script would leave it behind.
 set -m # a process group for each step, which does not ignore Ctrl-C
 child=

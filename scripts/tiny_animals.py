@@ -5,17 +5,17 @@
     python scripts/tiny_animals.py report train_log/tiny_animals --levels LEVEL ... --rates RATE ... --seeds SEED ...
 
 In: rates/LEVEL/RATE and seeds/LEVEL/SEED. Out: train_log/tiny_animals/table.{md,csv} and figure.png; mean ± sample
-standard deviation over the seeds, Center beside them.
+standard deviation over the seeds, Center next to them.
 """
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from statistics import fmean
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
-import numpy as np
 from matplotlib.figure import Figure
 
 from config import LOG_ROOT, get_config
@@ -34,13 +34,8 @@ VARIED = (*NOT_COMPARED, "label_level", "lr", "seed", "eval_test")  # what the r
 CENTER_LINES = ("--", ":", "-.")
 
 
-def finished(experiment: str, argv: Sequence[str]) -> bool:
-    """Tell whether a run is finished; one with other options is refused, not reused."""
-    return is_finished(Path(LOG_ROOT) / experiment, get_config(argv)[0])
-
-
 def rate(text: str) -> str:
-    """Return a learning rate as it was written, which is its folder's name; refused if it is no number."""
+    """Return a learning rate as written, which is its folder's name; raise if it is not a number."""
     number(text)
     return text
 
@@ -51,8 +46,8 @@ def choose(folder: Path, rates: Sequence[str]) -> str:
 
 
 def check_runs(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Sequence[int]) -> None:
-    """Refuse runs that are not what their folder says, a level trained with another rate than val prefers, and runs that
-    differ in anything else."""
+    """Raise InputError if a run is not what its folder says, a level was trained with another rate than val prefers, or
+    runs differ in anything else."""
     planned: dict[Path, dict] = {}
     for level in levels:
         best = choose(folder / "rates" / level, rates)
@@ -84,15 +79,19 @@ def figures(run: Path) -> dict[str, float]:
 
 
 def center_figures(runs: dict[str, Path]) -> dict[str, dict[str, float]]:
-    """Return Center's name to its percentages on the images of each level's run: one of all levels, or of each set of images
-    where levels leave some out."""
+    """Return Center's name to its percentages on the images of each level's run: one of all levels, or one per set of
+    images if levels leave some out."""
     config = read_config(next(iter(runs.values())))
     ids = {level: read_id_list(run / "test_image_ids.txt") for level, run in runs.items()}
     return {name: box_figures(center_results(config, "test", each)) for name, each in center_sets(ids).items()}
 
 
 def plot(
-    values: dict[str, np.ndarray], top1: dict[str, np.ndarray], centers: dict[str, float], title: str, path: Path
+    values: Mapping[str, Sequence[float]],
+    top1: Mapping[str, Sequence[float]],
+    centers: Mapping[str, float],
+    title: str,
+    path: Path,
 ) -> None:
     """Plot every seed's MaxBoxAccV2 and the mean at each level, Center's as a dashed line, and top-1 classification."""
     names = [wrapped(level, 16) for level in values]
@@ -101,7 +100,7 @@ def plot(
     for axes, table, name in ((left, values, "MaxBoxAccV2"), (right, top1, "top-1 classification")):
         places = range(len(table))
         deviations = [sample_deviation(points) or 0.0 for points in table.values()]
-        axes.errorbar(places, [points.mean() for points in table.values()], deviations, capsize=4, color=COLORS[0])
+        axes.errorbar(places, [fmean(points) for points in table.values()], deviations, capsize=4, color=COLORS[0])
         for place, points in zip(places, table.values(), strict=True):
             axes.plot([place] * len(points), points, MARKERS[2], color=COLORS[1], markersize=4)
         name_ticks(axes, names)
@@ -120,10 +119,10 @@ def report(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Seq
     check_runs(folder, levels, rates, seeds)
     runs = {level: [folder / "seeds" / level / str(seed) for seed in seeds] for level in levels}
     tables = {level: [figures(run) for run in paths] for level, paths in runs.items()}
-    arrays = {level: {name: np.array([row[name] for row in rows]) for name in rows[0]} for level, rows in tables.items()}
+    by_level = {level: {name: [row[name] for row in rows] for name in rows[0]} for level, rows in tables.items()}
     centers = center_figures({level: paths[0] for level, paths in runs.items()})
     rows = []
-    for level, columns in arrays.items():
+    for level, columns in by_level.items():
         run = runs[level][0]
         row = {"level": level, "classes": read_run(run).num_classes, "seeds": len(runs[level])}
         row["lr"] = f"{read_config(run).lr:g}"
@@ -140,9 +139,9 @@ def report(folder: Path, levels: Sequence[str], rates: Sequence[str], seeds: Seq
     ]
     blank = dict.fromkeys(flat[0])
     write_table(folder / "table.csv", [*flat, *(blank | {"level": name} | center for name, center in centers.items())])
-    pairs = [{level: columns[name] for level, columns in arrays.items()} for name in ("MaxBoxAccV2", "top-1")]
+    boxes, top1 = ({level: columns[name] for level, columns in by_level.items()} for name in ("MaxBoxAccV2", "top-1"))
     dashed = {name: center["MaxBoxAccV2"] for name, center in centers.items()}
-    plot(*pairs, dashed, read_config(runs[levels[0]][0]).dataset_name, folder / "figure.png")
+    plot(boxes, top1, dashed, read_config(runs[levels[0]][0]).dataset_name, folder / "figure.png")
 
 
 @command
@@ -163,7 +162,8 @@ def main() -> None:
     reporter.add_argument("--seeds", nargs="+", required=True, type=int)
     options = parser.parse_args()
     if options.action == "finished":
-        print("finished" if finished(options.experiment, options.options) else "")
+        finished = is_finished(Path(LOG_ROOT) / options.experiment, get_config(options.options)[0])
+        print("finished" if finished else "")
     elif options.action == "choose":
         print(choose(options.folder, options.rates))
     else:

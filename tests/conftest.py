@@ -16,9 +16,11 @@ from unittest import mock
 
 import pytest
 import torch
+from munch import Munch
 
 from dataset import toy
 from official import FileServer
+from samples import write_split
 
 torch.set_num_threads(1)  # as in the processes that tests start: the number changes how sums are rounded
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -49,6 +51,25 @@ def workspace(toy_root: Path, tmp_path: Path) -> Path:
     for name in ("dataset", "metadata"):
         (tmp_path / name).symlink_to(toy_root / name)
     return tmp_path
+
+
+@pytest.fixture
+def two_images(tmp_path: Path) -> Munch:
+    """A data set D whose val split has two images with boxes, b.jpg with two of them."""
+    return write_split(
+        tmp_path / "metadata" / "D" / "val",
+        image_ids=["a.jpg", "x, y/b.jpg"],
+        class_labels=["a.jpg,0", "x, y/b.jpg,1"],
+        image_sizes=["a.jpg,20,10", "x, y/b.jpg,8,8"],
+        empty=[],
+        localization=["a.jpg,0,0,9,4", "x, y/b.jpg,0,0,3,3", "x, y/b.jpg,4,4,8,8"],
+    )
+
+
+@pytest.fixture
+def command(tmp_path: Path) -> Callable[..., str]:
+    """evaluation.py, called in `tmp_path`."""
+    return partial(run, "evaluation.py", cwd=tmp_path)
 
 
 @pytest.fixture

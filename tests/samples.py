@@ -1,17 +1,22 @@
 """What tests of several rooms make: files, trees, a full disk."""
 
+import csv
+import json
 import resource
 import struct
 import zlib
 from contextlib import contextmanager
 
+import cv2
 import numpy as np
+import torch
 from hypothesis import strategies as st
 from PIL import Image
 
 from wsol.core.files import write_text
 from wsol.data.hierarchy import Hierarchy
 from wsol.data.metadata import configure_metadata
+from wsol.maps.score_maps import save_score_map
 
 
 def write_png(path, width, height):
@@ -27,6 +32,30 @@ def write_split(folder, **files):
     for name, lines in files.items():
         write_text(folder / f"{name}.txt", "".join(f"{line}\n" for line in lines))
     return configure_metadata(folder)
+
+
+BOTH = ("a.jpg", "x, y/b.jpg")  # the images of the fixture two_images
+
+
+def save_maps(root, ids=BOTH, seed=2, kind="npy"):
+    rng = np.random.default_rng(seed)
+    for image_id in ids:
+        score_map = cv2.resize(rng.random((4, 4)), (16, 16), interpolation=cv2.INTER_CUBIC)
+        save_score_map(root, image_id, (score_map - score_map.min()) / (score_map.max() - score_map.min()), kind)
+
+
+def read_csv(path):
+    with open(path, newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def of_json(path):
+    return json.loads(path.read_text())
+
+
+def write_json_file(folder, content):
+    write_text(folder / "other.json", json.dumps(content))
+    return "other.json"
 
 
 @contextmanager
@@ -52,3 +81,18 @@ def trees(draw, even=False):
         return Hierarchy(parents)
     size = draw(st.integers(2, 25))
     return Hierarchy({f"n{i}": f"n{draw(st.integers(0, i - 1))}" for i in range(1, size)})
+
+
+def generator(seed=0):
+    """A generator of torch's random numbers."""
+    return torch.Generator().manual_seed(seed)
+
+
+def noise(height=33, width=46, batch=3):
+    """Images of random numbers, float32 (batch, 3, height, width), always the same."""
+    return torch.randn(batch, 3, height, width, generator=generator(1))
+
+
+def named_as_in_wsolevaluation(state_dict):
+    """Entries of a ResNet with a linear classifier under wsolevaluation's names."""
+    return {name.removeprefix("backbone.").replace("classifier.", "fc."): value for name, value in state_dict.items()}

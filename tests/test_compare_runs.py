@@ -50,7 +50,7 @@ def test_runs_without_localization_and_with_different_figures_are_compared(runs)
     part = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None, "top1_cls": 80.0}
     write_text(runs / "run_1" / "results.json", json.dumps({"val": part, "test": part}))
     printed = run("scripts/compare_runs.py", "a=run_1", "b=run_2", cwd=runs)
-    assert "One run a row: no spread." in printed
+    assert "One run per row: no spread." in printed
     rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in printed.splitlines() if line.startswith("|")]
     assert rows[2:] == [["a", "1", "80.0", "", "", "", ""], ["b", "1", "25.0", "70.0", "90.0", "70.0", "40.0"]]
 
@@ -72,7 +72,7 @@ def test_results_that_are_none_are_refused(runs, part, message):
 
 
 def test_refusals(runs):
-    assert "a: named twice" in run("scripts/compare_runs.py", "a=run_0", "a=run_1", cwd=runs, code=2)
+    assert "a: duplicate name" in run("scripts/compare_runs.py", "a=run_0", "a=run_1", cwd=runs, code=2)
     assert "--images 0: expected 1" in run("scripts/compare_runs.py", "a=run_0", "--images", "0", cwd=runs, code=2)
     assert "expected NAME=FOLDER" in run("scripts/compare_runs.py", "run_0", cwd=runs, code=2)
     assert "expected a finished run" in run("scripts/compare_runs.py", "a=nowhere", cwd=runs, code=2)

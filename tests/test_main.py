@@ -406,7 +406,7 @@ def test_without_any_box_classification_is_reported_and_the_log_says_so(toy_with
     workspace = toy_without("val", "test")
     (workspace / "metadata/Toy/test/localization.txt").unlink()
     printed = run("main.py", *SMALL, *TINY, cwd=workspace)
-    assert "val: no boxes and no masks: classification alone is measured, not localization" in printed
+    assert "val: no boxes and no masks: only classification is measured, not localization" in printed
     assert "no best checkpoint and no score-map threshold can be chosen" in printed
     assert "score again" not in printed and "below the protocol's" not in printed
     folder = workspace / "train_log/test_case"

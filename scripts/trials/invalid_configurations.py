@@ -1,12 +1,12 @@
 """Trial: invalid configurations of every command, in one process, and some as commands.
 
     python scripts/trials/invalid_configurations.py                  # 300 in one process, 20 as commands: a few minutes
-    python scripts/trials/invalid_configurations.py --count 0        # every one there is
+    python scripts/trials/invalid_configurations.py --count 0        # all of them
     python scripts/trials/invalid_configurations.py --only evaluation --verbose
 
-The cases come from the option table or the parser of each command, so that a new option is tried too: every option times the
-values that are wrong for its kind, besides impossible combinations and odd YAML files. A sample is drawn by --seed. Each is
-to end with exit code 2 and one message that names the option or file, and to change nothing.
+The cases come from the option table or the parser of each command, so that new options are tried too: every option with the
+values that are wrong for its type, impossible combinations, and odd YAML files. A sample is drawn with --seed. Each case
+must end with exit code 2 and one message that names the option or file, and must not change anything.
 """
 
 import argparse
@@ -31,15 +31,14 @@ from scripts.trials.common import (
     Case,
     Outcome,
     copy_workspace,
-    finish,
     import_commands,
     judge,
     parser_of,
     run_cases,
     snapshot,
-    trial_options,
 )
 from scripts.trials.invalid_tables import COMBINATIONS, LINES, YAMLS
+from scripts.trials.report import finish, trial_options
 from scripts.trials.workspace import BASE, make_workspace
 from wsol.core.arguments import Parser, number, whole
 from wsol.core.options import Range, TableParser, boolean
@@ -53,7 +52,7 @@ NO_NUMBERS = ("", "x", "1,5", "nan", "inf", DIGITS)
 INTEGERS = (*NO_NUMBERS, "1.5", "-1", HUGE)
 FLOATS = (*NO_NUMBERS, "-inf", "-1", "1e999")
 BOOLEANS = ("", "maybe", "2", "nan")
-LEFT_TO_RUNS = ("cam_agg_level", "data_root", "mask_root")  # what a sweep's plan does not look at: its first run does
+LEFT_TO_RUNS = ("cam_agg_level", "data_root", "mask_root")  # a sweep's plan does not read these; its first run does
 NAMES = ("", NUL, SURROGATE, LONG, "nö/nonsense")
 NO_FILES = ("", "nowhere/file", "photos", "/dev/zero", "fifo", NUL, SURROGATE, LONG)
 NO_FOLDERS = ("", "nowhere", "ids.txt", "/dev/null", NUL, SURROGATE, LONG)
@@ -72,15 +71,15 @@ WRITTEN = {
     "data_root": ("dataset/import_dataset.py", "dataset/prepare.py"),
     "metadata_root": ("dataset/import_dataset.py", "dataset/prepare.py", "dataset/build_inatloc.py"),
 }
-# What a range of the option table says of its options, for those that have none there.
+# Lower bounds of options that are not in an option table with a range.
 AT_LEAST_ONE = {"per_split", "iou_threshold_list"}
 POSITIVE = {"max_share"}
-# Options whose value may be fine: a table of any name, an address that is not used, a seed of any size.
+# Values that may be valid: a table with any name, an address that is not used, a seed of any size.
 MAY_BE_FINE = {("level", LONG), ("level", "nö/nonsense"), ("label_level", LONG), ("columns", LONG), ("levels", LONG)}
 MAY_BE_FINE |= {(name, HUGE) for name in ("seed", "images")}
 MAY_BE_FINE |= {("min_box", "1e999"), ("experiment_name", "nö/nonsense")}
 MAY_BE_FINE |= {("mirror", value) for value in NAMES}
-# What an option needs beside it to be looked at.
+# The words without which a command ignores an option.
 NEEDS = {
     "coco_images": ("--boxes", "detections.json"),
     "rejected": ("--what", "rejected"),
@@ -91,13 +90,22 @@ NEEDS = {
     "center_size": ("--center",),
     "scripts/plot_dataset.py data_root": ("--what", "samples"),
 }
-KINDS: dict[Callable[[str], object], type] = {boolean: bool, whole: int, number: float}  # by an option's reader; else text
+KINDS: dict[Callable[[str], object], type] = {
+    boolean: bool,
+    whole: int,
+    number: float,
+}  # by the option's reader; text for others
 METHODS = ("has", "acol", "spg", "adl", "cutmix")
 
 
 @dataclass(frozen=True)
 class Taken:
-    """What a command takes: `flag` is None where it stands by its place; `count` words each time; `kind` of its value."""
+    """An option or positional argument of a command.
+
+    flag: None for a positional argument.
+    kind: the type of its value.
+    count: the number of words that it takes.
+    """
 
     name: str
     flag: str | None
@@ -108,20 +116,20 @@ class Taken:
 
 
 def taken_by(parser: Parser) -> Iterator[Taken]:
-    """Yield what a command takes: the rows of its table, or what was added to its parser by hand."""
+    """Yield what a command takes: the rows of its option table, or the arguments of its parser."""
     if isinstance(parser, TableParser):
         for option in parser.options.values():
             yield Taken(option.name, f"--{option.name}", KINDS.get(option.reader, str), option.choices or (), option.range)
         return
     for action in parser.arguments:
         flag = action.option_strings[-1] if action.option_strings else None
-        if action.nargs != 0:  # no value to be wrong
+        if action.nargs != 0:  # a flag has no value that could be wrong
             count = action.nargs if isinstance(action.nargs, int) else 1
             yield Taken(action.dest, flag, _kind(action), tuple(action.choices or ()), None, count)
 
 
 def _kind(action: argparse.Action) -> type:
-    try:  # a type may be a function of the project, with checks of its own
+    try:  # a type may be a function of this project with its own checks
         return type(action.type("1")) if callable(action.type) else str
     except (ValueError, argparse.ArgumentTypeError):
         return str
@@ -157,7 +165,7 @@ def values_of(taken: Taken, command: str) -> Sequence[str]:
 def option_words(command: str, taken: Taken, value: str) -> list[str]:
     """Return the command's working words with one option's value put in."""
     base, name = list(BASE[command]), taken.name
-    if taken.flag is None:  # the data set's name, or what stands first
+    if taken.flag is None:  # the data set's name, or another first word
         place = {"out": 1}.get(name, 0)
         base[place] = f"mini={value}" if name == "runs" else value
         return base
@@ -169,7 +177,7 @@ def option_words(command: str, taken: Taken, value: str) -> list[str]:
 
 
 def label(value: str) -> str:
-    """Return a value as a case's name shows it."""
+    """Return a value as it appears in a case's name."""
     known = {DIGITS: "5,000 digits", HUGE: "10**30", LONG: "300 characters", NUL: "NUL", SURROGATE: "surrogate", "": "empty"}
     return known.get(value, value)
 
@@ -216,7 +224,7 @@ def yaml_cases() -> Iterator[Case]:
     """Yield the odd YAML files, each given to main.py."""
     for name, content in YAMLS.items():
         words, own = _with_config(), re.findall(rb"^(\w+):", content, re.MULTILINE)
-        for option in own:  # the command line would win
+        for option in own:  # the command line would take precedence
             if (flag := f"--{option.decode()}") in words:
                 del words[(place := words.index(flag)) : place + 2]
         names = ["odd.yaml", *(option.decode() for option in own)]
@@ -224,12 +232,12 @@ def yaml_cases() -> Iterator[Case]:
 
 
 def all_cases() -> list[Case]:
-    """Return every case there is."""
+    """Return all cases."""
     return [*combination_cases(), *yaml_cases(), *(case for command in BASE for case in option_cases(command))]
 
 
 def drawn(cases: list[Case], count: int, seed: int) -> list[Case]:
-    """Return `count` cases in their order: of those named by hand each, of the options' some, drawn; 0: all."""
+    """Return `count` cases in their order, 0 for all: the handwritten ones, and a sample of those made from options."""
     if not count or count >= len(cases):
         return cases
     fixed = [i for i, case in enumerate(cases) if ": " not in case.name or "YAML" in case.name]
@@ -240,7 +248,7 @@ def drawn(cases: list[Case], count: int, seed: int) -> list[Case]:
 
 
 def as_commands(cases: Sequence[Case], template: Path, folder: Path) -> Iterator[Outcome]:
-    """Run cases in processes of their own, as a user does, and yield their outcomes."""
+    """Run each case in its own process, as a user would, and yield their outcomes."""
     for case in cases:
         copy_workspace(template, folder)
         if case.setup:
@@ -269,8 +277,8 @@ def as_commands(cases: Sequence[Case], template: Path, folder: Path) -> Iterator
 
 
 def command_cases(cases: list[Case], count: int, seed: int) -> list[Case]:
-    """Return cases to run as commands: the sweep's script and every --help first, then some of all that an argument list
-    can hold."""
+    """Return `count` cases to run as commands: first those of the sweep's script and every --help, then a sample of the
+    cases that fit into an argument list."""
     sweep = "scripts/sweep_granularity.sh"
     special = [
         Case(f"{sweep} an unknown data set", sweep, ["Nope"], REFUSED, ["Nope"]),

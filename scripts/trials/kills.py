@@ -11,7 +11,6 @@ finish. All commands but evaluation.py and the sweep run in forked processes, so
 of libraries. kills_faults.py has the other faults.
 """
 
-import contextlib
 import csv
 import json
 import os
@@ -39,11 +38,11 @@ from scripts.trials.common import (
     Outcome,
     call,
     copy_workspace,
-    finish,
     import_commands,
     snapshot,
-    trial_options,
 )
+from scripts.trials.processes import end_session, session
+from scripts.trials.report import finish, trial_options
 from scripts.trials.workspace import NAME, TINY, enlarge, make_archives, make_workspace
 
 LIMIT = 300  # seconds for one complete run
@@ -136,24 +135,6 @@ def wait(process: int, seconds: float) -> int | None:
         if time.monotonic() > end:
             return None
         time.sleep(0.005)
-
-
-def session(leader: int) -> list[int]:
-    """Return the running processes of a session."""
-    found = []
-    for path in Path("/proc").glob("[0-9]*/stat"):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            fields = path.read_text().rpartition(")")[2].split()
-            if int(fields[3]) == leader and fields[0] != "Z":
-                found.append(int(path.parent.name))
-    return found
-
-
-def end_session(leader: int) -> None:
-    """Kill the remaining processes of a session that we started."""
-    for process in session(leader):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(process, signal.SIGKILL)
 
 
 def run_to_end(job: Job, words: Sequence[str], folder: Path, output: Path) -> tuple[int | None, str, float]:

@@ -11,26 +11,17 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 from scripts.trials.common import CHECKOUT, Outcome, snapshot
+from scripts.trials.processes import end_session, processes, session
 from scripts.trials.workspace import BASE, NAME, TINY, enlarge
 
 SECONDS = 120
-EVALUATION = (
-    "--dataset_name",
-    NAME,
-    "--scoremap_root",
-    "maps",
-    "--bootstrap",
-    "2000",
-    "--json",
-    "out.json",
-    "--curve",
-    "c.csv",
-)
+EVALUATION: tuple[str, ...] = ("--dataset_name", NAME, "--scoremap_root", "maps", "--bootstrap", "2000")
+EVALUATION += ("--json", "out.json", "--curve", "c.csv")
 RUN = (*TINY, "--epochs", "1", "--experiment_name", "faulty")
 
 
@@ -52,7 +43,7 @@ def ended(process: subprocess.Popen, codes: tuple[int, ...], names: tuple[str, .
     try:
         out, err = process.communicate(timeout=SECONDS)
     except subprocess.TimeoutExpired:
-        kill_session(process.pid)
+        end_session(process.pid)
         process.communicate()
         return [f"hang: longer than {SECONDS} s"]
     printed = ((out or b"") + (err or b"")).decode(errors="replace")
@@ -67,39 +58,17 @@ def ended(process: subprocess.Popen, codes: tuple[int, ...], names: tuple[str, .
     if names and not any(name in printed for name in names):
         faults.append(f"does not name {' or '.join(names)}: {printed.strip()[-200:]!r}")
     time.sleep(0.2)
-    if left := descendants_of_session(process.pid):
+    if left := session(process.pid):
         faults.append(f"children left: {len(left)}")
-        kill_session(process.pid)
+        end_session(process.pid)
     return faults
-
-
-def _processes() -> Iterator[tuple[int, int, int, str]]:
-    """Yield (process id, parent, session, command line) of every running process."""
-    for path in Path("/proc").glob("[0-9]*"):
-        with contextlib.suppress(OSError, IndexError, ValueError):
-            fields = (path / "stat").read_text().rpartition(")")[2].split()
-            line = (path / "cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
-            if fields[0] != "Z":
-                yield int(path.name), int(fields[1]), int(fields[3]), line
-
-
-def descendants_of_session(leader: int) -> list[int]:
-    """Return the processes of a session."""
-    return [number for number, _, session, _ in _processes() if session == leader]
-
-
-def kill_session(leader: int) -> None:
-    """Kill the processes of a session that we started."""
-    for number in descendants_of_session(leader):
-        with contextlib.suppress(ProcessLookupError):
-            os.kill(number, signal.SIGKILL)
 
 
 def children(parent: int, count: int, holding: str = "") -> list[int]:
     """Wait for `count` children whose command line contains `holding`, and return their process ids."""
     end = time.monotonic() + 60
     while time.monotonic() < end:
-        found = [number for number, above, _, line in _processes() if above == parent and holding in line]
+        found = [number for number, above, _, line in processes() if above == parent and holding in line]
         if len(found) >= count:
             return sorted(found)
         time.sleep(0.002)
@@ -110,7 +79,7 @@ def loader_worker_killed(folder: Path) -> list[str]:
     """Kill one of main.py's loader workers."""
     process = start("main.py", (*RUN, "--epochs", "200", "--workers", "2"), folder)
     if not (found := children(process.pid, 2)):
-        kill_session(process.pid)
+        end_session(process.pid)
         return ["no children: main.py --workers 2 started none"]
     time.sleep(0.5)
     os.kill(found[0], signal.SIGKILL)
@@ -139,9 +108,9 @@ def evaluation_parent_killed(folder: Path) -> list[str]:
     os.kill(process.pid, signal.SIGKILL)
     process.communicate()
     end = time.monotonic() + 15
-    while (left := descendants_of_session(process.pid)) and time.monotonic() < end:
+    while (left := session(process.pid)) and time.monotonic() < end:
         time.sleep(0.1)
-    kill_session(process.pid)
+    end_session(process.pid)
     return [f"children left: {len(left)} after 15 s"] if left else []
 
 

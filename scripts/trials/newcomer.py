@@ -28,7 +28,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 import numpy as np
 from PIL import Image
 
-from scripts.trials.common import CHECKOUT, Outcome, finish, snapshot, trial_options
+from scripts.trials.common import CHECKOUT, Outcome, snapshot
+from scripts.trials.report import finish, trial_options
 from scripts.trials.workspace import picture
 
 # The options with which the import reads such a table.
@@ -38,17 +39,9 @@ BOXES = ("--boxes", "boxes.csv")
 PLAIN_TABLE = ("--labels", "plain.csv", "--taxonomy", "taxonomy.csv")
 PLAIN_BOXES = ("--boxes", "plain_boxes.csv")
 
-SMALL: tuple[str, ...] = (
-    "--architecture",
-    "resnet18",
-    "--pretrained",
-    "FALSE",
-    "--large_feature_map",
-    "TRUE",
-    "--resize_size",
-    "72",
-)
-SMALL += ("--crop_size", "64", "--batch_size", "8", "--epochs", "1", "--bootstrap", "100", "--workers", "1")
+SMALL: tuple[str, ...] = ("--architecture", "resnet18", "--pretrained", "FALSE", "--large_feature_map", "TRUE")
+SMALL += ("--resize_size", "72", "--crop_size", "64", "--batch_size", "8", "--epochs", "1", "--bootstrap", "100")
+SMALL += ("--workers", "1")
 METRIC = ("--multi_contour_eval", "--multi_iou_eval")
 SECONDS = 600
 ORIENTATION = 0x0112  # EXIF tag
@@ -208,17 +201,17 @@ def upright_faults(folder: Path, name: str, upright: dict[str, tuple[int, int]])
             image_id, width, height = line.rsplit(",", 2)
             file = Path(image_id).name
             with Image.open(folder / "dataset" / name / image_id) as image:
-                stored, turned = image.size, image.getexif().get(ORIENTATION, 1)
+                stored, orientation = image.size, image.getexif().get(ORIENTATION, 1)
             said = (int(width), int(height))
-            if said != upright.get(file, said) or stored != said or turned != 1:
-                faults.append(f"not upright: {file}: metadata {said}, file {stored} with orientation {turned}")
+            if said != upright.get(file, said) or stored != said or orientation != 1:
+                faults.append(f"not upright: {file}: metadata {said}, file {stored} with orientation {orientation}")
     return [*faults[:1], *([f"not upright: {len(faults)} in all"] if len(faults) > 1 else [])]
 
 
 def import_steps(steps: Steps, name: str, boxes: bool, upright: dict) -> Iterator[Outcome]:
     """Yield the outcome of the import and, if it fails, of an import with plain tables."""
     command, images = "dataset/import_dataset.py", ("--images", "Meine Fotos")
-    says = ["HEIC", "unreadable", "cop(y|ies)", "without an image", r"turned|orientation|upright"]
+    says = ["HEIC", "unreadable", "cop(y|ies)", "without an image", r"turned|rotated|orientation|upright"]
     outcome = steps.run(f"{name}: import", command, [name, *images, *TABLE, *(BOXES if boxes else ())], says)
     if outcome.code:
         yield outcome

@@ -23,16 +23,8 @@ CLASSES = (("ant", "insects"), ("bee", "insects"), ("cat", "mammals"), ("dog", "
 PER_CLASS = {"train": 3, "val": 2, "test": 2}
 SIZE = (48, 40)  # width, height
 
-TINY: tuple[str, ...] = (
-    "--dataset_name",
-    NAME,
-    "--architecture",
-    "resnet18",
-    "--pretrained",
-    "FALSE",
-    "--large_feature_map",
-    "TRUE",
-)
+TINY: tuple[str, ...] = ("--dataset_name", NAME, "--architecture", "resnet18")
+TINY += ("--pretrained", "FALSE", "--large_feature_map", "TRUE")
 TINY += ("--resize_size", "32", "--crop_size", "32", "--batch_size", "4", "--workers", "0", "--bootstrap", "20")
 TINY += ("--cam_curve_interval", "0.1")
 

@@ -17,7 +17,8 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
-from scripts.trials.common import Case, finish, import_commands, run_cases, trial_options
+from scripts.trials.common import Case, import_commands, run_cases
+from scripts.trials.report import finish, trial_options
 from scripts.trials.workspace import BASE, make_workspace
 from scripts.trials.wrong_checkpoints import torch_cases
 from scripts.trials.wrong_metadata import metadata_cases

@@ -222,6 +222,7 @@ RESULTS: dict[str, Edit | tuple] = {
     "top1_cls is a list": _json(_set("test", "top1_cls", value=[1])),
     "no top1_cls": (_json(lambda c: c["test"].pop("top1_cls") and None), EITHER),
 }
+IMPORT = "dataset/import_dataset.py"
 CONFIGS = {
     "empty": b"",
     "a list": b"- 1\n",
@@ -235,15 +236,17 @@ CONFIGS = {
 }
 
 
-def text_cases() -> Iterator[Case]:
-    """Yield wrong JSON, CSV, XML, YAML and lists for the commands that read them."""
+Table = tuple[str, str, str, list[str], Mapping[str, Edit | tuple]]  # title, file, command, words, edits
+
+
+def _tables() -> tuple[Table, ...]:
+    """Return the files whose edits are tables; "{}" in a command's words stands for the file."""
     scored = [*BASE["evaluation.py"], "--multi_contour_eval", "--multi_iou_eval", "--cam_curve_interval", "0.1"]
-    importing = "dataset/import_dataset.py"
-    configs = {name: _written(content) for name, content in CONFIGS.items()}
-    tables: tuple[tuple[str, str, str, list[str], Mapping[str, Edit | tuple]], ...] = (  # title, file, command, words, edits
+    importing = ["Own", "--images", "photos", "--boxes", "{}"]
+    return (
         ("thresholds", "train_log/mini/results.json", "evaluation.py", [*scored, "--thresholds_from", "{}"], THRESHOLDS),
         ("detections", "detections.json", "evaluation.py", [*scored, "--boxes", "{}"], DETECTIONS),
-        ("COCO", "coco.json", importing, ["Own", "--images", "photos", "--boxes", "{}"], COCO),
+        ("COCO", "coco.json", IMPORT, importing, COCO),
         (
             "COCO names",
             "coco.json",
@@ -258,7 +261,7 @@ def text_cases() -> Iterator[Case]:
             [*BASE["dataset/build_inatloc.py"], "--train_json", "{}"],
             NO_JSON,
         ),
-        ("box table", "boxes.csv", importing, ["Own", "--images", "photos", "--boxes", "{}"], BOXES),
+        ("box table", "boxes.csv", IMPORT, importing, BOXES),
         ("image list", "ids.txt", "evaluation.py", [*scored, "--image_list", "{}"], LISTS),
         ("image list of inference", "ids.txt", "inference.py", [*BASE["inference.py"], "--image_list", "{}"], LISTS),
         ("class ranks", "ranks.csv", "evaluation.py", [*scored, "--class_ranks", "{}"], RANKS),
@@ -275,10 +278,37 @@ def text_cases() -> Iterator[Case]:
             "train_log/mini/config.yaml",
             "scripts/compare_runs.py",
             ["a=train_log/mini", "--page", "page.png"],
-            configs,
+            _configs(),
         ),
     )
-    for title, file, command, words, edits in tables:
+
+
+def _configs() -> dict[str, Edit]:
+    return {name: _written(content) for name, content in CONFIGS.items()}
+
+
+def text_cases() -> Iterator[Case]:
+    """Yield wrong JSON, CSV, XML, YAML and lists for the commands that read them."""
+    yield from _table_cases()
+    for what, text in VOC.items():
+        setup = partial(put, "voc/ant/0.xml", text)
+        expected = EITHER if what == "xmin is 30" else REFUSED
+        yield Case(f"VOC: {what}", IMPORT, ["Own", "--images", "photos", "--boxes", "voc"], expected, ["0.xml"], setup)
+    for what, file, spoilt in (("configuration", "config.yaml", _configs()), ("results", "results.json", NO_JSON)):
+        for name, edit in spoilt.items():
+
+            def spoil(folder: Path, file: str = file, edit: Edit = edit) -> None:
+                shutil.copytree(folder / "train_log/mini", folder / "train_log/sweep/species")
+                edited(f"train_log/sweep/species/{file}", edit)(folder)
+
+            words = ["plan", *TINY, "--epochs", "1", "--experiment_name", "sweep"]
+            expected = EITHER if what == "results" else REFUSED
+            yield Case(f"sweep's {what}: {name}", "scripts/granularity.py", words, expected, [file, "sweep/species"], spoil)
+
+
+def _table_cases() -> Iterator[Case]:
+    """Yield the cases of `_tables`, and a case for each special file in place of each of theirs."""
+    for title, file, command, words, edits in _tables():
         if any("{}" in word for word in words) and file.endswith(".json") and edits is not NO_JSON:
             edits = {**edits, **NO_JSON}
         words = [word.format(file) for word in words]
@@ -292,17 +322,3 @@ def text_cases() -> Iterator[Case]:
             yield Case(
                 f"{title}: {kind}", command, words, REFUSED, [Path(file).name, "train_log/mini", "no labelled"], setup
             )
-    for what, text in VOC.items():
-        setup = partial(put, "voc/ant/0.xml", text)
-        expected = EITHER if what == "xmin is 30" else REFUSED
-        yield Case(f"VOC: {what}", importing, ["Own", "--images", "photos", "--boxes", "voc"], expected, ["0.xml"], setup)
-    for what, file, spoilt in (("configuration", "config.yaml", configs), ("results", "results.json", NO_JSON)):
-        for name, edit in spoilt.items():
-
-            def spoil(folder: Path, file: str = file, edit: Edit = edit) -> None:
-                shutil.copytree(folder / "train_log/mini", folder / "train_log/sweep/species")
-                edited(f"train_log/sweep/species/{file}", edit)(folder)
-
-            words = ["plan", *TINY, "--epochs", "1", "--experiment_name", "sweep"]
-            expected = EITHER if what == "results" else REFUSED
-            yield Case(f"sweep's {what}: {name}", "scripts/granularity.py", words, expected, [file, "sweep/species"], spoil)

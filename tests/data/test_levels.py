@@ -76,12 +76,12 @@ TWO_ROOTS = NOUNS.replace("01 animal 0 002 @ 00000001", "01 animal 0 002 ~ 00000
 @pytest.mark.parametrize(
     ("nouns", "synsets", "message"),
     [
-        (NOUNS, "n00000003\nn00000077\n", "synsets.txt:2: 'n00000077'; expected a noun of this WordNet"),
-        (NOUNS, "n00000003\nn00000003\n", "synsets.txt:2: 'n00000003'; expected a noun of this WordNet, as n01440764, each"),
+        (NOUNS, "n00000003\nn00000077\n", "synsets.txt:2: 'n00000077'; expected unique nouns of this WordNet"),
+        (NOUNS, "n00000003\nn00000003\n", "synsets.txt:2: 'n00000003'; expected unique nouns of this WordNet"),
         (NOUNS, "n00000003\n\n", "synsets.txt:2: ''; expected"),
         (NOUNS, "", "synsets.txt: empty; expected synset ids"),
         (NOUNS + "nonsense\n", "n00000003\n", "data.noun:7: not a line"),
-        (NOUNS.replace("@ 00000001", "@ 00000009"), "n00000003\n", "data.noun: n00000009 is a hypernym and no noun"),
+        (NOUNS.replace("@ 00000001", "@ 00000009"), "n00000003\n", "data.noun: n00000009 is a hypernym but not a noun"),
         (TWO_ROOTS, "n00000001\nn00000003\n", "data.noun: 2 nodes without a parent"),
         (NOUNS.replace("~ 00000003", "@ 00000003"), "n00000003\n", "data.noun: "),
     ],
@@ -145,7 +145,7 @@ def test_the_levels_of_cub(shared, tmp_path):
     folder = released(shared, tmp_path, "CUB")
     printed = run("dataset/add_levels.py", "CUB", "--metadata_root", tmp_path, cwd=tmp_path)
     sizes = "".join(f"level {level}: {size} classes\n" for level, size in CUB_SIZES.items())
-    assert printed.startswith(f"{sizes}12 of 200 classes lie outside the hierarchy, in no coarser level: '017.Cardinal'")
+    assert printed.startswith(f"{sizes}12 of 200 classes are outside the hierarchy, without a coarser level: '017.Cardinal'")
     assert {level: len(load_level(tmp_path, "CUB", level).class_names) for level in CUB_SIZES} == CUB_SIZES
     official = [line.split()[1] for line in (shared / "data/CUB_200_2011/classes.txt").read_text().splitlines()]
     assert load_level(tmp_path, "CUB").class_names == official
@@ -193,14 +193,14 @@ def test_levels_from_a_data_sets_own_files(tmp_path):
     assert "neither hierarchy.csv nor tree.csv" in add(code=2)
     tree = "# a notice\nchild,parent\ncrow,corvid\njay,corvid\nowl,bird\ncorvid,bird\n"
     write_text(folder / "tree.csv", tree)
-    outside = "1 of 4 classes lie outside the hierarchy, in no coarser level: 'emu'\n"
+    outside = "1 of 4 classes are outside the hierarchy, without a coarser level: 'emu'\n"
     assert add() == f"level finest: 4 classes\nlevel c0: 3 classes\nlevel c1: 2 classes\n{outside}"
     assert add() == add() and (folder / "tree.csv").read_text() == tree
     assert (folder / "val/class_labels_c1.txt").read_text() == "val0.jpg,0\nval1.jpg,0\nval2.jpg,1\n"
     write_text(folder / "hierarchy.csv", "finest,group\njay,corvid\ncrow,corvid\nowl,other\n")
     assert add() == f"level finest: 4 classes\nlevel group: 2 classes\n{outside}"
     write_text(folder / "class_names.txt", "crow,0\nowl,2\njay,3\n")
-    assert "expected them numbered without a gap" in add(code=2)
+    assert "expected numbers without gaps" in add(code=2)
 
 
 def contents(folder):
@@ -240,7 +240,7 @@ def test_files_that_say_the_same_stay_as_they_are(tmp_path):
     for name, text in own.items():
         write_text(folder / name, text)
     printed = run("dataset/add_levels.py", "CUB", "--metadata_root", ".", cwd=tmp_path)
-    assert printed.endswith("1 of 3 classes lie outside the hierarchy, in no coarser level: 'b'\n")
+    assert printed.endswith("1 of 3 classes are outside the hierarchy, without a coarser level: 'b'\n")
     assert {name: (folder / name).read_text() for name in own} == own
     assert (folder / "train/class_labels_group.txt").read_text() == "train0.jpg,0\ntrain2.jpg,1\n"
     write_text(folder / "hierarchy.csv", "finest,group,all\nc,h,bird\na,g,bird\n")

@@ -213,7 +213,7 @@ def test_an_unknown_level_and_data_set_are_refused_with_what_is_allowed(tmp_path
 def test_the_name_of_no_data_set_gets_near_ones_and_advice_that_is_not_refused(tmp_path):
     write_dataset(tmp_path, {"train": {"a.jpg": (0, 0)}}, ["kind", "group"])
     for name, message in {
-        "CUB": "'CUB'; make it with 'python dataset/prepare.py CUB'; or name another --metadata_root",
+        "CUB": "'CUB'; make it with 'python dataset/prepare.py CUB'; or give another --metadata_root",
         "cub": "'cub'; did you mean CUB?; ",
         "d": f"did you mean D?; {tmp_path} has D, prepare.py makes Toy, CUB, ",
         "OpenImages30k": "did you mean OpenImages?",

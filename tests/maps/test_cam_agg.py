@@ -1,3 +1,5 @@
+"""CAM-Agg: mean maps of the classes that share an ancestor, from the model to the command line."""
+
 import json
 
 import numpy as np

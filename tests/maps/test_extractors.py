@@ -1,3 +1,5 @@
+"""Extractors of torchcam against their papers' formulas, and from the command line."""
+
 import numpy as np
 import pytest
 import torch

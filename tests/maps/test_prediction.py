@@ -1,3 +1,5 @@
+"""Predictions: ranks, and the refiner after normalisation."""
+
 import numpy as np
 import pytest
 import torch
@@ -56,12 +58,6 @@ def test_ranks_are_those_of_a_stable_sort():
     got = ranks_of(torch.from_numpy(logits), torch.from_numpy(labels)).tolist()
     own_is_nan = np.isnan(logits[np.arange(50), labels])
     assert own_is_nan.any() and got == np.where(own_is_nan, 6, expected).tolist()
-
-
-@pytest.mark.parametrize(("name", "ancestors"), [("cam_agg", None), ("method", np.zeros(5, dtype=np.int64))])
-def test_ancestors_are_for_cam_agg_alone(name, ancestors):
-    with pytest.raises(InputError, match="cam_agg_level: "):
-        make_mapper(name, build_model("resnet18", "cam", 5), ancestors)
 
 
 def test_an_image_survives_preprocessing_and_back():

@@ -1,3 +1,5 @@
+"""Score-map files: every format, what is found in a folder, and what is refused."""
+
 import cv2
 import numpy as np
 import pytest

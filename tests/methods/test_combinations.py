@@ -15,6 +15,7 @@ import torch
 import main
 from config import get_config
 from conftest import run
+from samples import named_as_in_wsolevaluation
 from wsol import build_from_config, build_model
 from wsol.core import registry
 from wsol.core.errors import OptionError
@@ -110,8 +111,7 @@ def test_a_checkpoint_of_wsolevaluation_is_evaluated(workspace, monkeypatch):
     monkeypatch.chdir(workspace)
     torch.manual_seed(5)
     theirs = build_model("resnet18", "cam", 2, large_feature_map=True).state_dict()
-    names = {name: name.removeprefix("backbone.").replace("classifier.", "fc.") for name in theirs}
-    torch.save({"epoch": 9, "state_dict": {names[name]: value for name, value in theirs.items()}}, "theirs.pth.tar")
+    torch.save({"epoch": 9, "state_dict": named_as_in_wsolevaluation(theirs)}, "theirs.pth.tar")
     options = f"{SMALL} --label_level order --eval_test f --save_scoremaps none --experiment_name run"
     arguments = ["main.py", *options.split(), "--wsolevaluation_checkpoint", "theirs.pth.tar", "--epochs", "0"]
     monkeypatch.setattr(sys, "argv", arguments)
@@ -140,7 +140,7 @@ def test_random_draws_do_not_depend_on_the_number_of_workers(method, workspace, 
 def test_no_weights_are_fetched_where_a_checkpoint_of_wsolevaluation_fills_the_network(workspace, monkeypatch):
     monkeypatch.chdir(workspace)
     state = build_model("resnet18", "cam", 2).state_dict()
-    torch.save({name.removeprefix("backbone.").replace("classifier.", "fc."): v for name, v in state.items()}, "theirs.pth")
+    torch.save(named_as_in_wsolevaluation(state), "theirs.pth")
 
     def fetch(*_):
         raise AssertionError("fetched")

@@ -122,7 +122,7 @@ def test_the_same_images_are_the_same_bytes(maps, tmp_path, toy_root):
         (("--map_size", "9"), "--map_size 9: expected not together with --images_from"),
         (("--center",), "expected not together with --center"),
         (("--compare", "nowhere.npz"), "nowhere.npz: no such file"),
-        (("--json", "b.npz", "--compare", "b.npz"), "would replace b.npz, which is read"),
+        (("--json", "b.npz", "--compare", "b.npz"), "would replace the input b.npz"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(command, words, message):
@@ -199,5 +199,5 @@ def test_a_file_of_other_shapes_does_not_fit(maps, toy_root):
     truth = SplitTruth.read(toy_root / "metadata", toy_root / "dataset", "Toy", "val")
     file = read_images(maps / "a.npz")
     images = {name: one._replace(boxes=one.boxes[:, :3]) for name, one in file.images.items()}
-    with pytest.raises(InputError, match="do not fit this split and these options"):
+    with pytest.raises(InputError, match="do not match this split and these options"):
         ImagesFile(file.path, file.settings, None, images).check(SplitEvaluator(truth, 0.01, [30, 50, 70], True))

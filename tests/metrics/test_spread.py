@@ -36,4 +36,4 @@ def test_an_interval_is_written_as_one_and_a_single_run_has_none():
 def test_the_heading_names_the_convention():
     assert heading([3, 3]) == "Mean ± sample standard deviation, over the runs of each row."
     assert heading([1, 2, 5], INTERVAL).endswith("Student's t, over the runs of each row.")
-    assert heading([1, 1], DEVIATION) == "One run a row: no spread."
+    assert heading([1, 1], DEVIATION) == "One run per row: no spread."

@@ -1,4 +1,4 @@
-"""What a checkpoint or a file of weights holds is checked when it is read: each wrong file is one line that names it."""
+"""What a checkpoint or a weights file holds is checked when it is read: each wrong file is one line that names it."""
 
 import os
 import zipfile
@@ -10,7 +10,7 @@ from safetensors.torch import save_file
 
 from config import get_config
 from conftest import run
-from samples import full_disk
+from samples import full_disk, named_as_in_wsolevaluation
 from wsol import build_model, load_wsolevaluation_state_dict
 from wsol.core.errors import InputError
 from wsol.runs.checkpoints import ENTRIES, FORMAT, read_checkpoint, write_checkpoint
@@ -323,7 +323,7 @@ def test_damaged_files_and_files_that_would_run_code_are_refused(workspace, chec
         archive.writestr("archive/data/0", bytes(10**7))
     assert os.path.getsize("packed.pth") < 20000
     for name in ("cut.safetensors", "header.safetensors", "whole.pth", "cut.pth", "array.pth", "packed.pth"):
-        assert f"{name}: not a file of weights that loads without running code" in start(workspace, name)
+        assert f"{name}: not a weights file that loads without running code" in start(workspace, name)
     assert "an object of wsol.methods.cam.CAM" in start(workspace, "whole.pth")
     assert "is compressed" in start(workspace, "packed.pth")
     os.mkfifo("fifo.pth")
@@ -336,7 +336,7 @@ def test_damaged_files_and_files_that_would_run_code_are_refused(workspace, chec
 @pytest.mark.parametrize("name", ["sparse", "quantized", "complex", "nested", "meta", "text", "shape", "integers"])
 def test_a_checkpoint_of_wsolevaluation_is_checked_too(name):
     model = build_model("resnet18", "cam", 2)
-    theirs = {n.removeprefix("backbone.").replace("classifier.", "fc."): v for n, v in model.state_dict().items()}
+    theirs = named_as_in_wsolevaluation(model.state_dict())
     wrong = TENSORS[name]({"state_dict": theirs | {WEIGHT: theirs["fc.weight"]}})["state_dict"]
     theirs["fc.weight"] = wrong[WEIGHT]
     with pytest.raises(InputError, match=r"fc\.weight (is a|holds)|fc\.weight is \(3, 3\)"):

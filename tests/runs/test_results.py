@@ -1,3 +1,5 @@
+"""Results as rows, and files that break the layout."""
+
 import json
 from dataclasses import asdict
 

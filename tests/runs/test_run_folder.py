@@ -155,7 +155,7 @@ def test_a_folder_that_cannot_be_made_leaves_the_old_run_as_it_was():
         path.parent.mkdir()
         raise OSError(28, "No space left on device")
 
-    with pytest.raises(InputError, match=r"train_log/pets: cannot be made \(No space left"):
+    with pytest.raises(InputError, match=r"train_log/pets: cannot be created \(No space left"):
         make_folder(FOLDER, fail, override=True)
     assert text_of(FOLDER) == "first"
     assert [path.name for path in ROOT.iterdir()] == ["pets"]
@@ -163,8 +163,13 @@ def test_a_folder_that_cannot_be_made_leaves_the_old_run_as_it_was():
 
 @pytest.fixture
 def logger():
+    before, level = logging.root.handlers[:], logging.root.level
+    logging.root.handlers.clear()  # or `start_logging` would close them
     yield logging.getLogger("wsol")
-    logging.basicConfig(handlers=[logging.NullHandler()], force=True)
+    for handler in logging.root.handlers:
+        handler.close()
+    logging.root.handlers[:] = before
+    logging.root.setLevel(level)
 
 
 def test_a_log_that_cannot_be_written_ends_the_run_with_one_line(tmp_path, logger, capsys):

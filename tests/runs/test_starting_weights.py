@@ -43,12 +43,14 @@ def test_ilsvrc_with_resnet50_starts_from_imagenets_own_classifier_as_the_origin
     folder, classifier = whole
     model, notes = start_model(config_of(folder / "whole.pth"), imagenet())
     assert torch.equal(model.classifier.weight, classifier)
-    assert "their own classifier is kept, as the original code starts on ILSVRC" in notes[0]
+    assert "their own classifier is kept, as in the original code on ILSVRC" in notes[0]
     model, notes = start_model(config_of(folder / "whole.pth", "--keep_classifier", "F"), imagenet())
     assert not torch.equal(model.classifier.weight, classifier)
-    assert notes == [f"weights: {folder}/whole.pth; the classifier starts afresh"]
+    assert notes == [f"weights: {folder}/whole.pth; the classifier is initialised randomly"]
     model, notes = start_model(config_of(folder / "body.pth"), imagenet())
-    assert notes == [f"weights: {folder}/body.pth; the classifier starts afresh, since the file has none for 1000 classes"]
+    assert notes == [
+        f"weights: {folder}/body.pth; the classifier is initialised randomly, since the file has none for 1000 classes"
+    ]
     with pytest.raises(InputError, match=r"^keep_classifier TRUE"):
         start_model(config_of(folder / "body.pth", "--keep_classifier"), imagenet())
 
@@ -111,24 +113,24 @@ def test_ones_own_checkpoint_is_taken_whole_where_classes_and_method_are_the_sam
     state = read_checkpoint(run_of_acol)["state_dict"]
     model, notes = start_model(again(run_of_acol), toy())
     assert all(torch.equal(value, state[name]) for name, value in model.state_dict().items())
-    assert notes == [f"weights: all of {run_of_acol} (epoch 1), its classifier too: it is of the same classes"]
-    changed = {"keep_classifier is FALSE": (("--keep_classifier", "F"), {}), "its 2 classes are not the 3": ((), 3)}
-    changed["it is of wsol_method acol, this run of cam"] = (("--wsol_method", "cam"), {})
-    changed["its 2 classes are not the 2"] = ((), {"class_names": ["angular", "round"]})
+    assert notes == [f"weights: all of {run_of_acol} (epoch 1), including its classifier, for the same classes"]
+    changed = {"keep_classifier is FALSE": (("--keep_classifier", "F"), {}), "its 2 classes are not this run's 3": ((), 3)}
+    changed["its wsol_method is acol, this run's is cam"] = (("--wsol_method", "cam"), {})
+    changed["its 2 classes are not this run's 2"] = ((), {"class_names": ["angular", "round"]})
     for reason, (words, data) in changed.items():
         names = [str(number) for number in range(3)]
         data = {"class_names": names, "file_labels": [0, 1, 2]} if data == 3 else data
         model, notes = start_model(again(run_of_acol, *words), toy(**data))
-        assert f"the backbone of {run_of_acol}; its classifier is left out and starts afresh: {reason}" in notes[0]
+        assert f"the backbone of {run_of_acol}; the classifier is initialised randomly: {reason}" in notes[0]
         own = model.state_dict()
         body = [name for name in own if name.startswith("backbone.") and not name.endswith("num_batches_tracked")]
         assert all(torch.equal(own[name], state[name]) for name in body)
         assert not any(
             torch.equal(v, state[name]) for name, v in own.items() if name in state and v.ndim > 1 and name not in body
         )
-    with pytest.raises(InputError, match=r"^keep_classifier TRUE: .*: it is of wsol_method acol"):
+    with pytest.raises(InputError, match=r"^keep_classifier TRUE: .*: its wsol_method is acol"):
         start_model(again(run_of_acol, "--wsol_method", "cam", "--keep_classifier"), toy())
-    with pytest.raises(InputError, match="does not fit the architecture"):
+    with pytest.raises(InputError, match="does not match the architecture"):
         start_model(again(run_of_acol, "--architecture", "timm:test_resnet"), toy())
 
 
@@ -137,7 +139,7 @@ def test_classes_without_names_are_the_same_only_in_the_same_data_set(run_of_aco
     write_checkpoint(tmp_path / "c.pth.tar", read_checkpoint(run_of_acol) | names)
     assert "all of" in start_model(again(tmp_path / "c.pth.tar"), toy(**names))[1][0]
     other = again(tmp_path / "c.pth.tar", "--dataset_name", "Birds", "--architecture", TINY, "--large_feature_map", "F")
-    assert "its classes have no names, and are of Toy" in start_model(other, toy(**names))[1][0]
+    assert "its classes have no names and belong to Toy" in start_model(other, toy(**names))[1][0]
 
 
 def test_a_diverged_checkpoint_is_no_start(run_of_acol, tmp_path):
@@ -162,7 +164,7 @@ def test_a_run_from_random_or_imagenets_weights_says_so(monkeypatch):
     monkeypatch.setattr(starting_weights, "build_from_config", lambda *_, **__: torch.nn.Linear(1, 1))
     assert start_model(config, toy())[1] == ["weights: random"]
     config, _ = get_config(["--pretrained", "T"])
-    assert start_model(config, toy())[1] == ["weights: ImageNet's of resnet18; the classifier starts afresh"]
+    assert start_model(config, toy())[1] == ["weights: ImageNet's of resnet18; the classifier is initialised randomly"]
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,8 @@
-"""Architectures, methods, mappers and refiners by name: one entry "module:object" each, imported when it is used.
+"""Architectures, methods, mappers, refiners and metrics by name: one entry "module:object" each, imported when it is used.
 
 The entry of a method also has its options, so that they can be listed and checked without torch. Other packages register
-theirs as entry points of the groups wsol.architectures, wsol.methods (a `MethodEntry`), wsol.mappers and wsol.refiners.
+theirs as entry points of the groups wsol.architectures, wsol.methods (a `MethodEntry`), wsol.mappers, wsol.refiners and
+wsol.metrics.
 """
 
 import importlib
@@ -128,11 +129,15 @@ MAPPERS = {
 
 REFINERS: dict[str, str] = {}  # functions from an image and its score map to a score map (wsol/maps/prediction.py)
 
+# Functions of a score map, float (H, W), and its true boxes, int (m, 4) at the map's size, to a number in [0, 1].
+METRICS = {"pointing_game": "wsol.metrics.pointing_game:pointing_game"}
+
 KINDS: dict[str, Mapping[str, str | MethodEntry]] = {
     "architectures": ARCHITECTURES,
     "methods": METHODS,
     "mappers": MAPPERS,
     "refiners": REFINERS,
+    "metrics": METRICS,
 }
 
 

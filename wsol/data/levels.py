@@ -21,7 +21,6 @@ from wsol.data.metadata import (
     get_image_ids,
     is_whole_number,
 )
-from wsol.data.truth import SplitTruth
 
 FINEST = "finest"
 SPLITS = ("train", "val", "test")
@@ -162,13 +161,11 @@ class LevelSplit:
     image_ids: n ids.
     labels: int64 (n,), numbered from 0.
     subset: whether images of the split were left out.
-    truth: what score maps of the images are compared with, if it was read.
     """
 
     image_ids: list[str]
     labels: np.ndarray
     subset: bool = False
-    truth: SplitTruth | None = None
 
 
 @dataclass

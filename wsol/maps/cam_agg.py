@@ -1,7 +1,7 @@
 """CAM-Agg: coarser maps from a model trained at a finer level (Cole et al., ECCV 2022, section 5.1).
 
-At a coarser level, an image's raw map is the mean over all classes that share its ancestor there. In: a model, each
-class's ancestor. Out: a model whose `raw_maps` are those.
+At a coarser level, an image's raw map is the mean of the maps of all classes that share its ancestor there. In: a model and
+each class's ancestor. Out: a mapper whose `raw_maps` are these means.
 """
 
 import os
@@ -18,8 +18,13 @@ from wsol.methods.method import Method, Outputs
 
 
 class AggregatedMaps(nn.Module):
-    """A model that gives each image the mean raw map of all classes with its ancestor; `ancestors` is int64
-    (num_classes,), -1 where a class has none."""
+    """A model whose raw map of label k is the mean of the maps of all classes with k's ancestor.
+
+    M(k) = 1 / |A| sum_{j in A} M_j with A = {j : ancestor(j) = ancestor(k)}. `ancestors` is int64 (num_classes,), -1 for a
+    class without an ancestor.
+    """
+
+    ancestors: torch.Tensor
 
     def __init__(self, model: Method, ancestors: np.ndarray):
         super().__init__()
@@ -27,7 +32,7 @@ class AggregatedMaps(nn.Module):
         self.register_buffer("ancestors", torch.from_numpy(ancestors))
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
-        """Return the model's outputs: classes stay those it was trained on."""
+        """Return the model's outputs; the classes are those that it was trained on."""
         return self.model(images, labels)
 
     def raw_maps(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
@@ -37,7 +42,11 @@ class AggregatedMaps(nn.Module):
 
 
 def aggregate(model: Method, ancestors: np.ndarray | None) -> Mapper:
-    """Return the model that maps with these ancestors; where every class is alone, the model itself."""
+    """Return the mapper for these ancestors; the model itself if no two classes share one.
+
+    Raises:
+        InputError: no ancestors are given.
+    """
     if ancestors is None:
         raise OptionError("cam_agg_level", "", "CAM-Agg needs the level whose classes it merges")
     alone = len(np.unique(ancestors)) == len(ancestors)
@@ -47,7 +56,13 @@ def aggregate(model: Method, ancestors: np.ndarray | None) -> Mapper:
 def ancestors_at(
     metadata_root: str | os.PathLike, dataset_name: str, level: str, cam_agg_level: str, file_labels: Sequence[int]
 ) -> np.ndarray:
-    """Return the ancestors at `cam_agg_level` of the classes trained at `level`, whose labels in the files are given."""
+    """Return each class's ancestor at `cam_agg_level`, int64 (num_classes,), -1 for a class without one.
+
+    `level` is the level trained at; `file_labels` are the labels of its classes in the metadata files.
+
+    Raises:
+        InputError: the data set lacks a level, or no class has an ancestor.
+    """
     known = class_ancestors(metadata_root, dataset_name, level, cam_agg_level)
     ancestors = np.array([known.get(label, -1) for label in file_labels], dtype=np.int64)
     if (ancestors < 0).all():
@@ -56,7 +71,11 @@ def ancestors_at(
 
 
 def keep_with_ancestor(split: LevelSplit, ancestors: np.ndarray) -> int:
-    """Leave images whose class has no ancestor out of a split; return how many."""
+    """Remove the images whose class has no ancestor from a split, in place; return how many there were.
+
+    Raises:
+        InputError: none would be left.
+    """
     kept = ancestors[split.labels] >= 0
     left_out = int((~kept).sum())
     if left_out == len(kept):

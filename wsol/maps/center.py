@@ -1,8 +1,8 @@
-"""Center: the baseline that looks at no image, a Gaussian in the middle (Choe et al., CVPR 2020)."""
+"""Center: the baseline that does not see the image, a Gaussian in the middle (Choe et al., CVPR 2020)."""
 
 import numpy as np
 
-SIGMA = 60 / 224  # of the map's side; every sigma of 40 px and above at 224 gives the published figures
+SIGMA = 60 / 224  # of the map's side; every sigma of at least 40 px at 224 gives the published figures
 
 
 def center_map(height: int, width: int) -> np.ndarray:

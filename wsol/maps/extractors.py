@@ -1,10 +1,11 @@
-"""Maps of a trained classifier by other extractors than its method's own, from the torchcam library.
+"""Maps of a trained classifier by the extractors of the torchcam library, in place of its method's own maps.
 
-In: a model. Out: a model whose `raw_maps` are the extractor's, of the backbone's last features and the given labels.
+In: a model. Out: a mapper whose `raw_maps` are the extractor's, from the backbone's last features, for the given labels.
 """
 
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,18 +17,20 @@ from wsol.methods.method import Method, Outputs
 
 
 class GradCAMpp(torchcam.methods.GradCAMpp):
-    """Grad-CAM++ with its paper's weights: torchcam 0.5.0 divides a copy of its coefficients, so that no division is done.
+    """Grad-CAM++ with the weights of its paper; torchcam 0.5.0 divides a copy of its coefficients, to no effect.
 
-    A channel's weight is the sum over positions of g^2 / (2 g^2 + S g^3) * relu(g), g being the score's gradient there and
-    S the sum of the channel's activations.
+    A channel's weight is the sum over positions of g^2 / (2 g^2 + S g^3) * relu(g), where g is the score's gradient at the
+    position and S the sum of the channel's activations.
     """
 
-    def _get_weights(self, class_idx: list[int], scores: torch.Tensor, **kwargs: object) -> list[torch.Tensor]:
-        """Return the weights (B, C) of each hooked layer's channels."""
+    def _get_weights(
+        self, class_idx: int | list[int], scores: torch.Tensor, eps: float = 0, **kwargs: Any
+    ) -> list[torch.Tensor]:
+        """Return the weights (B, C) of each hooked layer's channels; `eps` is not needed, since no denominator is 0."""
         self._backprop(scores, class_idx, **kwargs)
         weights = []
         for activation, gradient in zip(self.hook_a, self.hook_g, strict=True):
-            # Divided by g^2, so that no square of a small gradient vanishes; 0 where g is, because of relu(g).
+            # Divided by g^2, so that squares of small gradients do not underflow; where g is 0, relu(g) makes it 0.
             denominator = 2 + activation.sum(dim=(2, 3), keepdim=True) * gradient
             alpha = 1 / torch.where(denominator == 0, 1, denominator)
             weights.append((alpha * gradient.relu()).sum(dim=(2, 3)))
@@ -35,7 +38,7 @@ class GradCAMpp(torchcam.methods.GradCAMpp):
 
 
 class _Logits(nn.Module):
-    """A model as torchcam wants one: images to class scores."""
+    """A model as torchcam expects it: images to class scores."""
 
     def __init__(self, model: Method):
         super().__init__()
@@ -46,7 +49,7 @@ class _Logits(nn.Module):
 
 
 class ExtractedMaps(nn.Module):
-    """A model whose maps are those of one of torchcam's extractors; its logits are the model's."""
+    """A mapper with the maps of one of torchcam's extractors and the logits of the model."""
 
     def __init__(self, extractor: Callable, model: Method, ancestors: np.ndarray | None = None):
         super().__init__()
@@ -55,8 +58,11 @@ class ExtractedMaps(nn.Module):
         self.extractor = extractor(self.scores, target_layer=model.backbone)
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
-        """Return logits and "maps" (B, h, w), the raw maps of the labels, without labels of the top class."""
-        with torch.inference_mode(False), torch.enable_grad():  # most take a gradient, which inference mode forbids
+        """Return logits and "maps" (B, h, w), the raw maps of the labels; without labels, of the predicted classes."""
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+        ):  # most extractors need gradients, which inference mode disables
             logits = self.scores(images.clone())
             labels = logits.argmax(dim=1) if labels is None else labels
             maps = self.extractor(labels.tolist(), logits, normalized=False)[0]
@@ -71,4 +77,6 @@ gradcam = partial(ExtractedMaps, torchcam.methods.GradCAM)  # Selvaraju et al., 
 gradcam_pp = partial(ExtractedMaps, GradCAMpp)  # Chattopadhyay et al., WACV 2018
 xgradcam = partial(ExtractedMaps, torchcam.methods.XGradCAM)  # Fu et al., BMVC 2020
 layercam = partial(ExtractedMaps, torchcam.methods.LayerCAM)  # Jiang et al., TIP 2021
-scorecam = partial(ExtractedMaps, torchcam.methods.ScoreCAM)  # Wang et al., CVPR workshops 2020: a forward pass a channel
+scorecam = partial(
+    ExtractedMaps, torchcam.methods.ScoreCAM
+)  # Wang et al., CVPR workshops 2020; one forward pass per channel

@@ -1,13 +1,13 @@
-"""A map of any range and size to a score map: resized bicubically, then min-max normalised."""
+"""Raw maps, of any range and size, to score maps: resized bicubically, then min-max normalised."""
 
 import cv2
 import numpy as np
 
 
 def normalize_raw_map(raw_map: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return float64 (h, w) in [0, 1]: a raw map (any float, 2-D), resized bicubically to (w, h), then min-max.
+    """Return float64 (h, w) in [0, 1]: a 2-D raw map of any float, resized to `size` (w, h), then normalised.
 
-    s = (raw - min raw) / (max raw - min raw), min and max over the resized map, which bicubic resizing may widen. A map that
+    s = (raw - min raw) / (max raw - min raw) over the resized map, whose range bicubic resizing may have widened. A map that
     is constant or not finite gives all zeros.
 
     >>> normalize_raw_map(np.array([[-2.0, 0.0], [1.0, 2.0]]), (2, 2)).tolist()

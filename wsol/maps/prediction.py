@@ -1,4 +1,4 @@
-"""Batches to raw maps to score maps: what a mapper gives of every image of a loader.
+"""From batches to raw maps to score maps: the predictions of a mapper for every image of a loader.
 
 In: a mapper, batches. Out: per image, a score map in [0, 1] of the input size and the rank of its true class.
 """
@@ -21,8 +21,14 @@ Refiner = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 @dataclass
 class Prediction:
-    """What one image gave: its raw map, any float (h, w), the input size (w, h), its true class's rank among the logits
-    (0: top), and the score map's refiner with the image that it sees, where there is one."""
+    """The prediction for one image.
+
+    raw_map: (h, w), any float.
+    size: the input size (w, h) in pixels.
+    rank: the true class's rank among the logits, 0 for the top.
+    image: float32 (3, H, W) as the network sees it, for the refiner.
+    refiner: changes the score map; None: it is not changed.
+    """
 
     image_id: str
     raw_map: np.ndarray
@@ -32,10 +38,10 @@ class Prediction:
     refiner: Refiner | None = None
 
     def score_map(self) -> np.ndarray:
-        """Return the score map, float64 (H, W) in [0, 1], of the input size: normalised, then refined.
+        """Return the score map of the input size, float64 (H, W) in [0, 1]: normalised, then refined.
 
         Raises:
-            InputError: the refiner returned something else.
+            InputError: the refiner returned a different shape, or values outside [0, 1].
         """
         score_map = normalize_raw_map(self.raw_map, self.size)
         if self.refiner is None or self.image is None:
@@ -52,7 +58,8 @@ class Prediction:
 def ranks_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
     """Return int64 (B,): each label's rank among its image's logits (B, num_classes), 0 for the top.
 
-    A class before it with the same logit ranks higher, as in a stable sort; NaN, its own or another's, counts against it.
+    A class with a smaller number and the same logit ranks higher, as in a stable sort. NaN, in the label's own logit or
+    another, counts against it.
 
     >>> ranks_of(torch.tensor([[0.1, 0.7, 0.2], [0.5, 0.5, 0.0]]), torch.tensor([2, 1])).tolist()
     [1, 1]
@@ -71,9 +78,9 @@ def predict(
     bad_images: list[str],
     refiner: Refiner | None = None,
 ) -> Iterator[Prediction]:
-    """Yield every image's prediction, in the order of the batches, from one forward pass.
+    """Yield every image's prediction, in the order of the batches, from one forward pass per batch.
 
-    Messages of images that could not be read are added to `bad_images`.
+    Messages about images that could not be read are added to `bad_images`. `amp` is off, bf16 or fp16.
     """
     mapper.eval()
     with torch.inference_mode():

@@ -1,8 +1,9 @@
-"""Score maps on disk: `<root>/<image id>` with one of four kinds of file, 2-D, in [0, 1], of any size; checked when read.
+"""Score maps on disk, `<root>/<image id>` in one of four formats: 2-D, in [0, 1], of any size, checked when read.
 
-In: score maps, or a folder of them. Out: files written whole; maps as NumPy arrays of floats.
+In: score maps, or a folder of them. Out: files, written whole; maps as NumPy arrays of floats.
 """
 
+import io
 import os
 import zipfile
 from collections import Counter
@@ -10,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import cast
 
 import numpy as np
 from numpy.lib import format as npy_format
@@ -22,32 +23,32 @@ from wsol.core.errors import InputError, ScoreMapError, ScoreMapTypeError, short
 from wsol.core.files import check_input, whole_file, write_text
 from wsol.data.metadata import first_names
 
-MAPS_OF_A_RUN = "scoremaps"  # the folder in a run's folder
+MAPS_OF_A_RUN = "scoremaps"  # the folder of the maps in a run's folder
 
-# What `--scoremap_format` takes. The PNG kinds truncate, as the boxes' own quantisation does, so that boxes stay exact.
+# Format to file extension. The PNG formats truncate, as the quantisation of the boxes does, so that boxes stay exact.
 FORMATS = {"npy": ".npy", "npz": ".npz", "png8": ".png", "png16": ".png"}
 EXTENSIONS = tuple(dict.fromkeys(FORMATS.values()))
-PNG_DTYPES = {"png8": np.uint8, "png16": np.uint16}
+PNG_DTYPES: dict[str, type[np.unsignedinteger]] = {"png8": np.uint8, "png16": np.uint16}
 PNG_MODES = {"L": "png8", "I;16": "png16"}  # Pillow's
 
-UNFINISHED = "UNFINISHED.txt"  # in a folder whose maps are being written, or were when their command was killed
+UNFINISHED = "UNFINISHED.txt"  # in a folder whose maps are being written, or whose command was killed
 
 
 @contextmanager
 def being_written(scoremap_root: str | os.PathLike, command: str) -> Iterator[None]:
-    """Mark a folder of maps as unfinished while `command` writes them; the mark stays where this ends with an error."""
+    """Mark a folder of maps as unfinished while `command` writes them; the mark stays if this ends with an error."""
     mark = Path(scoremap_root) / UNFINISHED
     write_text(
         mark,
-        f"{command}\n\nThe command above has not written all of its score maps into this folder: it is at work, or it was "
-        "stopped.\nThe folder is not scored while this file is here.\n",
+        f"{command}\n\nThe command above has not written all of its score maps into this folder: it is still running, or it "
+        "was killed.\nThe folder is not scored while this file is here.\n",
     )
     yield
     mark.unlink(missing_ok=True)
 
 
 def unfinished_by(scoremap_root: str | os.PathLike) -> str | None:
-    """Return the command that has not written all maps of a folder; None where it is finished."""
+    """Return the command that has not written all maps of a folder; None if the folder is finished."""
     mark = Path(scoremap_root) / UNFINISHED
     if not mark.is_file():
         return None
@@ -64,11 +65,11 @@ def _check_kind(dtype: np.dtype, shape: tuple[int, ...], source: str) -> None:
 
 
 def check_score_map(score_map: np.ndarray, source: str) -> None:
-    """Refuse what is no score map.
+    """Check that an array is a score map; `source` names it in messages.
 
     Raises:
-        TypeError: not an array of floats.
-        ValueError: not 2-D, empty, NaN, or a value outside [0, 1].
+        TypeError: it is not an array of floats.
+        ValueError: it is not 2-D, is empty, or has NaN or a value outside [0, 1].
     """
     if not isinstance(score_map, np.ndarray):
         raise ScoreMapTypeError(f"{source}: a {type(score_map).__name__}; expected a NumPy array")
@@ -79,7 +80,7 @@ def check_score_map(score_map: np.ndarray, source: str) -> None:
 
 
 def save_score_map(scoremap_root: str | os.PathLike, image_id: str, score_map: np.ndarray, kind: str = "npy") -> None:
-    """Save a score map, float (H, W) in [0, 1], as `<scoremap_root>/<image_id>.<npy|npz|png>`."""
+    """Save a score map, float (H, W) in [0, 1], as `<scoremap_root>/<image_id>.<npy|npz|png>`; `kind` is one of FORMATS."""
     with whole_file(Path(scoremap_root) / f"{image_id}{FORMATS[kind]}") as temporary, temporary.open("wb") as file:
         if kind == "npy":
             np.save(file, score_map, allow_pickle=False)
@@ -91,17 +92,18 @@ def save_score_map(scoremap_root: str | os.PathLike, image_id: str, score_map: n
             Image.fromarray(levels).save(file, format="PNG")
 
 
-def _read_npy(stream: BinaryIO, path: Path, max_megapixels: float) -> np.ndarray:
-    """Return the array of an opened .npy file or member of an .npz; what its header declares is checked first."""
+def _read_npy(stream: io.BufferedIOBase, path: Path, max_megapixels: float) -> np.ndarray:
+    """Return the array of an open .npy file or .npz member; the header is checked before anything is read."""
     version = npy_format.read_magic(stream)
     read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
     shape, by_columns, dtype = read_header(stream)
     if dtype.hasobject:
         raise ValueError("pickled objects")
     _check_kind(dtype, shape, str(path))
-    check_pixels(path, shape[::-1], max_megapixels)
-    data = np.empty(shape[0] * shape[1] * dtype.itemsize, dtype=np.uint8)
-    if (count := stream.readinto(data)) < data.size:
+    height, width = shape
+    check_pixels(path, (width, height), max_megapixels)
+    data = np.empty(height * width * dtype.itemsize, dtype=np.uint8)
+    if (count := stream.readinto(data.data)) < data.size:
         raise ValueError(f"{count} of {data.size} bytes, the rest is cut off")
     return data.view(dtype).reshape(shape, order="F" if by_columns else "C")
 
@@ -111,17 +113,17 @@ def _read_npz(path: Path, max_megapixels: float) -> np.ndarray:
         members = archive.infolist()
         if len(members) != 1:
             raise ValueError(f"{len(members)} arrays in it, expected one")
-        if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # which unpack no more than is read
+        if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # these unpack no more than is read
             raise ValueError("a compression that NumPy does not write")
         with archive.open(members[0]) as stream:
-            return _read_npy(stream, path, max_megapixels)
+            return _read_npy(cast("io.BufferedIOBase", stream), path, max_megapixels)  # as zipfile.ZipExtFile is
 
 
 def _read_png(path: Path, max_megapixels: float) -> tuple[np.ndarray, str]:
     expected = "PNG of one grey channel of 8 or 16 bits"
     try:
         image = PngImageFile(path)
-    except SyntaxError as error:  # Pillow's, of what is no PNG
+    except SyntaxError as error:  # Pillow raises it for a file that is not a PNG
         raise ValueError(f"{error}; expected {expected}") from None
     with image:
         if image.mode not in PNG_MODES:
@@ -132,7 +134,7 @@ def _read_png(path: Path, max_megapixels: float) -> tuple[np.ndarray, str]:
 
 
 def _load(path: Path, max_megapixels: float) -> tuple[np.ndarray, str]:
-    """Return what a file holds and its kind; whatever a damaged file raises comes through."""
+    """Return a file's array and kind; errors of a damaged file are not handled."""
     if path.suffix == ".npy":
         with path.open("rb") as file:
             return _read_npy(file, path, max_megapixels), "npy"
@@ -145,16 +147,16 @@ def read_score_map(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[
     """Return a file's score map, float (H, W) in [0, 1], and its kind, one of FORMATS.
 
     Raises:
-        InputError: no regular file, or one that declares more than `max_megapixels`.
-        ScoreMapError, ScoreMapTypeError: the file is damaged, or holds no score map; the message names it.
+        InputError: it is not a regular file, or declares more than `max_megapixels`.
+        ScoreMapError, ScoreMapTypeError: the file is damaged, or does not hold a score map; the message names it.
     """
     check_input(path)
     try:
         score_map, kind = _load(path, max_megapixels)
     except InputError:
         raise
-    except Exception as error:  # a damaged file makes NumPy, zipfile and Pillow raise a dozen kinds
-        reason = "damaged, or pickled objects" if "pickle" in str(error) else error  # no advice to load it all the same
+    except Exception as error:  # noqa: BLE001 (NumPy, zipfile and Pillow raise a dozen kinds for a damaged file)
+        reason = "damaged, or pickled objects" if "pickle" in str(error) else error  # NumPy's text advises to load it anyway
         raise ScoreMapError(f"{path}: not a readable {path.suffix} score map ({shortened(str(reason), 300)})") from None
     check_score_map(score_map, str(path))
     return score_map, kind
@@ -162,7 +164,7 @@ def read_score_map(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[
 
 @dataclass
 class ScoreMapFiles:
-    """Where a split's maps are: image id to file; the ids without one; map files that belong to no id."""
+    """The files of a split's maps: image id to file, the ids without a file, and map files that do not belong to an id."""
 
     root: Path
     paths: dict[str, Path]
@@ -170,9 +172,9 @@ class ScoreMapFiles:
     others: list[str]
 
     def require_all(self) -> None:
-        """Refuse a folder that lacks maps, or that is none of maps."""
+        """Raise ScoreMapError if maps are missing, or if this is not a folder of maps."""
         if not self.paths and not os.path.isdir(self.root):
-            raise ScoreMapError(f"{self.root}: no such folder; expected one of score maps")
+            raise ScoreMapError(f"{self.root}: no such folder; expected a folder of score maps")
         if not self.paths and os.path.isdir(self.root / MAPS_OF_A_RUN):
             raise ScoreMapError(f"{self.root}: a run's folder; expected that of its maps, {self.root / MAPS_OF_A_RUN}")
         if self.missing:
@@ -188,31 +190,32 @@ def find_score_maps(
 ) -> ScoreMapFiles:
     """Return the files `<root>/<id><extension>`, or `<root>/<id without its extension><extension>`, of some ids.
 
-    `split_ids`: all ids of the split, where `image_ids` are only some.
+    `split_ids` are all ids of the split, if `image_ids` are only some of them.
 
     Raises:
-        ScoreMapError: a file in the folder's place, a folder that is not finished, maps of more than one kind of file, or
-            one file that two ids could mean.
+        ScoreMapError: the root is a file, the folder is unfinished, its maps have different extensions, or a file matches
+            two ids.
     """
     root = Path(scoremap_root)
     if os.path.exists(root) and not root.is_dir():
         raise ScoreMapError(f"{root}: a file; expected a folder of score maps")
     if command := unfinished_by(root):
         raise ScoreMapError(
-            f"{root}: not all of its score maps are written, by {command!r}, which is at work or was stopped; expected a "
-            f"finished folder (to score what is there, remove its {UNFINISHED})"
+            f"{root}: not all of its score maps are written, by {command!r}, which is still running or was killed; expected "
+            f"a finished folder (to score what is there, remove its {UNFINISHED})"
         )
     names = _list_folders(root, image_ids)
     without_extension = Counter(os.path.splitext(image_id)[0] for image_id in (split_ids or image_ids))
     paths: dict[str, Path] = {}
-    missing, kinds = [], Counter()
+    missing: list[str] = []
+    kinds: Counter[str] = Counter()
     for image_id in image_ids:
         stem = os.path.splitext(image_id)[0]
         full = [name for extension in EXTENSIONS if (name := image_id + extension) in names]
         short = [name for extension in EXTENSIONS if (name := stem + extension) in names and name != image_id]
         if not full and short and without_extension[stem] > 1:
             raise ScoreMapError(
-                f"{root / short[0]}: {without_extension[stem]} image ids share this name; name it by full id"
+                f"{root / short[0]}: {without_extension[stem]} image ids share this name; name the file by the full id"
             )
         if own := full + short:
             paths[image_id] = root / own[0]
@@ -221,22 +224,22 @@ def find_score_maps(
             missing.append(image_id)
     if len(kinds) > 1:
         counts = ", ".join(f"{count} {extension}" for extension, count in sorted(kinds.items()))
-        raise ScoreMapError(f"{root}: a mixture of {counts}; expected maps of one kind")
+        raise ScoreMapError(f"{root}: a mixture of {counts}; expected maps of one format")
     claimed = {name for i in image_ids for stem in (i, os.path.splitext(i)[0]) for name in map(stem.__add__, EXTENSIONS)}
     return ScoreMapFiles(root, paths, missing, sorted(set(_list_maps(root)) - claimed))
 
 
 def _list_folders(root: Path, image_ids: Iterable[str]) -> set[str]:
-    """Return the names, relative to the root, of all that is in the folders of the ids; each is listed once, for speed."""
+    """Return the names, relative to the root, of all files in the ids' folders; each folder is listed once, for speed."""
     names: set[str] = set()
     for folder in {image_id.rpartition("/")[0] for image_id in image_ids}:
-        with suppress(OSError, ValueError):  # no such folder, or no name that one could have
+        with suppress(OSError, ValueError):  # no such folder, or an impossible name
             names.update(f"{folder}/{name}" if folder else name for name in os.listdir(root / folder))
     return names
 
 
 def _list_maps(root: Path) -> Iterable[str]:
-    """Yield every map file below a folder, as a relative name with forward slashes."""
+    """Yield every map file in a folder at any depth, as a relative name with forward slashes."""
     for folder, _, files in os.walk(root):
         relative = os.path.relpath(folder, root)
         prefix = "" if relative == "." else relative.replace(os.sep, "/") + "/"
@@ -246,12 +249,12 @@ def _list_maps(root: Path) -> Iterable[str]:
 
 
 def holds_score_maps(scoremap_root: str | os.PathLike) -> bool:
-    """Tell whether there is any map file below a folder."""
+    """Return whether a folder holds a map file at any depth."""
     return any(True for _ in _list_maps(Path(scoremap_root)))
 
 
 def sort_others(others: Iterable[str], ids_by_split: Mapping[str, Iterable[str]]) -> tuple[dict[str, int], list[str]]:
-    """Return (split to how many of the maps are of its images, maps that are of no known image)."""
+    """Return each split's number of map files among `others`, and the files that do not belong to any known image."""
     split_of = {name: split for split, ids in ids_by_split.items() for i in ids for name in (i, os.path.splitext(i)[0])}
     counts: Counter[str] = Counter()
     unknown = []

@@ -1,4 +1,4 @@
-"""A model from its name: a backbone with a method on it. Imports no torch until a model is built."""
+"""A model from its name: a backbone with a method on it. torch is not imported until a model is built."""
 
 from collections.abc import Mapping
 from numbers import Integral
@@ -28,17 +28,25 @@ def build_model(
     keep_classifier: bool = False,
     **method_options: float,
 ) -> "Method":
-    """Return a module with `model(images, labels=None) -> dict` (at least `logits`), `model.loss(outputs, labels)`,
-    `model.training_step(images, labels)`, `model.raw_maps(outputs, labels)` and `model.score_maps(images, labels)`, raw
-    maps (B, h, w) of the given labels.
+    """Return an architecture with a method on it, a `wsol.methods.method.Method`.
+
+    It has `model(images, labels=None) -> dict` (at least `logits`), `model.loss(outputs, labels)`,
+    `model.training_step(images, labels)`, and `model.score_maps(images, labels)`, the raw maps (B, h, w) of the given labels
+    (`model.raw_maps(outputs, labels)` if there are outputs already).
 
     `spg_thresholds` are three pairs (high, low). `method_options` are the other options of methods, by their names on the
-    command line (has_grid_size, ...). `keep_classifier` takes the classifier of the pretrained weights too, where the
-    classes are ImageNet's own 1000.
+    command line (has_grid_size, ...). `keep_classifier` also takes the classifier of the pretrained weights, if the classes
+    are ImageNet's own 1000.
+
+    >>> import torch
+    >>> model = build_model("resnet18", "cam", num_classes=3).eval()
+    >>> images, labels = torch.zeros(2, 3, 64, 64), torch.tensor([0, 2])
+    >>> model(images)["logits"].shape, model.score_maps(images, labels).shape
+    (torch.Size([2, 3]), torch.Size([2, 4, 4]))
 
     Raises:
         InputError: an unknown architecture, method or option, a value out of range, an architecture that does not offer
-            what the method needs, weights that cannot be had or do not fit.
+            what the method needs, or weights that cannot be obtained or do not match.
     """
     if wsol_method not in registry.names("methods"):
         raise OptionError("wsol_method", wsol_method, f"expected one of {', '.join(registry.names('methods'))}")
@@ -46,7 +54,7 @@ def build_model(
         raise InputError(f"num_classes {num_classes}: expected a whole number, 1 or more")
     try:
         (high_1, low_1), (high_2, low_2), (high_3, low_3) = spg_thresholds
-    except (TypeError, ValueError):  # not a sequence, of another length
+    except (TypeError, ValueError):  # not a sequence, or not of this length
         raise InputError(f"spg_thresholds {spg_thresholds}: expected three pairs (high, low)") from None
     named = {"spg_threshold_1h": high_1, "spg_threshold_1l": low_1, "spg_threshold_2h": high_2, "spg_threshold_2l": low_2}
     named |= {"spg_threshold_3h": high_3, "spg_threshold_3l": low_3}
@@ -74,10 +82,10 @@ def build_model(
 
 
 def keep_pretrained_classifier(model: "Method", what: str) -> None:
-    """Fill the model's classifier with that of the pretrained weights.
+    """Fill the model's classifier with the classifier of the pretrained weights; `what` names the model in messages.
 
     Raises:
-        InputError: the weights or the model (`what`) have no such classifier, or one of another shape.
+        InputError: the weights or the model have no such classifier, or the shapes differ.
     """
     given = model.backbone.offer.pretrained_classifier
     classifier = getattr(model, "classifier", model)
@@ -86,16 +94,16 @@ def keep_pretrained_classifier(model: "Method", what: str) -> None:
         raise OptionError(
             "keep_classifier",
             "TRUE",
-            f"{what} and {model.num_classes} classes cannot take a classifier over; expected pretrained weights with one, a "
+            f"{what} and {model.num_classes} classes cannot reuse a classifier; expected pretrained weights with one, a "
             "ResNet with one linear classifier, and as many classes as the weights have",
         )
     classifier.load_state_dict(given)
 
 
 def build_from_config(config: Mapping, num_classes: int, **options: Any) -> "Method":
-    """Return the model that a configuration describes, random weights unless `options` (as of `build_model`) say so.
+    """Return the model that a configuration describes; `options` are further arguments of `build_model`.
 
-    An option that the configuration of an older run lacks has its default.
+    The weights are random unless `options` says otherwise. Method options that the configuration lacks have their defaults.
     """
     options_of_method = registry.method_entry(config["wsol_method"]).options
     given = {option.name: config[option.name] for option in options_of_method if option.name in config}
@@ -113,8 +121,8 @@ def load_wsolevaluation_state_dict(model: "Method", state_dict: "Mapping[str, to
     """Fill a model from a checkpoint of wsolevaluation: its state dict, or the dict that holds it.
 
     Raises:
-        InputError: entries are missing, of another shape, or unknown to this architecture and method.
+        InputError: entries are missing, have the wrong shape, or are unknown to this architecture and method.
     """
-    from wsol.methods.wsolevaluation import load  # imports torch, which naming the package alone should not
+    from wsol.methods.wsolevaluation import load  # imports torch, which importing the package should not
 
     load(model, state_dict)

@@ -1,6 +1,6 @@
 """CAM: class activation mapping (Zhou et al., "Learning Deep Features for Discriminative Localization", CVPR 2016).
 
-One classifier on the mean of the last features; a class's raw map comes from its weights.
+One classifier on the mean of the last features. A class's raw map is the features weighted by the classifier's weights.
 """
 
 import torch
@@ -11,7 +11,7 @@ from wsol.networks.initialize import initialize
 
 
 class CAM(Method):
-    """A backbone with features (B, C, h, w), pooled and classified."""
+    """A backbone whose features (B, C, h, w) are pooled and classified."""
 
     def __init__(self, backbone: Backbone, num_classes: int):
         super().__init__(backbone, num_classes)
@@ -21,7 +21,7 @@ class CAM(Method):
         initialize(self.classifier, offer.convolution_init)
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
-        """Return logits (B, num_classes) and the features they come from; CAM has no use for labels here."""
+        """Return logits (B, num_classes) and the features (B, C, h, w); labels are not used."""
         features = self.backbone(images)
         return {"logits": self.classifier(features), "features": features}
 

@@ -1,7 +1,7 @@
 """CutMix (Yun et al., "CutMix: Regularization Strategy to Train Strong Classifiers ...", ICCV 2019).
 
-Changes input and loss: in training, one box of every image is that of another image, and so is its share of the loss.
-Everything else is CAM.
+Changes input and loss: in training, a box of every image is replaced by that of another image, which gets the same share of
+the loss. Everything else is CAM.
 """
 
 import math
@@ -17,8 +17,12 @@ from wsol.networks.backbone import Backbone
 
 
 class CutMixDraw(NamedTuple):
-    """What one batch draws: the partner of each image int64 (B,), the mixing ratio lambda in [0, 1] and the uniform numbers
-    in [0, 1) that place the box, float64 scalars."""
+    """The draws of one batch.
+
+    partners: each image's partner, int64 (B,), a permutation of the batch.
+    ratio: the mixing ratio lambda in [0, 1], a float64 scalar.
+    x, y: uniform numbers in [0, 1) that place the box, float64 scalars.
+    """
 
     partners: torch.Tensor
     ratio: torch.Tensor
@@ -29,8 +33,9 @@ class CutMixDraw(NamedTuple):
 def symmetric_beta(beta: float, uniform: torch.Tensor, angle: torch.Tensor) -> torch.Tensor:
     """Return Beta(beta, beta) variates from two tensors of uniform numbers in [0, 1), float64.
 
-    Student's t with 2 beta degrees of freedom by Bailey's polar method (Mathematics of Computation 62, 1994), carried to
-    [0, 1]: no rejection, hence no loop that a device has to report back from, and no underflow at small beta.
+    Bailey's polar method (Mathematics of Computation 62, 1994) gives Student's t with n = 2 beta degrees of freedom,
+    t^2 / n = (u^(-1/beta) - 1) cos^2(2 pi a); then (1 + t / sqrt(n + t^2)) / 2 has the Beta distribution. There is no
+    rejection, so no loop that waits for the device, and no underflow at small beta.
     """
     cosine = torch.cos(2 * math.pi * angle)
     squared = (torch.pow(uniform, -1 / beta) - 1) * cosine**2  # t^2 / degrees of freedom
@@ -38,22 +43,28 @@ def symmetric_beta(beta: float, uniform: torch.Tensor, angle: torch.Tensor) -> t
 
 
 def draw_cutmix(batch: int, beta: float, prob: float, rng: np.random.Generator) -> CutMixDraw:
-    """Return one batch's draw; with probability 1 - `prob` the ratio is 1, which mixes nothing."""
+    """Return the draw of a batch of `batch` images; with probability 1 - `prob` the ratio is 1, which mixes nothing."""
     mixed, *uniform, x, y = torch.from_numpy(rng.random(5))
     ratio = torch.where(mixed < prob, symmetric_beta(beta, *uniform), 1)
     return CutMixDraw(torch.from_numpy(rng.permutation(batch)), ratio, x, y)
 
 
 def cut_span(size: int, ratio: torch.Tensor, position: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return where the box starts and ends along a side of `size` pixels: int(size * sqrt(1 - ratio)), halved by integer
-    division to each side of a uniform integer centre, clipped."""
+    """Return the start and end of the box along a side of `size` pixels; the end is exclusive.
+
+    The box has int(size * sqrt(1 - ratio)) pixels. Half of it, by integer division, is on each side of the centre
+    int(position * size); what extends beyond the image is cut off.
+
+    >>> [int(end) for end in cut_span(10, torch.tensor(0.75), torch.tensor(0.5))]
+    [3, 7]
+    """
     half = (size * torch.sqrt(1 - ratio)).long() // 2
     centre = (position * size).long()
     return (centre - half).clamp(min=0), (centre + half).clamp(max=size)
 
 
 def mix(images: torch.Tensor, draw: CutMixDraw) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (images (B, C, H, W) with the partner's pixels inside the box, the ratio that the real box leaves them)."""
+    """Return images (B, C, H, W) with their partners' pixels inside the box, and the share of pixels outside it."""
     height, width = images.shape[2:]
     (left, right), (top, bottom) = cut_span(width, draw.ratio, draw.x), cut_span(height, draw.ratio, draw.y)
     column = torch.arange(width, device=images.device)
@@ -71,7 +82,12 @@ class CutMix(CAM):
         self.beta, self.prob = cutmix_beta, cutmix_prob
 
     def draw(self, source: DrawSource, size: tuple[int, int]) -> Draws:
-        """Return a batch's `CutMixDraw`, by name."""
+        """Return a batch's `CutMixDraw`, by name.
+
+        The permutation is drawn for `len(source.positions)` images. Several processes share a draw if each of them passes
+        the positions of the whole global batch and takes its own rows; with only its own positions, each process would draw
+        a different permutation and no partners from the others.
+        """
         if not self.beta:
             return {}
         return draw_cutmix(len(source.positions), self.beta, self.prob, source.of_step())._asdict()

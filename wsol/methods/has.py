@@ -13,25 +13,28 @@ from wsol.networks.backbone import Backbone
 
 
 def draw_hidden_cells(size: tuple[int, int], grid_size: int, drop_rate: float, rng: np.random.Generator) -> torch.Tensor:
-    """Return bool (rows, columns): which cells of `grid_size` pixels to hide in one image of (height, width), each with
-    probability `drop_rate`.
+    """Return bool (rows, columns): the cells to hide in one image of (height, width), each with probability `drop_rate`.
 
-    Cells are counted from the top left; those at the right and bottom edge may be cut.
+    Cells have `grid_size` pixels per side and start at the top left; those at the right and bottom edges may be cut off.
     """
     height, width = size
     return torch.from_numpy(rng.random((-(-height // grid_size), -(-width // grid_size))) < drop_rate)
 
 
 def hide_cells(images: torch.Tensor, hidden: torch.Tensor, grid_size: int) -> torch.Tensor:
-    """Return images (B, C, H, W) with the hidden cells (B, rows, columns) zero in all channels."""
+    """Return images (B, C, H, W), zero in all channels in the hidden cells (B, rows, columns).
+
+    >>> hide_cells(torch.ones(1, 1, 1, 5), torch.tensor([[[False, True, False]]]), grid_size=2).flatten().tolist()
+    [1.0, 1.0, 0.0, 0.0, 1.0]
+    """
     height, width = images.shape[2:]
-    rows = hidden.repeat_interleave(min(grid_size, height), dim=1)  # a larger cell is one that covers the image
+    rows = hidden.repeat_interleave(min(grid_size, height), dim=1)  # a larger cell covers the whole image
     pixels = rows.repeat_interleave(min(grid_size, width), dim=2)
     return images.masked_fill(pixels[:, None, :height, :width], 0)
 
 
 class HaS(CAM):
-    """CAM on images with hidden cells; they are hidden after normalisation, so that zero is the mean colour."""
+    """CAM on images with hidden cells. They are hidden after normalisation, where zero is the mean colour."""
 
     def __init__(self, backbone: Backbone, num_classes: int, *, has_grid_size: int = 4, has_drop_rate: float = 0.5):
         super().__init__(backbone, num_classes)

@@ -1,7 +1,7 @@
-"""What a method may change of a training run: the network, its input, its loss, its maps.
+"""What a method may change in a training run: the network, its input, its loss, its maps.
 
-A method is a subclass of `Method` in a file of its own, named in wsol/core/registry.py with its options, which
-`__init__` takes by keyword. Raw maps are detached float32.
+A method is a subclass of `Method` in its own file. wsol/core/registry.py lists it with its options, which `__init__` takes
+by keyword. Raw maps are detached float32.
 """
 
 import torch
@@ -15,8 +15,11 @@ Outputs = dict[str, torch.Tensor]
 
 
 class LinearClassifier(nn.Linear):
-    """Class scores of the features' mean. A class's raw map is its weights times the features, averaged over channels,
-    without the bias (Zhou et al., CVPR 2016, eq. 2, up to the factor)."""
+    """Class scores from the mean of the features.
+
+    Class k's raw map is M_k(x, y) = 1/C sum_c w_kc f_c(x, y), without the bias (Zhou et al., CVPR 2016, eq. 2, up to the
+    factor 1/C). Its mean times C plus the bias is the logit.
+    """
 
     def forward(self, features: torch.Tensor) -> torch.Tensor:
         """Return logits (B, num_classes) of features (B, C, h, w)."""
@@ -30,7 +33,12 @@ class LinearClassifier(nn.Linear):
 
 
 class ConvolutionalClassifier(nn.Conv2d):
-    """A 1x1 convolution to class maps, and their means as class scores."""
+    """A 1x1 convolution to class maps, whose means are the class scores.
+
+    Class k's raw map is M_k(x, y) = b_k + sum_c w_kc f_c(x, y); its mean is the logit.
+    """
+
+    bias: nn.Parameter  # optional in nn.Conv2d
 
     def __init__(self, in_channels: int, num_classes: int):
         super().__init__(in_channels, num_classes, 1)
@@ -53,9 +61,9 @@ class ConvolutionalClassifier(nn.Conv2d):
 
 
 class Method(nn.Module):
-    """A backbone and what a method puts on it."""
+    """A backbone and what a method adds to it."""
 
-    trunk = POOLED  # of wsol/networks/backbone.py: which features the method takes
+    trunk = POOLED  # the features that the method takes, one of the trunks of wsol/networks/backbone.py
 
     def __init__(self, backbone: Backbone, num_classes: int):
         super().__init__()
@@ -63,49 +71,56 @@ class Method(nn.Module):
         self.num_classes = num_classes
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
-        """Return at least "logits" (B, num_classes); what a method does to a label's map it does to the predicted class's
-        where there are no labels."""
+        """Return at least "logits" (B, num_classes) for images (B, 3, H, W).
+
+        Without labels, the predicted class takes the place of the label.
+        """
         raise NotImplementedError
 
     def loss(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
-        """Return the loss of one batch; unless a method says otherwise, the mean cross-entropy."""
+        """Return the loss of one batch, a scalar; by default the mean cross-entropy."""
         return functional.cross_entropy(outputs["logits"], labels)
 
     def draw(self, source: DrawSource, size: tuple[int, int]) -> Draws:
-        """Return what one training step on images of (height, width) draws at random, tensors on the CPU by name."""
+        """Return the random draws of one training step on images of (height, width), as tensors on the CPU by name."""
         return {}
 
     def draw_now(self, images: torch.Tensor) -> Draws:
-        """Return the draws of a step on images (B, C, H, W), on their device, from torch's own generator."""
+        """Return the draws of a step on images (B, C, H, W), on their device, seeded from torch's own generator."""
         height, width = images.shape[2:]
         return on_device(self.draw(unnumbered(len(images)), (height, width)), images.device)
 
     def training_step(
         self, images: torch.Tensor, labels: torch.Tensor, draws: Draws | None = None
     ) -> tuple[Outputs, torch.Tensor]:
-        """Return outputs and loss in training; `draws` as from `draw`, on the images' device, None: drawn now."""
+        """Return outputs and loss of a training step; `draws` come from `draw`, on the images' device (None: drawn now)."""
         return self.step(images, labels, self.draw_now(images) if draws is None else draws)
 
     def step(self, images: torch.Tensor, labels: torch.Tensor, draws: Draws) -> tuple[Outputs, torch.Tensor]:
-        """Return outputs and loss in training, where a method may change images, labels and loss by what it has drawn."""
+        """Return outputs and loss of a training step; a method may change images, labels and loss according to its draws."""
         outputs = self(images, labels)
         return outputs, self.loss(outputs, labels)
 
     def mean_maps(self, outputs: Outputs, class_weights: torch.Tensor) -> torch.Tensor:
-        """Return (B, h, w): the mean of the raw class maps, weighted by `class_weights` (B, num_classes), whose rows sum
-        to one."""
+        """Return (B, h, w): the mean of the raw class maps, weighted by `class_weights` (B, num_classes).
+
+        The rows of `class_weights` sum to one.
+        """
         raise NotImplementedError
 
     def raw_maps(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
-        """Return (B, h, w): the raw maps of the given labels, from one forward pass's outputs."""
+        """Return (B, h, w): the raw maps of the given labels, from the outputs of a forward pass."""
         return self.mean_maps(outputs, functional.one_hot(labels, self.num_classes).float())
 
     def score_maps(self, images: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
-        """Return (B, h, w): the raw maps of the given labels."""
+        """Return (B, h, w): the raw maps of the given labels for images (B, 3, H, W)."""
         return self.raw_maps(self(images, labels), labels)
 
     def parameter_groups(self, lr: float, lr_classifier_ratio: float) -> list[dict]:
-        """Return SGD groups: the classifier and the backbone's fast stages at lr * ratio, all else at lr."""
+        """Return SGD parameter groups: classifier and fast stages at lr * lr_classifier_ratio, all else at lr.
+
+        The backbone's offer says which stages are fast, and whether the method's own convolutions are.
+        """
         offer = self.backbone.offer
         stages = tuple(f"backbone.{stage}." for stage in offer.fast_stages)
         linear = {
@@ -122,14 +137,21 @@ class Method(nn.Module):
 
 
 def min_max(maps: torch.Tensor) -> torch.Tensor:
-    """Return maps (..., h, w), each scaled to [0, 1]; a constant one gives zeros (docs/evaluation.md, "Exceptions")."""
+    """Return maps (..., h, w), each scaled to [0, 1]; a constant map gives zeros (docs/evaluation.md, "Exceptions").
+
+    >>> min_max(torch.tensor([[1.0, 2.0, 5.0], [3.0, 3.0, 3.0]])[:, None]).squeeze(1).tolist()
+    [[0.0, 0.25, 1.0], [0.0, 0.0, 0.0]]
+    """
     low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
     spread = high - low
     return (maps - low) / torch.where(spread > 0, spread, 1)
 
 
 def attention_of(maps: torch.Tensor) -> torch.Tensor:
-    """Return maps (..., h, w), each scaled to [0, 1] for what they teach or erase in training: a constant one gives NaN, as
-    0 / 0 does in wsolevaluation, and so reaches no threshold from either side."""
+    """Return maps (..., h, w), each scaled to [0, 1], for use in training.
+
+    A constant map gives NaN, as 0 / 0 does in wsolevaluation. NaN is neither above nor below a threshold, so such a map
+    teaches and erases nothing.
+    """
     low, high = maps.amin(dim=(-2, -1), keepdim=True), maps.amax(dim=(-2, -1), keepdim=True)
     return (maps - low) / (high - low)

@@ -1,7 +1,7 @@
 """SPG: self-produced guidance (Zhang et al., "Self-produced Guidance for Weakly-supervised Object Localization", ECCV 2018).
 
-Changes network and loss: confident parts of one map teach earlier layers, and those a foreground map of the last
-features. The raw map is the classifier's.
+Changes network and loss: confident parts of the class map teach two earlier layers, and these teach a foreground map of the
+last features. The raw map is the classifier's.
 """
 
 from functools import partial
@@ -15,18 +15,22 @@ from wsol.methods.method import ConvolutionalClassifier, Method, Outputs, attent
 from wsol.networks.backbone import GUIDED, Backbone
 from wsol.networks.initialize import initialize
 
-SIDE = 224  # guidance is compared at this size, whatever the images'
-FEWEST = 30  # pixels of an image above the high threshold; fewer, and those above PEAK of its maximum count instead
+SIDE = 224  # guidance is compared at this size, regardless of the images' size
+FEWEST = 30  # pixels of an image above the high threshold; with fewer, those above PEAK times its maximum count instead
 PEAK = 0.7
 C_WIDTH = 512
 
 
 def guidance(maps: torch.Tensor, high: float, low: float) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return (foreground, kept), bool (B, h, w), of maps in [0, 1]: foreground above `high`, background below `low`,
-    which wins, and nothing kept between.
+    """Return (foreground, kept), bool (B, h, w), for maps (B, h, w) in [0, 1].
 
-    Where fewer than 30 pixels of an image are above `high`, those above 0.7 of its maximum are foreground. Nothing of a map
-    of NaN is kept.
+    Pixels above `high` are foreground, pixels below `low` are background, and those between are not kept. A pixel that is
+    both is background. If fewer than 30 pixels of an image are above `high`, those above 0.7 times its maximum are
+    foreground instead. Nothing of a map of NaN is kept.
+
+    >>> foreground, kept = guidance(torch.tensor([[[0.0, 0.3, 0.6, 0.9]]]), high=0.8, low=0.1)
+    >>> foreground.flatten().tolist(), kept.flatten().tolist()
+    ([False, False, False, True], [True, False, False, True])
     """
     above = maps > high
     few = above.sum(dim=(1, 2), keepdim=True) < FEWEST
@@ -36,7 +40,7 @@ def guidance(maps: torch.Tensor, high: float, low: float) -> tuple[torch.Tensor,
 
 
 def guided_loss(logits: torch.Tensor, maps: torch.Tensor, high: float, low: float) -> torch.Tensor:
-    """Return the mean binary cross-entropy of logits (B, h, w) over all pixels that the guidance keeps; none: 0."""
+    """Return the mean binary cross-entropy of logits (B, h, w) over the pixels that the guidance keeps; without any, 0."""
     foreground, kept = guidance(maps, high, low)
     losses = functional.binary_cross_entropy_with_logits(logits, foreground.to(logits.dtype), reduction="none")
     return (losses * kept).sum() / kept.sum().clamp(min=1)
@@ -52,7 +56,7 @@ def _side(in_channels: int, width: int) -> nn.Sequential:
 
 
 class SPG(Method):
-    """A classifier on the last features, two side branches and a branch C that all give foreground logits."""
+    """A classifier on the last features; two side branches and a branch C, each with foreground logits."""
 
     trunk = GUIDED
 
@@ -72,7 +76,7 @@ class SPG(Method):
         offer = backbone.offer
         if len(offer.side_points) != 2:
             raise OptionError(
-                "wsol_method", "spg", "this architecture offers no two places for side branches; expected another"
+                "wsol_method", "spg", "this architecture does not offer two places for side branches; expected another one"
             )
         self.thresholds = (  # (high, low) of the three guidances
             (spg_threshold_1h, spg_threshold_1l),
@@ -87,7 +91,7 @@ class SPG(Method):
         self.branch_c = nn.Sequential(*_side(offer.num_features, C_WIDTH), nn.Conv2d(C_WIDTH, 1, 1))
         for branch in (self.classifier, self.side_1, self.side_2, self.side_shared, self.branch_c):
             initialize(branch, offer.convolution_init)
-        self.sides: dict[int, torch.Tensor] = {}  # what the side points gave in this pass
+        self.sides: dict[int, torch.Tensor] = {}  # the outputs of the side points in this pass
         for number, point in enumerate((point_1, point_2)):
             backbone.after(point, partial(self._keep, number))
 

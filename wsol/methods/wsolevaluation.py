@@ -1,6 +1,6 @@
-"""Checkpoints of wsolevaluation: their entries' names, told as ours.
+"""Checkpoints of wsolevaluation: their entries' names, mapped to our names.
 
-In: a state dict of theirs. Out: the same tensors in a model of ours.
+In: one of their state dicts. Out: the same tensors in one of our models.
 """
 
 import re
@@ -14,8 +14,8 @@ from wsol.core.safe_load import entries_fault, misfit
 from wsol.methods.method import Method
 from wsol.networks.weights import read_state_dict
 
-# What they call the layers that a method adds, with our name for each. The 1x1 convolution of inception_v3 is called as
-# SPG's classifier whatever the method.
+# Their names of the layers that a method adds, with our names. inception_v3's 1x1 convolution has the name of SPG's
+# classifier with every method.
 RENAMED = (
     (r"fc", "classifier"),
     (r"SPG_A_?4", "classifier"),
@@ -31,12 +31,12 @@ RENAMED = (
     (r"SPG_A1\.0", "backbone.layer3.0"),
 )
 RESNET_BLOCKS = r"(layer\d|SPG_A2)\.(\d+)(?=\.)"
-# In this order, these hold the convolutions of vgg16: theirs are numbered by what stands between them.
+# These hold the convolutions of their vgg16, in this order; the numbers in their names count all layers.
 VGG_STACKS = ("features", "SPG_A_1", "SPG_A_2", "SPG_A_3")
 
 
 def _vgg_convolutions(names: Iterable[str], own: Iterable[str]) -> dict[str, str]:
-    """Return the names of their vgg16's convolutions mapped to ours, both in order of execution."""
+    """Return the names of their vgg16's convolutions, mapped to our names, both in order of execution."""
     return dict(zip(_numbered_convolutions(names), _vgg_modules(own), strict=False))
 
 
@@ -54,8 +54,10 @@ def _vgg_modules(own: Iterable[str]) -> list[str]:
 
 
 def _resnet_blocks(names: Iterable[str]) -> dict[str, str]:
-    """Return the names of their ResNet's blocks mapped to ours: ADL's layers are counted among them, and SPG_A2 is what
-    follows layer3's first block."""
+    """Return the names of their ResNet's blocks, mapped to our names.
+
+    Their numbers count ADL's layers too, and SPG_A2 is what follows the first block of layer3.
+    """
     found = dict.fromkeys(match[0] for match in (re.match(RESNET_BLOCKS, name) for name in names) if match)
     count: dict[str, int] = {"SPG_A2": 1}
     blocks = {}
@@ -68,7 +70,7 @@ def _resnet_blocks(names: Iterable[str]) -> dict[str, str]:
 
 
 def _translated(names: Collection[str], own: Iterable[str]) -> dict[str, str]:
-    """Return their names mapped to ours; `own` are the names of all our entries."""
+    """Return their names, mapped to our names; `own` are the names of all our entries."""
     numbered = {**_resnet_blocks(names), **_vgg_convolutions(names, own)}
     renamed = [*RENAMED, *((re.escape(theirs), ours) for theirs, ours in numbered.items())]
     result = {}
@@ -81,32 +83,39 @@ def _translated(names: Collection[str], own: Iterable[str]) -> dict[str, str]:
 
 
 def _check_vgg_convolutions(names: Iterable[str], own: Iterable[str]) -> None:
-    """Refuse a vgg16 that lacks convolutions by the names of those it has: numbered in order, one missing renames all."""
+    """Raise InputError if a vgg16 lacks convolutions, and name those that it has.
+
+    They are matched by their order, so one that is missing would shift all the others.
+    """
     theirs, ours = _numbered_convolutions(names), _vgg_modules(own)
     expected = len(ours) - (ours[-1:] == ["backbone.extra.0"])  # a single added convolution is called conv6
     if theirs and len(theirs) < expected:
         raise InputError(
-            f"not a checkpoint of this architecture and method: {len(theirs)} of its {expected} numbered convolutions are "
-            f"there: {', '.join(theirs)}"
+            f"not a checkpoint of this architecture and method: it has {len(theirs)} of {expected} numbered convolutions: "
+            f"{', '.join(theirs)}"
         )
 
 
 def _entries(content: object) -> dict[str, torch.Tensor]:
-    """Return the tensors of a state dict of theirs, or of a checkpoint that holds it, without DataParallel's prefix."""
+    """Return the tensors of their state dict, or of a checkpoint that holds it, without DataParallel's prefix."""
     state_dict = content.get("state_dict", content) if isinstance(content, Mapping) else content
     if fault := entries_fault(state_dict):
         raise InputError(f"expected a state dict of wsolevaluation, a mapping of names to tensors: {fault}")
     given: dict[str, torch.Tensor] = {}
-    for full_name, value in cast("Mapping[str, torch.Tensor]", state_dict).items():  # which has no fault
+    for full_name, value in cast("Mapping[str, torch.Tensor]", state_dict).items():  # entries_fault has checked it
         name = full_name.removeprefix("module.")
         if name in given:
-            raise InputError(f"two entries are called {name}, one of them with the prefix module.")
+            raise InputError(f"two entries are named {name}, one of them with the prefix module.")
         given[name] = value
     return given
 
 
 def load(model: Method, content: Mapping) -> None:
-    """Fill a model; `content` is a state dict of theirs, or a checkpoint that holds it."""
+    """Fill a model from one of their state dicts, or a checkpoint that holds one.
+
+    Raises:
+        InputError: entries are missing, duplicate, unknown to the model, or have the wrong shape or dtype.
+    """
     given = _entries(content)
     own = model.state_dict()
     names = _translated(given, own)
@@ -114,7 +123,7 @@ def load(model: Method, content: Mapping) -> None:
     for name, value in given.items():
         if names[name] in ours:
             first = next(other for other in given if names[other] == names[name])
-            raise InputError(f"two entries are one of this architecture and method: {first} and {name}")
+            raise InputError(f"two entries are the same one of this architecture and method: {first} and {name}")
         ours[names[name]] = value
     missing = [name for name in own if name not in ours and not name.endswith("num_batches_tracked")]
     unknown = [name for name in given if names[name] not in own]
@@ -137,7 +146,7 @@ def load(model: Method, content: Mapping) -> None:
 
 
 def read(model: Method, path: str) -> None:
-    """Fill a model from a checkpoint file of theirs; nothing in it is executed."""
+    """Fill a model from one of their checkpoint files without executing anything in it; errors as in `load`."""
     state_dict = read_state_dict(path, "wsolevaluation_checkpoint")
     try:
         load(model, state_dict)

@@ -25,13 +25,13 @@ def _percent(sums: np.ndarray, images: np.ndarray) -> np.ndarray:
 
 
 class Resampled:
-    """A scored evaluator's figures in every resample, of which an interval and a test are made; 0 resamples: none."""
+    """A scored evaluator's figures in every resample, from which intervals and tests are made; 0 resamples: neither."""
 
     def __init__(self, evaluator: SplitEvaluator, resamples: int, seed: int):
         self.evaluator, self.resamples, self.seed = evaluator, resamples, seed
 
     def _sums(self, kind: str, counts: Iterable[tuple[str, np.ndarray]], shape: tuple[int, ...]) -> np.ndarray:
-        """Return (R, *shape): the counts (image id, array) of the images of every resample."""
+        """Return (R, *shape): the sums of counts, given as (image id, array), over the images of every resample."""
         sums = WeightedSums(kind, self.resamples, self.seed, shape)
         for image_id, count in counts:
             sums.add(image_id, count)
@@ -40,13 +40,13 @@ class Resampled:
     @cached_property
     def right(self) -> np.ndarray:
         """(R, IoU thresholds, score-map thresholds): how many images of every bootstrap resample are right."""
-        boxes = self.evaluator.boxes
+        boxes = self.evaluator.require_boxes()
         return self._sums("bootstrap", boxes.images(), (len(boxes.iou_threshold_list), len(boxes.cam_threshold_list)))
 
     def histograms(self, kind: str) -> np.ndarray:
         """Return (R, 2, bins): background and foreground pixels by score, of the images of every resample of a kind."""
-        masks = ((one.image_id, one.masks) for one in self.evaluator.images if not one.skipped)
-        return self._sums(kind, masks, self.evaluator.masks.shape)
+        masks = ((one.image_id, one.counts_of("masks")) for one in self.evaluator.images if not one.skipped)
+        return self._sums(kind, masks, self.evaluator.require_masks().shape)
 
     @cached_property
     def _classified(self) -> np.ndarray:
@@ -69,8 +69,8 @@ class Resampled:
 
     @cached_property
     def _right_in_top(self) -> dict[int, np.ndarray]:
-        """k to (R, score-map thresholds): right at IoU 50 with the class among the top k."""
-        boxes, ranks = self.evaluator.boxes, self.evaluator.ranks
+        """Map k to (R, score-map thresholds): how many images are right at IoU 50 with their class among the top k."""
+        boxes, ranks = self.evaluator.require_boxes(), self.evaluator.ranks
         row = boxes.iou_threshold_list.index(LOC_IOU)
         rows = (
             (image_id, np.array([correct[row] & (ranks[image_id] < k) for k in TOP])) for image_id, correct in boxes.images()
@@ -88,13 +88,10 @@ class Resampled:
         return max_accuracies(self.right, self.images)
 
     def exchanged(self, other: "Resampled") -> np.ndarray:
-        """Return (R, IoU thresholds): over the images of every swap, own right ones less the other's, each at its own best
-        score-map thresholds."""
-        boxes = self.evaluator.boxes
-        tables = [
-            [one.evaluator.boxes.correct_at(iou, one.evaluator.boxes.best_index(iou)) for iou in boxes.iou_threshold_list]
-            for one in (self, other)
-        ]
+        """Return (R, IoU thresholds): over the images of every swap, how many more are right here than in `other`, each run
+        at its own best score-map thresholds."""
+        boxes, others = self.evaluator.require_boxes(), other.evaluator.require_boxes()
+        tables = [[one.correct_at(iou, one.best_index(iou)) for iou in boxes.iou_threshold_list] for one in (boxes, others)]
         rights = (
             (image_id, np.array([[table[image_id] for table in of_run] for of_run in tables], dtype=np.int64))
             for image_id, _ in boxes.correct
@@ -110,7 +107,7 @@ class Resampled:
 
 def _box_intervals(resampled: Resampled, results: dict) -> dict:
     evaluator = resampled.evaluator
-    ious = evaluator.boxes.iou_threshold_list
+    ious = evaluator.iou_threshold_list
     accuracies, best = resampled.accuracies()
     choices = {"": (accuracies, best)}
     if "val_threshold" in results:
@@ -134,7 +131,7 @@ def _box_intervals(resampled: Resampled, results: dict) -> dict:
 def intervals(resampled: Resampled, results: dict) -> dict:
     """Return figure to [low, high], its 95 % bootstrap interval over images, for every figure of `results` in percent.
 
-    The score-map threshold is chosen anew in every resample, except where val chose it. Empty without resamples.
+    The score-map threshold is chosen again in every resample, except where val chose it. Empty without resamples.
     """
     evaluator = resampled.evaluator
     if not resampled.resamples:
@@ -152,15 +149,16 @@ def intervals(resampled: Resampled, results: dict) -> dict:
 
 def _box_figures(evaluator: SplitEvaluator, accuracies: np.ndarray) -> dict[str, np.ndarray]:
     """Return accuracies (R, IoU thresholds) by name, and their mean."""
-    names = [f"MaxBoxAcc{iou:g}" for iou in evaluator.boxes.iou_threshold_list]
+    names = [f"MaxBoxAcc{iou:g}" for iou in evaluator.iou_threshold_list]
     mean = "mean MaxBoxAcc" if evaluator.box_rule == "largest_contour" else "MaxBoxAccV2"
     return {mean: accuracies.mean(axis=1), **dict(zip(names, accuracies.T, strict=True))}
 
 
 def _compare_boxes(first: Resampled, second: Resampled) -> dict[str, dict]:
-    own = [np.array(list(one.evaluator.boxes.num_correct.values())) for one in (first, second)]
+    own = [np.array(list(one.evaluator.require_boxes().num_correct.values())) for one in (first, second)]
     bootstrap = [one.right for one in (first, second)]
-    differences = accuracy_differences(own, bootstrap, first.images, first.exchanged(second), first.evaluator.boxes.cnt)
+    count = len(first.evaluator.scored_ids)
+    differences = accuracy_differences(own, bootstrap, first.images, first.exchanged(second), count)
     observed, resampled, swapped = (
         _box_figures(first.evaluator, np.atleast_2d(values))
         for values in differences  # of means: means
@@ -169,10 +167,10 @@ def _compare_boxes(first: Resampled, second: Resampled) -> dict[str, dict]:
 
 
 def _compare_masks(first: Resampled, second: Resampled) -> dict:
-    masks = [one.evaluator.masks for one in (first, second)]
+    masks = [one.evaluator.require_masks() for one in (first, second)]
     own = [np.array([one.gt_false_score_hist, one.gt_true_score_hist]) for one in masks]
     bootstrap, swap = ([one.histograms(kind) for one in (first, second)] for kind in ("bootstrap", "swap"))
-    return precision_difference(own, bootstrap, swap, first.swapped_images, masks[0].cnt)
+    return precision_difference(own, bootstrap, swap, first.swapped_images, len(first.evaluator.scored_ids))
 
 
 def compare(first: Resampled, second: Resampled) -> dict[str, dict]:

@@ -20,7 +20,7 @@ NO_BOX = np.zeros((1, 4), dtype=np.int64)  # what a threshold above every pixel 
 
 
 class Candidates(NamedTuple):
-    """The boxes of one score map: `boxes` int64 (k, 4), those of level i are boxes[starts[i] : starts[i + 1]], and
+    """The boxes of one score map: `boxes` int64 (k, 4), boxes[starts[i] : starts[i + 1]] belong to level i, and
     `level_of` int64 (number of thresholds,) gives each threshold's level."""
 
     boxes: np.ndarray
@@ -35,6 +35,15 @@ def quantize(score_map: np.ndarray) -> np.ndarray:
     [[0, 127, 254, 255]]
     """
     return (np.asarray(score_map, dtype=np.float64) * 255).astype(np.uint8)
+
+
+def levels_of(quantized: np.ndarray, thresholds: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return int64 (number of thresholds,): the levels of a uint8 map q; threshold t keeps the pixels with q > int(t max q).
+
+    >>> levels_of(np.array([[0, 100, 200]], dtype=np.uint8), [0.0, 0.25, 0.999]).tolist()
+    [0, 50, 199]
+    """
+    return (np.asarray(thresholds, dtype=np.float64) * int(quantized.max())).astype(np.int64)
 
 
 def boxes_above(quantized: np.ndarray, level: int, multi_contour: bool) -> np.ndarray:
@@ -58,13 +67,17 @@ def candidate_boxes(score_map: np.ndarray, thresholds: Sequence[float] | np.ndar
     contour (MaxBoxAccV2), else of the contour of the largest area, the first on ties (MaxBoxAcc).
     """
     quantized = quantize(score_map)
-    levels = (np.asarray(thresholds, dtype=np.float64) * int(quantized.max())).astype(np.int64)
-    distinct, level_of = np.unique(levels, return_inverse=True)
+    distinct, level_of = np.unique(levels_of(quantized, thresholds), return_inverse=True)
     if not len(distinct):
         return Candidates(NO_BOX[:0], np.zeros(1, dtype=np.int64), level_of)
     boxes = [boxes_above(quantized, level, multi_contour) for level in distinct]
     starts = np.cumsum([0, *(len(some) for some in boxes)])
     return Candidates(np.concatenate(boxes), starts, level_of)
+
+
+def boxes_at(score_map: np.ndarray, threshold: float, multi_contour: bool) -> np.ndarray:
+    """Return int64 (k, 4): the boxes of a score map (H, W) in [0, 1] at one threshold; see `candidate_boxes`."""
+    return candidate_boxes(score_map, [threshold], multi_contour).boxes
 
 
 def compute_bboxes_from_scoremaps(
@@ -73,7 +86,7 @@ def compute_bboxes_from_scoremaps(
     """Return (boxes (k, 4) of every threshold, their numbers k); no contour at a threshold gives one box of zeros.
 
     Raises:
-        TypeError, ValueError: what is given is no score map.
+        TypeError, ValueError: `scoremap` is not a score map.
     """
     check_score_map(scoremap, "score map")
     candidates = candidate_boxes(scoremap, scoremap_threshold_list, multi_contour_eval)
@@ -89,12 +102,12 @@ def _signed(boxes: np.ndarray) -> np.ndarray:
 
 
 def _check_boxes(boxes: np.ndarray) -> None:
-    """Refuse what is no (n, 4) table of boxes (x0, y0, x1, y1)."""
+    """Raise BoxError if `boxes` is not an (n, 4) table of boxes (x0, y0, x1, y1)."""
     if boxes.ndim != 2 or boxes.shape[1] != 4:
         raise BoxError(f"boxes have the shape {boxes.shape}; expected (n, 4)")
     invalid = ~(boxes >= 0).all(axis=1)
     if invalid.any():
-        raise BoxError(f"a box has an edge that is negative or no number: {boxes[invalid][0].tolist()}")
+        raise BoxError(f"a box has an edge that is negative or not a number: {boxes[invalid][0].tolist()}")
     inverted = (boxes[:, 0] > boxes[:, 2]) | (boxes[:, 1] > boxes[:, 3])
     if inverted.any():
         raise BoxError(f"a box is inverted: {boxes[inverted][0].tolist()}; expected x0 <= x1 and y0 <= y1")
@@ -124,7 +137,7 @@ def calculate_multiple_iou(box_a: np.ndarray, box_b: np.ndarray) -> np.ndarray:
 
 
 def resize_bbox(box: Sequence[float], image_size: Sequence[int], resize_size: Sequence[int]) -> tuple[int, ...]:
-    """Return a box of an image of size (w, h) as it is in that image resized to (w, h), truncated, not clipped.
+    """Return a box of an image scaled to another image size (both w, h); its edges are truncated, not clipped.
 
     >>> resize_bbox((10, 20, 299, 199), image_size=(300, 200), resize_size=(224, 224))
     (7, 22, 223, 222)

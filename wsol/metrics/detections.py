@@ -28,20 +28,20 @@ def _check_entry(path: str | os.PathLike, number: int, entry: object) -> None:
     )
     if not valid:
         raise InputError(
-            f"{path}: entry {number}: {str(entry)[:120]}; expected {EXPECTED} of finite numbers, no side negative"
+            f"{path}: entry {number}: {str(entry)[:120]}; expected {EXPECTED} with finite numbers and no negative side"
         )
 
 
 def read_detections(
     path: str | os.PathLike, image_sizes: Mapping[str, tuple[int, int]], names: Mapping[str, str] | None = None
 ) -> tuple[dict[str, Detection], list[str]]:
-    """Return (image id to its box of the highest score, the first on ties; images of `image_sizes` alone, clipped to them;
-    the file's image ids that are none of these).
+    """Return (boxes, unknown): each image's box of the highest score, the first on ties, clipped to the image; and the
+    file's image ids that are not in `image_sizes`.
 
-    `names`: the file's image id, as text, to our image id, for files with ids of their own.
+    `names`: the file's image id, as text, to our image id, for files with their own ids.
 
     Raises:
-        InputError: the file is no COCO results file, or has numeric ids without names.
+        InputError: the file is not a COCO results file, or has numeric ids without names.
     """
     best: dict[str, tuple[float, list[float]]] = {}
     unknown: dict[str, None] = {}

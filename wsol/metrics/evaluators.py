@@ -49,7 +49,7 @@ class BoxEvaluator:
         self.cam_threshold_list = list(cam_threshold_list)
         self.iou_threshold_list = list(iou_threshold_list)
         if len(set(self.iou_threshold_list)) < len(self.iou_threshold_list):
-            raise InputError(f"iou_threshold_list {self.iou_threshold_list}: expected each once")
+            raise InputError(f"iou_threshold_list {self.iou_threshold_list}: expected no duplicates")
         self.multi_contour_eval = multi_contour_eval
         truth = metadata if isinstance(metadata, BoxTruth) else BoxTruth.read(metadata)
         self.original_bboxes, self.image_sizes = truth.boxes, truth.sizes
@@ -62,14 +62,15 @@ class BoxEvaluator:
         """Image id to its true boxes in a 224 x 224 view of the image."""
         return {image_id: self._scaled_boxes(image_id, VIEW) for image_id in self.original_bboxes}
 
-    def _scaled_boxes(self, image_id: str, size: tuple[int, int]) -> list[tuple[int, ...]]:
+    def _scaled_boxes(self, image_id: str, size: Sequence[int]) -> list[tuple[int, ...]]:
         if image_id not in self.original_bboxes:
             raise MetadataError(f"{self.dataset_name} {self.split}: {image_id!r} has no true box in localization.txt")
         return [resize_bbox(box, self.image_sizes[image_id], size) for box in self.original_bboxes[image_id]]
 
     def true_boxes(self, image_id: str, shape: tuple[int, ...]) -> np.ndarray:
         """Return int64 (m, 4): an image's true boxes scaled to a map of the given (height, width)."""
-        return np.array(self._scaled_boxes(image_id, shape[::-1]))
+        boxes = self._scaled_boxes(image_id, shape[::-1])
+        return np.array(boxes)
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -90,16 +91,16 @@ class BoxEvaluator:
         return self._packed(best_ious(candidates, self.true_boxes(image_id, shape)))
 
     def box_iou(self, box: Sequence[float], image_id: str) -> float:
-        """Return the best IoU of one box in the image's own pixels (a detector's) with the image's true boxes."""
+        """Return the best IoU of a detector's box, in the image's own pixels, with the image's true boxes."""
         return float(calculate_multiple_iou(np.array([box]), np.array(self.original_bboxes[image_id])).max())
 
     def score_box(self, box: Sequence[float] | None, image_id: str) -> np.ndarray:
-        """Return the packed bits of one box in the image's own pixels; without a box nothing is right."""
+        """Return the packed bits of a detector's box, in the image's own pixels; None is wrong at every threshold."""
         iou = -1.0 if box is None else self.box_iou(box, image_id)
         return self._packed(np.full(len(self.cam_threshold_list), iou))
 
     def add(self, packed: np.ndarray, image_id: str) -> None:
-        """Count one image by its packed bits."""
+        """Count one image, given its packed bits."""
         for iou, row in zip(self.iou_threshold_list, self._unpacked(packed), strict=True):
             self.num_correct[iou] += row
         self.cnt += 1
@@ -119,7 +120,9 @@ class BoxEvaluator:
             if getattr(self, name) != getattr(other, name):
                 raise InputError(f"evaluators of a different {name} cannot be merged")
         if both := {image_id for image_id, _ in self.correct} & {image_id for image_id, _ in other.correct}:
-            raise InputError(f"evaluators cannot be merged that both have counted {sorted(both)[0]!r} ({len(both)} images)")
+            raise InputError(
+                f"both evaluators have counted {sorted(both)[0]!r} ({len(both)} images); expected different images"
+            )
         for iou in self.iou_threshold_list:
             self.num_correct[iou] += other.num_correct[iou]
         self.cnt += other.cnt
@@ -197,7 +200,7 @@ class MaskEvaluator:
         return counts.astype(np.min_scalar_type(counts.max()))
 
     def add(self, counts: np.ndarray) -> None:
-        """Count one image by its histograms."""
+        """Count one image, given its histograms."""
         self.gt_false_score_hist += counts[0]
         self.gt_true_score_hist += counts[1]
         self.cnt += 1

@@ -28,13 +28,13 @@ def _count(
     """Add the scores to `totals`, flat int32 (bounds * KINDS,), by the number of bounds <= the score.
 
     A comparison is added to that number, since a branch on it could not be predicted. Indices are unsigned, since numba
-    looks whether a signed one counts from the end.
+    checks whether a signed one counts from the end.
     """
     height, width = scores.shape
     cells = np.empty(width, np.int32)
     for y in range(height):
         row, kinds = scores[y], mask[y]
-        for x in range(width):  # a loop of its own compiles to vector instructions
+        for x in range(width):  # a separate loop compiles to vector instructions
             cells[x] = np.int32(row[x] * CELLS)
         for x in range(width):
             number = np.uint64(before[np.uint64(np.uint32(cells[x]))])

@@ -42,7 +42,7 @@ class ImagesFile:
     images: Mapping[str, Scored]
 
     def check(self, evaluator: SplitEvaluator) -> None:
-        """Refuse a file whose images were scored otherwise than an evaluator scores."""
+        """Raise InputError if the images were scored with other settings than an evaluator's."""
         for name, expected in evaluator.settings.items():
             if (found := self.settings.get(name)) != expected:
                 said, wanted = (" ".join(map(str, v)) if isinstance(v, list) else str(v) for v in (found, expected))
@@ -77,7 +77,7 @@ def read_images(path: str | os.PathLike) -> ImagesFile:
     """Return what `write_images` wrote.
 
     Raises:
-        InputError: it is damaged, of another kind or format, or declares more than MOST_BYTES.
+        InputError: the file is damaged, not of this kind or format, or declares more than MOST_BYTES.
     """
     header, arrays = _read(path, Scored._fields)
     try:
@@ -90,7 +90,7 @@ def read_images(path: str | os.PathLike) -> ImagesFile:
 
 
 def _read(path: str | os.PathLike, names: tuple[str, ...]) -> tuple[dict[str, Any], dict[str, np.ndarray]]:
-    """Return a file's header, and those of the named arrays that it has."""
+    """Return (header, arrays): of the named arrays, those in the file."""
     check_input(path)
     try:
         with zipfile.ZipFile(path) as archive:
@@ -117,7 +117,7 @@ def _read(path: str | os.PathLike, names: tuple[str, ...]) -> tuple[dict[str, An
 
 
 def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
-    """Return an array whose size is that of its entry: a header alone cannot ask for more memory."""
+    """Return an array; its header may not declare more bytes than its entry has."""
     with archive.open(entry) as stream:
         version = npy_format.read_magic(stream)
         read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0

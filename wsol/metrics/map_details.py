@@ -11,14 +11,14 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from wsol.metrics.boxes import boxes_above, calculate_multiple_iou, map_ious, quantize
+from wsol.metrics.boxes import boxes_above, boxes_at, calculate_multiple_iou, levels_of, map_ious, quantize
 
 
 @dataclass
 class MapDetails:
     """One image, its map of `map_size` (w, h): at `threshold`, the box (x0, y0, x1, y1) that counts there, in the map's
     pixels, and its IoU; the best IoU at any threshold; and at the analysis' threshold the predicted over the true area, the
-    activation inside over outside (None where there is none outside), and the number of connected components."""
+    activation inside over outside (None if there is none outside), and the number of connected components."""
 
     image_id: str
     map_size: tuple[int, int]
@@ -46,7 +46,7 @@ def _inside(shape: tuple[int, int], true_boxes: np.ndarray) -> np.ndarray:
 class Analysis(NamedTuple):
     """What a map looks like (appendix 0.F.1): at a score-map threshold the area of the largest contour's box over that of
     the true box, and the number of connected components (None without a threshold); the activation inside over outside the
-    true boxes, None where there is none outside."""
+    true boxes, None if there is none outside."""
 
     area_ratio: float | None
     activation_ratio: float | None
@@ -63,7 +63,7 @@ def analyze_map(score_map: np.ndarray, true_boxes: np.ndarray, threshold: float 
     if threshold is None:
         return Analysis(None, activation, None)
     quantized = quantize(scores)
-    level = int(threshold * int(quantized.max()))
+    level = int(levels_of(quantized, [threshold])[0])
     largest = boxes_above(quantized, level, False)
     fitting = true_boxes[calculate_multiple_iou(largest, true_boxes)[0].argmax()]
     components = cv2.connectedComponents((quantized > level).astype(np.uint8), connectivity=8)[0] - 1
@@ -81,12 +81,11 @@ def describe_map(
 ) -> MapDetails:
     """Return the details of a score map, float (H, W), against true boxes, int (m, 4), at the map's size.
 
-    The box is, of those that the rule allows (`multi_contour`, or the largest contour's), the one of the best IoU. The
-    analysis is `analyze_map` at its own threshold.
+    Of the boxes that the rule allows (`multi_contour`, or only the largest contour's), the one with the best IoU counts.
+    The analysis is `analyze_map` at `analysis_threshold`.
     """
     scores = np.asarray(score_map, dtype=np.float64)
-    quantized = quantize(scores)
-    boxes = boxes_above(quantized, int(threshold * int(quantized.max())), multi_contour)
+    boxes = boxes_at(scores, threshold, multi_contour)
     ious = calculate_multiple_iou(boxes, true_boxes).max(axis=1)
     chosen = int(ious.argmax())
     return MapDetails(
@@ -101,9 +100,9 @@ def describe_map(
 
 
 def summarize(details: Iterable[MapDetails], threshold: float) -> dict:
-    """Return mean and median of the analysis (appendix 0.F.1) over images, and how many had no activation outside."""
+    """Return the mean and median of the analysis (appendix 0.F.1) over images, and how many have no activation outside."""
     details = list(details)
-    columns = {
+    columns: dict[str, list[float]] = {
         "area_ratio": [one.area_ratio for one in details],
         "activation_ratio": [one.activation_ratio for one in details if one.activation_ratio is not None],
         "num_components": [one.num_components for one in details],

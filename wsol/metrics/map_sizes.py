@@ -1,4 +1,4 @@
-"""The sizes of score maps, on which figures depend: counted, told where they matter, and compared only where equal."""
+"""The sizes of score maps, on which figures depend: counted, reported if they matter, compared only if equal."""
 
 from collections import Counter
 from collections.abc import Iterable, Mapping
@@ -21,12 +21,12 @@ def count_sizes(sizes: Iterable[Size]) -> list[tuple[Size, int]]:
 
 
 def size_rows(sizes: Iterable[Size]) -> list[dict[str, int]]:
-    """Return the counts of sizes as they stand in results."""
+    """Return the counts of sizes as rows for the results."""
     return [{"width": size[0], "height": size[1], "images": count} for size, count in count_sizes(sizes)]
 
 
 def mixture_warning(sizes: Iterable[Size]) -> str | None:
-    """Return what to say of maps of several sizes; None where all have the same."""
+    """Return a warning of maps of several sizes; None if all have the same."""
     counts = count_sizes(sizes)
     if len(counts) < 2:
         return None
@@ -36,7 +36,7 @@ def mixture_warning(sizes: Iterable[Size]) -> str | None:
 
 
 def small_map_note(dataset_name: str, sizes: Iterable[Size]) -> str | None:
-    """Return what to say of maps below the protocol's size; None where there are none, or the data set has its own."""
+    """Return a note on maps under the protocol's size; None if there are none or the data set's maps are small by design."""
     counts = count_sizes(sizes)
     small = [(size, count) for size, count in counts if min(size) < min(VIEW)]
     if not small or dataset_name in OWN_PROTOCOL:
@@ -51,7 +51,7 @@ def small_map_note(dataset_name: str, sizes: Iterable[Size]) -> str | None:
 
 
 def check_same_sizes(first: Mapping[str, Size], second: Mapping[str, Size]) -> None:
-    """Refuse to compare maps, image id to size, where an image's two maps differ in size."""
+    """Raise InputError if an image's two maps differ in size; both arguments map image id to (w, h)."""
     unlike = [image_id for image_id, size in first.items() if second.get(image_id, size) != size]
     if unlike:
         one, other = first[unlike[0]], second[unlike[0]]

@@ -1,10 +1,10 @@
-"""What one image gave to an evaluation, and many of them as columns: the one form in which counts are merged and saved.
+"""What an evaluation keeps of one image, and many of them as columns: the form in which counts are merged and saved.
 
-An evaluator's counts are sums over these, so whatever is merged, saved or loaded as a whole list of them is complete.
+An evaluator's counts are sums over these, so a list of them that is merged, saved or loaded loses nothing.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 
@@ -12,10 +12,10 @@ from wsol.core.errors import InputError
 
 
 class Scored(NamedTuple):
-    """What one image gave; None where there is nothing of the kind.
+    """What an evaluation keeps of one image; a field is None if it does not apply.
 
     `boxes`: packed bits of correctness, uint8 (IoU thresholds, score-map thresholds / 8). `masks`: background and foreground
-    pixels by score, unsigned (2, bins). `size`: (w, h) of its map. `rank`: that of its true class among the logits (0: top).
+    pixels by score, unsigned (2, bins). `size`: (w, h) of its map. `rank`: of its true class among the logits (0: top).
     `skipped`: the image could not be read; it counts nowhere else. The last three are an `Analysis` (map_details.py).
     """
 
@@ -29,9 +29,20 @@ class Scored(NamedTuple):
     activation_ratio: float | None = None
     num_components: int | None = None
 
+    def counts_of(self, kind: Literal["boxes", "masks"]) -> np.ndarray:
+        """Return the image's `boxes` or `masks`.
+
+        Raises:
+            InputError: it has none.
+        """
+        counts = self.boxes if kind == "boxes" else self.masks
+        if counts is None:
+            raise InputError(f"{self.image_id!r} was scored without {kind}; expected an evaluator of the same truth")
+        return counts
+
 
 class _Column(NamedTuple):
-    """How a field is kept: numbers of a kind ("iu", "f", "b" as in numpy's dtype.kind) and what stands for None."""
+    """How a field is kept: numbers of a kind ("iu", "f", "b" as in numpy's dtype.kind) and the value that encodes None."""
 
     kinds: str
     dtype: type[np.generic] | None
@@ -52,7 +63,7 @@ _COLUMNS = {
 
 
 def to_columns(images: Sequence[Scored]) -> dict[str, Any]:
-    """Return `image_id`, a list, and every other field of Scored as an array with one row an image, or None where no image
+    """Return `image_id`, a list, and every other field of Scored as an array with one row per image, or None if no image
     has it."""
     columns: dict[str, Any] = {"image_id": [one.image_id for one in images]}
     for name, column in _COLUMNS.items():
@@ -70,7 +81,7 @@ def from_columns(columns: Mapping[str, Any]) -> list[Scored]:
     """Return the images of `to_columns`.
 
     Raises:
-        InputError: a column is missing, unknown, or not of the kind and length that it should be.
+        InputError: a column is missing or unknown, or has the wrong kind or length.
     """
     if set(columns) != set(Scored._fields):
         raise InputError(f"columns {', '.join(sorted(map(str, columns)))}; expected {', '.join(sorted(Scored._fields))}")
@@ -83,7 +94,7 @@ def from_columns(columns: Mapping[str, Any]) -> list[Scored]:
 
 
 def _from_column(name: str, values: Any, count: int) -> list:  # noqa: ANN401 (an array or a list)
-    """Return a field's values, one an image."""
+    """Return a field's values, one per image."""
     column = _COLUMNS[name]
     if values is None and column.dtype is None:
         return [None] * count

@@ -1,15 +1,18 @@
-"""What an evaluation scores: saved maps, what a run kept of its images, the Center baseline, or a detector's boxes. Each
-yields what its images give, which `count` adds to an evaluator; those that have maps describe them one by one."""
+"""What an evaluation scores: saved maps, what a run kept of its images, the Center baseline, or a detector's boxes.
+
+Each yields one `Scored` per image, which `count` adds to an evaluator; sources with maps also describe each map."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache, partial
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 
+from wsol.core import registry
 from wsol.core.declared_size import MAX_MEGAPIXELS
-from wsol.core.errors import ScoreMapError
+from wsol.core.errors import InputError, ScoreMapError
 from wsol.core.processes import map_chunks
 from wsol.core.progress import progress
 from wsol.data.masks import VIEW
@@ -36,9 +39,12 @@ def _read_resized(path: Path, map_size: int | None, max_megapixels: float) -> tu
     return score_map, kind
 
 
+Result = TypeVar("Result")
+
+
 @dataclass
 class _ReadAnd:
-    """What a process does with some images: read their maps and apply `function` (map, id) to each."""
+    """The work of one process: read the maps of some images and apply `function` (map, id) to each."""
 
     paths: dict[str, Path]
     function: Callable
@@ -75,7 +81,7 @@ class SavedMaps:
         return self._read(self.files.paths[image_id])[0].shape[::-1]
 
     def _apply(self, function: Callable, image_ids: Sequence[str], what: str) -> Iterator:
-        """Yield function(score map, image id) in order; maps of two kinds are refused."""
+        """Yield function(score map, image id) in order; maps of two kinds raise ScoreMapError."""
         first: tuple[str, str] | None = None
         results = map_chunks(_ReadAnd(self.files.paths, function, self._read), image_ids, self.workers)
         for image_id, (result, kind) in zip(image_ids, progress(results, what, len(image_ids)), strict=True):
@@ -89,15 +95,15 @@ class SavedMaps:
         """Yield what every map gives."""
         return self._apply(evaluator.score, evaluator.image_ids, "scoring")
 
-    def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
-        """Yield the details of every map."""
-        return self._apply(describe, evaluator.scored_ids, "describing")
+    def each(self, function: Callable[[np.ndarray, str], Result], image_ids: Sequence[str]) -> Iterator[Result]:
+        """Yield function(score map, image id) of every image, in order; it can be pickled."""
+        return self._apply(function, image_ids, "describing")
 
 
 @dataclass
 class Center:
-    """The Center baseline: one map of side x side pixels for every image, or of the image's own size (w, h) in `sizes`,
-    those of the maps that it is compared with."""
+    """The Center baseline: one map of side x side pixels for every image, or of the size (w, h) in `sizes`, that of the
+    map of the same image that it is compared with."""
 
     side: int = VIEW[0]
     sizes: Mapping[str, tuple[int, int]] = field(default_factory=dict)
@@ -112,17 +118,19 @@ class Center:
 
         @lru_cache(KEPT_SIZES)
         def boxes_of(size: tuple[int, int]) -> Candidates:
-            return candidate_boxes(_center_map(size), boxes.cam_threshold_list, boxes.multi_contour_eval)
+            rule = evaluator.require_boxes()
+            return candidate_boxes(_center_map(size), rule.cam_threshold_list, rule.multi_contour_eval)
 
         for image_id in progress(evaluator.image_ids, "Center"):
             size = self.size_of(image_id)
-            bits = boxes and boxes.score_candidates(boxes_of(size), size[::-1], image_id)
-            yield Scored(image_id, bits, masks and masks.score(_center_map(size), image_id), size)
+            bits = boxes.score_candidates(boxes_of(size), size[::-1], image_id) if boxes else None
+            pixels = masks.score(_center_map(size), image_id) if masks else None
+            yield Scored(image_id, bits, pixels, size)
 
-    def details(self, evaluator: SplitEvaluator, describe: "Describe") -> Iterator[MapDetails]:
-        """Yield its details for every image."""
-        for image_id in progress(evaluator.scored_ids, "describing"):
-            yield describe(_center_map(self.size_of(image_id)), image_id)
+    def each(self, function: Callable[[np.ndarray, str], Result], image_ids: Sequence[str]) -> Iterator[Result]:
+        """Yield function(score map, image id) of every image, in order."""
+        for image_id in progress(image_ids, "describing"):
+            yield function(_center_map(self.size_of(image_id)), image_id)
 
 
 @lru_cache(KEPT_SIZES)
@@ -158,16 +166,17 @@ class Detections:
 
     def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
         """Yield what the box of every image gives."""
+        boxes = evaluator.require_boxes()
         for image_id in evaluator.image_ids:
-            yield Scored(image_id, evaluator.boxes.score_box(self.boxes.get(image_id), image_id))
+            yield Scored(image_id, boxes.score_box(self.boxes.get(image_id), image_id))
 
     def rows(self, evaluator: SplitEvaluator) -> list[dict]:
-        """Return one row an image: its box in pixels and its IoU."""
-        rows = []
+        """Return one row per image: its box in pixels and its IoU."""
+        boxes, rows = evaluator.require_boxes(), []
         for image_id in evaluator.scored_ids:
             box = self.boxes.get(image_id)
             edges = dict(zip(("x0", "y0", "x1", "y1"), box or [None] * 4, strict=True))
-            rows.append({"image_id": image_id, **edges, "iou": evaluator.boxes.box_iou(box, image_id) if box else 0.0})
+            rows.append({"image_id": image_id, **edges, "iou": boxes.box_iou(box, image_id) if box else 0.0})
         return rows
 
 
@@ -175,9 +184,30 @@ Source = SavedMaps | SavedImages | Center | Detections
 
 
 def count(source: Source, evaluator: SplitEvaluator, ranks: Mapping[str, int] | None = None) -> None:
-    """Count all images of an evaluator; `ranks`, where known, are those of their true classes among the logits."""
+    """Count all images of an evaluator; `ranks`, if known, are the ranks of their true classes among the logits."""
     for scored in source.score(evaluator):
         evaluator.add(scored._replace(rank=ranks[scored.image_id]) if ranks else scored)
+
+
+@dataclass
+class Measure:
+    """The metrics of some names (`registry.names("metrics")`) against an evaluator's truth."""
+
+    boxes: BoxEvaluator
+    names: tuple[str, ...]
+
+    def __call__(self, score_map: np.ndarray, image_id: str) -> list[float]:
+        """Return every metric of an image's score map, float (H, W).
+
+        Raises:
+            InputError: a metric gave something else than a number in [0, 1].
+        """
+        true_boxes = self.boxes.true_boxes(image_id, score_map.shape)
+        values = [float(registry.find("metrics", name)(score_map, true_boxes)) for name in self.names]
+        for name, value in zip(self.names, values, strict=True):
+            if not 0 <= value <= 1:  # NaN is not
+                raise InputError(f"{image_id}: the metric {name} gave {value}; expected a number from 0 to 1")
+        return values
 
 
 @dataclass
@@ -189,6 +219,7 @@ class Describe:
     analysis_threshold: float
 
     def __call__(self, score_map: np.ndarray, image_id: str) -> MapDetails:
+        """Return the details of an image's score map, float (H, W)."""
         return describe_map(
             image_id,
             score_map,

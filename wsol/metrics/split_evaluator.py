@@ -1,4 +1,4 @@
-"""A split's evaluators as one: what its metadata has (boxes, masks or both) is scored, counted and put into results."""
+"""One evaluator for a split: scores and counts what its metadata has (boxes, masks or both) and returns the results."""
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -39,14 +39,6 @@ class SplitEvaluator:
         multi_contour_eval: bool,
         detections: bool = False,
     ):
-        thresholds = np.arange(0, 1, 1 if detections else cam_curve_interval)  # a detector's box: one will do
-        options = {
-            "dataset_name": truth.dataset_name,
-            "split": truth.split,
-            "cam_threshold_list": thresholds.tolist(),
-            "iou_threshold_list": list(iou_threshold_list),
-            "multi_contour_eval": multi_contour_eval,
-        }
         self.truth, self.image_ids = truth, list(truth.image_ids)
         self.box_rule = DETECTIONS if detections else "multi_contour" if multi_contour_eval else "largest_contour"
         self.cam_curve_interval, self.iou_threshold_list = cam_curve_interval, list(iou_threshold_list)
@@ -56,14 +48,41 @@ class SplitEvaluator:
         self.map_sizes: dict[str, tuple[int, int]] = {}
         self.ranks: dict[str, int] = {}
         self.counts: dict[str, int] = {}
-        self.boxes = BoxEvaluator(truth.boxes, **options) if truth.boxes else None
-        self.masks = MaskEvaluator(truth.masks, **options) if truth.masks else None
+        thresholds = np.arange(0, 1, 1 if detections else cam_curve_interval).tolist()  # a detector's box needs only one
+        of_split = (truth.dataset_name, truth.split, thresholds)
+        self.boxes: BoxEvaluator | None = None
+        self.masks: MaskEvaluator | None = None
+        if truth.boxes:
+            ious = self.iou_threshold_list
+            self.boxes = BoxEvaluator(truth.boxes, *of_split, ious, multi_contour_eval=multi_contour_eval)
+        if truth.masks:
+            self.masks = MaskEvaluator(truth.masks, *of_split)
 
     @classmethod
     def of(cls, config: Mapping, truth: SplitTruth, detections: bool = False) -> "SplitEvaluator":
         """Return the evaluator that a command's options ask for."""
         names = ("cam_curve_interval", "iou_threshold_list", "multi_contour_eval")
         return cls(truth, **{name: config[name] for name in names}, detections=detections)
+
+    def require_boxes(self) -> BoxEvaluator:
+        """Return the evaluator of boxes.
+
+        Raises:
+            InputError: the split has no true boxes.
+        """
+        if self.boxes is None:
+            raise InputError(f"{self.truth.dataset_name} {self.truth.split} has no true boxes")
+        return self.boxes
+
+    def require_masks(self) -> MaskEvaluator:
+        """Return the evaluator of masks.
+
+        Raises:
+            InputError: the split has no true masks.
+        """
+        if self.masks is None:
+            raise InputError(f"{self.truth.dataset_name} {self.truth.split} has no true masks")
+        return self.masks
 
     def score(self, score_map: np.ndarray, image_id: str) -> Scored:
         """Return what one map gives; changes nothing, so that threads and processes may do it."""
@@ -81,9 +100,9 @@ class SplitEvaluator:
             self.skipped_ids.append(scored.image_id)
             return
         if self.boxes:
-            self.boxes.add(scored.boxes, scored.image_id)
+            self.boxes.add(scored.counts_of("boxes"), scored.image_id)
         if self.masks:
-            self.masks.add(scored.masks)
+            self.masks.add(scored.counts_of("masks"))
         self.scored_ids.append(scored.image_id)
         if scored.size:
             self.map_sizes[scored.image_id] = scored.size
@@ -110,13 +129,13 @@ class SplitEvaluator:
         """Add an evaluator of other images of the same split: the sum is exactly that of one pass over both.
 
         Raises:
-            InputError: it is of other settings, or has counted an image that this one has.
+            InputError: its settings differ, or both have counted the same image.
         """
         for name, value in self.settings.items():
             if other.settings[name] != value:
                 raise InputError(f"evaluators of a different {name} cannot be merged")
         if both := {one.image_id for one in self.images} & {one.image_id for one in other.images}:
-            raise InputError(f"evaluators cannot be merged that both have counted {min(both)!r} ({len(both)} images)")
+            raise InputError(f"both evaluators have counted {min(both)!r} ({len(both)} images); expected different images")
         for scored in other.images:
             self.add(scored)
         for name, count in other.counts.items():
@@ -131,10 +150,10 @@ class SplitEvaluator:
         """Count what an evaluator of the same split and options had counted when its `state_dict` was made.
 
         Raises:
-            InputError: this one has counted something already; the state is of other settings, images or shapes.
+            InputError: this evaluator has counted something already; the state has other settings, images or shapes.
         """
         if self.images:
-            raise InputError("counts can be loaded by an evaluator that has counted nothing")
+            raise InputError("this evaluator has counted images already; expected a new one to load counts into")
         if state.get("format") != STATE_FORMAT:
             raise InputError(f"counts of format {state.get('format')!r:.60}; expected format {STATE_FORMAT}")
         if not all(isinstance(state.get(name), Mapping) for name in ("settings", "images", "counts")):
@@ -151,11 +170,11 @@ class SplitEvaluator:
         self.counts = dict(state["counts"])
 
     def check_shapes(self, scored: Scored) -> None:
-        """Refuse what another kind of evaluator would have counted."""
+        """Raise InputError if an image was scored with other kinds of truth or other thresholds than this evaluator's."""
         for truth, found in ((self.boxes, scored.boxes), (self.masks, scored.masks)):
             expected = truth.shape if truth and not scored.skipped else None
             if (None if found is None else found.shape) != expected:
-                raise InputError(f"counts of {scored.image_id!r} that do not fit this split and these options")
+                raise InputError(f"counts of {scored.image_id!r} that do not match this split and these options")
 
     def results(self, val_thresholds: Mapping[str, float] | None = None) -> dict:
         """Return the metrics in percent, the best score-map thresholds, and the counts they come from.
@@ -164,7 +183,7 @@ class SplitEvaluator:
         there is what one could deploy.
         """
         results: dict = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None}
-        counts: dict = {"images": (self.boxes or self.masks).cnt if self.truth.has_any else len(self.scored_ids)}
+        counts: dict = {"images": len(self.scored_ids)}
         if boxes := self.boxes:
             names = {iou: f"{iou:g}" for iou in boxes.iou_threshold_list}
             accuracies = dict(zip(names.values(), boxes.compute(), strict=True))
@@ -210,19 +229,20 @@ class SplitEvaluator:
 
     def _localized(self, position: int) -> np.ndarray:
         """Return bool (images,), in the order scored: right at IoU 50 and a score-map threshold's position."""
-        right = self.boxes.correct_at(LOC_IOU, position)
+        right = self.require_boxes().correct_at(LOC_IOU, position)
         return np.array([right[image_id] for image_id in self.scored_ids])
 
     def positions(self, thresholds: Mapping[str, float], interval: float | None = None) -> dict[int, int]:
-        """Return IoU threshold to the position of the score-map threshold that was chosen for it elsewhere, of those of an
-        interval, where it is known.
+        """Return IoU threshold to the position of the score-map threshold that val chose for it.
+
+        `interval`: that of val's score-map thresholds, for the message, where it is known.
 
         Raises:
-            InputError: none was chosen for one of the IoU thresholds, or none of this evaluator's.
+            InputError: val chose none for one of the IoU thresholds, or one that this evaluator does not have.
         """
-        own = np.array(self.boxes.cam_threshold_list)
+        own = np.array(self.require_boxes().cam_threshold_list)
         found = {}
-        for iou in self.boxes.iou_threshold_list:
+        for iou in self.iou_threshold_list:
             if f"{iou:g}" not in thresholds:
                 known = ", ".join(thresholds)
                 raise OptionError("iou_threshold_list", f"{iou:g}", f"val chose score-map thresholds for IoU {known} only")
@@ -231,7 +251,7 @@ class SplitEvaluator:
                 step = own[1] if len(own) > 1 else 1
                 known = "" if interval in (None, step) else f", {interval:g}"
                 raise InputError(
-                    f"val's score-map threshold {threshold} for IoU {iou:g} is none of those of ",
+                    f"val's score-map threshold {threshold} for IoU {iou:g} is not one of ",
                     OptionName("cam_curve_interval"),
                     f" {step:g}; expected the interval with which val was scored{known}",
                 )
@@ -240,7 +260,7 @@ class SplitEvaluator:
 
     def _at_thresholds(self, positions: Mapping[int, int]) -> dict:
         """Return localization at the positions of score-map thresholds chosen elsewhere, one per IoU threshold."""
-        boxes = self.boxes
+        boxes = self.require_boxes()
         accuracies = {f"{iou:g}": 100.0 * int(boxes.num_correct[iou][p]) / boxes.cnt for iou, p in positions.items()}
         figures = {
             "MaxBoxAccV2_at_val_threshold": self._mean(accuracies),
@@ -264,7 +284,7 @@ def headline(results: Mapping, multi_iou_eval: bool) -> float | None:
 
 
 def read_known_ids(metadata_root: str | os.PathLike, dataset_name: str, splits: Iterable[str]) -> dict[str, list[str]]:
-    """Return the image ids of those of the splits that the data set has."""
+    """Return the image ids of every one of `splits` that the data set has."""
     folders = {split: Path(metadata_root) / dataset_name / split for split in splits}
     return {
         split: get_image_ids(configure_metadata(folder))

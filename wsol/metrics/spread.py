@@ -1,6 +1,6 @@
-"""How far apart the figures of several runs lie: mean ± sample standard deviation, or Student's interval of their mean.
+"""The spread of the figures of several runs: mean ± sample standard deviation, or Student's interval of their mean.
 
-In: one figure of each run, in percent. Out: text of a table's cell. One run has no spread, and none is shown.
+In: one figure of each run, in percent. Out: the text of a table cell. One run has no spread, so none is shown.
 """
 
 from collections.abc import Sequence
@@ -14,7 +14,7 @@ INTERVAL = f"mean [low, high]: {100 * LEVEL:.0f} % interval of the mean, Student
 
 
 def sample_deviation(values: Sequence[float]) -> float | None:
-    """Return the sample standard deviation, the root of sum (x - mean)^2 / (n - 1); None of fewer than two values.
+    """Return the sample standard deviation, the root of sum (x - mean)^2 / (n - 1); None for fewer than two values.
 
     >>> sample_deviation([67.0, 68.0, 69.0])
     1.0
@@ -23,7 +23,7 @@ def sample_deviation(values: Sequence[float]) -> float | None:
 
 
 def student_interval(values: Sequence[float]) -> list[float] | None:
-    """Return [low, high], the 95 % interval of the mean by Student's t; None of fewer than two values.
+    """Return [low, high], the 95 % interval of the mean by Student's t; None for fewer than two values.
 
     mean -+ t s / sqrt(n), s the sample deviation and t the 97.5 % quantile of Student's distribution with n - 1 degrees of
     freedom.
@@ -40,7 +40,7 @@ def student_interval(values: Sequence[float]) -> list[float] | None:
 
 
 def mean_and_deviation(values: Sequence[float]) -> str:
-    """Return a cell of mean and sample deviation; the value alone where there is one.
+    """Return a cell of mean and sample deviation; only the value if there is just one.
 
     >>> mean_and_deviation([67.3, 68.1]), mean_and_deviation([67.3])
     ('67.7 ± 0.6', '67.3')
@@ -50,13 +50,13 @@ def mean_and_deviation(values: Sequence[float]) -> str:
 
 
 def mean_and_interval(values: Sequence[float]) -> str:
-    """Return a cell such as 67.7 [66.6, 68.8]; the value alone where there is one."""
+    """Return a cell such as 67.7 [66.6, 68.8]; only the value if there is just one."""
     found = student_interval(values)
     return f"{np.mean(values):.1f}" + ("" if found is None else f" [{found[0]:.1f}, {found[1]:.1f}]")
 
 
 def heading(runs: Sequence[int], cell: str = DEVIATION) -> str:
-    """Return what a table's cells are, for a line above it; `runs`: the numbers of runs of its rows."""
+    """Return a line that explains the cells of a table; `runs`: the number of runs of each row."""
     if max(runs) < 2:
-        return "One run a row: no spread."
+        return "One run per row: no spread."
     return f"{cell[0].upper()}{cell[1:]}, over the runs of each row."

@@ -1,8 +1,8 @@
 """How sure a figure is: bootstrap intervals over images, and a paired test of two runs on the same images.
 
-Every image has a weight in each resample, drawn from its id and the seed alone, so that neither the order of the images
-nor the number of processes plays a part, and two runs are resampled alike. Sums of counts times weights are all that a
-resample needs: the score-map threshold is chosen anew from each resample's own sums.
+Every image has a weight in each resample, drawn only from its id and the seed, so that neither the order of the images
+nor the number of processes matters, and two runs are resampled alike. Sums of counts times weights are all that a
+resample needs: the score-map threshold is chosen again from each resample's own sums.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ def image_weights(image_id: str, kind: str, resamples: int, seed: int) -> np.nda
 class WeightedSums:
     """Sums over images of weight times counts, for every resample: `total` is float64 (resamples, *shape of counts).
 
-    Holds one block of images at a time, whatever the number of images; exact while a sum stays below 2 ** 53.
+    Holds one block of images at a time, regardless of the number of images; exact while a sum stays below 2 ** 53.
     """
 
     def __init__(self, kind: str, resamples: int, seed: int, shape: tuple[int, ...]):
@@ -72,7 +72,7 @@ def paired_test(difference: float, resampled: np.ndarray, swapped: np.ndarray) -
     """Return the difference of two runs' figures, its interval, and the two-sided p-value of a randomization test.
 
     `resampled` and `swapped` (resamples,): the difference in bootstrap resamples, and where each image's shares in both
-    figures are exchanged by the toss of a coin, which changes nothing on average if the runs are equally good.
+    figures are exchanged by a coin toss, which changes nothing on average if the runs are equally good.
     """
     resampled = np.round(resampled, 9) + 0.0  # figures differ in their last bits where nothing else differs
     at_least = int((np.abs(swapped) >= abs(difference) - 1e-9).sum())
@@ -90,7 +90,7 @@ def paired_test(difference: float, resampled: np.ndarray, swapped: np.ndarray) -
 def accuracy_differences(
     own: Pair, bootstrap: Pair, images: np.ndarray, exchanged: np.ndarray, count: int
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the difference of MaxBoxAcc of two runs in percent: as it is (n,), resampled (R, n), and swapped (R, n).
+    """Return the difference of MaxBoxAcc of two runs in percent: observed (n,), resampled (R, n), and swapped (R, n).
 
     `own`: each run's right images (n IoU thresholds, thresholds); `bootstrap`: those in every resample (R, n, thresholds);
     `images` (R,): the images of a resample. `exchanged` (R, n): over the images of a swap, the first run's right ones less
@@ -104,8 +104,8 @@ def accuracy_differences(
 def precision_difference(own: Pair, bootstrap: Pair, swap: Pair, swapped_images: np.ndarray, count: int) -> dict:
     """Return `paired_test` of the PxAP of two runs, from score histograms (2: background and foreground, bins).
 
-    `own` (2, bins): each run's; `bootstrap` and `swap` (R, 2, bins): those of every resample, and of the images of every
-    swap, of which there are `swapped_images` (R,) of `count`. An image's share in a run's PxAP is PxAP / count and what its
+    `own` (2, bins): each run's; `bootstrap` and `swap` (R, 2, bins): those of every resample, and those of the images of
+    every swap: `swapped_images` (R,) of `count` images. An image's share in a run's PxAP is PxAP / count and what its
     pixels change to first order, so that the shares of all images add up to PxAP.
     """
     observed = np.subtract(*(average_precision(hist[1], hist[0]) for hist in own))
@@ -129,7 +129,7 @@ def max_accuracies(sums: np.ndarray, total: np.ndarray) -> tuple[np.ndarray, np.
 
 
 def average_precision(foreground: np.ndarray, background: np.ndarray) -> np.ndarray:
-    """Return PxAP in percent (...,) of score histograms (..., bins); NaN where there is no foreground pixel.
+    """Return PxAP in percent (...,) of score histograms (..., bins); NaN if there is no foreground pixel.
 
     PxAP = sum over bins i, from the second highest down, of precision_i (recall_i - recall_{i + 1}), where precision and
     recall count the pixels of bin i and all higher ones (Choe et al., CVPR 2020).
@@ -147,7 +147,7 @@ def average_precision(foreground: np.ndarray, background: np.ndarray) -> np.ndar
 
 
 def average_precision_gradient(background: np.ndarray, foreground: np.ndarray) -> np.ndarray:
-    """Return the derivative of PxAP (percent a pixel) by the counts of both histograms (bins,): (2, bins)."""
+    """Return the derivative of PxAP (percent per pixel) by the counts of both histograms (bins,): (2, bins)."""
     true, false = foreground[::-1].cumsum(), background[::-1].cumsum()
     predicted = true + false
     inverse = np.divide(1.0, predicted, out=np.zeros(len(predicted)), where=predicted > 0)

@@ -1,11 +1,11 @@
-"""What an architecture offers to a method: stages in order, features, and where something may act on them.
+"""What an architecture offers to a method: stages in order, features, and the places where a method may act on them.
 
-In: images. Out: features (B, num_features, h, w). An architecture is a function that returns a `Backbone`; it knows no
-method. What methods may ask of it is one of three trunks:
+In: images. Out: features (B, num_features, h, w). An architecture is a function that returns a `Backbone`; it knows nothing
+about methods. A method asks it for one of three trunks:
 
     POOLED    features for one classifier on their mean
-    BRANCHED  features for several branches of convolutions
-    GUIDED    features for one classifier, and two earlier places from where side branches are supervised
+    BRANCHED  features for several convolutional branches
+    GUIDED    features for one classifier, and two earlier places where side branches are supervised
 """
 
 from collections import OrderedDict
@@ -24,18 +24,18 @@ POOLED, BRANCHED, GUIDED = "pooled", "branched", "guided"
 
 @dataclass(frozen=True)
 class Offer:
-    """What a method may build on a backbone. Modules go by their dotted names, as in `get_submodule`.
+    """What a method may build on a backbone. Modules are given by their dotted names, as in `get_submodule`.
 
     num_features: channels of the features.
     convolutional_classifier: whether its classifier is a 1x1 convolution rather than a linear layer.
-    convolution_init: how new convolutions start, "xavier" (uniform) or "kaiming" (normal, fan-out).
-    fast_stages: modules that learn at the classifier's rate.
-    fast_convolutions: whether a method's own convolutions do so too; a linear classifier always does.
+    convolution_init: how new convolutions are initialised, "xavier" (uniform) or "kaiming" (normal, fan-out).
+    fast_stages: modules that learn at the classifier's learning rate.
+    fast_convolutions: whether a method's own convolutions also learn at that rate; a linear classifier always does.
     attention_points: modules after which attention may act on the features.
     side_points: (module, channels of its output) of the two places for side branches, the earlier first.
     side_width: channels inside a side branch.
-    pretrained_classifier: state dict of a linear classifier for these very features, where the weights had one.
-    preprocessing: how the network wants its images.
+    pretrained_classifier: state dict of a linear classifier for exactly these features, if the weights had one.
+    preprocessing: how the network expects its images.
     """
 
     num_features: int
@@ -58,11 +58,11 @@ class Backbone(nn.Sequential):
         self.offer = offer
 
     def extract(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the last features; a network that is no plain sequence overrides this."""
+        """Return the last features; a network that is not a plain sequence overrides this."""
         return super().forward(images)
 
     def to_map(self, name: str, output: torch.Tensor) -> torch.Tensor:
-        """Return a module's output as (B, C, h, w); a network with another layout overrides this and `from_map`."""
+        """Return a module's output as (B, C, h, w); a network with a different layout overrides this and `from_map`."""
         return output
 
     def from_map(self, name: str, feature_map: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
@@ -70,10 +70,10 @@ class Backbone(nn.Sequential):
         return feature_map
 
     def after(self, name: str, function: Callable[[torch.Tensor], torch.Tensor]) -> RemovableHandle:
-        """From now on, put a function of a module's output (B, C, h, w) in its place; return what undoes this.
+        """Replace a module's output (B, C, h, w) by a function of it from now on; return the handle that removes it.
 
-        A method calls it when it is constructed, so that wrappers and compilers see the network as it will run. The function
-        should be a bound method, or a `partial` of one: a copy of the model then calls the copy's.
+        A method calls this in its constructor, so that wrappers and compilers see the network as it will run. The function
+        should be a bound method or a `partial` of one: a copy of the model then calls the copy's method.
         """
         return self.get_submodule(name).register_forward_hook(partial(self._replace, name, function))
 

@@ -1,4 +1,4 @@
-"""The device that computes, mixed precision, and batches on their way there."""
+"""The device to compute on, mixed precision, and moving batches to the device."""
 
 import re
 
@@ -12,13 +12,17 @@ AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str, amp: str = "off") -> torch.device:
-    """Return the torch device of a name (auto, cpu, cuda, cuda:N), checked to exist."""
+    """Return the torch device of a name (auto, cpu, cuda, cuda:N).
+
+    Raises:
+        InputError: there is no such device, or it does not support `amp` (off, bf16, fp16).
+    """
     if name == AUTO:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     count = torch.cuda.device_count()
-    known = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", name)  # neither torch nor int() take a number of any length
+    known = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", name)  # neither torch nor int() accepts numbers of any length
     if not known or (name != "cpu" and int(known[1] or 0) >= count):
-        raise OptionError("device", name[:40], f"expected cpu or one of {count} GPUs found here")
+        raise OptionError("device", name[:40], f"expected cpu or one of the {count} GPUs found here")
     device = torch.device(name)
     if amp == "fp16" and device.type == "cpu":
         raise OptionError("amp", "fp16", "a CPU has no fp16 arithmetic worth using; expected bf16 or off, or a GPU")
@@ -31,6 +35,6 @@ def autocast(device: torch.device, amp: str) -> torch.autocast:
 
 
 def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a batch's images (channels last) and labels on the device, without waiting for the copies."""
+    """Return a batch's images (channels last) and labels on the device; the copies are not waited for."""
     images = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
     return images, batch.labels.to(device, non_blocking=True)

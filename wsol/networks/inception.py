@@ -1,7 +1,7 @@
 """Inception-v3 (Szegedy et al., CVPR 2016), torchvision's network up to Mixed_6e, as the WSOL papers use it.
 
-Padding and a reduction without stride keep the map at 28 x 28 at input 224 (the large map); the small map puts a pool
-before that reduction (14 x 14).
+Padding and a reduction with stride 1 keep the map at 28 x 28 at input 224 (the large map). For the small map (14 x 14), a
+pooling layer precedes that reduction.
 """
 
 from collections import OrderedDict
@@ -24,7 +24,7 @@ UNUSED = ("fc.", "AuxLogits.", "Mixed_7", "extra.")
 
 
 class PaddedReduction(InceptionB):
-    """Mixed_6a with stride 1 and padding 1: the map keeps its size."""
+    """Mixed_6a with stride 1 and padding 1, which keep the size of the map."""
 
     def __init__(self, in_channels: int):
         super().__init__(in_channels)
@@ -38,7 +38,7 @@ class PaddedReduction(InceptionB):
 
 
 def inception_v3(trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None) -> Backbone:
-    """Inception-v3: 768 features, 1024 from two more convolutions for a single classifier, itself convolutional."""
+    """Inception-v3: 768 features, or 1024 from two more convolutions before a single, convolutional classifier."""
     network = torchvision.models.inception_v3(weights=None, init_weights=False, transform_input=False)
     network.Conv2d_1a_3x3.conv.padding = (1, 1)
     for pool in (network.maxpool1, network.maxpool2):

@@ -1,11 +1,14 @@
-"""Initial weights of layers that no pretrained file fills."""
+"""Initial weights of layers without pretrained weights."""
 
 from torch import nn
 
 
 def initialize(module: nn.Module, convolutions: str = "xavier") -> None:
-    """Convolutions Xavier-uniform ("xavier") or Kaiming-normal with fan-out ("kaiming"), linear layers normal(0, 0.01),
-    zero biases; norm layers one and zero."""
+    """Initialise all layers of a module in place.
+
+    Convolutions: Xavier uniform ("xavier") or Kaiming normal with fan-out ("kaiming"). Linear layers: normal(0, 0.01).
+    Batch norm weights: 1. All biases: 0.
+    """
     for layer in module.modules():
         if isinstance(layer, nn.Conv2d):
             if convolutions == "kaiming":

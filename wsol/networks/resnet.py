@@ -14,7 +14,7 @@ from wsol.networks.weights import load_pretrained
 
 
 def _stride_one(block: BasicBlock | Bottleneck) -> None:
-    """Remove the stride of a stage's first block (in conv1 of basic blocks, conv2 of bottlenecks)."""
+    """Set the stride of a stage's first block to 1 (it is in conv1 of basic blocks, in conv2 of bottlenecks)."""
     for layer in (block.conv1, block.conv2, block.downsample[0]):
         layer.stride = (1, 1)
 
@@ -44,10 +44,10 @@ def _resnet(name: str, trunk: str, large_feature_map: bool, pretrained: bool, pr
 
 
 def resnet18(trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None) -> Backbone:
-    """ResNet-18: 512 features, small and quick."""
+    """ResNet-18: 512 features, small and fast."""
     return _resnet("resnet18", trunk, large_feature_map, pretrained, pretrained_path)
 
 
 def resnet50(trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None) -> Backbone:
-    """ResNet-50: 2048 features, the papers' network."""
+    """ResNet-50: 2048 features, the network of the papers."""
     return _resnet("resnet50", trunk, large_feature_map, pretrained, pretrained_path)

@@ -1,8 +1,8 @@
 """Any timm network with a spatial feature map, as `--architecture timm:NAME`.
 
-Convolutional networks (B, C, h, w), those with the channels last (B, h, w, C), and transformers, whose tokens
-(B, prefix + h * w, C) are a grid after some prefix tokens. One network may have several: each module's is told by the
-channels that timm says it has.
+Supported are convolutional networks with outputs (B, C, h, w) or, channels last, (B, h, w, C), and transformers, whose
+tokens (B, prefix + h * w, C) form a grid after some prefix tokens. The modules of one network may differ in layout: the
+number of channels that timm states for a module identifies its layout.
 """
 
 import math
@@ -17,22 +17,22 @@ from wsol.networks.backbone import Backbone, Offer
 from wsol.networks.weights import download_into, load_file_into
 
 PROBE = 224  # input side of the dry run that measures feature maps
-FEATURES = "features"  # what the last features are called among a network's layouts
-
+FEATURES = "features"  # the key of the last features among a network's layouts
+MOST_PREFIXES = 5  # class token and registers, if a network does not say how many it has
 
 if TYPE_CHECKING:
 
     class Network(nn.Module):
-        """What every network of timm has besides."""
+        """What every network of timm has in addition."""
 
         num_features: int
         pretrained_cfg: dict[str, Any]
 
         def forward_features(self, images: torch.Tensor) -> torch.Tensor:
-            """Return the features that the head would get."""
+            """Return the features that the head takes."""
 
         def reset_classifier(self, num_classes: int, global_pool: str | None = None) -> None:
-            """Put another head in the place of this one; none for 0 classes."""
+            """Replace the head; 0 classes remove it."""
 
     class Strided(nn.Module):
         """A layer with a stride."""
@@ -40,22 +40,19 @@ if TYPE_CHECKING:
         stride: int | tuple[int, int]
 
 
-MOST_PREFIXES = 5  # class token and registers, where a network does not say how many it has
-
-
 class Layout:
-    """How a module's output holds a map: "NCHW", "NHWC" or "tokens", of which the first `prefix` are no positions."""
+    """How a module's output holds a map: "NCHW", "NHWC" or "tokens". The first `prefix` tokens are not positions."""
 
     def __init__(self, kind: str, channels: int, prefix: int = 0):
         self.kind, self.channels, self.prefix = kind, channels, prefix
 
     @classmethod
     def of(cls, output: object, prefix: int | None, channels: int | None, channels_last: bool) -> "Layout | None":
-        """Return the layout of one square image's output, or None where it has no map of 2 x 2 or more.
+        """Return the layout of the output for one square image, or None if it has no map of 2 x 2 or more.
 
-        `prefix` is how many prefix tokens the network says it has. `channels` is how many the output should have, None if
-        unknown: where exactly one place has as many, they are there, and where none has, there is no telling what this is.
-        `channels_last` decides where both have, or the number is unknown.
+        `prefix`: the number of prefix tokens that the network states, None if it states none. `channels`: the number of
+        channels that the output should have, None if unknown. If exactly one axis has this size, it holds the channels; if
+        none has, the layout is unknown. `channels_last` decides if both axes have this size, or if it is unknown.
         """
         if not isinstance(output, torch.Tensor):
             return None
@@ -68,7 +65,7 @@ class Layout:
             sides = output.shape[1:3] if kind == "NHWC" else output.shape[2:]
             return cls(kind, at[kind]) if min(sides) >= 2 else None
         if output.ndim == 3 and channels in (None, output.shape[2]):
-            # Stages may come before the prefix is put on. Without a word about a prefix, exactly one has to fit.
+            # A stage may precede the prefix tokens. If the network does not state a prefix, exactly one must be possible.
             possible = range(MOST_PREFIXES + 1) if prefix is None else dict.fromkeys((prefix, 0))
             positions = {p: output.shape[1] - p for p in possible}
             fitting = [p for p, count in positions.items() if count >= 4 and math.isqrt(count) ** 2 == count]
@@ -82,7 +79,7 @@ class Layout:
             return output.permute(0, 3, 1, 2)
         if self.kind == "tokens":
             grid = output[:, self.prefix :].transpose(1, 2)
-            return grid.unflatten(2, _grid(grid.shape[2], *image_size))
+            return grid.unflatten(2, grid_of(grid.shape[2], *image_size))
         return output
 
     def from_map(self, feature_map: torch.Tensor, output: torch.Tensor) -> torch.Tensor:
@@ -94,13 +91,20 @@ class Layout:
         return feature_map
 
 
-def _grid(count: int, height: int, width: int) -> tuple[int, int]:
-    """Return the (rows, columns) of `count` tokens that have the proportions of the images, or refuse the images."""
+def grid_of(count: int, height: int, width: int) -> tuple[int, int]:
+    """Return the (rows, columns) of a grid of `count` tokens with the aspect ratio of images of height x width.
+
+    >>> grid_of(14 * 28, 224, 448)
+    (14, 28)
+
+    Raises:
+        InputError: there is no such grid.
+    """
     rows = math.isqrt(count * height // width)
     if rows == 0 or count % rows or rows * width != count // rows * height:
         raise InputError(
-            f"{count} tokens of {height} x {width} images: expected images whose tokens are a grid of the same proportions, "
-            "such as square ones"
+            f"{count} tokens for {height} x {width} images: expected images whose tokens form a grid of the same aspect "
+            "ratio, such as square ones"
         )
     return rows, count // rows
 
@@ -116,7 +120,7 @@ class TimmBackbone(Backbone):
 
     def extract(self, images: torch.Tensor) -> torch.Tensor:
         """Return the last features as a map."""
-        self.image_size = (images.shape[2], images.shape[3])  # which the modules' outputs alone do not tell
+        self.image_size = (images.shape[2], images.shape[3])  # which cannot be derived from the modules' outputs
         return self.layouts[FEATURES].to_map(self.network.forward_features(images), self.image_size)
 
     def to_map(self, name: str, output: torch.Tensor) -> torch.Tensor:
@@ -129,7 +133,11 @@ class TimmBackbone(Backbone):
 
 
 def _probe(network: "Network", name: str) -> dict[str, Any]:
-    """Return what the last features, and the network's own list of stages, are for one image; or refuse the network."""
+    """Return the outputs of the network's stages and its last features (FEATURES) for one image.
+
+    Raises:
+        InputError: the network fails on the image.
+    """
     outputs: dict[str, Any] = {}
     stages = [stage.get("module") for stage in getattr(network, "feature_info", None) or ()]
     modules = dict(network.named_modules())
@@ -143,7 +151,7 @@ def _probe(network: "Network", name: str) -> dict[str, Any]:
     try:
         with torch.no_grad():
             features = network.forward_features(torch.zeros(1, 3, PROBE, PROBE))
-    except Exception as error:  # noqa: BLE001 (whatever a network of the library says of a 224 x 224 image)
+    except Exception as error:  # noqa: BLE001 (a network of the library may raise anything on a 224 x 224 image)
         raise _refusal(name, f"fails on a {PROBE} x {PROBE} image ({reason(error)})") from None
     finally:
         for handle in handles:
@@ -153,19 +161,23 @@ def _probe(network: "Network", name: str) -> dict[str, Any]:
 
 
 def _layouts(network: "Network", name: str) -> dict[str, Layout]:
-    """Return the layouts of the last features (FEATURES) and of the stages that have a map, or refuse the network."""
+    """Return the layouts of the last features (FEATURES) and of the stages that have a map.
+
+    Raises:
+        InputError: the last features have no map.
+    """
     channels_last = getattr(network, "output_fmt", None) == "NHWC"
     prefix = getattr(network, "num_prefix_tokens", None)
     outputs = _probe(network, name)
     known = {stage.get("module"): stage.get("num_chs") for stage in getattr(network, "feature_info", None) or ()}
     features = outputs[FEATURES]
     if isinstance(features, torch.Tensor) and network.num_features in features.shape[1:]:
-        known[FEATURES] = network.num_features  # some count what their head adds
+        known[FEATURES] = network.num_features  # some networks count channels that their head adds
     found = {}
     for stage, output in outputs.items():
         key = FEATURES if stage == FEATURES else f"network.{stage}"
         if hasattr(network, "reroll") and output.shape != features.shape:
-            continue  # Hiera's earlier tokens are in the order of its windows, not of the grid
+            continue  # Hiera orders its earlier tokens by window, not by grid position
         if layout := Layout.of(output, prefix, known.get(stage), channels_last):
             found[key] = layout
         elif stage == FEATURES:
@@ -173,7 +185,7 @@ def _layouts(network: "Network", name: str) -> dict[str, Layout]:
             raise _refusal(
                 name,
                 f"its last features are {shape}; expected a map (1, channels, h, w) with h and w of 2 or more, or tokens "
-                "(1, prefix + h * w, channels) on a square grid, with one prefix that fits",
+                "(1, prefix + h * w, channels) on a square grid, with exactly one possible prefix",
             )
     return found
 
@@ -185,18 +197,21 @@ def _map_height(network: "Network", name: str) -> int:
 
 
 def _doubles(larger: int, smaller: int) -> bool:
-    """Tell whether one map is about twice as fine as another (unpadded layers lose or gain a pixel)."""
+    """Return whether one map is about twice as fine as another (unpadded layers lose or gain a pixel)."""
     return abs(larger - 2 * smaller) <= 1
 
 
 def _remove_last_stride(network: "Network", name: str) -> None:
-    """Set to 1 the strides of the stage that makes the final map, on every parallel path.
+    """Set the strides of the stage that makes the final map to 1, on every parallel path.
 
-    The stage is the outermost module that holds the last such stride and itself halves its input: strides of earlier
-    stages (of attention's reduced keys, say) stay.
+    The stage is the outermost module that contains the last such stride and halves its input. Strides of earlier stages (for
+    example of attention's reduced keys) stay.
+
+    Raises:
+        InputError: the map is not about twice as fine then.
     """
     height = _map_height(network, name)
-    halving: list[nn.Module] = []  # in order of execution; a container comes after what it holds
+    halving: list[nn.Module] = []  # in order of execution; a container follows its parts
 
     def record(module: nn.Module, inputs: tuple, output: torch.Tensor) -> None:
         both = (*inputs[:1], output)
@@ -217,7 +232,7 @@ def _remove_last_stride(network: "Network", name: str) -> None:
         module.stride = (1, 1) if isinstance(module.stride, tuple) else 1
         kernel = getattr(module, "kernel_size", 0)
         if isinstance(module, nn.AvgPool2d | nn.MaxPool2d) and kernel in (2, (2, 2)):
-            module.kernel_size = 1  # a pool without overlap: at stride 1 nothing is left to pool
+            module.kernel_size = 1  # a pool without overlap has nothing to pool at stride 1
             module.padding = 0
     try:
         finer = _map_height(network, name) if inside else 0
@@ -238,10 +253,10 @@ def _refusal(name: str, problem: str) -> OptionError:
 
 
 def _create(name: str) -> "Network":
-    """Return a network with random weights, for images of any size where it has a choice."""
+    """Return a network with random weights, for images of any size if it has that option."""
     try:
         network = timm.create_model(name, pretrained=False, dynamic_img_size=True)
-    except TypeError:  # most networks have no such choice
+    except TypeError:  # most networks do not have the option
         network = timm.create_model(name, pretrained=False)
     return cast("Network", network)
 
@@ -249,15 +264,21 @@ def _create(name: str) -> "Network":
 def timm_network(
     name: str, _trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None
 ) -> TimmBackbone:
-    """Return timm's network `name`, the same for every trunk; the large feature map is twice as fine, by removing the
-    network's last stride. Attention and side branches act on its last two stages."""
+    """Return timm's network `name`, the same for every trunk.
+
+    The large feature map is twice as fine: the network's last stride is removed. Attention and side branches act on the last
+    two stages.
+
+    Raises:
+        InputError: timm has no such network or cannot create it, it has no map, or its weights cannot be obtained.
+    """
     if not timm.is_model(name):
         similar = ", ".join(timm.list_models(f"*{name[:12]}*")[:8]) or "see timm.list_models()"
         raise _refusal(name, f"timm {timm.__version__} has no such network; similar: {similar}")
     try:
         network = _create(name)
-    except Exception as error:  # noqa: BLE001 (an unknown pretrained tag, a network that needs more options)
-        raise _refusal(name, f"timm cannot make it ({reason(error)})") from None
+    except Exception as error:  # noqa: BLE001 (an unknown pretrained tag, or a network that needs more options)
+        raise _refusal(name, f"timm cannot create it ({reason(error)})") from None
     heads = network.pretrained_cfg.get("classifier") or "classifier"
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
     if pretrained_path:
@@ -267,7 +288,7 @@ def timm_network(
         download_into(network, lambda: timm.create_model(name, pretrained=True).state_dict(), f"timm:{name}", source)
     try:
         network.reset_classifier(0, "")
-    except Exception:  # noqa: BLE001 (some networks cannot be without a pool; their features do not pass it)
+    except Exception:  # noqa: BLE001 (some networks cannot drop their pool; their features do not pass it)
         network.reset_classifier(0)
     if large_feature_map:
         _remove_last_stride(network, name)
@@ -275,7 +296,7 @@ def timm_network(
     late = [stage for stage in layouts if stage != FEATURES][-2:]
     offer = Offer(
         num_features=layouts[FEATURES].channels,
-        fast_convolutions=False,  # as of ResNets: at ten times the rate, SPG's branches diverged on EfficientNet-Lite0
+        fast_convolutions=False,  # as for ResNets: at ten times the rate, SPG's branches diverged on EfficientNet-Lite0
         attention_points=tuple(late),
         side_points=tuple((stage, layouts[stage].channels) for stage in late),
     )

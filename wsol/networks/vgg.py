@@ -1,6 +1,6 @@
 """VGG-16 (Simonyan and Zisserman, ICLR 2015), torchvision's network without its linear layers, as the WSOL papers use it.
 
-The map is 14 x 14 at input 224; the large map does without the fourth pool (28 x 28).
+The map is 14 x 14 at input 224; the large map leaves out the fourth pool (28 x 28).
 """
 
 from collections import OrderedDict
@@ -18,7 +18,7 @@ FOURTH_BLOCK = 17
 
 
 def vgg16(trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None) -> Backbone:
-    """VGG-16: 512 features from its last convolutions, 1024 from one more for a single classifier."""
+    """VGG-16: 512 features from its last convolutions, or 1024 from one more before a single linear classifier."""
     network = torchvision.models.vgg16(weights=None, init_weights=False)
     stages, offer = _TRUNKS[trunk](network.features, large_feature_map)
     for stage in stages.values():
@@ -28,7 +28,7 @@ def vgg16(trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path
 
 
 def _pooled(features: nn.Sequential, large_feature_map: bool) -> tuple[OrderedDict[str, nn.Module], Offer]:
-    """Return it without its last pool, with one more 3x3 convolution before the linear classifier."""
+    """Return stages without the last pool, with one more 3x3 convolution before the linear classifier."""
     if large_feature_map:
         features[23] = nn.Identity()
     extra = nn.Sequential(nn.Conv2d(512, 1024, 3, padding=1), nn.ReLU())
@@ -42,7 +42,7 @@ def _pooled(features: nn.Sequential, large_feature_map: bool) -> tuple[OrderedDi
 
 
 def _branched(features: nn.Sequential, large_feature_map: bool) -> tuple[OrderedDict[str, nn.Module], Offer]:
-    """Return it with overlapping pools, the last of stride 1 (the large map: the fourth too), then an average over 3x3."""
+    """Return stages with overlapping pools, the last with stride 1 (the large map: the fourth too), then a 3x3 average."""
     for index in POOLS:
         stride = 1 if index == 30 or (index == 23 and large_feature_map) else 2
         features[index] = nn.MaxPool2d(3, stride=stride, padding=1)
@@ -51,7 +51,7 @@ def _branched(features: nn.Sequential, large_feature_map: bool) -> tuple[Ordered
 
 
 def _guided(features: nn.Sequential, large_feature_map: bool) -> tuple[OrderedDict[str, nn.Module], Offer]:
-    """Return it with an overlapping fourth pool, no last one, and a sixth block of two convolutions."""
+    """Return stages with an overlapping fourth pool, without the last pool, and with a sixth block of two convolutions."""
     features[23] = nn.Identity() if large_feature_map else nn.MaxPool2d(3, stride=2, padding=1)
     extra = nn.Sequential(nn.Conv2d(512, 512, 3, padding=1), nn.ReLU(), nn.Conv2d(512, 512, 3, padding=1), nn.ReLU())
     offer = Offer(

@@ -1,4 +1,4 @@
-"""Pretrained weights: from a library's download, or from a file given by hand."""
+"""Pretrained weights: downloaded by their library, or read from a file that the user gives."""
 
 import os
 from collections.abc import Callable, Mapping
@@ -20,18 +20,20 @@ def _read_safetensors(path: str) -> dict[str, torch.Tensor]:
 
     try:
         return load_file(path)
-    except Exception as error:  # noqa: BLE001 (of the library, or of torch, for kinds of numbers that one of them lacks)
+    except Exception as error:  # noqa: BLE001 (the library's own, or torch's, for dtypes that one of them lacks)
         raise UnsafeFileError(f"it is broken: {error}") from None
 
 
 def read_weights(path: str, option: str = "pretrained_path") -> object:
-    """Return what a .pth, .pt, .tar or .safetensors file, given by `option`, holds; nothing in it is executed.
+    """Return the content of a .pth, .pt, .tar or .safetensors file without executing anything in it.
+
+    `option` is the option that named the file, for messages.
 
     Raises:
-        InputError: no such file, or not one that loads without running code.
+        InputError: there is no such file, or it does not load without running code.
     """
     if not os.path.exists(path):
-        raise InputError(f"{path}: no such file of weights (", OptionName(option), ")")
+        raise InputError(f"{path}: no such weights file (", OptionName(option), ")")
     try:
         check_input(path)
     except InputError as error:
@@ -39,14 +41,14 @@ def read_weights(path: str, option: str = "pretrained_path") -> object:
     try:
         return (_read_safetensors if str(path).endswith(".safetensors") else load_tensors)(path)
     except UnsafeFileError as error:
-        raise InputError(f"{path}: not a file of weights that loads without running code ({error})") from None
+        raise InputError(f"{path}: not a weights file that loads without running code ({error})") from None
 
 
 def read_state_dict(path: str, option: str = "pretrained_path") -> dict[str, torch.Tensor]:
-    """Return the tensors of a file of weights, given by `option`, by their names in a bare network.
+    """Return the tensors of a weights file by their names in a bare network; `option` as in `read_weights`.
 
     Raises:
-        InputError: not such a file, or something in it that is no dense tensor of real numbers with a name.
+        InputError: it is not such a file, or an entry is not a named dense tensor of real numbers.
     """
     content = read_weights(path, option)
     for name in CONTAINERS:
@@ -54,14 +56,14 @@ def read_state_dict(path: str, option: str = "pretrained_path") -> dict[str, tor
             content = content[name]
     if fault := entries_fault(content):
         raise InputError(f"{path}: expected a state dict, a mapping of names to tensors: {fault}")
-    tensors = cast("Mapping[str, torch.Tensor]", content)  # which has no fault
+    tensors = cast("Mapping[str, torch.Tensor]", content)  # entries_fault has checked it
     if own := {name: value for name, value in tensors.items() if name.removeprefix("module.").startswith("backbone.")}:
-        tensors = own  # a checkpoint of this project: what a method adds to its backbone stays behind
+        tensors = own  # a checkpoint of this project: only its backbone is taken
     return {_bare(name): value for name, value in tensors.items()}
 
 
 def _bare(name: str) -> str:
-    """Return an entry's name without what wrappers put before it (DataParallel, and this project's own models)."""
+    """Return an entry's name without the prefixes of wrappers (DataParallel, and this project's own models)."""
     for prefix in ("module.", "backbone.", "network."):
         name = name.removeprefix(prefix)
     return name
@@ -70,8 +72,11 @@ def _bare(name: str) -> str:
 def load_file_into(network: nn.Module, path: str, ignored: tuple[str, ...]) -> set[str]:
     """Fill a network from a file and return the names of the entries filled.
 
-    Layers whose names start with one of `ignored` (its own classifier) may be missing or of another size. The names have
-    to agree, or, for a file of another library, all shapes in order.
+    Layers whose names start with one of `ignored` (the network's own classifier) may be missing or have a different size.
+    Otherwise the names must agree; for a file of another library, all shapes must agree in order.
+
+    Raises:
+        InputError: the file cannot be read or does not match the network, or an entry has the wrong dtype, NaN or infinity.
     """
     given = {name: value for name, value in read_state_dict(path).items() if not name.endswith("num_batches_tracked")}
     own = {name: v for name, v in network.state_dict().items() if not name.endswith("num_batches_tracked")}
@@ -85,8 +90,8 @@ def load_file_into(network: nn.Module, path: str, ignored: tuple[str, ...]) -> s
     extra = [name for name in given if name not in own and not name.startswith((*ignored, "classifier", "fc."))]
     if wrong or extra:
         raise InputError(
-            f"{path}: does not fit the architecture; {len(wrong)} of its {len(body)} entries are missing or of another "
-            f"shape (first: {(wrong or ['none'])[0]}), {len(extra)} are unknown to it (first: {(extra or ['none'])[0]})"
+            f"{path}: does not match the architecture: {len(wrong)} of its {len(body)} entries are missing or have the "
+            f"wrong shape (first: {(wrong or ['none'])[0]}), {len(extra)} are unknown (first: {(extra or ['none'])[0]})"
         )
     for name in fitting:
         if fault := misfit(given[name], own[name], finite=True):
@@ -96,15 +101,19 @@ def load_file_into(network: nn.Module, path: str, ignored: tuple[str, ...]) -> s
 
 
 def download_into(network: nn.Module, download: Callable[[], dict[str, torch.Tensor]], name: str, source: str) -> None:
-    """Fill a whole network from its library's own weights, or say how to give them by hand."""
+    """Fill a whole network with the weights that `download` returns.
+
+    Raises:
+        InputError: the download failed; the message says how to pass a file from `source` instead.
+    """
     try:
         state_dict = download()
-    except Exception as error:  # the libraries' download errors are of many kinds: URLError, OSError, hub errors
+    except Exception as error:  # the libraries raise many kinds: URLError, OSError, errors of the hub
         raise OptionError(
             "pretrained",
             "TRUE",
-            f"the ImageNet weights of {name} could not be fetched ({type(error).__name__}). Fetch {source} where there is a "
-            "network and pass the file as ",
+            f"the ImageNet weights of {name} could not be fetched ({type(error).__name__}). Download {source} on a machine "
+            "with a network connection and pass the file as ",
             OptionName("pretrained_path"),
             " FILE, or start from random weights with ",
             OptionName("pretrained"),
@@ -116,8 +125,11 @@ def download_into(network: nn.Module, download: Callable[[], dict[str, torch.Ten
 def load_pretrained(
     network: nn.Module, name: str, pretrained: bool, pretrained_path: str | None, ignored: tuple[str, ...]
 ) -> set[str]:
-    """Fill torchvision's network `name` from a file, or with IMAGENET1K_V1 (the weights of the papers) where `pretrained`;
-    return the names of the entries filled. `ignored` as in `load_file_into`."""
+    """Fill torchvision's network `name` and return the names of the entries filled.
+
+    The weights are those of the file, if one is given; else IMAGENET1K_V1 (the weights of the papers) if `pretrained`; else
+    nothing is filled. `ignored` as in `load_file_into`.
+    """
     if pretrained_path:
         return load_file_into(network, pretrained_path, ignored)
     if not pretrained:

@@ -1,6 +1,6 @@
-"""What pictures share: photos in their own proportions, boxes that are seen on any of them, names on an axis, files.
+"""What figures share: photos in their own proportions, boxes that are visible on any photo, names on an axis, files.
 
-Colours are told apart by people with any colour vision, and by line and marker in grey.
+Colours can be told apart with any colour vision; line styles and markers still differ in grey.
 """
 
 import os
@@ -24,7 +24,7 @@ MAP_COLORS = "inferno"  # of score maps: brightness rises with the score
 COLORS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9", "#000000")  # Okabe and Ito (2008)
 MARKERS = ("o", "s", "^", "D", "v", "P", "X")
 SHOWN_PIXELS = 400  # a photo's longer side: more would only make the file larger
-INSET = 0.012  # of the photo's longer side: how far from the photo's frame a box ends at least
+INSET = 0.012  # of the photo's longer side: the least distance of a box from the photo's frame
 LINE = 1.6  # points
 
 
@@ -58,8 +58,8 @@ def show_photo(axes: Axes, photo: Image.Image) -> None:
 
 
 def draw_boxes(axes: Axes, boxes: Iterable[Sequence[float]], size: tuple[int, int], style: BoxStyle = TRUE_BOX) -> None:
-    """Draw boxes (x0, y0, x1, y1) in the pixels of a photo of `size` (width, height); one at the photo's frame is moved
-    inwards, where it is seen."""
+    """Draw boxes (x0, y0, x1, y1) in the pixels of a photo of `size` (width, height); a box at the photo's frame is moved
+    inwards, so that it is visible."""
     inset = INSET * max(size)
     for box in boxes:
         x0, y0, x1, y1 = (min(max(float(edge), inset), side - inset) for edge, side in zip(box, (*size, *size), strict=True))
@@ -92,12 +92,12 @@ def slot_width(names: Iterable[str]) -> float:
 
 
 def name_ticks(axes: Axes, names: Sequence[str]) -> None:
-    """Write names below positions 0, 1, ... of an axis with `slot_width` for each."""
+    """Write names under positions 0, 1, ... of an axis with `slot_width` for each."""
     axes.set_xticks(range(len(names)), names, fontsize="small", parse_math=False)
 
 
 def plain(texts: Iterable[Text]) -> None:
-    """Show texts as they are: a name with dollar signs is no formula."""
+    """Show texts literally: a name with dollar signs is not a formula."""
     for text in texts:
         text.set_parse_math(False)
 

@@ -15,13 +15,13 @@ from matplotlib.typing import ColorType
 
 from wsol.data.hierarchy import Hierarchy
 
-LEAF_POINTS = 5.0  # font size of a leaf's name where there are many
+LEAF_POINTS = 5.0  # font size of leaf names if there are many
 LINE_POINTS = 1.25  # of the circumference, a leaf, in font sizes
 NAMED_SHARE = 0.02  # an inner node with this share of the leaves below it has its name too
 ALL_NAMED = 20  # with no more leaves than this, every inner node has its name
 NAME_WIDTH = 0.62  # of a letter, in font sizes
 STEPS = (0.0, 0.3, -0.3, 0.6, -0.6)  # where an inner node's name is tried: of its half angle, and of a depth
-BRANCHES = 40  # how many branches have a colour, not that of the next one
+BRANCHES = 40  # the most branches; neighbours differ in colour
 
 
 def _children(hierarchy: Hierarchy) -> dict[str, list[str]]:
@@ -33,7 +33,7 @@ def _children(hierarchy: Hierarchy) -> dict[str, list[str]]:
 
 def layout(hierarchy: Hierarchy) -> tuple[dict[str, float], dict[str, int]]:
     """Return (node to angle in radians, node to leaves below it): leaves are spaced evenly, depth first; an inner node
-    stands in the middle between its first and its last child."""
+    is midway between its first and its last child."""
     children = _children(hierarchy)
     angles: dict[str, float] = {}
     weights: dict[str, int] = {}
@@ -56,7 +56,7 @@ def layout(hierarchy: Hierarchy) -> tuple[dict[str, float], dict[str, int]]:
 
 def branches(hierarchy: Hierarchy, weights: dict[str, int]) -> list[str]:
     """Return nodes, none below another, that split the leaves: from the root's children on, the heaviest is divided as long
-    as it holds a tenth of the leaves, has more than leaves below it, and there are at most forty."""
+    as it holds a tenth of the leaves, has inner nodes below it, and there are at most forty."""
     children = _children(hierarchy)
     found = list(children[hierarchy.root])
     while True:
@@ -111,7 +111,7 @@ def _name_places(
     hierarchy: Hierarchy, angles: dict[str, float], weights: dict[str, int], radius: float, size: float
 ) -> dict[str, tuple[float, float]]:
     """Return the (angle, depth) of inner nodes' names, large nodes first, the root last: it says least, and it may be one
-    that is only there because a tree needs one.
+    added only because a tree needs one.
 
     A name that would cover another, or a leaf's, moves along its branch, nearest place first; without room it is left out.
     """
@@ -141,7 +141,7 @@ def _name_places(
 
 
 def hierarchy_figure(hierarchy: Hierarchy, title: str) -> Figure:
-    """Return the tree: the root in the middle, a circle a depth, every leaf's name at the rim, large inner nodes named."""
+    """Return the tree: the root in the middle, a circle per depth, every leaf's name at the rim, large inner nodes named."""
     angles, weights = layout(hierarchy)
     colors = _colors(hierarchy, branches(hierarchy, weights))
     deepest = max(hierarchy.depths.values())

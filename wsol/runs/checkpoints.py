@@ -1,8 +1,11 @@
-"""Checkpoints: one file with everything a model needs, written whole, read without running code and checked when read."""
+"""Checkpoints: one file with everything that a model and its training need.
+
+They are written whole, read without running code, and checked entry by entry.
+"""
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple, TypeGuard, TypeVar
 
 import torch
 
@@ -14,7 +17,7 @@ from wsol.core.safe_load import UnsafeFileError, entries_fault, load_tensors, mi
 if TYPE_CHECKING:
     from wsol.methods.method import Method
 
-# What every reader of a checkpoint takes from its configuration; the other options have defaults.
+# What every reader needs from a checkpoint's configuration; the other options have defaults.
 CONFIG = {
     **dict.fromkeys(("dataset_name", "data_root", "metadata_root", "architecture", "wsol_method"), str),
     **dict.fromkeys(("batch_size", "crop_size"), int),
@@ -22,7 +25,10 @@ CONFIG = {
 }
 
 
-def _are(kind: type, values: object, fewest: int = 1) -> bool:
+T = TypeVar("T")
+
+
+def _are(values: object, kind: type[T], fewest: int = 1) -> TypeGuard[list[T]]:
     return isinstance(values, list) and len(values) >= fewest and all(type(value) is kind for value in values)
 
 
@@ -31,7 +37,7 @@ def _is_config(value: object) -> bool:
 
 
 def _is_validation(value: object) -> bool:
-    """Tell whether a value is what a `Validation` (wsol/runs/train_state.py) holds."""
+    """Return whether a value is the content of a `Validation` (wsol/runs/train_state.py)."""
     if not isinstance(value, dict) or set(value) != {"epoch", "results", "counts"}:
         return False
     return is_whole(value["epoch"]) and isinstance(value["results"], dict) and isinstance(value["counts"], dict)
@@ -42,12 +48,19 @@ def _are_validations(value: object) -> bool:
 
 
 def _are_sums(value: object) -> bool:
-    return tensor_fault(value) is None and (value.shape, value.dtype) == ((2,), torch.float64)
+    if not isinstance(value, torch.Tensor) or tensor_fault(value):
+        return False
+    return (value.shape, value.dtype) == ((2,), torch.float64)
 
 
 class Entry(NamedTuple):
-    """What a checkpoint holds under a name: its check, what it should be, the first format that has it, and whether it
-    may be absent."""
+    """One entry of a checkpoint.
+
+    check: whether a value is valid.
+    expected: what a valid value is, for messages.
+    since: the first format with this entry.
+    optional: whether it may be absent.
+    """
 
     check: Callable[[object], bool]
     expected: str
@@ -55,7 +68,7 @@ class Entry(NamedTuple):
     optional: bool = False
 
 
-FORMAT = 2  # what is written; 1 stated no format, and had no more of a training's state than its epoch and optimiser
+FORMAT = 2  # of new checkpoints; format 1 was not stated, and of a training's state it had only epoch and optimiser
 ENTRIES = {
     "format": Entry(lambda value: is_whole(value, 1), "a whole number, 1 or more", since=2),
     "architecture": Entry(lambda value: isinstance(value, str), "a name"),
@@ -64,37 +77,37 @@ ENTRIES = {
     "optimizer": Entry(lambda value: isinstance(value, dict), "a dict"),
     "config": Entry(_is_config, "a mapping of options to their values"),
     "label_level": Entry(lambda value: isinstance(value, str) and bool(value), "the name of a level"),
-    "class_names": Entry(lambda value: _are(str, value), "a list of names, one or more"),
-    "file_labels": Entry(lambda value: _are(int, value) and min(value) >= 0, "a list of whole numbers, 0 or more"),
+    "class_names": Entry(lambda value: _are(value, str), "a list of names, one or more"),
+    "file_labels": Entry(lambda value: _are(value, int) and min(value) >= 0, "a list of whole numbers, 0 or more"),
     "score_map_thresholds": Entry(
         lambda value: value is None or are_thresholds(value),
         "IoU thresholds mapped to numbers in [0, 1)",
         optional=True,
     ),
     "ancestors": Entry(
-        lambda value: value is None or (isinstance(value, dict) and all(_are(int, one) for one in value.values())),
-        "CAM-Agg's level mapped to a list of each class's label there, or none",
+        lambda value: value is None or (isinstance(value, dict) and all(_are(one, int) for one in value.values())),
+        "CAM-Agg's level mapped to each class's label there, or none",
         optional=True,
     ),
-    # wsol/runs/train_state.py says what these are.
+    # wsol/runs/train_state.py describes these.
     "step": Entry(is_whole, "a whole number, 0 or more", since=2),
     "scaler": Entry(lambda value: isinstance(value, dict), "a dict", since=2),
     "epoch_sums": Entry(_are_sums, "a tensor of two float64", since=2),
     "epoch_images": Entry(is_whole, "a whole number, 0 or more", since=2),
     "best": Entry(lambda value: value is None or is_number(value), "a number, or none", since=2),
-    "validation": Entry(_are_validations, "epoch, results and counts of last, and of best where there is one", since=2),
-    "metrics": Entry(lambda value: _are(dict, value, fewest=0), "a list of dicts", since=2),
-    "bad_images": Entry(lambda value: _are(str, value, fewest=0), "a list of messages", since=2),
+    "validation": Entry(_are_validations, "epoch, results and counts of last, and of best if there is one", since=2),
+    "metrics": Entry(lambda value: _are(value, dict, fewest=0), "a list of dicts", since=2),
+    "bad_images": Entry(lambda value: _are(value, str, fewest=0), "a list of messages", since=2),
 }
 KEYS = tuple(name for name, entry in ENTRIES.items() if entry.since == 1 and not entry.optional)
 
 
 def write_checkpoint(path: str | os.PathLike, content: dict) -> None:
-    """Write a checkpoint: all of ENTRIES but `format`, tensors and plain values only.
+    """Write a checkpoint. `content` has all of ENTRIES except `format`, as tensors and plain values.
 
     Raises:
-        InputError: an entry is not as ENTRIES says, or the file cannot be written, as on a full disk; an older checkpoint of
-            this name stays.
+        InputError: an entry is not what ENTRIES says, or the file cannot be written, as on a full disk; an older checkpoint
+            of this name stays.
     """
     content = {**content, "format": FORMAT}
     check_entries(content, str(path))
@@ -102,7 +115,7 @@ def write_checkpoint(path: str | os.PathLike, content: dict) -> None:
         try:
             with open(temporary, "wb") as file:
                 torch.save(content, file)
-        except RuntimeError as error:  # torch's own writer says so of a full disk, and of Ctrl-C while it writes
+        except RuntimeError as error:  # torch's writer raises it for a full disk, and for Ctrl-C while it writes
             if isinstance(error.__context__, KeyboardInterrupt):
                 raise KeyboardInterrupt from None
             raise InputError(f"{path}: cannot be written ({_first_line(error)}); is the disk full?") from None
@@ -113,10 +126,10 @@ def _first_line(error: Exception) -> str:
 
 
 def read_checkpoint(path: str | os.PathLike) -> dict:
-    """Return a checkpoint's dict, tensors on the CPU, every entry checked by itself.
+    """Return a checkpoint's dict with its tensors on the CPU; every entry is checked.
 
     Raises:
-        InputError: no such file, not a checkpoint, or one with an entry of another kind than `main.py` writes.
+        InputError: there is no such file, it is not a checkpoint, or an entry is not what ENTRIES says.
     """
     check_input(path)
     try:
@@ -130,10 +143,10 @@ def read_checkpoint(path: str | os.PathLike) -> dict:
 
 
 def check_entries(checkpoint: Mapping, path: str) -> None:
-    """Refuse a checkpoint with an entry that is not as `main.py` writes it, or did when the format was an earlier one."""
+    """Raise InputError if an entry of a checkpoint is missing or invalid in its format; `path` names it in messages."""
     written = checkpoint.get("format", 1)
     if is_whole(written, FORMAT + 1):
-        raise InputError(f"{path}: of format {shown(written)}, which a newer version wrote; expected {FORMAT} or less")
+        raise InputError(f"{path}: has format {shown(written)}, of a newer version; expected {FORMAT} or less")
     needed = [name for name, entry in ENTRIES.items() if not entry.optional and ("format" in checkpoint or entry.since == 1)]
     if missing := [name for name in needed if name not in checkpoint]:
         raise InputError(f"{path}: not a checkpoint of main.py; expected the entries {', '.join(missing)}")
@@ -145,13 +158,13 @@ def check_entries(checkpoint: Mapping, path: str) -> None:
     names, labels = checkpoint["class_names"], checkpoint["file_labels"]
     if len(names) != len(labels) or len(set(labels)) < len(labels):
         raise InputError(
-            f"{path}: {len(names)} class_names and {len(set(labels))} different of {len(labels)} file_labels; expected as "
-            "many, each label once"
+            f"{path}: {len(names)} class_names and {len(labels)} file_labels, {len(set(labels))} of them different; "
+            "expected one unique label per name"
         )
     for level, ancestors in (checkpoint.get("ancestors") or {}).items():
         if len(ancestors) != len(names):
             raise InputError(
-                f"{path}: {len(ancestors)} ancestors at level {level!r} of {len(names)} classes; expected as many"
+                f"{path}: {len(ancestors)} ancestors at level {level!r} for {len(names)} classes; expected one per class"
             )
     config = checkpoint["config"]
     for name, kind in CONFIG.items():
@@ -160,8 +173,8 @@ def check_entries(checkpoint: Mapping, path: str) -> None:
             raise InputError(f"{path}: config: {name} is {shown(config.get(name))}; expected {wanted}")
     if config["architecture"] != checkpoint["architecture"]:
         raise InputError(
-            f"{path}: architecture is {shown(checkpoint['architecture'])}; expected that of its config, "
-            f"{shown(config['architecture'])}"
+            f"{path}: architecture is {shown(checkpoint['architecture'])}; expected {shown(config['architecture'])}, as in "
+            "its config"
         )
 
 
@@ -169,15 +182,15 @@ def fill(model: "Method", state_dict: Mapping[str, torch.Tensor], path: str | os
     """Fill a model with all entries of a checkpoint's state dict.
 
     Raises:
-        InputError: entries are missing, unknown to the model, of another shape or kind of numbers; with `finite` also NaN or
-            infinity, which no training gets over.
+        InputError: entries are missing, unknown to the model, or have the wrong shape or dtype; with `finite` also NaN or
+            infinity, from which no training recovers.
     """
     own = model.state_dict()
     missing = [name for name in own if name not in state_dict]
     unknown = [name for name in state_dict if name not in own]
     if missing or unknown:
         raise InputError(
-            f"{path}: does not fit its own architecture and method: {len(missing)} of {len(own)} entries are missing "
+            f"{path}: does not match its own architecture and method: {len(missing)} of {len(own)} entries are missing "
             f"(first: {(missing or ['none'])[0]}), {len(unknown)} are unknown (first: {(unknown or ['none'])[0]})"
         )
     for name, value in own.items():
@@ -190,7 +203,7 @@ def restore_model(checkpoint: Mapping, path: str | os.PathLike, finite: bool = F
     """Return the model that a checkpoint holds, filled; `finite` as in `fill`.
 
     Raises:
-        InputError: its configuration describes no network, or the entries are not that network's.
+        InputError: its configuration does not describe a network, or the entries do not match the network.
     """
     from wsol.methods.build import build_from_config
 

@@ -11,7 +11,7 @@ def _line(name: str, value: float, interval: Sequence[float] | None, note: str =
 
 
 def _box_lines(results: Mapping, found: Mapping, multi_iou_eval: bool, suffix: str, title: str) -> list[str]:
-    """Return the lines of box accuracies, at the best score-map thresholds or (`suffix`) at those that val chose."""
+    """Return the lines of box accuracies, at the best score-map thresholds or (`suffix`) at val's."""
     accuracies = results[f"MaxBoxAcc{suffix}"]
     rule = results["box_rule"].replace("_", " ")
     lines = []
@@ -29,7 +29,7 @@ def _box_lines(results: Mapping, found: Mapping, multi_iou_eval: bool, suffix: s
 
 
 def format_results(results: Mapping, multi_iou_eval: bool) -> str:
-    """Return a split's metrics as lines for a person: all IoU thresholds and their mean, or IoU 50 alone."""
+    """Return a split's metrics as lines for a person: all IoU thresholds and their mean, or only IoU 50."""
     found = results.get("intervals") or {}
     titles = {"": "", "_at_val_threshold": " at val's threshold"}
     lines = []

@@ -1,7 +1,7 @@
 """Results as tidy rows: the one place that knows the layout of results.json, and of what evaluation.py --json writes.
 
-In: such a file, and the configuration of its run where one is at hand. Out: rows, one a figure, checked; a file that breaks
-the layout is an InputError that names it, the entry, and what was expected.
+In: such a file, and the configuration of its run if there is one. Out: checked rows, one per figure. A file that breaks the
+layout raises an InputError that names the file, the entry, and what was expected.
 """
 
 import os
@@ -17,19 +17,22 @@ from wsol.data.levels import SPLITS
 from wsol.metrics.split_evaluator import DETECTIONS, LOC_IOU
 from wsol.runs.run_folder import RESULTS
 
-AT_VAL = "_at_val_threshold"  # what ends the name of a figure at val's score-map threshold
+AT_VAL = "_at_val_threshold"  # the end of the name of a figure at val's score-map threshold
 LOCALIZATION = ("gt_known_loc", "top1_loc", "top5_loc")  # at one IoU threshold, LOC_IOU
-OTHERS = ("PxAP", "top1_cls", "top5_cls")  # which depend on no score-map threshold
+OTHERS = ("PxAP", "top1_cls", "top5_cls")  # these do not depend on a score-map threshold
 FROM_CONFIG = {"experiment": "experiment_name", "method": "wsol_method", "architecture": "architecture", "seed": "seed"}
 
 
 @dataclass(frozen=True)
 class Row:
-    """One figure, in percent, with its interval [low, high] where there is one.
+    """One figure, in percent, with its interval [low, high] if there is one.
 
-    `iou`: the IoU threshold in percent, None where the figure has none or is a mean over several. `threshold_rule`: how the
-    score-map threshold was chosen: `best` on the same images, `val` on val, `none` where there is none to choose. `images`:
-    those that it was measured on. What a file does not say, such as the options of a run, is None.
+    iou: the IoU threshold in percent, None if the figure has none or is a mean over several.
+    threshold_rule: how the score-map threshold was chosen: `best` on the same images, `val` on val, `none` if the figure
+        needs none.
+    images: the number of images that it was measured on.
+
+    What a file does not say, such as the options of a run, is None.
     """
 
     experiment: str | None
@@ -50,7 +53,7 @@ class Row:
 
 @dataclass(frozen=True)
 class SplitResults:
-    """One split's part of a file: its rows, and the score-map thresholds that it chose, by IoU threshold as text ("50")."""
+    """One split's results: its rows, and the score-map thresholds chosen on it, by IoU threshold as text ("50")."""
 
     where: str  # for messages: the file and the split
     rows: Sequence[Row]
@@ -58,12 +61,12 @@ class SplitResults:
     best_threshold: dict[str, float] | None
 
     def find(self, metric: str, iou: float | None = None, at_val: bool = False) -> Row | None:
-        """Return a figure, None where there is none; `at_val`: the one at val's score-map threshold."""
+        """Return a figure, or None if there is none; with `at_val`, the figure at val's score-map threshold."""
         rows = (row for row in self.rows if row.metric == metric and iou in (None, row.iou))
         return next((row for row in rows if (row.threshold_rule == "val") == at_val), None)
 
     def value(self, metric: str, iou: float | None = None, at_val: bool = False) -> float:
-        """Return a figure that must be there, in percent."""
+        """Return a figure in percent; raise InputError if there is none."""
         if found := self.find(metric, iou, at_val):
             return found.value
         key = f"{metric}{AT_VAL if at_val else ''}{'' if iou is None else f'.{iou:g}'}"
@@ -76,13 +79,13 @@ class SplitResults:
 
     @property
     def has_localization(self) -> bool:
-        """Whether there are figures of boxes or masks."""
+        """Whether there are figures for boxes or masks."""
         return any(row.metric in ("MaxBoxAcc", "PxAP") for row in self.rows)
 
 
 @dataclass(frozen=True)
 class Results:
-    """What a file holds; `config` are the options of its run, None where they are not at hand."""
+    """The results in a file; `config` are the options of its run, None if they are not known."""
 
     path: Path
     content: Mapping[str, Any]
@@ -90,19 +93,19 @@ class Results:
 
     @property
     def is_evaluation(self) -> bool:
-        """Whether evaluation.py wrote it, and no run."""
+        """Whether evaluation.py wrote the file, rather than a run."""
         return "scored" in self.content
 
     @property
     def num_classes(self) -> int:
-        """The number of classes that a run was trained with."""
+        """The number of classes that the run was trained with."""
         if not is_whole(found := self.content.get("num_classes")):
             raise InputError(f"{self.path}: num_classes is {shown(found)}; expected a number")
         return found
 
     @property
     def splits(self) -> list[str]:
-        """The splits that the file has results of."""
+        """The splits with results in the file."""
         return list(self._parts)
 
     @property
@@ -133,25 +136,30 @@ class Results:
 
 
 def read_results(path: str | os.PathLike, config: Mapping[str, Any] | None = None) -> Results:
-    """Return the results in a file of main.py or evaluation.py; `config`: the run's options, for the columns that only they
-    have."""
+    """Return the results in a file of main.py or evaluation.py.
+
+    `config` are the run's options; they fill the columns that the file does not have.
+
+    Raises:
+        InputError: it is not a JSON file with an object. Its layout is checked when rows are read.
+    """
     content = read_json(path)
     if not isinstance(content, Mapping):
-        raise InputError(f"{path}: {shown(content)}; expected results, of main.py or of evaluation.py --json")
+        raise InputError(f"{path}: {shown(content)}; expected results of main.py or of evaluation.py --json")
     return Results(Path(path), content, config)
 
 
 def read_run(run: Path, config: Mapping[str, Any] | None = None) -> Results:
-    """Return the results of a finished run, by its folder; `config` as for `read_results`."""
+    """Return the results of a finished run, given its folder; `config` as in `read_results`."""
     if not (run / RESULTS).is_file():
         raise InputError(f"{run / RESULTS}: no such file; expected a finished run")
     return read_results(run / RESULTS, config)
 
 
 def split_results(part: Mapping[str, Any], split: str, where: str, about: Mapping[str, Any] | None = None) -> SplitResults:
-    """Return the results of a split, as `SplitEvaluator.results` gives them and files hold them.
+    """Return the results of a split from the mapping that `SplitEvaluator.results` returns and files hold.
 
-    `where` stands first in messages; `about`: the columns of Row that do not come from `part`.
+    Messages start with `where`. `about` gives the columns of Row that do not come from `part`.
     """
     intervals = _mapping(part, "intervals", where)
     images = _entry(_mapping(part, "counts", where), "images", None, f"{where}.counts", is_whole, "a number")
@@ -176,7 +184,7 @@ def split_results(part: Mapping[str, Any], split: str, where: str, about: Mappin
 
 
 def _figures(part: Mapping[str, Any], where: str) -> Iterator[tuple[str, str | None, str, float | None, str]]:
-    """Yield (key, IoU threshold below it, metric, IoU threshold, threshold rule) of every figure that there may be."""
+    """Yield (key, IoU threshold within it, metric, IoU threshold, threshold rule) of every possible figure."""
     own_rule = "none" if part.get("box_rule") == DETECTIONS else "best"
     for suffix, rule in (("", own_rule), (AT_VAL, "val")):
         by_iou = f"MaxBoxAcc{suffix}"
@@ -184,7 +192,9 @@ def _figures(part: Mapping[str, Any], where: str) -> Iterator[tuple[str, str | N
         yield f"MaxBoxAccV2{suffix}", None, "MaxBoxAccV2", None, rule
         for iou in ious:
             yield by_iou, iou, "MaxBoxAcc", _number_of(iou, f"{where}.{by_iou}"), rule
-        if ious and part.get(f"MaxBoxAccV2{suffix}") is None:  # the largest contour's rule, whose mean the file leaves out
+        if (
+            ious and part.get(f"MaxBoxAccV2{suffix}") is None
+        ):  # with the largest contour's rule, the file leaves out the mean
             yield f"mean_{by_iou}", None, "mean_MaxBoxAcc", None, rule
         for metric in LOCALIZATION:
             yield f"{metric}{suffix}", None, metric, LOC_IOU, rule
@@ -194,15 +204,15 @@ def _figures(part: Mapping[str, Any], where: str) -> Iterator[tuple[str, str | N
 
 def _entry(
     values: Mapping[str, Any], key: str, iou: str | None, where: str, fits: Callable[[Any], bool], expected: str
-) -> Any:  # noqa: ANN401 (whatever JSON holds)
-    """Return values[key], or values[key][iou]; None where it is missing."""
+) -> Any:  # noqa: ANN401 (any JSON value)
+    """Return values[key], or values[key][iou]; None if it is missing."""
     if iou is None:
         return _checked(values.get(key), f"{where}.{key}", fits, expected)
     return _checked(_mapping(values, key, where).get(iou), f"{where}.{key}.{iou}", fits, expected)
 
 
-def _checked(value: Any, where: str, fits: Callable[[Any], bool], expected: str) -> Any:  # noqa: ANN401 (whatever JSON holds)
-    """Return a value of a file, None included, checked to be what is expected."""
+def _checked(value: Any, where: str, fits: Callable[[Any], bool], expected: str) -> Any:  # noqa: ANN401 (any JSON value)
+    """Return a value of a file, checked to be None or what is expected."""
     if value is None or fits(value):
         return value
     raise InputError(f"{where} is {value!r:.60}; expected {expected}")
@@ -217,7 +227,7 @@ def _is_interval(value: object) -> bool:
 
 
 def _number_of(text: str, where: str) -> float:
-    """Return an IoU threshold, written in percent."""
+    """Return an IoU threshold, written as text in percent."""
     try:
         return float(text)
     except ValueError:

@@ -1,4 +1,4 @@
-"""A run's folder: made at once with its configuration, the earlier run kept beside it until the new one is finished."""
+"""A run's folder: created together with its configuration; a run that it replaces is kept until it is finished."""
 
 import os
 import shutil
@@ -10,16 +10,20 @@ from wsol.core.files import MOST_BYTES, temporary_sibling
 
 CONFIG, RESULTS, LOG = "config.yaml", "results.json", "log.txt"
 PREVIOUS = ".previous"
-MOST_NAME = MOST_BYTES - len(f".{PREVIOUS}")  # bytes of a run's name, so that it can be set aside (`previous_of`)
+MOST_NAME = MOST_BYTES - len(f".{PREVIOUS}")  # bytes of a run's name, so that the run can be set aside (`previous_of`)
 
 
 def previous_of(folder: Path) -> Path:
-    """Return where the run that a new one replaces is kept until the new one is finished."""
+    """Return the folder in which a replaced run is kept until the new one is finished.
+
+    >>> str(previous_of(Path("train_log/pets")))
+    'train_log/.pets.previous'
+    """
     return folder.with_name(f".{folder.name}{PREVIOUS}")
 
 
 def check_kept(folder: Path) -> None:
-    """Refuse a run's folder that is not there while the run before it is kept: unasked, that one is not replaced."""
+    """Raise InputError if a run's folder is missing while the run before it is kept, since that one could be lost."""
     kept = previous_of(folder)
     if os.path.isdir(kept) and not os.path.lexists(folder):
         raise InputError(
@@ -30,15 +34,15 @@ def check_kept(folder: Path) -> None:
 
 
 def check_run_folder(folder: Path, log_root: Path, override: bool) -> None:
-    """Refuse a run's folder that cannot be made, or that is there and may not be replaced.
+    """Check that a run's folder can be created, or may be replaced if it exists.
 
     Raises:
-        InputError: something on the way is no folder, or is a run's own; the folder, or a run kept beside it, exists without
-            `override`; the folder is a link, is not a run's, or holds other runs.
+        InputError: part of the path is a file, or another run's folder; the folder, or a run kept next to it, exists and
+            `override` is not set; the folder is a link, is not a run's, or holds other runs.
     """
     inside = folder.relative_to(log_root)
     if hidden := [part for part in inside.parts if part.startswith(".") and part.endswith((PREVIOUS, ".tmp"))]:
-        raise OptionError("experiment_name", inside, f"{hidden[0]} is a name for a run set aside; expected another")
+        raise OptionError("experiment_name", inside, f"{hidden[0]} is a name for a run set aside; expected another name")
     for path in (folder, *folder.parents):
         if os.path.lexists(path) and not path.is_dir():
             raise OptionError("experiment_name", inside, f"{path} is a file; expected a folder")
@@ -60,7 +64,7 @@ def check_run_folder(folder: Path, log_root: Path, override: bool) -> None:
             " TRUE to replace that run",
         )
     if folder.is_symlink():
-        raise InputError(f"{folder} is a link, so it is not replaced; expected a folder, or no such name")
+        raise InputError(f"{folder} is a link, so it is not replaced; expected a folder, or an unused name")
     if any(folder.iterdir()) and not (folder / CONFIG).is_file():
         raise InputError(f"{folder} is not the folder of one run (no {CONFIG}), so it is not replaced")
     if below := list(folder.glob(f"*/**/{CONFIG}")):
@@ -68,11 +72,11 @@ def check_run_folder(folder: Path, log_root: Path, override: bool) -> None:
 
 
 def make_folder(folder: Path, write_config: Callable[[Path], None], override: bool) -> Path | None:
-    """Make the run's folder with its config.yaml, at once; return where the run that it replaces is, None: there is none.
+    """Create the run's folder together with its config.yaml; return the folder of the run that it replaces, or None.
 
-    The replaced run is kept beside the new one (`previous_of`) until `finish_folder`. Where one is kept already, it stays,
-    and the folder is replaced, unless that has its results: then it is the one to keep. Of two processes that start the same
-    run, one gets the folder and the other an InputError.
+    The replaced run is kept next to the new one (`previous_of`) until `finish_folder`. If one is kept already, it stays, and
+    the unfinished run in the folder is removed; but a run with results is kept in place of the older one. If two processes
+    start the same run, one gets the folder and the other an InputError.
     """
     new, old, kept = temporary_sibling(folder), temporary_sibling(folder).with_suffix(".old"), previous_of(folder)
     for left_over in (new, old):
@@ -80,13 +84,13 @@ def make_folder(folder: Path, write_config: Callable[[Path], None], override: bo
     try:
         write_config(new / CONFIG)
         if folder.exists() and override:
-            if os.path.isdir(kept) and (folder / RESULTS).is_file():  # killed between its results and the end of this
+            if os.path.isdir(kept) and (folder / RESULTS).is_file():  # killed between its results and `finish_folder`
                 os.rename(kept, old)
             os.rename(folder, old if os.path.isdir(kept) else kept)
-        os.rename(new, folder)  # fails where another process has put its folder since
+        os.rename(new, folder)  # fails if another process has put its folder there
     except OSError as error:
         raise InputError(
-            f"{folder}: cannot be made ({error.strerror}); expected one process a run, and a folder to write in"
+            f"{folder}: cannot be created ({error.strerror}); expected one process per run, and a writable folder"
         ) from None
     finally:
         shutil.rmtree(new, ignore_errors=True)
@@ -95,12 +99,12 @@ def make_folder(folder: Path, write_config: Callable[[Path], None], override: bo
 
 
 def replaced_note(kept: Path) -> str:
-    """Return what a log should say of the run that a new one replaces."""
+    """Return the message for the log about the run that a new one replaces."""
     state = "the finished run" if (kept / RESULTS).is_file() else "the run"
     return f"{state} that this one replaces is kept in {kept} until this one is finished"
 
 
 def finish_folder(replaced: Path | None) -> None:
-    """Remove the run that a finished one replaces, which `make_folder` returned."""
+    """Remove the run that a finished one replaces; `replaced` is what `make_folder` returned."""
     if replaced:
         shutil.rmtree(replaced, ignore_errors=True)

@@ -19,7 +19,7 @@ RANKS_HEADER = ("image_id", "rank")
 
 
 def check_table_path(name: str, path: str | os.PathLike) -> None:
-    """Refuse a file name that says neither kind of table."""
+    """Raise OptionError if a file name ends in neither .csv nor .parquet."""
     if Path(path).suffix not in TABLE_EXTENSIONS:
         raise OptionError(name, path, f"expected a file name that ends in {' or '.join(TABLE_EXTENSIONS)}")
 
@@ -41,7 +41,7 @@ def write_table(path: str | os.PathLike, rows: Sequence[Mapping[str, object]]) -
 
 
 def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:
-    """Return rows as a Markdown table, fractions with one decimal; columns without any figure are left out."""
+    """Return rows as a Markdown table, fractions with one decimal; empty columns are left out."""
     columns = [name for name in rows[0] if any(row[name] is not None for row in rows)]
 
     def cell(value: object) -> str:
@@ -66,18 +66,18 @@ def read_class_ranks(path: str | os.PathLike) -> dict[str, int]:
             row = shortened(f"{image_id},{rank}", 300)
             raise MetadataError(f"{path}:{number}: {row!r}; expected a header and lines of image_id,rank")
         if image_id in ranks:
-            raise MetadataError(f"{path}:{number}: {image_id!r} appears a second time; expected every id once")
+            raise MetadataError(f"{path}:{number}: duplicate {image_id!r}; expected unique ids")
         ranks[image_id] = int(rank)
     return ranks
 
 
 def curve_rows(evaluator: SplitEvaluator) -> list[dict]:
-    """Return one row a score-map threshold: accuracy in percent at every IoU threshold and their mean; precision and
-    recall of the pixels at or above it, where there are masks; no row without either."""
+    """Return one row per score-map threshold: accuracy in percent at every IoU threshold and their mean; precision and
+    recall of the pixels at or above it, if there are masks; no row without either."""
     if not evaluator.truth.has_any:
         return []
-    thresholds = (evaluator.boxes or evaluator.masks).cam_threshold_list
-    rows = [{"threshold": threshold} for threshold in thresholds]
+    thresholds = (evaluator.boxes or evaluator.require_masks()).cam_threshold_list
+    rows: list[dict] = [{"threshold": threshold} for threshold in thresholds]
     if boxes := evaluator.boxes:
         accuracies = {iou: boxes.num_correct[iou] * 100.0 / boxes.cnt for iou in boxes.iou_threshold_list}
         for i, row in enumerate(rows):
@@ -94,7 +94,7 @@ def curve_rows(evaluator: SplitEvaluator) -> list[dict]:
 
 @dataclass
 class LevelClasses:
-    """One label level of a split: image id to label, and label to name (empty where classes have none)."""
+    """One label level of a split: image id to label, and label to name (empty if classes have none)."""
 
     level: str
     labels: dict[str, int]
@@ -109,19 +109,19 @@ def read_classes(dataset_folder: Path, split: str) -> list[LevelClasses]:
     """
     tables = labels_by_level(dataset_folder, split)
     if not tables:
-        raise MetadataError(f"{dataset_folder / split}/class_labels.txt: no labels; expected those of the split's images")
+        raise MetadataError(f"{dataset_folder / split}/class_labels.txt: no labels; expected one for every image")
     return [LevelClasses(level, labels, read_class_names(dataset_folder, level)) for level, labels in tables.items()]
 
 
 def class_rows(
     evaluator: SplitEvaluator, levels: Sequence[LevelClasses], thresholds: Mapping[str, float] | None
 ) -> list[dict]:
-    """Return one row a class of every label level, finest level first: its images and its accuracy in percent.
+    """Return one row per class of every label level, finest level first: its images and its accuracy in percent.
 
     Accuracy is at the split's own score-map threshold of every IoU threshold, one for all classes, and, where `thresholds`
     has val's, at those too. After the classes of a level comes their unweighted mean, as class `(mean)`.
     """
-    boxes = evaluator.boxes
+    boxes = evaluator.require_boxes()
     ious = [f"{iou:g}" for iou in boxes.iou_threshold_list]
     places = {"": {iou: boxes.best_index(iou) for iou in boxes.iou_threshold_list}}
     if thresholds:

@@ -1,11 +1,12 @@
-"""What a run's network starts from, and what the log says about it.
+"""The weights that a run's network starts from, and the messages for the log about them.
 
-In: a configuration and the classes. Out: a model with random weights, ImageNet's, those of a file, or all of an earlier
-run's.
+In: a configuration and the classes. Out: a model with random weights, ImageNet's, those of a file, or all weights of an
+earlier run.
 """
 
 import re
 from collections.abc import Mapping
+from typing import TypeGuard
 
 from torch import nn
 
@@ -22,7 +23,7 @@ SYNSET = r"n\d{8}"
 
 
 def _are_imagenets(data: LevelData) -> bool:
-    """Tell whether the classes are ImageNet's 1000 in the order of its pretrained classifiers, which is WordNet's."""
+    """Return whether the classes are ImageNet's 1000, in the order of pretrained classifiers, which is WordNet's."""
     synsets = [name for name in data.class_names if re.fullmatch(SYNSET, name)]
     return data.file_labels == list(range(1000)) and data.level == data.levels[0] and synsets == sorted(synsets)
 
@@ -36,19 +37,23 @@ def _is_linear(model: Method) -> bool:
 
 
 def original_keeps_classifier(config: Mapping, data: LevelData, model: Method) -> bool:
-    """Tell whether wsolevaluation starts from the pretrained weights' own classifier: of its networks, only resnet50 does
-    so, on ILSVRC, with the methods that have a linear classifier."""
+    """Return whether wsolevaluation starts from the pretrained weights' own classifier.
+
+    Of its networks only resnet50 does so, on ILSVRC, with the methods that have a linear classifier.
+    """
     return _original_may_keep(config) and _is_linear(model) and _are_imagenets(data)
 
 
-def _is_of_run(content: object) -> bool:
-    """Tell whether a file of weights is a run's checkpoint."""
+def _is_of_run(content: object) -> TypeGuard[dict]:
+    """Return whether the content of a weights file is a run's checkpoint."""
     return isinstance(content, dict) and all(key in content for key in KEYS)
 
 
 def auto_is_false(config: Mapping) -> bool:
-    """Tell whether keep_classifier "auto" and false give the same run, at any level: neither the original's rule nor a run's
-    checkpoint to start from can make them differ."""
+    """Return whether keep_classifier "auto" and false give the same run, at any level.
+
+    They can differ by the original's rule, and if the run starts from another run's checkpoint.
+    """
     if config["wsolevaluation_checkpoint"]:  # it fills every entry
         return True
     if config["pretrained_path"] and _is_of_run(read_weights(config["pretrained_path"])):
@@ -57,53 +62,53 @@ def auto_is_false(config: Mapping) -> bool:
 
 
 def _why_not_whole(checkpoint: Mapping, config: Mapping, data: LevelData) -> str | None:
-    """Return why only the backbone of a run's checkpoint is taken; None: all of it is."""
+    """Return why only the backbone of a run's checkpoint is taken, or None if all of it is."""
     trained = checkpoint["config"]
     if config["keep_classifier"] is False:
         return "keep_classifier is FALSE"
     for name in ("architecture", "wsol_method"):
         if trained[name] != config[name]:
-            return f"it is of {name} {trained[name]}, this run of {config[name]}"
+            return f"its {name} is {trained[name]}, this run's is {config[name]}"
     classes = [(one["class_names"], one["file_labels"]) for one in (checkpoint, vars(data))]
     if classes[0] != classes[1]:
-        return f"its {len(classes[0][0])} classes are not the {len(classes[1][0])} of this run"
+        return f"its {len(classes[0][0])} classes are not this run's {len(classes[1][0])}"
     unnamed = data.class_names == [str(label) for label in data.file_labels]
     if unnamed and trained["dataset_name"] != config["dataset_name"]:
-        return f"its classes have no names, and are of {trained['dataset_name']}"
+        return f"its classes have no names and belong to {trained['dataset_name']}"
     return None
 
 
 def _start_from_run(checkpoint: Mapping, config: Mapping, data: LevelData) -> tuple[Method | None, list[str]]:
-    """Return (the model with everything of a run's checkpoint, or None where only its backbone fits; notes for the log)."""
+    """Return (the model with all weights of a run's checkpoint, or None if only its backbone fits; messages for the log)."""
     path = config["pretrained_path"]
     check_entries(checkpoint, path)
     if why := _why_not_whole(checkpoint, config, data):
         if config["keep_classifier"] is True:
             raise OptionError("keep_classifier", "TRUE", f"{path}: {why}")
-        return None, [f"weights: the backbone of {path}; its classifier is left out and starts afresh: {why}"]
+        return None, [f"weights: the backbone of {path}; the classifier is initialised randomly: {why}"]
     model = restore_model({**checkpoint, "config": config}, path, finite=True)
-    return model, [f"weights: all of {path} (epoch {checkpoint['epoch']}), its classifier too: it is of the same classes"]
+    return model, [f"weights: all of {path} (epoch {checkpoint['epoch']}), including its classifier, for the same classes"]
 
 
 def start_model(config: Mapping, data: LevelData) -> tuple[Method, list[str]]:
-    """Return (the model that a run starts from, what the log should say of its weights).
+    """Return (the model that a run starts from, messages for the log about its weights).
 
     Raises:
-        InputError: weights that cannot be had, are no weights, or do not fit.
+        InputError: weights cannot be obtained or read, or do not match.
     """
     num_classes = len(data.class_names)
     if path := config["wsolevaluation_checkpoint"]:  # it fills every entry
         model = build_from_config(config, num_classes)
         wsolevaluation.read(model, path)
-        return model, [f"weights: all of {path}, of wsolevaluation"]
+        return model, [f"weights: all of {path}, from wsolevaluation"]
     path, keep = config["pretrained_path"], config["keep_classifier"]
     notes: list[str] = []
     if path:
         content = read_weights(path)
         if _is_of_run(content):
-            model, notes = _start_from_run(content, config, data)
-            if model is not None:
-                return model, notes
+            whole, notes = _start_from_run(content, config, data)
+            if whole is not None:
+                return whole, notes
         del content
     model = build_from_config(
         config, num_classes, pretrained=config["pretrained"], pretrained_path=path, keep_classifier=keep is True
@@ -114,9 +119,9 @@ def start_model(config: Mapping, data: LevelData) -> tuple[Method, list[str]]:
     if keep == AUTO and original_keeps_classifier(config, data, model):
         if kept := model.backbone.offer.pretrained_classifier is not None:
             keep_pretrained_classifier(model, config["architecture"])
-            why = ", as the original code starts on ILSVRC (keep_classifier FALSE: afresh)"
+            why = ", as in the original code on ILSVRC (keep_classifier FALSE: random)"
         else:
             why = ", since the file has none for 1000 classes"
     source = path or f"ImageNet's of {config['architecture']}"
-    outcome = "their own classifier is kept" if kept else "the classifier starts afresh"
+    outcome = "their own classifier is kept" if kept else "the classifier is initialised randomly"
     return model, notes or [f"weights: {source}; {outcome}{why}"]

@@ -1,7 +1,7 @@
-"""Where a training stands: all that a run needs to go on, but for the model's weights and the configuration.
+"""The state of a training: all that a run needs to continue, except the model's weights and the configuration.
 
-In: what the loop of main.py reports. Out: entries of a checkpoint (wsol/runs/checkpoints.py), and back. Random states are
-not among them: draws come from (seed, epoch, step) (wsol/methods/draws.py).
+In: what the loop of main.py reports. Out: entries of a checkpoint (wsol/runs/checkpoints.py), and back. There are no random
+states: draws come from (seed, epoch, step) (wsol/methods/draws.py).
 """
 
 from collections.abc import Callable, Mapping
@@ -12,7 +12,7 @@ import torch
 
 
 def _converted(value: object, kind: type, convert: Callable) -> object:
-    """Return a nest of dicts and lists with all that is of one kind converted."""
+    """Return nested dicts and lists with all values of one type converted."""
     if isinstance(value, dict):
         return {key: _converted(one, kind, convert) for key, one in value.items()}
     if isinstance(value, list):
@@ -21,18 +21,22 @@ def _converted(value: object, kind: type, convert: Callable) -> object:
 
 
 def to_tensors(state: dict) -> dict:
-    """Return a nest of dicts and lists with tensors for its arrays, as a checkpoint holds it; they are copies."""
+    """Return nested dicts and lists with their arrays as tensors, as a checkpoint holds them; tensors are copies."""
     return {name: _converted(value, np.ndarray, torch.tensor) for name, value in state.items()}
 
 
 def to_arrays(state: dict) -> dict:
-    """Return what `to_tensors` was given; its arrays are copies."""
+    """Return nested dicts and lists with their tensors as arrays, the inverse of `to_tensors`; arrays are copies.
+
+    >>> to_arrays(to_tensors({"counts": [np.array([1, 2], dtype=np.uint16)], "images": 2}))
+    {'counts': [array([1, 2], dtype=uint16)], 'images': 2}
+    """
     return {name: _converted(value, torch.Tensor, lambda tensor: tensor.numpy().copy()) for name, value in state.items()}
 
 
 @dataclass(frozen=True)
 class Validation:
-    """What val gave after an epoch: its results, and its evaluator's state as `to_tensors` makes it."""
+    """Val's results after an epoch, and the state of its evaluator, converted by `to_tensors`."""
 
     epoch: int
     results: dict
@@ -41,17 +45,18 @@ class Validation:
 
 @dataclass
 class TrainState:
-    """Where a training stands.
+    """The state of a training.
 
-    optimizer, scaler: torch's, of the model's parameters.
-    epoch_sums: float64 (2,) on the device, of the steps of the epoch that has begun: the loss times images, and the images
-        that were classified rightly. `epoch_images`: their number.
-    epoch: epochs finished.
-    step: steps finished of the next one; 0 between epochs.
-    best: the highest figure of val so far, None without one.
-    validation: what val gave for the checkpoints "last" and "best".
+    optimizer, scaler: torch's, for the model's parameters.
+    epoch_sums: float64 (2,) on the device, sums over the current epoch's steps so far: loss times images, and correctly
+        classified images.
+    epoch_images: the number of these images.
+    epoch: the number of finished epochs.
+    step: the number of finished steps of the current epoch; 0 between epochs.
+    best: val's highest figure so far, None if there is none.
+    validation: val's results for the checkpoints "last" and "best".
     metrics: the lines of metrics.jsonl.
-    bad_images: messages of images that could not be read, each once.
+    bad_images: messages about images that could not be read, without duplicates.
     """
 
     optimizer: torch.optim.Optimizer
@@ -66,12 +71,12 @@ class TrainState:
     bad_images: list[str] = field(default_factory=list)
 
     def count(self, loss: torch.Tensor, right: torch.Tensor, num_images: int) -> None:
-        """Add a step's mean loss and number of right images, scalars; nothing waits for the device."""
+        """Add a step's mean loss and number of correctly classified images, both scalars; the device is not waited for."""
         self.epoch_sums += torch.stack([loss * num_images, right.to(loss.dtype)])
         self.epoch_images += num_images
 
     def finish_epoch(self) -> tuple[float, float]:
-        """Go on to the next epoch; return the mean loss and the accuracy in percent of the one that ends."""
+        """End the current epoch; return its mean loss and its accuracy in percent."""
         loss, right = self.epoch_sums.tolist()
         images = max(self.epoch_images, 1)
         self.epoch, self.step, self.epoch_images = self.epoch + 1, 0, 0
@@ -80,12 +85,14 @@ class TrainState:
 
     @property
     def is_validated(self) -> bool:
-        """Whether val has been evaluated since the last epoch that is finished."""
+        """Whether val has been evaluated since the last finished epoch."""
         return "last" in self.validation and self.validation["last"].epoch == self.epoch
 
     def keep_validation(self, results: dict, counts: dict, figure: float | None) -> bool:
-        """Keep what val gave (`counts`: the state of its evaluator); return whether its figure is the best so far, the
-        earliest on ties."""
+        """Keep val's results and the state of its evaluator (`counts`); return whether `figure` is the best so far.
+
+        On ties, the earlier figure is the best.
+        """
         self.validation["last"] = Validation(self.epoch, results, to_tensors(counts))
         if figure is None or not (self.best is None or figure > self.best):
             return False
@@ -94,7 +101,7 @@ class TrainState:
         return True
 
     def state_dict(self) -> dict:
-        """Return the entries of a checkpoint; those of `optimizer` are torch's own, not copies."""
+        """Return the entries of a checkpoint; the optimizer's tensors are not copies."""
         return {
             "epoch": self.epoch,
             "step": self.step,
@@ -109,7 +116,7 @@ class TrainState:
         }
 
     def load_state_dict(self, checkpoint: Mapping) -> None:
-        """Go to where a checkpoint's training stood (`read_checkpoint` has checked its entries)."""
+        """Restore the state from a checkpoint whose entries `read_checkpoint` has checked."""
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.scaler.load_state_dict(checkpoint["scaler"])
         self.epoch_sums.copy_(checkpoint["epoch_sums"])

@@ -1,4 +1,4 @@
-"""What a training is made of: its step as one module, its optimiser, its learning rate; and whether a network can train.
+"""The parts of a training: its step as one module, its optimiser, its learning rate, and a check that a network can train.
 
 In: a model and a configuration. Out: what main.py's loop calls.
 """
@@ -17,14 +17,14 @@ from wsol.runs.train_state import TrainState
 
 
 class TrainingStep(nn.Module):
-    """A model's step in training: forward pass and loss in one `forward`, for DistributedDataParallel and torch.compile."""
+    """A training step: forward pass and loss in one `forward`, as DistributedDataParallel and torch.compile need it."""
 
     def __init__(self, model: Method):
         super().__init__()
         self.model = model
 
     def forward(self, batch: Batch, draws: Draws | None = None) -> tuple[Outputs, torch.Tensor]:
-        """Return outputs and loss of a batch on the model's device; `draws` as of `Method.training_step`."""
+        """Return outputs and loss of a batch on the model's device; `draws` as in `Method.training_step`."""
         return self.model.training_step(batch.images, batch.labels, draws)
 
 
@@ -44,9 +44,9 @@ def start_training(model: Method, config: Mapping, device: torch.device) -> Trai
 
 
 def lr_at(initial_lr: float, epoch: int, decay_frequency: int) -> float:
-    """Return the learning rate of an epoch, counted from 1: a tenth from each epoch on that `decay_frequency` divides.
+    """Return the learning rate of an epoch, counted from 1: initial_lr * 0.1^floor(epoch / decay_frequency).
 
-    It is multiplied by 0.1 each time: a power of 0.1 differs in the last bit.
+    It is computed by repeated multiplication with 0.1; a power of 0.1 would differ in the last bit.
 
     >>> [lr_at(0.01, epoch, 3) for epoch in (1, 2, 3, 6)]
     [0.01, 0.01, 0.001, 0.0001]
@@ -58,19 +58,23 @@ def lr_at(initial_lr: float, epoch: int, decay_frequency: int) -> float:
 
 
 def set_learning_rate(optimizer: torch.optim.Optimizer, epoch: int, decay_frequency: int) -> None:
-    """Give every parameter group the learning rate of an epoch."""
+    """Set the learning rate of every parameter group to that of an epoch."""
     for group in optimizer.param_groups:
         group["lr"] = lr_at(group["initial_lr"], epoch, decay_frequency)
 
 
 def check_network(model: Method, config: Mapping, num_train: int) -> None:
-    """Refuse a network that does not take images of the crop size, gives no spatial map of them, or cannot train on the
-    last batch where that is a single image."""
+    """Check that a network can train on `num_train` images of the crop size.
+
+    Raises:
+        InputError: it does not accept such images, its map is smaller than 2 x 2, or the last batch is a single image and it
+            cannot train on that.
+    """
     crop = config["crop_size"]
     try:
         with torch.no_grad():
             shape = model.eval().score_maps(torch.zeros(1, 3, crop, crop), torch.zeros(1, dtype=torch.int64)).shape
-    except Exception as error:  # noqa: BLE001 (whatever a network of a library says of images of another size)
+    except Exception as error:  # noqa: BLE001 (a network of a library may raise anything for images of the wrong size)
         raise OptionError(
             "crop_size", crop, f"{config['architecture']} does not take such images ({reason(error)})"
         ) from None
@@ -92,5 +96,5 @@ def check_network(model: Method, config: Mapping, num_train: int) -> None:
                 "batch_size",
                 config["batch_size"],
                 f"{config['architecture']} cannot train on a single image, which is the last batch of {num_train} "
-                f"({error}); expected another batch size",
+                f"images ({error}); expected another batch size",
             ) from None

@@ -1,4 +1,4 @@
-"""The score-map thresholds that the val split chose, from a file that has them: a checkpoint, or JSON results."""
+"""The score-map thresholds chosen on val, from a file that has them: a checkpoint, or results as JSON."""
 
 import os
 from collections.abc import Mapping
@@ -11,18 +11,24 @@ from wsol.core.errors import InputError, OptionName
 from wsol.core.plain_values import are_thresholds, is_number, shown
 from wsol.metrics.split_evaluator import SplitEvaluator
 from wsol.runs.results import read_results
+from wsol.runs.run_folder import RESULTS
 
-LATTICES = (0.01, 0.001)  # the default intervals of evaluation.py and main.py, for files that state none
-MIN_INTERVAL = 1e-5  # of cam_curve_interval; a map has 256 levels, and the original's finest is 0.001
-SAME = 1e-9  # how far a threshold may be from one of an interval
+LATTICES = (0.01, 0.001)  # the default intervals of evaluation.py and main.py, for files that do not state one
+MIN_INTERVAL = 1e-5  # for cam_curve_interval; a map has 256 levels, and the original's finest interval is 0.001
+SAME = 1e-9  # how far a threshold may be from a multiple of the interval
 
-RULES = {"multi_contour": "", "largest_contour": " FALSE"}  # what multi_contour_eval is for each
+RULES = {"multi_contour": "", "largest_contour": " FALSE"}  # the value of multi_contour_eval for each, empty for TRUE
 
 
 @dataclass
 class ValThresholds:
-    """What val chose: IoU threshold (its name, such as "50") to score-map threshold, for a data set and a box rule; and the
-    interval of the score-map thresholds that it chose from, None where the file does not say and they do not tell."""
+    """The score-map thresholds that a file says were chosen on val.
+
+    dataset_name, box_rule: what they were chosen for.
+    thresholds: IoU threshold in percent as text, such as "50", to score-map threshold in [0, 1).
+    interval: the step between the score-map thresholds that were tried, None if the file does not say and it cannot be
+        derived.
+    """
 
     path: str | os.PathLike
     dataset_name: object
@@ -31,10 +37,10 @@ class ValThresholds:
     interval: float | None
 
     def fit(self, dataset_name: str, evaluator: SplitEvaluator) -> dict[str, float]:
-        """Return the thresholds, checked to be of a data set, and of an evaluator's rule and score-map thresholds.
+        """Return the thresholds, checked against a data set and an evaluator.
 
         Raises:
-            InputError: they are of others.
+            InputError: they are for another data set, box rule, or set of score-map thresholds.
         """
         for name, expected in (("dataset_name", dataset_name), ("box_rule", evaluator.box_rule)):
             if (found := getattr(self, name)) != expected:
@@ -52,7 +58,7 @@ class ValThresholds:
 
 
 def _from_checkpoint(path: str | os.PathLike) -> dict:
-    from wsol.runs.checkpoints import read_checkpoint  # torch takes seconds to load
+    from wsol.runs.checkpoints import read_checkpoint  # importing torch takes seconds
 
     checkpoint = read_checkpoint(path)
     config = checkpoint["config"]
@@ -70,14 +76,14 @@ def _from_json(path: str | os.PathLike) -> dict:
     results = read_results(path)
     if results.splits and "val" not in results.splits:
         raise InputError(
-            f"{path}: results of the split {shown(results.splits[0])}; expected val's, on which a threshold is chosen"
+            f"{path}: results of the split {shown(results.splits[0])}; expected those of val, on which thresholds are chosen"
         )
     found = {name: results.content.get(name) for name in ("dataset_name", "cam_curve_interval")}
     if not results.splits:
         return found
     val = results.split("val")
     if val.best_threshold is None and val.find("top1_cls") and not val.by_iou():
-        raise InputError(f"{path}: its val split has no boxes, so that no threshold was chosen")
+        raise InputError(f"{path}: its val split has no boxes, so no threshold was chosen")
     return {**found, "box_rule": val.box_rule, "best_threshold": val.best_threshold}
 
 
@@ -86,7 +92,7 @@ def _on(lattice: float, thresholds: Mapping[str, float]) -> bool:
 
 
 def _find_interval(path: str | os.PathLike, stated: object, thresholds: Mapping[str, float]) -> float | None:
-    """Return the interval that a file states, or the coarsest of LATTICES that has all its thresholds."""
+    """Return the interval that a file states, or the coarsest of LATTICES that contains all its thresholds."""
     if stated is None:
         return next((lattice for lattice in LATTICES if _on(lattice, thresholds)), None)
     if not (is_number(stated) and MIN_INTERVAL <= stated <= 1):
@@ -95,12 +101,12 @@ def _find_interval(path: str | os.PathLike, stated: object, thresholds: Mapping[
 
 
 def read_val_thresholds(path: str | os.PathLike) -> ValThresholds:
-    """Return what val chose, from a run's checkpoint or results.json, or what `evaluation.py --split val --json` wrote.
+    """Return the thresholds chosen on val, from a run's checkpoint or results.json, or from evaluation.py's JSON for val.
 
     Raises:
-        InputError: the file has no such thresholds.
+        InputError: the file cannot be read, or has no such thresholds.
     """
-    if (results := Path(path) / "results.json").is_file():
+    if (results := Path(path) / RESULTS).is_file():
         raise InputError(f"{path}: a run's folder; expected its {results}, or a checkpoint in it")
     found = _from_checkpoint(path) if str(path).endswith((".tar", ".pth", ".pt")) else _from_json(path)
     thresholds = found.get("best_threshold")

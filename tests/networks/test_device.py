@@ -1,0 +1,33 @@
+"""The device to compute on, and batches on their way to it."""
+
+import pytest
+import torch
+
+from samples import noise
+from wsol.core.errors import OptionError
+from wsol.data.batches import Batch
+from wsol.networks.device import autocast, resolve_device, to_device
+
+CPU = torch.device("cpu")
+
+
+def test_a_batch_on_a_device_has_its_values_with_the_channels_last():
+    images, labels = to_device(Batch(noise(), torch.tensor([2, 0, 1]), ["a", "b", "c"], []), CPU)
+    assert torch.equal(images, noise()) and labels.tolist() == [2, 0, 1]
+    assert images.is_contiguous(memory_format=torch.channels_last)
+
+
+@pytest.mark.parametrize("name", ["CPU", "cpu:0", "cuda:99", "cuda:" + "9" * 5000, "mps", ""])
+def test_a_device_that_is_not_there_is_refused(name):
+    with pytest.raises(OptionError, match="expected cpu or one of the"):
+        resolve_device(name)
+
+
+def test_a_cpu_computes_in_bf16_and_not_in_fp16():
+    assert resolve_device("cpu", "bf16") == CPU
+    with pytest.raises(OptionError, match=r"^amp fp16: "):
+        resolve_device("cpu", "fp16")
+    layer, x = torch.nn.Linear(3, 2), torch.ones(1, 3)
+    for amp, dtype in (("bf16", torch.bfloat16), ("off", torch.float32)):
+        with autocast(CPU, amp):
+            assert layer(x).dtype == dtype

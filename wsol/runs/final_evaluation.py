@@ -1,0 +1,154 @@
+"""A model's score maps of a split, scored and counted: in training, at its end, and whenever a finished run is looked at.
+
+    results, evaluator = evaluate_run("train_log/my_run/last_checkpoint.pth.tar", "test")
+
+In: a checkpoint, or predictions. Out: a `SplitEvaluator` that has counted them, and its results as results.json has them.
+"""
+
+import logging
+import os
+from collections.abc import Callable, Iterable, Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from wsol.core.declared_size import MAX_MEGAPIXELS
+from wsol.core.errors import InputError, OptionName
+from wsol.core.files import write_text
+from wsol.core.processes import map_beside
+from wsol.core.progress import progress
+from wsol.data.batches import LabeledImages, make_loader
+from wsol.data.levels import LevelSplit
+from wsol.data.truth import SplitTruth
+from wsol.maps.prediction import Prediction
+from wsol.metrics.bootstrap import Resampled, intervals
+from wsol.metrics.map_details import analyze_map
+from wsol.metrics.scored import Scored
+from wsol.metrics.split_evaluator import LOC_IOU, SplitEvaluator
+from wsol.runs.predictor import Predictor, restore
+from wsol.runs.run_folder import RESULTS
+from wsol.runs.run_tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
+
+logger = logging.getLogger("wsol")
+
+SaveMap = Callable[[str, np.ndarray], object]  # an image's id and its score map
+
+
+def stop_at_bad_images(messages: list[str]) -> None:
+    """Raise InputError at the first image that could not be read; `messages` say why."""
+    if messages:
+        raise InputError(f"{messages[0]} (", OptionName("on_bad_image"), " skip leaves such images out)")
+
+
+def count_predictions(
+    predictions: Iterable[Prediction],
+    evaluator: SplitEvaluator,
+    bad_images: list[str],
+    on_bad_images: Callable[[list[str]], None] = stop_at_bad_images,
+    save: SaveMap | None = None,
+    analysis_threshold: float | None = None,
+) -> None:
+    """Score and count every prediction, in threads next to the network; images without one are counted as skipped.
+
+    `bad_images`: what `predict` adds messages to; `on_bad_images` is called with it. `analysis_threshold`: the score-map
+    threshold of each map's area ratio and components, if one is known.
+
+    Raises:
+        InputError: no image of the split could be read, or what `on_bad_images` raises.
+    """
+
+    def score(prediction: Prediction) -> Scored:
+        score_map = prediction.score_map()
+        if save:
+            save(prediction.image_id, score_map)
+        scored = evaluator.score(score_map, prediction.image_id)._replace(rank=prediction.rank)
+        if not evaluator.boxes:
+            return scored
+        true_boxes = evaluator.boxes.true_boxes(prediction.image_id, score_map.shape)
+        return scored._replace(**analyze_map(score_map, true_boxes, analysis_threshold)._asdict())
+
+    split = evaluator.truth.split
+    for _, scored in progress(map_beside(score, predictions), split, len(evaluator.image_ids)):
+        on_bad_images(bad_images)
+        evaluator.add(scored)
+    on_bad_images(bad_images)
+    if not evaluator.scored_ids:
+        raise InputError(f"no image of the {split} split could be read")
+    scored_ids = set(evaluator.scored_ids)
+    for image_id in evaluator.image_ids:
+        if image_id not in scored_ids:
+            evaluator.add(Scored(image_id, skipped=True))
+    evaluator.counts["skipped_images"] = len(evaluator.skipped_ids)
+
+
+def evaluate_split(
+    predictor: Predictor,
+    split: LevelSplit,
+    truth: SplitTruth,
+    device: torch.device,
+    workers: int = 0,
+    on_bad_images: Callable[[list[str]], None] = stop_at_bad_images,
+    save: SaveMap | None = None,
+) -> SplitEvaluator:
+    """Return the evaluator of a split's images, after one pass of a restored model, on its device, over them."""
+    config = predictor.config
+    image_root = Path(config.data_root) / truth.dataset_name
+    limit = config.get("max_megapixels", MAX_MEGAPIXELS)  # runs from before this option lack it
+    images = LabeledImages(image_root, split, config.crop_size, max_megapixels=limit, preprocessing=predictor.preprocessing)
+    evaluator = SplitEvaluator.of(config, truth)
+    bad_images: list[str] = []
+    batches = make_loader(images, config.batch_size, workers, device)
+    predictions = predictor.predictions(batches, device, config.get("amp", "off"), bad_images)
+    threshold = analysis_threshold(predictor.thresholds)
+    count_predictions(predictions, evaluator, bad_images, on_bad_images, save, threshold)
+    return evaluator
+
+
+def analysis_threshold(thresholds: Mapping[str, float] | None) -> float | None:
+    """Return the score-map threshold at which maps are analyzed: val's for IoU 50, or None."""
+    return (thresholds or {}).get(str(LOC_IOU))
+
+
+def final_results(evaluator: SplitEvaluator, config: Mapping, thresholds: Mapping[str, float] | None) -> dict:
+    """Return what results.json holds of a split: its figures, also at val's `thresholds`, and their intervals."""
+    results = evaluator.results(thresholds)
+    results["intervals"] = intervals(Resampled(evaluator, config["bootstrap"], config["seed"]), results)
+    return results
+
+
+def write_tables(
+    folder: Path, evaluator: SplitEvaluator, metadata_root: str | os.PathLike, thresholds: Mapping[str, float] | None
+) -> dict[str, Path]:
+    """Write a split's tables into a run's folder; return the options of evaluation.py that take files of the run."""
+    split = evaluator.truth.split
+    files = {"class_ranks": folder / f"{split}_class_ranks.csv", "image_list": folder / f"{split}_image_ids.txt"}
+    write_class_ranks(files["class_ranks"], evaluator.ranks)
+    write_text(files["image_list"], "\n".join(evaluator.scored_ids) + "\n")
+    if evaluator.truth.has_any:
+        write_table(folder / f"{split}_curve.csv", curve_rows(evaluator))
+    if evaluator.boxes:
+        classes = read_classes(Path(metadata_root) / evaluator.truth.dataset_name, split)
+        write_table(folder / f"{split}_per_class.csv", class_rows(evaluator, classes, thresholds))
+        if thresholds:
+            files["thresholds_from"] = folder / RESULTS
+    return files
+
+
+def evaluate_run(
+    path: str | os.PathLike, split: str = "test", *, device: str | torch.device = "cpu", workers: int = 0
+) -> tuple[dict, SplitEvaluator]:
+    """Return (results, evaluator) of a split, from a run's checkpoint only; images and metadata are where they were.
+
+    The results are those of results.json, byte for byte on a CPU with as many threads, for a split that is not sampled.
+
+    Raises:
+        InputError: not a checkpoint, no such split, images that are missing or cannot be read.
+    """
+    device = torch.device(device)
+    predictor = restore(path).to(device)
+    config = predictor.config
+    images = predictor.load_splits((split,)).splits[split]
+    truth = SplitTruth.of(config, split, images.image_ids, needs_truth=False)
+    evaluator = evaluate_split(predictor, images, truth, device, workers)
+    return final_results(evaluator, config, predictor.thresholds), evaluator
