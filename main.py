@@ -1,7 +1,7 @@
-"""One experiment: train from image-level labels at one label level, map, score.
+r"""One experiment: train from image-level labels at one label level, map, score.
 
     python main.py                                            # Toy, about a minute on two cores
-    python main.py --dataset_name OxfordPet --label_level species --experiment_name pets \\
+    python main.py --dataset_name OxfordPet --label_level species --experiment_name pets \
         --architecture timm:tf_efficientnet_lite0 --pretrained_path weights.pth
     python main.py --config train_log/pets/config.yaml --experiment_name pets_again
 
@@ -101,7 +101,7 @@ def build(config: Munch) -> Experiment:
     torch.manual_seed(config.seed)
     model, notes = start_model(config, data.levels)
     check_network(model, config, len(data.splits["train"].image_ids))
-    model.to(device, memory_format=torch.channels_last)
+    model.to(device).to(memory_format=torch.channels_last)
     mapper = make_mapper(registry.OWN_MAPS if data.ancestors is None else registry.CAM_AGG, model, data.ancestors)
     shuffle = EpochShuffle(len(data.splits["train"].image_ids), config.seed)
     loaders = {name: split_loader(config, data, model, name, device, shuffle) for name in ("train", "val")}
@@ -167,10 +167,11 @@ def train_one_epoch(run: Experiment) -> None:
             train_one_step(run, batch)
         state.step += 1
     loss, accuracy = state.finish_epoch()
-    if not math.isfinite(loss):
+    is_finite = math.isfinite(loss)
+    if not is_finite:
         logger.warning("the training loss of epoch %d is not finite; a smaller --lr may help", epoch)
-        loss = None
-    record(run, epoch, "train", {"loss": loss, "top1_cls": accuracy, "lr": state.optimizer.param_groups[0]["lr"]})
+    lr = state.optimizer.param_groups[0]["lr"]
+    record(run, epoch, "train", {"loss": loss if is_finite else None, "top1_cls": accuracy, "lr": lr})
 
 
 def new_evaluator(run: Experiment, split: str) -> SplitEvaluator:
@@ -321,7 +322,7 @@ def main() -> None:
         run = build(config)
     if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
         torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False
+        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
     start_logging(run.folder / LOG)
     for note in (*notes, *run.data.levels.notes):
         logger.info(note)

@@ -254,7 +254,7 @@ def test_of_two_processes_one_gets_the_folder(tmp_path, monkeypatch):
     for _ in range(2):
         check_run_folder(folder, root, override=False)
     make_folder(folder, write, override=False)
-    with pytest.raises(InputError, match="expected one process a run"):
+    with pytest.raises(InputError, match="expected one process per run"):
         make_folder(folder, write, override=False)
     assert [path.name for path in root.iterdir()] == ["race"]
     make_folder(folder, write, override=True)
