@@ -27,6 +27,7 @@ from option_tables import SCORING_INTERVAL
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError, MetadataError, command
 from wsol.core.files import check_writable, refuse_inside, refuse_overwriting, write_json
+from wsol.data.coco import read_coco_names
 from wsol.data.levels import SPLITS
 from wsol.data.masks import VIEW, get_mask
 from wsol.data.metadata import first_names, read_id_list
@@ -34,7 +35,7 @@ from wsol.data.truth import SplitTruth
 from wsol.maps.score_maps import find_score_maps, sort_others
 from wsol.metrics.bootstrap import Resampled, compare, intervals
 from wsol.metrics.boxes import calculate_multiple_iou, compute_bboxes_from_scoremaps, resize_bbox
-from wsol.metrics.detections import read_coco_names, read_detections
+from wsol.metrics.detections import read_detections
 from wsol.metrics.evaluators import BoxEvaluator, MaskEvaluator
 from wsol.metrics.images_file import read_images, read_interval
 from wsol.metrics.map_details import summarize

@@ -1,11 +1,10 @@
-"""Add label levels to metadata that has the finest labels alone:
+"""Add label levels to metadata that has only the finest labels:
 
     python dataset/add_levels.py MyData      # from hierarchy.csv or tree.csv in metadata/MyData/
-    python dataset/add_levels.py CUB         # released metadata of CUB or ILSVRC, without such a file: from our tables
+    python dataset/add_levels.py CUB         # released metadata of CUB or ILSVRC without these files: from our tables
 
-Writes class_labels_<level>.txt of every split there is, class names and levels.txt (docs/hierarchies.md); a file that says
-the same already stays as it is.
-`dataset/prepare.py` does this by itself.
+Writes class_labels_<level>.txt of every split, class names and levels.txt (docs/hierarchies.md); a file that already says
+the same stays unchanged. `dataset/prepare.py` does all this itself.
 """
 
 import sys
@@ -17,24 +16,25 @@ from dataset import cub_levels, wordnet
 from dataset.known import require_dataset
 from dataset.label_levels import Splits, read_splits, write_levels, write_tree_levels
 from wsol.core.arguments import Parser, folder_name
+from wsol.core.csv_rows import read_rows
 from wsol.core.errors import InputError, command
-from wsol.data.hierarchy import read_rows, read_tiers, read_tree, some_names
+from wsol.data.hierarchy import read_tiers, read_tree, some_names
 from wsol.data.levels import finest_level, load_level, read_distinct_names, read_hierarchy, read_levels
 
 OURS = {"CUB": cub_levels.write_levels, "ILSVRC": wordnet.write_ilsvrc_levels}
 
 
 def class_list(folder: Path, splits: Splits) -> list[str]:
-    """Return the finest classes' names by label; where none are named, the labels."""
+    """Return the names of the finest classes in the order of their labels; without names, the labels themselves."""
     names = read_distinct_names(folder, finest_level(folder))
     names = names or {label: str(label) for labels in splits.values() for label in labels.values()}
     if sorted(names) != list(range(len(names))):
-        raise InputError(f"{folder}: the finest labels are not 0 to {len(names) - 1}; expected them numbered without a gap")
+        raise InputError(f"{folder}: the finest labels are not 0 to {len(names) - 1}; expected numbers without gaps")
     return [names[label] for label in range(len(names))]
 
 
 def write_any_levels(name: str, folder: Path, splits: Splits) -> None:
-    """Write the levels that a data set's own hierarchy.csv or tree.csv gives; without either, those of our table."""
+    """Write the levels from the data set's own hierarchy.csv or tree.csv, or else from our table."""
     if (path := folder / "hierarchy.csv").exists():
         classes = class_list(folder, splits)
         levels, _ = read_tiers(path, classes)
@@ -51,9 +51,9 @@ def write_any_levels(name: str, folder: Path, splits: Splits) -> None:
 
 @command
 def main() -> None:
-    """Add the levels of one data set and print their sizes."""
+    """Add the levels to one data set and print their sizes."""
     parser = Parser(__doc__)
-    parser.add_argument("name", metavar="NAME", type=folder_name, help="a data set of --metadata_root")
+    parser.add_argument("name", metavar="NAME", type=folder_name, help="a data set in --metadata_root")
     parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
     options = parser.parse_args()
     require_dataset(options.metadata_root, options.name)
@@ -68,7 +68,8 @@ def main() -> None:
     classes, inside = class_list(folder, splits), set(read_hierarchy(folder).leaves)
     if outside := [name for name in classes if name not in inside]:
         print(
-            f"{len(outside)} of {len(classes)} classes lie outside the hierarchy, in no coarser level: {some_names(outside)}"
+            f"{len(outside)} of {len(classes)} classes are outside the hierarchy, without a coarser level: "
+            f"{some_names(outside)}"
         )
 
 

@@ -1,7 +1,7 @@
-"""Where each data set is officially found, with its licence and citation: the one table of addresses.
+"""Where each data set is officially published, with its licence and citation: the only table of addresses.
 
-A file without an address is fetched by hand from `page`. `tried` tells whether the address was ever fetched by this
-code; an MD5 is one that the official place, or a library that downloads from it, publishes.
+A file without an address is downloaded by hand from `page`. `tried` says whether this code has ever downloaded the address;
+an MD5 is published by the official site, or by a library that downloads from it.
 """
 
 import re
@@ -15,7 +15,7 @@ from wsol.data.levels import SPLITS
 class Official:
     """One file of a data set: its name, address (None: by hand), MD5 and size in bytes (None: not published).
 
-    `splits`: those that need it. `page`: where a person finds it.
+    `splits`: which need it. `page`: where a person finds it.
     """
 
     file: str
@@ -29,7 +29,7 @@ class Official:
 
 @dataclass(frozen=True)
 class Source:
-    """A data set's files, the terms they come under, and whom to cite."""
+    """The files of a data set, their terms of use, and what to cite."""
 
     files: tuple[Official, ...]
     licence: str
@@ -48,7 +48,7 @@ PETS = "https://www.robots.ox.ac.uk/~vgg/data/pets/data/"
 
 
 def _released(*splits: str) -> Official:
-    """Return the lists and boxes that exist only as text in the original authors' repository."""
+    """Return the archive of the lists and boxes that exist only as text in the original authors' repository."""
     address = f"{WSOLEVALUATION}/archive/96f4b88.zip"
     return Official("wsolevaluation.zip", address, splits=splits, page=f"{WSOLEVALUATION}, commit 96f4b88")
 
@@ -138,11 +138,11 @@ SOURCES = {
 }
 SOURCES["TinyAnimals"] = SOURCES["TinyImageNet"]  # the same archive
 ALIASES = {"OpenImages30k": "OpenImages"}
-# In any case of letters, for file systems that know no other; folders of ours stand beside those of data sets.
+# Compared without case, for file systems that ignore it; our own folders are next to those of data sets.
 TAKEN = {name.casefold() for name in ("Toy", *SOURCES, *ALIASES, "hierarchies", "downloads")}
 
 
 def check_own_name(name: str) -> None:
-    """Refuse a name for a data set of one's own that is no plain folder name, or that prepare.py uses."""
+    """Raise InputError if the name of a user's own data set is not a plain folder name, or is used by prepare.py."""
     if not re.fullmatch(r"\w[\w.-]{,99}", name) or name.casefold() in TAKEN:
         raise InputError(f"{name!r}: expected a name of your own, of at most 100 letters, digits, '.', '-' and '_'")

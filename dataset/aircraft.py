@@ -1,6 +1,6 @@
 """FGVC-Aircraft (Maji et al., 2013): variants, families and manufacturers, with its own train, val and test.
 
-Every image has one box. The banner at each image's foot that names its owner is part of the image, outside the boxes.
+Every image has one box. The banner at the foot of each image, which names its owner, is part of the image, outside the box.
 """
 
 import re
@@ -10,39 +10,39 @@ from dataset.layout import Entry, image_size, write_metadata
 from dataset.released import lay_out
 from dataset.sources import take_annotations
 from wsol.core.errors import InputError
+from wsol.core.files import read_lines
 from wsol.data.levels import SPLITS
-from wsol.data.metadata import read_lines
+from wsol.data.metadata import Box
 
 NAME = "FGVC-Aircraft"
 LEVELS = ("variant", "family", "manufacturer")
-Box = tuple[int, int, int, int]
 
 
 def _labels(path: Path) -> dict[str, str]:
-    """Return image number to class name of an images_<level>_<split>.txt."""
+    """Return image number to class name, from an images_<level>_<split>.txt."""
     labels = {}
     for number, line in enumerate(read_lines(path), 1):
         image, _, name = line.strip().partition(" ")
         if not (re.fullmatch(r"\d+", image) and name) or image in labels:
-            raise InputError(f"{path}:{number}: {line!r}; expected each image's number once, a space, its class")
+            raise InputError(f"{path}:{number}: {line!r}; expected a unique image number, a space and its class")
         labels[image] = name
     return labels
 
 
 def _boxes(path: Path) -> dict[str, Box]:
-    """Return image number to its box in the file's pixels, which count from 1; in the order of the lines."""
+    """Return image number to its box, in the pixels of the file, which count from 1; in the order of the lines."""
     boxes = {}
     for number, line in enumerate(read_lines(path), 1):
         fields = line.split()
         if len(fields) != 5 or not all(field.isdecimal() for field in fields) or fields[0] in boxes:
-            raise InputError(f"{path}:{number}: {line!r}; expected each image's number once, x0, y0, x1, y1")
+            raise InputError(f"{path}:{number}: {line!r}; expected a unique image number, x0, y0, x1, y1")
         x0, y0, x1, y1 = map(int, fields[1:])
         boxes[fields[0]] = (x0, y0, x1, y1)
     return boxes
 
 
 def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
-    """Lay out images below `folder` and write `metadata`; return what to say about them."""
+    """Lay out images in `folder` and write `metadata`; return messages about them."""
     texts = [f"images_{level}_{split}.txt" for level in LEVELS for split in SPLITS] + ["images_box.txt"]
     annotations = take_annotations(archives, folder, "data", texts)
     boxes = _boxes(annotations / "images_box.txt")
@@ -66,7 +66,9 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
             x0, y0, x1, y1 = boxes[image]
             box = (max(x0 - 1, 0), max(y0 - 1, 0), min(x1 - 1, width - 1), min(y1 - 1, height - 1))
             if box != (x0 - 1, y0 - 1, x1 - 1, y1 - 1):
-                notes.append(f"images/{image}.jpg: box {x0},{y0},{x1},{y1} (from 1) was cut to the {width} x {height} image")
+                notes.append(
+                    f"images/{image}.jpg: box {x0},{y0},{x1},{y1} (from 1) was clipped to the {width} x {height} image"
+                )
             where = f"{annotations / 'images_box.txt'}:{lines[image]}"
             entries[split].append(Entry(f"images/{image}.jpg", names, size, [box], where=where))
     rows = sorted({names for part in classes.values() for names in part.values()})

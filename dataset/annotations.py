@@ -1,6 +1,6 @@
-"""Boxes as people have them (COCO JSON, a folder of Pascal VOC XML, CSV), tables, and finding the images they name.
+"""Boxes as people have them (COCO JSON, a folder of Pascal VOC XML, CSV), taxonomies, and the images that they name.
 
-In: files of any tool. Out: boxes (x0, y0, x1, y1) in whole pixels that count from 0, with where each was read.
+In: files from any tool. Out: boxes (x0, y0, x1, y1) in whole pixels, counted from 0, with the place where each was read.
 """
 
 import math
@@ -12,14 +12,14 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree import ElementTree
 
-from dataset.coco import LARGEST, corners, read_coco
 from dataset.tables import TABLES, TableOptions, find_box_columns, has_image, need_image, one_column, open_table
 from wsol.core.errors import InputError, shortened
 from wsol.core.files import check_input
+from wsol.data.coco import LARGEST, corners, read_coco
 from wsol.data.hierarchy import check_level_names
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".webp", ".tif", ".tiff")
-# Of images too, but of none that are read: for some a decoder is not always there, others are raw, drawn or animated.
+# Images that are not read: some need a decoder that may be missing, others are raw, drawn or animated.
 UNREAD_SUFFIXES = (
     *(".heic", ".heif", ".hif", ".avif", ".gif", ".jp2", ".j2k", ".jpf", ".jpx", ".jxl", ".jxr", ".svg", ".eps", ".psd"),
     *(".xcf", ".ai", ".tga", ".ppm", ".pgm", ".pnm", ".pbm", ".ico", ".dcm", ".fits", ".exr", ".hdr", ".czi", ".nd2"),
@@ -29,9 +29,14 @@ UNREAD_SUFFIXES = (
 
 
 class FoundBox(NamedTuple):
-    """One box: the image's name as its file gives it, (x0, y0, x1, y1) in pixels, the file and line it stands in, the
-    (width, height) that the file says the image has, if it does, and whether x1 and y1 are the box's last pixels, not the
-    edges after them."""
+    """One box.
+
+    image: the name of the image as its file gives it.
+    box: (x0, y0, x1, y1) in pixels.
+    where: the file and line of the box.
+    size: (width, height) of the image according to the file, if given.
+    inclusive: whether x1 and y1 are the last pixels of the box, not the edges after them.
+    """
 
     image: str
     box: tuple[int, int, int, int]
@@ -41,8 +46,9 @@ class FoundBox(NamedTuple):
 
 
 def files_below(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list[str]]:
-    """Return the relative paths of all files with a suffix in any case, sorted, and of what else bears such a name, with
-    the folders that were not entered: links, which may run in circles, and those that cannot be read."""
+    """Return two sorted lists of relative paths: the regular files with one of the suffixes, in upper or lower case; and
+    everything else with such a name, together with the folders that were not entered, because they are links (which may run
+    in circles) or cannot be read."""
     regular: list[str] = []
     others: list[str] = []
 
@@ -59,16 +65,16 @@ def files_below(folder: Path, suffixes: Collection[str]) -> tuple[list[str], lis
 
 
 def annotation_files(folder: Path, suffix: str) -> list[str]:
-    """Return the relative paths of a folder's annotation files, sorted; refuse what is no file."""
+    """Return the relative paths of the annotation files in a folder, sorted; raise InputError if one is not a file."""
     regular, others = files_below(folder, (suffix,))
     if others:
-        raise InputError(f"{folder / others[0]}: a folder or device, or a link to one; expected {suffix} files, in folders")
+        raise InputError(f"{folder / others[0]}: a folder or device, or a link to one; expected regular {suffix} files")
     return regular
 
 
 class Names:
-    """Images by what annotations call them: the relative path, or one of which it is the end or that is its end, where
-    only one image fits."""
+    """Finds the image that an annotation names: by its relative path, or by a path that ends with it or is its end, if only
+    one image matches."""
 
     def __init__(self, names: Iterable[str], stems: bool = False) -> None:
         """`stems`: compare names without their extension, as for masks and XML files."""
@@ -77,7 +83,7 @@ class Names:
         for name in names:
             if (other := self.by_path.setdefault(self._key(name), name)) != name:
                 raise InputError(
-                    f"{other!r} and {name!r} differ in their extension alone; expected names that tell them apart"
+                    f"{other!r} and {name!r} differ only in their extension; expected names that differ without it"
                 )
         self.by_file: dict[str, list[str]] = {}
         for name in self.by_path.values():
@@ -96,24 +102,26 @@ class Names:
             if parts[-common:] == given[-common:]:
                 found.append(image)
         if len(found) > 1:
-            raise InputError(f"{where}: {name!r} may be {found[0]!r} or {found[1]!r}; expected the path below --images")
+            raise InputError(
+                f"{where}: {name!r} may be {found[0]!r} or {found[1]!r}; expected the path relative to --images"
+            )
         return found[0] if found else None
 
     def find(self, name: str, where: str) -> str | None:
-        """Return the image that `name` means, or None; refuse a name that fits several images equally."""
+        """Return the image that `name` means, or None; raise InputError if several match equally."""
         key = self._key(_slashes(name))
         if key in self.by_path:
             return self.by_path[key]
         return self._fitting(_slashes(name), where, self._key, self.by_file.get(PurePosixPath(key).name, ()))
 
     def _bare(self, name: str) -> str:
-        """Return a name in lower case, without an image's extension."""
+        """Return a name in lower case, without the extension of an image."""
         path = PurePosixPath(_lower(name))
         known = self.stems or path.suffix in (*IMAGE_SUFFIXES, *UNREAD_SUFFIXES)
         return str(path.with_suffix("") if known else path)
 
     def guess(self, name: str, where: str) -> str | None:
-        """Return the image that `name` means where letters' case, then the extension too, do not count, or None."""
+        """Return the image that `name` means if case is ignored, or else case and extension; None if there is none."""
         if not self.by_bare:
             for image in self.by_path.values():
                 self.by_bare.setdefault(PurePosixPath(self._bare(image)).name, []).append(image)
@@ -122,8 +130,8 @@ class Names:
         return self._fitting(name, where, _lower, images) or self._fitting(name, where, self._bare, images)
 
     def find_all(self, given: Sequence[tuple[str, str]]) -> tuple[list[str | None], list[str]]:
-        """Return the image of every (name, where), or None, and which names were taken for an image that differs in
-        letters' case or its extension; none is that another name means exactly."""
+        """Return the image, or None, of every (name, where), and the names matched to an image despite a different case or
+        extension. An image that another name means exactly is never matched like this."""
         found = [self.find(name, where) for name, where in given]
         exact, guessed = set(found), []
         for i, (name, where) in enumerate(given):
@@ -138,12 +146,12 @@ def _slashes(name: str) -> str:
 
 
 def _lower(name: str) -> str:
-    """Return a name in lower case, with composed letters: some systems write ä as a and two dots."""
+    """Return a name in lower case, with composed letters: some systems store ä as a and two dots."""
     return unicodedata.normalize("NFC", name).casefold()
 
 
 def _number(text: str | None, decimal_comma: bool) -> float:
-    """Return a number of pixels, or NaN where the text is none."""
+    """Return a number of pixels, or NaN if the text is not one."""
     try:
         number = float((text or "").replace(",", ".") if decimal_comma else text or "")
     except ValueError:
@@ -152,22 +160,26 @@ def _number(text: str | None, decimal_comma: bool) -> float:
 
 
 def _numbers(where: str, texts: Mapping[str, str | None], decimal_comma: bool = False) -> tuple[float, ...]:
-    """Return the numbers of texts by their column or element; `decimal_comma`: 12,5 is one."""
+    """Return the numbers in texts, given by column or element; `decimal_comma`: 12,5 is a number.
+
+    Raises:
+        InputError: a text is not a number of pixels.
+    """
     numbers = {name: _number(text, decimal_comma) for name, text in texts.items()}
     if wrong := [name for name, number in numbers.items() if math.isnan(number)]:
         given = ", ".join("None" if text is None else shortened(repr(text)) for text in texts.values())
         names = ", ".join(shortened(repr(name)) for name in wrong)
-        raise InputError(f"{where}: [{given}]; expected numbers of pixels ({names} is none)")
+        raise InputError(f"{where}: [{given}]; expected numbers of pixels (not so: {names})")
     return tuple(numbers.values())
 
 
 def _pixels(where: str, texts: Mapping[str, str | None]) -> tuple[int, ...]:
-    """Return numbers as whole pixels, rounded down: what is a little below 0 stays outside the image."""
+    """Return numbers as whole pixels, rounded down: a number just below 0 stays outside the image."""
     return tuple(map(math.floor, _numbers(where, texts)))
 
 
 def _are_sides(edges: Sequence[tuple[float, ...]], sizes: Sequence[tuple[float, ...]]) -> bool:
-    """Tell whether columns width and height beside x0, y0, x1, y1 repeat the boxes' sides, and are not the images'."""
+    """Return whether columns width and height next to x0, y0, x1, y1 are the sides of the boxes, not of the images."""
     return all(
         abs(x1 - x0 - width) <= 1 and abs(y1 - y0 - height) <= 1
         for (x0, y0, x1, y1), (width, height) in ((box, size) for box, size in zip(edges, sizes, strict=True) if size)
@@ -175,7 +187,7 @@ def _are_sides(edges: Sequence[tuple[float, ...]], sizes: Sequence[tuple[float, 
 
 
 def _read_csv(path: Path, options: TableOptions) -> list[FoundBox]:
-    """Read a table of boxes; a row with four empty fields has none, one without the image's width or height no size."""
+    """Read a table of boxes; a row with four empty fields has no box, one without both sides of the image no size."""
     table = open_table(path, options.encoding, has_image(options))
     image = need_image(table, options)
     columns, extent, size_columns = find_box_columns(table, options)
@@ -218,7 +230,7 @@ def _read_coco(path: Path) -> list[FoundBox]:
 
 
 def parse_xml(path: Path) -> ElementTree.Element:
-    """Return an XML file's root; a DOCTYPE is refused, so that no entity is ever expanded or fetched."""
+    """Return the root of an XML file; raise InputError for a DOCTYPE, so that no entity is ever expanded or fetched."""
 
     def refuse(*_: object) -> None:
         raise InputError(f"{path}: has a DOCTYPE; expected plain Pascal VOC XML without one")
@@ -234,12 +246,12 @@ def parse_xml(path: Path) -> ElementTree.Element:
         return builder.close()
     except InputError:
         raise
-    except (xml.parsers.expat.ExpatError, OSError, ValueError, LookupError) as error:  # the last two: of its encoding
+    except (xml.parsers.expat.ExpatError, OSError, ValueError, LookupError) as error:  # the last two: from its encoding
         raise InputError(f"{path}: not a readable XML file ({error})") from None
 
 
 def _read_voc(folder: Path) -> list[FoundBox]:
-    """Read a folder of Pascal VOC files, whose pixels count from 1; an XML file is named as its image."""
+    """Read a folder of Pascal VOC files, whose pixels count from 1; an XML file has the name of its image."""
     found = []
     for name in annotation_files(folder, ".xml"):
         path = folder / name
@@ -250,7 +262,7 @@ def _read_voc(folder: Path) -> list[FoundBox]:
         for i, each in enumerate(root.iter("object"), 1):
             where = f"{path}: object {i}"
             edges = {edge: each.findtext(f"bndbox/{edge}") for edge in ("xmin", "ymin", "xmax", "ymax")}
-            # Many tools count from 0 and write a 0 here; it stays at the edge.
+            # Many tools count from 0 and write a 0 here, which stays 0.
             x0, y0, x1, y1 = (edge - 1 if edge else 0 for edge in _pixels(where, edges))
             size = (width, height) if width and height else None  # some tools write 0 x 0
             found.append(FoundBox(name, (x0, y0, x1, y1), where, size))
@@ -260,9 +272,9 @@ def _read_voc(folder: Path) -> list[FoundBox]:
 def read_boxes(
     path: Path, images: Iterable[str], options: TableOptions
 ) -> tuple[dict[str, list[FoundBox]], list[str], list[str]]:
-    """Return image to its boxes, where boxes of images that are not there stand, and names taken for similar ones.
+    """Return image to its boxes, the places of boxes whose image was not found, and the names matched to similar ones.
 
-    A folder holds Pascal VOC XML, .json is COCO's, .csv and .tsv are tables with columns of a box.
+    A folder holds Pascal VOC XML, .json is COCO, .csv and .tsv are tables with columns of a box.
     """
     if os.path.isdir(path):
         found = _read_voc(path)
@@ -285,18 +297,19 @@ def read_boxes(
 
 
 def read_taxonomy(path: Path, encoding: str | None = None) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the level names, finest first, and each leaf's names at all of them, in file order.
+    """Return the level names, finest first, and leaf to its names at all levels, in file order.
 
-    Each leaf once, a name at every level; that every class lies in one class of the next level is checked on writing.
+    Leaves are unique and have a name at every level. That every class belongs to one class of the next level is checked on
+    writing.
     """
     rows: dict[str, list[str]] = {}
     table = open_table(path, encoding)
     if len(table.header) == 1:
-        raise InputError(f"{one_column(table)}: a taxonomy's levels, finest first, two or more")
+        raise InputError(f"{one_column(table)}: the levels of a taxonomy, finest first, two or more")
     for where, names in table.rows:
         if not all(names) or names[0] in rows:
             raise InputError(
-                f"{where}: {shortened(repr(','.join(names)))}; expected each leaf once, then its ancestors, none empty"
+                f"{where}: {shortened(repr(','.join(names)))}; expected a unique leaf, then its ancestors, none empty"
             )
         rows[names[0]] = names
     if not rows:

@@ -1,7 +1,7 @@
 """CUB: Caltech-UCSD Birds-200-2011 (train, test) with CUBV2 (val), and the levels category to order.
 
-Train and test come from the archive's own annotation files, in the order of images.txt; val's images, labels and boxes
-exist only as CUBV2 (dataset/addresses.py). The metadata equals that of wsolevaluation line for line.
+Train and test come from the annotation files of the archive, in the order of images.txt; the images, labels and boxes of
+val exist only as CUBV2 (dataset/addresses.py). The metadata equals that of wsolevaluation line for line.
 """
 
 import re
@@ -14,13 +14,13 @@ from dataset.layout import Entry, image_size, write_metadata
 from dataset.released import lay_out, real_sizes, take_text
 from dataset.sources import take_annotations
 from wsol.core.errors import InputError
+from wsol.core.files import read_lines
 from wsol.data.metadata import (
     configure_metadata,
     get_bounding_boxes,
     get_class_labels,
     get_image_ids,
     get_image_sizes,
-    read_lines,
 )
 
 NAME = "CUB"
@@ -29,8 +29,8 @@ TEXTS = ("images.txt", "classes.txt", "train_test_split.txt", "image_class_label
 
 @dataclass(frozen=True)
 class Annotation:
-    """One image of the archive: its id, class number (from 0), split, box x, y, width, height in pixels, and the file and
-    line of the box."""
+    """One image of the archive: its id, label (from 0), split, box (x, y, width, height) in pixels, and the file and line of
+    the box."""
 
     image_id: str
     label: int
@@ -40,19 +40,19 @@ class Annotation:
 
 
 def _rows(path: Path, pattern: str, expected: str) -> dict[str, re.Match]:
-    """Return the first field (an image's or class's number) to the match of the line's rest."""
+    """Return the first field of each line (the number of an image or class) to the match of the rest."""
     rows = {}
     for number, line in enumerate(read_lines(path), 1):
         key, _, rest = line.strip().partition(" ")
         match = re.fullmatch(pattern, rest)
         if not (key.isdecimal() and match) or key in rows:
-            raise InputError(f"{path}:{number}: {line!r}; expected each number once, then {expected}")
+            raise InputError(f"{path}:{number}: {line!r}; expected a unique number, then {expected}")
         rows[key] = match
     return rows
 
 
 def read_annotations(folder: Path) -> tuple[list[str], list[Annotation]]:
-    """Return the 200 class names and all images' annotations, in the order of images.txt, from the archive's files."""
+    """Return the class names, and the annotations of all images in the order of images.txt, from the archive's files."""
     number = r"(-?\d+(?:\.\d+)?)"
     images = _rows(folder / "images.txt", r"((?!\.\.?/)[^/\s][^/]*/(?!\.\.?$)[^/\s][^/]*)", "class folder/file")
     classes = _rows(folder / "classes.txt", r"(\S.*)", "the class name")
@@ -80,13 +80,17 @@ def read_annotations(folder: Path) -> tuple[list[str], list[Annotation]]:
 
 
 def released_box(box: tuple[float, float, float, float], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Return (x0, y0, x1, y1) as wsolevaluation's metadata has it: truncated, the far edges within the image."""
+    """Return (x0, y0, x1, y1) as in the metadata of wsolevaluation: truncated, with the far edges inside the image.
+
+    >>> released_box((60.7, 27.2, 325.9, 304.9), (500, 300))
+    (60, 27, 386, 299)
+    """
     x, y, width, height = box
     return int(x), int(y), min(int(x + width), size[0] - 1), min(int(y + height), size[1] - 1)
 
 
 def _val_entries(archives: list[Path], folder: Path, names: list[str], notes: list[str]) -> list[Entry]:
-    """Lay out CUBV2's images and return them with the released labels and boxes."""
+    """Lay out the images of CUBV2 and return their entries, with the released labels and boxes."""
     released = take_text(archives, folder, "CUB/", ["val"])
     paths = configure_metadata(released / "val")
     ids, labels, boxes = get_image_ids(paths), get_class_labels(paths), get_bounding_boxes(paths)
@@ -100,7 +104,7 @@ def _val_entries(archives: list[Path], folder: Path, names: list[str], notes: li
 
 
 def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
-    """Lay out images below `folder` and write `metadata`, with its levels; return what to say about them."""
+    """Lay out images in `folder` and write `metadata` with its levels; return messages about them."""
     names, annotations = read_annotations(take_annotations(archives, folder, "CUB_200_2011", TEXTS))
     notes: list[str] = []
     entries: dict[str, list[Entry]] = {}

@@ -1,6 +1,6 @@
-"""Random splits of labelled images in which only images with a box or mask are validated and tested on.
+"""Random splits of labelled images, with only images that have a box or mask in val and test.
 
-In: labels, which images are localized, groups that must not be torn apart. Out: the ids of train, val and test.
+In: labels, which images are localized, groups that must not be split up. Out: the ids of train, val and test.
 """
 
 from collections import Counter
@@ -12,7 +12,7 @@ import numpy as np
 def _targets(
     labels: Mapping[str, str], localized: Collection[str], shares: Sequence[float]
 ) -> tuple[Counter[str], Counter[str]]:
-    """Return class to number of val and of test images: their shares of all, cut in proportion where boxes are fewer."""
+    """Return class to number of val images, and of test images: their shares, reduced in proportion if boxes are fewer."""
     total, have = Counter(labels.values()), Counter(labels[name] for name in localized)
     _, val_share, test_share = shares
     val: Counter[str] = Counter()
@@ -28,7 +28,7 @@ def _targets(
 def _fill_empty(
     chosen: dict[int, str], members: Sequence[list[str]], boxed: Sequence[list[str]], shares: Sequence[float]
 ) -> None:
-    """Give a split that got no group, though it has a share, the smallest of the split with most, if that keeps one."""
+    """Give a split with a share but no group the smallest group of the split with most, unless that is its last."""
     for split, share in zip(("val", "test", "train"), (*shares[1:], shares[0]), strict=True):
         counts = Counter(chosen.values())
         usable = [i for i in chosen if counts[chosen[i]] > 1 and (split == "train" or boxed[i])]
@@ -43,12 +43,18 @@ def draw_splits(
     shares: Sequence[float],
     rng: np.random.Generator,
 ) -> tuple[dict[str, list[str]], list[str]]:
-    """Return split to image ids, sorted, and the ids left out: unlocalized ones of groups that val or test took.
+    """Return split to image ids, sorted, and the ids left out: images without a box in groups of val or test.
 
-    `labels`: id to class; `groups`: id to group, an id without one is alone; `shares`: of train, val and test, sum 1.
-    Groups come in random order, each to the split that still wants most of its localized images, or to train where
-    neither wants more than half of them; then no split with a share stays empty while another has several groups. Without
-    groups every class gets its share exactly.
+    Groups are taken in random order. Each goes to the split that still needs most of its localized images, or to train if
+    neither val nor test needs more than half of them. No split with a share stays empty while another has several groups.
+    Without groups every class gets its exact share.
+
+    Args:
+        labels: id to class.
+        localized: ids with a box or mask.
+        groups: id to group; an id without one is its own group.
+        shares: of train, val and test, with sum 1.
+        rng: draws the order of the groups.
     """
     members: dict[tuple[bool, str], list[str]] = {}
     for name in sorted(labels):

@@ -1,4 +1,4 @@
-r"""Make a data set of your own images (docs/your_own_data.md):
+r"""Make a data set from your own images (docs/your_own_data.md):
 
     python dataset/import_dataset.py MyBirds --images photos/ --boxes boxes.json              # a folder per class
     python dataset/import_dataset.py MyBirds --images photos/ --labels labels.csv --taxonomy taxonomy.csv \
@@ -6,9 +6,9 @@ r"""Make a data set of your own images (docs/your_own_data.md):
     python dataset/import_dataset.py MyBirds --images photos/ --labels labels.csv --levels species genus family \
         --columns image=Datei --encoding cp1252                                               # no boxes
 
-Images go to <data_root>/<NAME>/images (as hard links where possible, turned ones as upright copies), masks to .../masks,
-metadata to <metadata_root>/<NAME>. Nothing is written before everything has been read and checked, and nothing of another
-import is replaced without --replace.
+Images go to <data_root>/<NAME>/images (as hard links if possible, rotated ones as upright copies), masks to .../masks,
+metadata to <metadata_root>/<NAME>. Nothing is written before everything has been read and checked, and files of an earlier
+import are replaced only with --replace.
 """
 
 import argparse
@@ -49,7 +49,7 @@ from option_tables import max_megapixels
 from wsol.core.arguments import Parser
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError, command
-from wsol.core.files import check_folder, remove_litter, whole_file, write_text
+from wsol.core.files import check_folder, remove_stale_files, whole_file, write_text
 from wsol.core.progress import progress
 from wsol.data.hierarchy import check_level_names
 from wsol.data.levels import SPLITS
@@ -57,8 +57,8 @@ from wsol.data.metadata import first_names
 
 
 def _copy(source: Path, photo: Photo, target: Path) -> None:
-    """Put a photo in place: an upright copy of a turned one, else a hard link where the file system can, which takes no
-    room."""
+    """Put a photo in place: an upright copy of a rotated photo, else a hard link if the file system supports it, which takes
+    no space."""
     with whole_file(target) as temporary:
         if photo.orientation > 1:
             temporary.write_bytes(upright_bytes(source))
@@ -84,27 +84,31 @@ def _same_mask(decode: Callable[[], dict[str, np.ndarray]], file: str, path: Pat
     try:
         with Image.open(path) as image:
             return np.array_equal(np.array(image) > 0, decode()[file])
-    except Exception:  # noqa: BLE001 (no readable mask, whatever Pillow says: another file)
+    except Exception:  # noqa: BLE001 (not a readable mask, whatever Pillow raises: a different file)
         return False
 
 
 def needs_writing(target: Path, source: Path, same: Callable[[Path], bool], replace: bool) -> bool:
-    """Tell whether a file is not there yet as it should be; refuse another in its place but with `replace`, and always the
-    very file that is read: it is a person's only copy."""
+    """Return whether a file must be written.
+
+    Raises:
+        InputError: a different file is there and `replace` is not given, or it is the source itself, which may be the only
+            copy.
+    """
     if not os.path.lexists(target) or (target.is_file() and same(target)):
         return not os.path.lexists(target)
     if os.path.realpath(target) == os.path.realpath(source):
         raise InputError(
-            f"{source}: would be replaced by what is made of it (an upright copy, or a mask of 0 and 255); expected the "
+            f"{source}: would be replaced by its own copy (an upright photo, or a mask of 0 and 255); expected the "
             "originals in another folder"
         )
     if not replace:
-        raise InputError(f"{target}: is there with other content; expected another NAME, or --replace")
+        raise InputError(f"{target}: already exists with different content; expected another NAME, or --replace")
     return True
 
 
 def read_classes(options: argparse.Namespace, labels: Labels, report: Report) -> tuple[list[str], dict[str, list[str]]]:
-    """Return the level names, finest first, and each class's names at all of them."""
+    """Return the level names, finest first, and class to its names at all levels."""
     used = dict.fromkeys(sorted(set(labels.classes.values())))
     if options.levels:
         check_consistent(options.levels, labels.rows.values(), str(options.labels))
@@ -119,14 +123,14 @@ def read_classes(options: argparse.Namespace, labels: Labels, report: Report) ->
 
 
 def draw(options: argparse.Namespace, labels: Labels, localized: set[str], report: Report) -> dict[str, list[str]]:
-    """Return split to images; where no boxes and masks are given, all are divided."""
+    """Return split to images; without boxes and masks all images are divided among the splits."""
     if (options.boxes or options.masks) and not localized:
         raise InputError("no labelled image has a box or mask; expected some, for val and test" + report.names())
     fit = localized if options.boxes or options.masks else set(labels.classes)
-    splits, torn = draw_splits(labels.classes, fit, labels.groups, options.shares, np.random.default_rng(options.seed))
-    report.add("images without a box whose group is in val or test, left out", torn)
+    splits, left_out = draw_splits(labels.classes, fit, labels.groups, options.shares, np.random.default_rng(options.seed))
+    report.add("images without a box whose group is in val or test, left out", left_out)
     if not splits["train"]:
-        raise InputError("no image is left for train; expected more images than val and test take, or other --shares")
+        raise InputError("no images are left for train; expected more images than val and test take, or different --shares")
     for split in [split for split, share in zip(SPLITS, options.shares, strict=True) if split == "train" or share]:
         missing = sorted(set(labels.classes.values()) - {labels.classes[name] for name in splits[split]})
         report.add(f"classes without an image in {split}", missing)
@@ -141,11 +145,11 @@ def lay_out(
     found: Localization,
     reader: MaskReader,
 ) -> None:
-    """Write images, masks and metadata where they are not there yet; nothing before all of them may be."""
+    """Write images, masks and metadata that do not exist yet; first check that all of them may be written."""
     folder, metadata = options.data_root / options.name, options.metadata_root / options.name
-    anew = needs_making(metadata, files, options.replace)
+    is_new = needs_making(metadata, files, options.replace)
     copies: list[str] = []
-    masked: dict[str, list[str]] = {}  # image to those of its masks that are to be written
+    masked: dict[str, list[str]] = {}  # image to its masks that must be written
     for name, entry in ((name, entry) for part in entries.values() for name, entry in part.items()):
         source, photo = options.images / name, photos[name]
         if needs_writing(folder / "images" / name, source, partial(_same_photo, source, photo), options.replace):
@@ -155,7 +159,7 @@ def lay_out(
             same = partial(_same_mask, decode, file)
             if needs_writing(folder / file, found.masks[name], same, options.replace):
                 masked.setdefault(name, []).append(file)
-    with whole_folder(metadata) if anew else nullcontext() as new:  # it comes into place when all images are there
+    with whole_folder(metadata) if is_new else nullcontext() as new:  # it is renamed into place after all images
         if new is not None:
             for name, text in files.items():
                 write_text(new / name, text)
@@ -168,7 +172,7 @@ def lay_out(
 
 
 def import_dataset(options: argparse.Namespace) -> Report:
-    """Read everything, draw the splits, lay out images and masks, write the metadata; return what was found."""
+    """Read everything, draw the splits, lay out images and masks, write the metadata; return a report."""
     report = Report()
     tables = TableOptions(options.encoding, parse_columns(options.columns))
     if tables.columns:
@@ -177,7 +181,7 @@ def import_dataset(options: argparse.Namespace) -> Report:
     images = find_images(options.images, report)
     encoded = [path for path in (options.labels, options.taxonomy, options.boxes) if path and os.path.isfile(path)]
     misread = [str(path) for path in encoded if path.suffix.lower() != ".json" and is_misread(path, options.encoding)]
-    report.add(f"tables that are UTF-8 text, but read as {options.encoding}, which --encoding says of all", misread)
+    report.add(f"UTF-8 tables that were read as {options.encoding}, since --encoding applies to all", misread)
     labels = read_labels(images, options.labels, options.group, options.levels, tables, report)
     levels, rows = read_classes(options, labels, report)
     names = drop_duplicates(options.images, labels.classes, report)
@@ -188,13 +192,13 @@ def import_dataset(options: argparse.Namespace) -> Report:
         raise InputError(f"--masks {options.masks}: {same[0]} is itself one of the photos; expected a folder of masks")
     if found.ambiguous:
         report.lines.append(
-            "turned photos were left out because it cannot be told how their box or mask was drawn; the image's size beside "
-            "each box tells it (columns image_width and image_height), but not of photos that are square, upside down or "
-            "mirrored"
+            "rotated photos were left out because it is unknown whether their box or mask was drawn upright or as stored; "
+            "the image size next to each box would tell (columns image_width and image_height), except for photos that "
+            "are square, upside down or mirrored"
         )
     photos = {name: photo for name, photo in photos.items() if name not in found.ambiguous}
-    turned = [name for name, photo in photos.items() if photo.orientation > 1]
-    report.add("photos turned by their EXIF orientation, used as upright copies", turned)
+    rotated = [name for name, photo in photos.items() if photo.orientation > 1]
+    report.add("photos rotated by their EXIF orientation, used as upright copies", rotated)
     labels.classes = {name: labels.classes[name] for name in photos}
     splits = draw(options, labels, localized, report)
     entries: dict[str, dict[str, Entry]] = {}
@@ -202,7 +206,7 @@ def import_dataset(options: argparse.Namespace) -> Report:
         entries[split] = {}
         for name in names:
             row, photo = rows[labels.classes[name]], photos[name]
-            # Image-level labels are all that training gets.
+            # Training gets only image-level labels.
             plain = Entry(f"images/{name}", row, photo.size)
             entries[split][name] = plain if split == "train" else localized_entry(name, row, photo, found, reader)
     parts = {split: list(part.values()) for split, part in entries.items()}
@@ -218,60 +222,79 @@ def import_dataset(options: argparse.Namespace) -> Report:
         report.lines.append(checked)
     if not localized:
         report.lines.append(
-            "no boxes or masks were given: a run trains, makes maps and reports classification; nothing can be chosen or "
-            "measured about localization"
+            "no boxes or masks were given: a run trains, makes maps and reports classification; localization cannot be "
+            "measured, nor a threshold chosen"
         )
     report.write(options.metadata_root / options.name / "import_report.txt")
     return report
 
 
-@command
-def main() -> None:
-    """Import one data set."""
+def _make_parser() -> Parser:
     parser = Parser(__doc__)
     parser.add_argument("name", metavar="NAME", help="the new data set's name")
-    parser.add_argument("--images", type=Path, required=True, help="folder of images; without --labels one folder a class")
-    parser.add_argument("--labels", type=Path, metavar="CSV", help="columns image,label (or as usual) and more")
-    parser.add_argument("--taxonomy", type=Path, metavar="CSV", help="header: level names, finest first; a row every class")
+    parser.add_argument(
+        "--images", type=Path, required=True, help="folder of images; without --labels, one folder per class"
+    )
+    parser.add_argument("--labels", type=Path, metavar="CSV", help="columns image,label (or usual names for them) and more")
+    parser.add_argument(
+        "--taxonomy", type=Path, metavar="CSV", help="header: level names, finest first; then a row per class"
+    )
     parser.add_argument(
         "--levels",
         nargs="+",
         default=[],
         metavar="COLUMN",
-        help="of --labels: the taxonomy, finest first; no --taxonomy then",
+        help="columns of --labels that are the taxonomy, finest first, instead of --taxonomy",
     )
     parser.add_argument(
-        "--columns", nargs="+", default=[], metavar="ROLE=NAME", help="of tables, as image=photo label=species x0=left ..."
+        "--columns",
+        nargs="+",
+        default=[],
+        metavar="ROLE=NAME",
+        help="names of table columns, such as image=photo label=species x0=left ...",
     )
-    parser.add_argument("--encoding", help="of tables (default: UTF-8, or as the file's mark says), as cp1252 or latin-1")
-    parser.add_argument("--level", default="class", help="the level's name where there is no taxonomy (default: class)")
     parser.add_argument(
-        "--boxes", type=Path, metavar="PATH", help="COCO .json, .csv (as image,x0,y0,x1,y1) or folder of VOC .xml"
+        "--encoding", help="of tables, such as cp1252 or latin-1 (default: UTF-8, or that of the byte order mark)"
     )
-    parser.add_argument("--masks", type=Path, metavar="FOLDER", help="PNG masks with the images' paths and sizes")
+    parser.add_argument("--level", default="class", help="name of the level without a taxonomy (default: class)")
+    parser.add_argument(
+        "--boxes", type=Path, metavar="PATH", help="COCO .json, .csv (such as image,x0,y0,x1,y1) or a folder of VOC .xml"
+    )
+    parser.add_argument("--masks", type=Path, metavar="FOLDER", help="PNG masks with the paths and sizes of the images")
     parser.add_argument("--foreground", type=int, nargs="+", default=[], help="mask values of the object (default: not 0)")
-    parser.add_argument("--ignore", type=int, nargs="+", default=[], help="mask values that do not count (default: none)")
+    parser.add_argument("--ignore", type=int, nargs="+", default=[], help="mask values to ignore (default: none)")
     parser.add_argument(
         "--max_megapixels",
         type=float,
         default=MAX_MEGAPIXELS,
-        help=f"of an image or mask; one that declares more is left out, undecoded (default: {MAX_MEGAPIXELS:g})",
+        help=f"of an image or mask; larger ones are left out, undecoded (default: {MAX_MEGAPIXELS:g})",
     )
-    parser.add_argument("--group", metavar="COLUMN", help="of --labels: its images stay in one split (observation, camera)")
+    parser.add_argument(
+        "--group",
+        metavar="COLUMN",
+        help="column of --labels; images with the same value stay in one split (observation, camera)",
+    )
     parser.add_argument("--shares", type=float, nargs=3, default=[0.5, 0.2, 0.3], metavar=("TRAIN", "VAL", "TEST"))
     parser.add_argument("--seed", type=int, default=0, help="of the splits (default: 0)")
-    parser.add_argument("--replace", action="store_true", help="make a data set of this name anew, from other input")
+    parser.add_argument("--replace", action="store_true", help="replace a data set of this name, made from other input")
     parser.add_argument("--data_root", type=Path, default=Path("dataset"), help="default: dataset/")
     parser.add_argument("--metadata_root", type=Path, default=Path("metadata"), help="default: metadata/")
+    return parser
+
+
+@command
+def main() -> None:
+    """Import one data set."""
+    parser = _make_parser()
     options = parser.parse_args()
     check_own_name(options.name)
     wrong_shares = not all(0 <= share <= 1 for share in options.shares) or abs(sum(options.shares) - 1) > 1e-6
     if wrong_shares or not sum(options.shares[1:]):
-        parser.error(f"--shares {options.shares}: expected three shares that sum to 1, not all of it train")
+        parser.error(f"--shares {options.shares}: expected three shares that sum to 1, not all for train")
     if options.group and not options.labels:
         parser.error("--group names a column of --labels; expected both")
     if options.levels and (options.taxonomy or not options.labels):
-        parser.error("--levels names columns of --labels, in place of --taxonomy; expected --labels, and no --taxonomy")
+        parser.error("--levels names columns of --labels, instead of --taxonomy; expected --labels, and no --taxonomy")
     if options.columns and not (options.labels or options.boxes):
         parser.error("--columns names columns of tables; expected --labels or --boxes with one")
     if options.seed < 0:
@@ -282,7 +305,7 @@ def main() -> None:
     check_level_names([options.level], ["--level"])
     for root in (options.data_root, options.metadata_root):
         check_folder(root / options.name)
-        remove_litter(root / options.name)
+        remove_stale_files(root / options.name)
     import_dataset(options).print()
 
 

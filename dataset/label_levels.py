@@ -1,6 +1,6 @@
-"""Coarser levels for a data set whose finest labels are written: from a table of classes, or from a tree.
+"""Coarser levels for a data set that has its finest labels, from a table of classes or from a tree.
 
-In: per split, image id to finest label. Out: class_labels_<level>.txt beside class_labels.txt, and per data set
+In: per split, image id to finest label. Out: class_labels_<level>.txt next to class_labels.txt, and per data set
 class_names[_<level>].txt, levels.txt, and hierarchy.csv or tree.csv (docs/hierarchies.md).
 """
 
@@ -8,34 +8,35 @@ from collections.abc import Sequence
 from itertools import repeat
 from pathlib import Path
 
+from wsol.core.csv_rows import csv_text, read_rows
 from wsol.core.errors import InputError
 from wsol.core.files import write_text
-from wsol.data.hierarchy import TREE_HEADER, Hierarchy, check_level_names, csv_text, read_rows
-from wsol.data.levels import SPLITS, read_names
+from wsol.data.hierarchy import TREE_HEADER, Hierarchy, check_level_names
+from wsol.data.levels import SPLITS, level_file, read_names
 from wsol.data.metadata import configure_metadata, get_class_labels
 
 Splits = dict[str, dict[str, int]]  # split, image id: finest label
 
 
 def read_splits(folder: Path) -> Splits:
-    """Return the finest labels of the splits that a data set has."""
+    """Return the finest labels of all splits of a data set."""
     metadata = {split: configure_metadata(folder / split) for split in SPLITS}
     return {split: get_class_labels(each) for split, each in metadata.items() if Path(each.class_labels).exists()}
 
 
 def _check_names(path: Path, rows: Sequence[Sequence[str]]) -> None:
-    """Refuse to replace the finest classes' names by others: they may be another data set's."""
-    names, ours = read_names(path), {label: row[0] for label, row in enumerate(rows)}
-    for number, label in enumerate(names | ours if names else (), 1):
-        if names.get(label) != ours.get(label):
+    """Raise InputError if the finest classes have other names already: they may belong to a different data set."""
+    names, new = read_names(path), {label: row[0] for label, row in enumerate(rows)}
+    for number, label in enumerate(names | new if names else (), 1):
+        if names.get(label) != new.get(label):
             raise InputError(
-                f"{path}:{number}: the class {label} is {names.get(label)!r}, in the hierarchy {ours.get(label)!r}; "
+                f"{path}:{number}: the class {label} is {names.get(label)!r}, in the hierarchy {new.get(label)!r}; "
                 "expected the same classes, or no such file"
             )
 
 
 def _describes(path: Path, table: Sequence[Sequence[str]]) -> bool:
-    """Tell whether a CSV file has a table's header and rows, in any order; comments, and rows that name a class alone, do
+    """Return whether a CSV file has the header and rows of a table, in any order; comments, and rows with only a class, do
     not count."""
     if not path.exists():
         return False
@@ -54,19 +55,19 @@ def write_levels(
 ) -> None:
     """Write the levels after the first for every split, and what describes the whole data set.
 
-    A file that describes the same already stays as it is, with its comments and its order: classes keep their numbers.
+    A file that already says the same stays unchanged, with its comments and its order, so classes keep their numbers.
 
     Args:
         folder: metadata/<dataset>.
         levels: the levels' names, finest first.
-        rows: one finest class each, by its label: its name at every level, "" where the level leaves it out.
+        rows: one per finest class, in the order of labels: its name at every level, "" if the level leaves it out.
         splits: split to image id to label at the finest level.
-        tree: for leaves at many depths, written as tree.csv after the notice; without it the rows are, as hierarchy.csv.
-        notice: lines of comment above the tree.
+        tree: for leaves at many depths, written to tree.csv after the notice; without it the rows go to hierarchy.csv.
+        notice: comment lines above the tree.
 
     Raises:
-        InputError: a level's name that cannot be a file's, a label that has no row, other finest classes than those named in
-            class_names.txt; nothing is written then.
+        InputError: a level name that cannot be part of a file's name, a label without a row, or other finest classes than in
+            class_names.txt. Nothing is written then.
     """
     check_level_names(levels, repeat(str(folder)))
     for split, labels in splits.items():
@@ -80,7 +81,7 @@ def write_levels(
     if not read_names(folder / "class_names.txt"):
         write_text(folder / "class_names.txt", "".join(f"{row[0]},{label}\n" for label, row in enumerate(rows)))
     for i, level in enumerate(levels[1:], 1):
-        path = folder / f"class_names_{level}.txt"
+        path = folder / level_file("class_names", level, levels[0])
         names = dict.fromkeys(row[i] for row in rows if row[i])
         number = {name: label for label, name in read_names(path).items()}
         if number.keys() != names.keys():
@@ -88,7 +89,7 @@ def write_levels(
             write_text(path, "".join(f"{name},{label}\n" for name, label in number.items()))
         for split, labels in splits.items():
             lines = [f"{image_id},{number[rows[label][i]]}\n" for image_id, label in labels.items() if rows[label][i]]
-            write_text(folder / split / f"class_labels_{level}.txt", "".join(lines))
+            write_text(folder / split / level_file("class_labels", level, levels[0]), "".join(lines))
     if not described:
         write_text(description, csv_text(table) if tree is None else tree.tree_text(notice))
     write_text(folder / "levels.txt", "".join(f"{level}\n" for level in levels))
@@ -97,10 +98,10 @@ def write_levels(
 def write_tree_levels(
     folder: Path, finest: str, classes: Sequence[str], hierarchy: Hierarchy, splits: Splits, notice: Sequence[str] = ()
 ) -> list[str]:
-    """Write levels c0, c1, ... of a tree with leaves at many depths, down to the last that has two categories or more.
+    """Write levels c0, c1, ... of a tree with leaves at many depths, up to the last with at least two categories.
 
-    `classes` are the names of the finest level by label; those outside the tree have no label at any c level. Level c0 is
-    left out where it would be the finest level again, the same classes. Returns the levels' names, finest first.
+    `classes` are the names of the finest level in the order of labels; those outside the tree have no label at any c level.
+    Level c0 is left out if it would equal the finest level. Return the level names, finest first.
     """
     steps = [labels for labels in hierarchy.deepest_steps() if len(set(labels.values())) > 1]
     columns = {f"c{k}": labels for k, labels in enumerate(steps) if k or len(labels) < len(classes)}

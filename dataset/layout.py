@@ -1,4 +1,4 @@
-"""What every data set's preparation shares: image sizes, splits drawn from names, and metadata written in one format."""
+"""What the preparation of all data sets shares: image sizes, splits drawn by name, and metadata written in one format."""
 
 import hashlib
 import os
@@ -11,13 +11,14 @@ from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
+from wsol.core.csv_rows import csv_text
 from wsol.core.errors import InputError
 from wsol.core.files import check_folder, check_input, temporary_sibling, write_text
-from wsol.data.hierarchy import csv_text, is_line, read_tree
-from wsol.data.levels import SPLITS
+from wsol.data.hierarchy import is_line, read_tree
+from wsol.data.levels import SPLITS, level_file
 from wsol.data.metadata import configure_metadata, get_class_labels, get_image_ids
 
-# What making a data set writes, relative to metadata/<dataset>; a tree.csv, or a vector of k, is a person's own.
+# The files that making a data set writes, relative to metadata/<dataset>; a tree.csv or a vector of k is the user's own.
 METADATA_FILES = re.compile(
     rf"(class_names(_.+)?|levels|construction|import_report)\.txt|(hierarchy|rejected)\.csv|({'|'.join(SPLITS)})/"
     r"(image_ids|image_ids_proxy|class_labels(_.+)?|image_sizes|localization|masks)\.txt"
@@ -26,8 +27,8 @@ METADATA_FILES = re.compile(
 
 @dataclass
 class Entry:
-    """One image: its id, its class name at every level (finest first), (width, height), boxes and masks; where its box
-    stands, for messages."""
+    """One image: its id, class name at every level (finest first), (width, height), boxes, masks, ignore mask, and for
+    messages the place of its box in a file."""
 
     image_id: str
     classes: Sequence[str]
@@ -39,9 +40,12 @@ class Entry:
 
 
 def split_by_name(names: Iterable[str], shares: dict[str, float]) -> dict[str, list[str]]:
-    """Return split to names: one class's names ordered by their SHA-256, cut by shares that sum to 1.
+    """Return split to names: the names of one class, ordered by SHA-256 and cut by shares that sum to 1.
 
-    No seed and no library's generator is involved, so the splits are the same everywhere and for ever.
+    No seed and no random generator is involved, so the splits are always and everywhere the same.
+
+    >>> split_by_name(["a", "b", "c", "d"], {"val": 0.5, "test": 0.5})
+    {'val': ['d', 'c'], 'test': ['b', 'a']}
     """
     ordered = sorted(names, key=lambda name: hashlib.sha256(name.encode()).hexdigest())
     splits, start, share = {}, 0, 0.0
@@ -54,11 +58,11 @@ def split_by_name(names: Iterable[str], shares: dict[str, float]) -> dict[str, l
 
 
 def image_size(path: Path) -> tuple[int, int]:
-    """Return an image file's (width, height), from its header alone: no pixel is decoded."""
+    """Return the (width, height) of an image file from its header; no pixel is decoded."""
     try:
         with Image.open(check_input(path)) as image:
             return image.size
-    except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds, SyntaxError and struct.error among them)
+    except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds, such as SyntaxError and struct.error)
         raise InputError(
             f"{path}: not a readable image ({type(error).__name__}: {error}); remove it, and prepare again from the archives"
         ) from None
@@ -66,8 +70,8 @@ def image_size(path: Path) -> tuple[int, int]:
 
 @contextmanager
 def exchanged(new: Path, old: Path) -> Iterator[None]:
-    """Put a finished folder in the place of an older one for the block, and for good once it ends; where it fails, the older
-    one is put back. Of two processes that do so at once, one wins."""
+    """Replace an old folder by a new one for the duration of the block, and permanently if it succeeds; if it fails, the old
+    folder is put back. If two processes do this at the same time, one of them wins."""
     aside = temporary_sibling(old.with_name(f"{old.name}.old"))
     shutil.rmtree(aside, ignore_errors=True)
     old.parent.mkdir(parents=True, exist_ok=True)
@@ -91,12 +95,12 @@ def exchanged(new: Path, old: Path) -> Iterator[None]:
 
 @contextmanager
 def whole_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder's path; on success it takes the place of `path`, on any error it is removed.
+    """Yield the path of a temporary folder; on success it replaces `path`, on any error it is removed.
 
-    Where `path` is a link, its target is replaced.
+    If `path` is a link, its target is replaced.
 
     Raises:
-        InputError: `path` is no folder, or cannot be written.
+        InputError: `path` is not a folder, or cannot be written.
     """
     path = Path(os.path.realpath(path))
     check_folder(path)
@@ -113,7 +117,7 @@ def whole_folder(path: Path) -> Iterator[Path]:
 
 
 def check_only_ours(folder: Path, ours: Callable[[str], object], what: str) -> None:
-    """Refuse to replace a folder that holds files which its making did not write; `ours` tells those that it did."""
+    """Raise InputError if a folder that would be replaced holds other files than `ours`, a test of relative names."""
     for root, folders, files in os.walk(folder):
         for name in (*files, *(each for each in folders if (Path(root) / each).is_symlink())):
             path = Path(root) / name
@@ -122,7 +126,7 @@ def check_only_ours(folder: Path, ours: Callable[[str], object], what: str) -> N
 
 
 def differing(metadata: Path, files: dict[str, str]) -> list[str]:
-    """Return the files of a data set's metadata, whole or a split of it, that are not as given."""
+    """Return the metadata files of a data set that differ from the given texts, and those of splits that are not given."""
     wrong = [name for name, text in files.items() if not _has_text(metadata / name, text)]
     splits = [path.parent.name for path in metadata.glob("*/image_ids.txt") if path.parent.name in SPLITS]
     return wrong + [f"{split}/image_ids.txt" for split in splits if f"{split}/image_ids.txt" not in files]
@@ -136,50 +140,51 @@ def _has_text(path: Path, text: str) -> bool:
 
 
 def needs_making(metadata: Path, files: dict[str, str], replace: bool) -> bool:
-    """Tell whether a data set's metadata is not there as it should be; refuse another in its place but with `replace`, and
-    then too where files would be lost that no import writes."""
+    """Return whether the metadata of a data set must be written.
+
+    Raises:
+        InputError: different metadata exists and `replace` is not given, or files would be lost that no import writes.
+    """
     wrong = differing(metadata, files)
     if wrong and os.path.lexists(metadata):
         if not replace:
             raise InputError(
-                f"{metadata}: is there and was made otherwise ({wrong[0]} differs); expected another NAME, or --replace"
+                f"{metadata}: already exists with different content ({wrong[0]} differs); expected another NAME, or "
+                "--replace"
             )
         check_only_ours(metadata, METADATA_FILES.fullmatch, "a data set's metadata")
     return bool(wrong)
 
 
 def _check_text(where: Path | str, text: str) -> str:
-    """Return a text that files can hold: no NUL, no half of a surrogate pair (JSON may spell one)."""
+    """Return a text unchanged; raise InputError for a NUL or a lone surrogate (which JSON may contain)."""
     for line in text.split("\n") if not text.isascii() or "\0" in text else ():
         if "\0" in line or any("\ud800" <= letter <= "\udfff" for letter in line):
-            raise InputError(f"{where}: {line!a}; expected names without NUL, in letters that UTF-8 can write")
+            raise InputError(f"{where}: {line!a}; expected names without NUL, in characters that UTF-8 can encode")
     return text
 
 
 def write_lines(path: Path, lines: Iterable[str]) -> None:
-    """Write a text file, one line each."""
+    """Write lines to a text file."""
     write_text(path, _check_text(path, _text(lines)))
 
 
 def write_rows(path: Path, rows: Iterable[Sequence[object]]) -> None:
-    """Write a CSV file; a field that holds a comma is quoted."""
+    """Write rows to a CSV file; a field with a comma is quoted."""
     write_text(path, _check_text(path, csv_text(rows)))
 
 
-def _file_name(stem: str, levels: Sequence[str], level: str) -> str:
-    return f"{stem}.txt" if level == levels[0] else f"{stem}_{level}.txt"
-
-
 def is_relative(name: str) -> bool:
-    """Tell whether a name, of one line, is a path that stays below the data set's folder."""
+    """Return whether a name is a single line and a path inside the folder of the data set."""
     path = PurePosixPath(name)
     return not path.is_absolute() and ".." not in path.parts and is_line(name)
 
 
 def _check(split: str, entries: Sequence[Entry]) -> None:
-    """Refuse to write an empty split, an id that readers would refuse, or a box that is inverted or leaves its image."""
+    """Raise InputError for an empty split, an id that readers would reject, or a box that is inverted or extends beyond its
+    image."""
     if not entries:
-        raise InputError(f"no image is left for the split {split}; nothing was written")
+        raise InputError(f"no images are left for the split {split}; nothing was written")
     for entry in entries:
         if not is_relative(entry.image_id) or not all(map(is_line, entry.classes)):
             raise InputError(f"{entry.image_id!r}: expected a path relative to the data set's folder, names on one line")
@@ -191,13 +196,13 @@ def _check(split: str, entries: Sequence[Entry]) -> None:
 
 
 def check_consistent(levels: Sequence[str], rows: Iterable[Sequence[str]], where: str) -> None:
-    """Refuse rows (a class's name at every level, finest first) in which a class lies in two classes of the next level."""
+    """Raise InputError if, in rows of names at every level (finest first), a class belongs to two of the next level."""
     parents: list[dict[str, str]] = [{} for _ in levels]
     for row in rows:
         for i in range(len(levels) - 1):
             if (parent := parents[i].setdefault(row[i], row[i + 1])) != row[i + 1]:
-                both = f"{parent!r} and in {row[i + 1]!r}"
-                raise InputError(f"{where}: the {levels[i]} {row[i]!r} lies in {both}; expected one {levels[i + 1]}")
+                both = f"{parent!r} and to {row[i + 1]!r}"
+                raise InputError(f"{where}: the {levels[i]} {row[i]!r} belongs to {both}; expected one {levels[i + 1]}")
 
 
 def _text(lines: Iterable[str]) -> str:
@@ -207,12 +212,12 @@ def _text(lines: Iterable[str]) -> str:
 def metadata_files(
     name: str, levels: Sequence[str], hierarchy: Sequence[Sequence[str]], splits: dict[str, list[Entry]]
 ) -> dict[str, str]:
-    """Return relative path to text of a data set's metadata: the splits given, class names, hierarchy.csv and levels.txt.
+    """Return relative path to text for the metadata of a data set: the given splits, class names, hierarchy.csv, levels.txt.
 
-    `hierarchy` has one row a finest class, its name at every level; classes are numbered in the order of the rows.
+    `hierarchy` has one row per finest class, its name at every level; classes are numbered in the order of the rows.
 
     Raises:
-        InputError: what readers would refuse.
+        InputError: anything that readers would reject.
     """
     check_consistent(levels, hierarchy, name)
     numbers = [{each: i for i, each in enumerate(dict.fromkeys(column))} for column in zip(*hierarchy, strict=True)]
@@ -222,7 +227,7 @@ def metadata_files(
         files[f"{split}/image_ids.txt"] = _text(entry.image_id for entry in entries)
         for i, level in enumerate(levels):
             lines = (f"{entry.image_id},{numbers[i][entry.classes[i]]}" for entry in entries)
-            files[f"{split}/{_file_name('class_labels', levels, level)}"] = _text(lines)
+            files[f"{split}/{level_file('class_labels', level, levels[0])}"] = _text(lines)
         files[f"{split}/image_sizes.txt"] = _text(f"{e.image_id},{e.size[0]},{e.size[1]}" for e in entries)
         boxes = (f"{e.image_id},{','.join(map(str, box))}" for e in entries for box in e.boxes)
         files[f"{split}/localization.txt"] = _text(boxes)
@@ -230,7 +235,7 @@ def metadata_files(
         if masks:
             files[f"{split}/masks.txt"] = _text(masks)
     for i, level in enumerate(levels):
-        files[_file_name("class_names", levels, level)] = _text(f"{each},{label}" for each, label in numbers[i].items())
+        files[level_file("class_names", level, levels[0])] = _text(f"{each},{label}" for each, label in numbers[i].items())
     if len(levels) > 1:
         files["hierarchy.csv"] = csv_text((levels, *hierarchy))
     files["levels.txt"] = _text(levels)
@@ -240,7 +245,7 @@ def metadata_files(
 
 
 def _remove_stale(folder: Path, written: Container[str], classes: list[str]) -> None:
-    """Remove what describes other levels than those written; a tree.csv stays where its leaves are the classes."""
+    """Remove files that describe other levels than those written; a tree.csv stays if its leaves are the classes."""
     for path in (*folder.glob("class_names_*.txt"), folder / "hierarchy.csv"):
         if path.name not in written:
             path.unlink(missing_ok=True)
@@ -254,15 +259,15 @@ def _remove_stale(folder: Path, written: Container[str], classes: list[str]) -> 
 def write_metadata(
     folder: Path, levels: Sequence[str], hierarchy: Sequence[Sequence[str]], splits: dict[str, list[Entry]]
 ) -> None:
-    """Write `metadata/<dataset>` (see `metadata_files`): each split given whole; other splits stay."""
+    """Write `metadata/<dataset>` (see `metadata_files`); the given splits are replaced, others stay."""
     files = metadata_files(folder.name, levels, hierarchy, splits)
     kept = [path.parent.name for path in folder.glob("*/image_ids.txt") if path.parent.name not in splits]
     for level in levels if kept else ():
-        path = folder / (name := _file_name("class_names", levels, level))
+        path = folder / (name := level_file("class_names", level, levels[0]))
         if path.exists() and path.read_text(encoding="utf-8").splitlines() != files[name].splitlines():
             raise InputError(
-                f"{path}: has other classes than these archives, and the splits {', '.join(kept)} use them; expected "
-                "all splits to be prepared together"
+                f"{path}: has different classes than these archives, and the splits {', '.join(kept)} use them; prepare "
+                "all splits together"
             )
     for split in splits:
         with whole_folder(folder / split) as new:
@@ -276,9 +281,9 @@ def write_metadata(
 
 
 def write_proxy(train: Path, share: float = 0.1) -> None:
-    """Write image_ids_proxy.txt of a training split: `share` of every finest class, at least one image.
+    """Write image_ids_proxy.txt of a training split: `share` of the images of every finest class, at least one.
 
-    A class's images are chosen by the SHA-256 of their id, so that the list is the same everywhere.
+    They are chosen by the SHA-256 of their ids, so the list is the same everywhere.
     """
     metadata = configure_metadata(train)
     labels, ids = get_class_labels(metadata), get_image_ids(metadata)

@@ -1,6 +1,6 @@
-"""Boxes and masks of an import, turned as their photos are, and the entries that they make.
+"""Boxes and masks of an import, rotated like their photos, and the entries made from them.
 
-In: annotation files and the photos' sizes. Out: boxes and masks on the upright photos, and what cannot be used.
+In: annotation files and the sizes of the photos. Out: boxes and masks on the upright photos, and what cannot be used.
 """
 
 import os
@@ -12,24 +12,27 @@ from PIL import Image
 
 from dataset.annotations import FoundBox, Names, annotation_files, read_boxes
 from dataset.layout import Entry
-from dataset.orientation import Box, Photo, turn_array, turn_box
+from dataset.orientation import Photo, turn_array, turn_box
 from dataset.photos import Report
 from dataset.tables import TableOptions
 from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels
 from wsol.core.errors import InputError
 from wsol.core.files import check_input
+from wsol.data.masks import mask_extent
+from wsol.data.metadata import Box
 
-AMBIGUOUS = "turned photos whose {} may be drawn either way, left out"
+AMBIGUOUS = "rotated photos whose {} may be drawn either way, left out"
 
 
 class MaskReader:
-    """Reads masks: `foreground` and `ignore` are grey values or palette indices; no foreground: all but 0 and ignore."""
+    """Reads masks. `foreground` and `ignore` are grey values or palette indices; without foreground values, all but 0 and
+    ignored values count."""
 
     def __init__(self, foreground: list[int], ignore: list[int], max_megapixels: float = MAX_MEGAPIXELS) -> None:
         self.foreground, self.ignore, self.max_megapixels = foreground, ignore, max_megapixels
 
     def read(self, path: Path, photo: Photo) -> tuple[np.ndarray, np.ndarray] | str:
-        """Return (foreground, ignored), bool (height, width), upright, or why the mask cannot be used."""
+        """Return (foreground, ignored), both bool (height, width) and upright, or why the mask cannot be used."""
         try:
             with Image.open(check_input(path)) as image:
                 check_pixels(path, image.size, self.max_megapixels)
@@ -50,8 +53,8 @@ class MaskReader:
 
 @dataclass
 class Localization:
-    """Images' boxes and masks, by relative path; a mask is its file, its foreground is told by the options. `ambiguous`: the
-    turned images of which nothing tells whether they were annotated upright or as stored."""
+    """Boxes and mask files of images, by relative path. `ambiguous`: rotated images that may have been annotated upright or
+    as stored."""
 
     boxes: dict[str, list[Box]] = field(default_factory=dict)
     masks: dict[str, Path] = field(default_factory=dict)
@@ -59,21 +62,21 @@ class Localization:
 
 
 def read_masks(folder: Path, images: list[str], report: Report) -> dict[str, Path]:
-    """Return image to its PNG, named as in `Names`."""
+    """Return image to its PNG mask, matched by `Names`."""
     if not os.path.isdir(folder):
         raise InputError(f"--masks {folder}: no such folder")
     paths = [folder / name for name in annotation_files(folder, ".png")]
     names = Names(images, stems=True)
     meant, guessed = names.find_all([(path.relative_to(folder).as_posix(), str(path)) for path in paths])
-    report.add("masks taken for an image whose name differs in letters' case", guessed)
+    report.add("masks matched to an image whose name differs in case", guessed)
     masks: dict[str, Path] = {}
     for path, image in zip(paths, meant, strict=True):
         if image in masks:
-            raise InputError(f"{path} and {masks[image]} both mean {image!r}; expected one mask of every image")
+            raise InputError(f"{path} and {masks[image]} both mean {image!r}; expected one mask per image")
         if image:
             masks[image] = path
         else:
-            report.add("masks whose image is not there", [str(path)])
+            report.add("masks without an image", [str(path)])
     return masks
 
 
@@ -82,10 +85,10 @@ def _sides(size: tuple[int, int]) -> str:
 
 
 def upright_boxes(image: str, found: list[FoundBox], photo: Photo) -> list[Box] | None:
-    """Return an image's boxes on its upright pixels; None: nothing tells which way they were drawn.
+    """Return the boxes of an image on its upright pixels; None if it is unknown which way they were drawn.
 
     Raises:
-        InputError: a box is inverted or leaves the image, or the image was of another size when it was drawn.
+        InputError: a box is inverted or extends beyond the image, or was drawn on an image of a different size.
     """
     boxes: list[Box] | None = []
     for _, box, where, size, inclusive in found:
@@ -115,13 +118,13 @@ def read_localization(
     options: TableOptions,
     report: Report,
 ) -> tuple[Localization, set[str]]:
-    """Return the boxes and masks, and the images fit for val and test: those with a mask where masks are given, else
+    """Return the boxes and masks, and the images usable in val and test: those with a mask if masks are given, else those
     with a box."""
     found = Localization()
     if boxes:
         given, unmatched, guessed = read_boxes(boxes, images, options)
-        report.add("boxes whose image is not there", unmatched)
-        report.add("names of --boxes taken for an image that differs in letters' case or extension", guessed)
+        report.add("boxes without an image", unmatched)
+        report.add("names in --boxes matched to an image that differs in case or extension", guessed)
         for image, each in given.items():
             if image not in photos:
                 continue
@@ -145,25 +148,20 @@ def read_localization(
     return found, (set(found.masks if masks else found.boxes) & set(photos)) - found.ambiguous
 
 
-def _extent(mask: np.ndarray) -> Box:
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])
-
-
 def mask_files(image: str, found: Localization, photo: Photo, reader: MaskReader) -> dict[str, np.ndarray]:
-    """Return an image's mask and, if any pixel is ignored, its ignore mask, by their relative paths with us."""
+    """Return an image's mask and, if any pixel is ignored, its ignore mask, by their relative paths in the data set."""
     if image not in found.masks:
         return {}
     read = reader.read(found.masks[image], photo)
     if isinstance(read, str):
-        raise InputError(f"{read}: it has changed since it was read")
+        raise InputError(f"{read}; the file has changed since it was first read")
     file = f"{image.rpartition('.')[0]}.png"
     return {f"masks/{file}": read[0], **({f"ignore_masks/{file}": read[1]} if read[1].any() else {})}
 
 
 def localized_entry(image: str, names: list[str], photo: Photo, found: Localization, reader: MaskReader) -> Entry:
-    """Return an image's entry with its boxes and, where there are masks, its mask."""
+    """Return the entry of an image, with its boxes and its mask, if any; without boxes, with the extent of the mask."""
     masks = mask_files(image, found, photo, reader)
     paths = list(masks)
-    boxes = found.boxes.get(image) or [_extent(mask) for mask in list(masks.values())[:1]]
+    boxes = found.boxes.get(image) or [mask_extent(mask) for mask in list(masks.values())[:1]]
     return Entry(f"images/{image}", names, photo.size, boxes, paths[:1], "".join(paths[1:]))

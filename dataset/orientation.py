@@ -1,6 +1,6 @@
-"""Photos that a camera stored lying on their side or mirrored, and says so in EXIF (orientations 2 to 8).
+"""Photos stored rotated or mirrored, as their EXIF orientation (2 to 8) says.
 
-In: image files, sizes, boxes, masks as stored. Out: the same upright, and an upright copy of the file.
+In: image files, sizes, boxes and masks as stored. Out: the same upright, and an upright copy of the file.
 """
 
 import io
@@ -13,10 +13,10 @@ from PIL import ExifTags, Image, ImageOps
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError
 from wsol.data.images import load_image
+from wsol.data.metadata import Box
 
 Size = tuple[int, int]
-Box = tuple[int, int, int, int]
-# Lossless but for JPEG, which is encoded again: at 95, without subsampling of colours.
+# Lossless except for JPEG, which is encoded again at quality 95, without colour subsampling.
 SAVING: dict[str, dict[str, Any]] = {
     "JPEG": {"quality": 95, "subsampling": 0},
     "PNG": {},
@@ -26,7 +26,7 @@ SAVING: dict[str, dict[str, Any]] = {
 
 
 class Photo(NamedTuple):
-    """A readable image file: its upright (width, height), and its EXIF orientation (1: stored upright)."""
+    """A readable image file: its (width, height) when upright, and its EXIF orientation (1: stored upright)."""
 
     size: Size
     orientation: int = 1
@@ -38,16 +38,16 @@ class Photo(NamedTuple):
 
 
 def read_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an opened image, 1 to 8; 1 where it says none, or none there is."""
+    """Return the EXIF orientation of an open image, 1 to 8; 1 if it has none, or an invalid one."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # noqa: BLE001 (damaged EXIF, of which Pillow raises many kinds; the pixels are unaffected)
+    except Exception:  # noqa: BLE001 (Pillow raises many kinds for damaged EXIF; the pixels are unaffected)
         return 1
     return value if value in range(2, 9) else 1
 
 
 def read_photo(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
-    """Decode an image and return what it is.
+    """Decode an image and return its size and orientation.
 
     Raises:
         InputError: it cannot be read, or declares more than `max_megapixels`.
@@ -60,12 +60,15 @@ def read_photo(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
 
 
 def upright_bytes(path: Path) -> bytes:
-    """Return an image file with its pixels upright: of the same format and mode, with its colour profile, without EXIF.
+    """Return the bytes of an image file with upright pixels: the same format, mode and colour profile, no EXIF.
 
-    The same bytes every time.
+    The bytes are the same every time.
+
+    Raises:
+        InputError: Pillow cannot read or write it.
     """
     try:
-        with path.open("rb") as file, Image.open(file) as image:  # a handle as in load_image
+        with path.open("rb") as file, Image.open(file) as image:  # a handle, as in load_image
             kind = {"MPO": "JPEG"}.get(image.format or "", image.format)
             upright = ImageOps.exif_transpose(image)
         profile = upright.info.get("icc_profile")
@@ -74,12 +77,12 @@ def upright_bytes(path: Path) -> bytes:
         kind = kind if kind in SAVING else "PNG"
         upright.save(buffer, format=kind, icc_profile=profile, **SAVING[kind])
     except Exception as error:  # noqa: BLE001 (Pillow's encoders raise many kinds, too)
-        raise InputError(f"{path}: cannot be turned upright ({type(error).__name__}: {error})") from None
+        raise InputError(f"{path}: cannot be rotated upright ({type(error).__name__}: {error})") from None
     return buffer.getvalue()
 
 
 def turn_array(array: np.ndarray, orientation: int) -> np.ndarray:
-    """Return an array (height, width) as stored turned upright."""
+    """Return a stored array (height, width) rotated upright."""
     if orientation >= 5:
         array = array.T
     if orientation in (3, 4, 7, 8):
@@ -90,8 +93,12 @@ def turn_array(array: np.ndarray, orientation: int) -> np.ndarray:
 
 
 def turn_box(box: Box, photo: Photo, inclusive: bool) -> Box:
-    """Return a box drawn on the stored pixels as one on the upright ones; `inclusive`: x1 and y1 are its last pixels, not
-    the edges after them."""
+    """Return a box on the stored pixels as a box on the upright pixels; `inclusive`: x1 and y1 are its last pixels, not the
+    edges after them.
+
+    >>> turn_box((0, 0, 9, 4), Photo((50, 100), orientation=6), inclusive=True)  # stored as 100 x 50
+    (45, 0, 49, 9)
+    """
     width, height = (side - inclusive for side in photo.stored)
     x0, y0, x1, y1 = box
     if photo.orientation >= 5:
@@ -100,4 +107,4 @@ def turn_box(box: Box, photo: Photo, inclusive: bool) -> Box:
         y0, y1 = height - y1, height - y0
     if photo.orientation in (2, 3, 6, 7):
         x0, x1 = width - x1, width - x0
-    return max(x0, 0), max(y0, 0), x1, y1  # x1 may have been the width, as in the metadata
+    return max(x0, 0), max(y0, 0), x1, y1  # x1 may equal the width, as in the metadata

@@ -1,6 +1,6 @@
 """OxfordPet: the Oxford-IIIT Pet data set (Parkhi et al., CVPR 2012; CC BY-SA 4.0), breeds and species, with masks.
 
-Foreground is the trimap's value 1, its border (3) is ignored, boxes are the extent of the foreground.
+The foreground is value 1 of the trimap, its border (3) is ignored, and boxes are the extent of the foreground.
 """
 
 import re
@@ -12,9 +12,9 @@ from PIL import Image
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
 from wsol.core.errors import InputError
-from wsol.core.files import whole_file
+from wsol.core.files import read_lines, whole_file
 from wsol.data.images import load_image
-from wsol.data.metadata import read_lines
+from wsol.data.masks import mask_extent
 
 NAME = "OxfordPet"
 LEVELS = ("breed", "species")
@@ -23,7 +23,7 @@ SPECIES = {"1": "cat", "2": "dog"}
 FOREGROUND, BORDER = 1, 3
 
 
-def _read_list(path: Path) -> dict[str, str]:
+def read_list(path: Path) -> dict[str, str]:
     """Return image name to species from the official annotations/list.txt."""
     species = {}
     for number, line in enumerate(read_lines(path), 1):
@@ -41,7 +41,7 @@ def _breed(name: str) -> str:
 
 
 def _entry(folder: Path, name: str, species: str) -> Entry | str:
-    """Write one image's masks and return its entry, or the reason why it cannot have one."""
+    """Write the masks of one image and return its entry, or the reason why it has none."""
     try:
         size = load_image(folder / "images" / f"{name}.jpg").size
         with Image.open(folder / "trimaps" / f"{name}.png") as image:
@@ -57,14 +57,12 @@ def _entry(folder: Path, name: str, species: str) -> Entry | str:
     for path, mask in paths.items():
         with whole_file(folder / path) as temporary:
             Image.fromarray(mask.astype(np.uint8) * 255).save(temporary, format="PNG")
-    rows, columns = np.flatnonzero(foreground.any(1)), np.flatnonzero(foreground.any(0))
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
     mask, ignore = paths
-    return Entry(f"images/{name}.jpg", (_breed(name), species), size, [box], [mask], ignore)
+    return Entry(f"images/{name}.jpg", (_breed(name), species), size, [mask_extent(foreground)], [mask], ignore)
 
 
 def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
-    """Lay out images and masks below `folder` and write `metadata`; return what was left out, and why."""
+    """Lay out images and masks in `folder` and write `metadata`; return what was left out, and why."""
 
     def annotation(name: str) -> str | None:
         if match := re.search(r"(?:^|/)annotations/(list\.txt|trimaps/[^/]+\.png)$", name):
@@ -74,7 +72,7 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
     taken = {name for archive in archives for name in extract(archive, folder, annotation)}
     if "list.txt" not in taken:
         raise InputError(f"{', '.join(map(str, archives))}: no annotations/list.txt; expected the official annotations")
-    species = _read_list(folder / "list.txt")
+    species = read_list(folder / "list.txt")
     breeds: dict[str, list[str]] = {}
     for name in sorted(species):
         breeds.setdefault(_breed(name), []).append(name)

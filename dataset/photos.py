@@ -1,7 +1,7 @@
-"""A folder of photos and what they show: which files are images, their labels, copies of one another, sizes.
+"""A folder of photos and what they show: which files are images, their labels, duplicates and sizes.
 
-In: a folder, with a table of labels or a folder per class. Out: relative paths with labels, groups and sizes, and a report
-of what was left out.
+In: a folder, with a table of labels or one subfolder per class. Out: relative paths with labels, groups and sizes, and a
+report of what was left out.
 """
 
 import hashlib
@@ -20,12 +20,12 @@ from wsol.core.progress import progress
 from wsol.data.hierarchy import check_level_names
 from wsol.data.metadata import first_names
 
-SHOWN = 5  # names of a kind that are printed
+SHOWN = 5  # printed names per kind
 
 
 class Report:
-    """What was found: lines, then names by kind, the first few of each. Printed when all work is done: an output that
-    cannot be written stops none of it."""
+    """What was found: lines, then names by kind, the first few of each. Printed after all work is done, so that a closed
+    output does not stop it."""
 
     def __init__(self) -> None:
         self.lines: list[str] = []
@@ -36,28 +36,28 @@ class Report:
         self.kinds.setdefault(kind, []).extend(names)
 
     def names(self, most: int | None = SHOWN) -> str:
-        """Return every kind with its count and its first names (None: all), on lines that each start with a line end."""
+        """Return every kind with its count and first names (None: all), each line preceded by a line end."""
         return "".join(
             f"\n{kind}: {len(names)}{first_names(names, most or len(names))}" for kind, names in self.kinds.items() if names
         )
 
     def write(self, path: Path) -> None:
-        """Write all, with every name, and note where, if any kind has more names than are printed."""
+        """Write everything, with all names, and add a line that says where if some names are not printed."""
         text = "\n".join(self.lines) + self.names(None) + "\n"
-        text = text.encode(errors="backslashreplace").decode()  # JSON may spell half a letter, which no file holds
+        text = text.encode(errors="backslashreplace").decode()  # JSON may contain lone surrogates, which UTF-8 cannot encode
         if not path.is_file() or path.read_bytes() != text.encode():  # importing again changes nothing
             write_text(path, text)
         if any(len(names) > SHOWN for names in self.kinds.values()):
-            self.lines.append(f"every name of what follows: {path}")
+            self.lines.append(f"all names of what follows: {path}")
 
     def print(self) -> None:
-        """Print all, the first few names of each kind."""
+        """Print everything, with the first few names of each kind."""
         print("\n".join(self.lines) + self.names())
 
 
 @dataclass
 class Labels:
-    """Image to class and image to group; with --levels each class's names at every level, finest first."""
+    """Image to class, image to group, and with --levels class to its names at every level, finest first."""
 
     classes: dict[str, str] = field(default_factory=dict)
     groups: dict[str, str] = field(default_factory=dict)
@@ -65,8 +65,8 @@ class Labels:
 
 
 def find_images(folder: Path, report: Report) -> list[str]:
-    """Return the relative paths of all image files below a folder, sorted; what is no regular file, and images of kinds that
-    are not read, are reported."""
+    """Return the relative paths of all image files in a folder, at any depth, sorted; files that are not regular, and images
+    in formats that are not read, are reported."""
     if not os.path.isdir(folder):
         raise InputError(f"--images {folder}: no such folder")
     found, others = files_below(folder, IMAGE_SUFFIXES)
@@ -74,7 +74,7 @@ def find_images(folder: Path, report: Report) -> list[str]:
     unread, _ = files_below(folder, UNREAD_SUFFIXES)
     kinds = Counter(Path(name).suffix for name in unread)
     counts = ", ".join(f"{count} {suffix}" for suffix, count in sorted(kinds.items()))
-    report.add(f"images of kinds that are not read ({counts}; save them as JPEG or PNG), left out", unread)
+    report.add(f"images in formats that are not read ({counts}; save them as JPEG or PNG), left out", unread)
     for name in found:
         try:
             name.encode()
@@ -82,14 +82,15 @@ def find_images(folder: Path, report: Report) -> list[str]:
             raise InputError(f"--images {folder}: {os.fsencode(name)!r}; expected file names in UTF-8") from None
     if not found:
         raise InputError(
-            f"--images {folder}: no image in it; expected files ending in {', '.join(IMAGE_SUFFIXES)}"
+            f"--images {folder}: no images; expected files ending in {', '.join(IMAGE_SUFFIXES)}"
             + (f" (there are {counts}: save them as JPEG or PNG)" if unread else "")
         )
     return found
 
 
 def _class_rows(table: Table, names: Sequence[str]) -> list[list[str]]:
-    """Return every row's names at the levels, the columns named; refuse a class of two parents, or a gap."""
+    """Return the names at the levels, which are columns, of every row; raise InputError for a gap or a class with two
+    parents."""
     columns = [table.column(name) for name in names]
     seen: dict[str, tuple[str, list[str]]] = {}
     rows = []
@@ -100,7 +101,9 @@ def _class_rows(table: Table, names: Sequence[str]) -> list[list[str]]:
             raise InputError(f"{where}: {row[0]!r} has no {gap}; expected a name at every level of --levels")
         first, same = seen.setdefault(row[0], (where, row))
         if row[0] and row != same:
-            raise InputError(f"{where}: {row[0]!r} lies in {row[1:]}, at {first} in {same[1:]}; expected one of each level")
+            raise InputError(
+                f"{where}: {row[0]!r} belongs to {row[1:]}, but at {first} to {same[1:]}; expected one class per level"
+            )
         rows.append(row)
     return rows
 
@@ -110,10 +113,10 @@ def _read_label_table(
 ) -> Labels:
     table = open_table(path, options.encoding, has_image(options))
     if not table.header:
-        raise InputError(f"{path}: no rows; expected a header, then a line for every image")
+        raise InputError(f"{path}: no rows; expected a header, then a line per image")
     image_column = need_image(table, options)
     if not table.rows:
-        raise InputError(f"{path}: no rows; expected a header, then a line for every image")
+        raise InputError(f"{path}: no rows; expected a header, then a line per image")
     rows = _class_rows(table, levels) if levels else []
     label = table.column(levels[0]) if levels else find_role(table, "label", options)
     group_column = table.column(group) if group else None
@@ -132,14 +135,14 @@ def _read_label_table(
     if label is None:
         labels.classes = {name: name.split("/")[0] for name in images if "/" in name}
     meant, guessed = Names(images).find_all([(fields[image_column], where) for where, fields in table.rows])
-    report.add("names of --labels taken for an image that differs in letters' case or extension", guessed)
+    report.add("names in --labels matched to an image that differs in case or extension", guessed)
     seen: dict[str, str] = {}
     for i, ((where, fields), image) in enumerate(zip(table.rows, meant, strict=True)):
         if image is None:
-            report.add("lines of --labels whose image is not there", [f"{where}: {fields[image_column]}"])
+            report.add("lines of --labels without an image", [f"{where}: {fields[image_column]}"])
             continue
         if image in seen:
-            raise InputError(f"{where}: {image!r} stands at {seen[image]} already; expected every image once")
+            raise InputError(f"{where}: duplicate image {image!r}, already at {seen[image]}; expected unique images")
         seen[image] = where
         if label is not None and fields[label]:
             labels.classes[image] = fields[label]
@@ -153,7 +156,8 @@ def _read_label_table(
 def read_labels(
     images: list[str], path: Path | None, group: str | None, levels: Sequence[str], options: TableOptions, report: Report
 ) -> Labels:
-    """Return each image's class (its first folder's name, or the table's) and group; unlabelled ones are reported.
+    """Return the class of each image (from the table, or the name of its first folder) and its group; images without a label
+    are reported.
 
     `levels`: columns of the table that are the label levels, finest first.
     """
@@ -171,7 +175,7 @@ def read_labels(
 
 
 def drop_duplicates(folder: Path, labels: dict[str, str], report: Report) -> list[str]:
-    """Return the labelled images without copies: of equal files the first stays, none where their labels differ."""
+    """Return the labelled images without duplicates: of equal files the first is kept, or none if their labels differ."""
     by_size: dict[int, list[str]] = {}
     for name in sorted(labels):
         by_size.setdefault((folder / name).stat().st_size, []).append(name)
@@ -192,7 +196,7 @@ def drop_duplicates(folder: Path, labels: dict[str, str], report: Report) -> lis
 
 
 def read_photos(folder: Path, images: list[str], max_megapixels: float, report: Report) -> dict[str, Photo]:
-    """Return image to what it is; every image is decoded, and those that cannot be are reported."""
+    """Return image to its size and orientation; all are decoded, and unreadable ones are reported."""
     photos = {}
     for name in progress(images, "reading images"):
         try:

@@ -1,8 +1,8 @@
-"""Data sets whose lists and boxes are released as text: the text is taken as it is, the images are laid out by it.
+"""Data sets whose lists and boxes are released as text: the text is used unchanged, and says how to lay out the images.
 
-ILSVRC (val is ImageNetV2), OpenImages (OpenImages30k) and iNatLoc500 whole; of CUB the val split (CUBV2). In: archives
-with images, masks and the released text. Out: images, and metadata equal to the release but for image sizes, which are
-read from the images.
+ILSVRC (val is ImageNetV2), OpenImages (OpenImages30k), iNatLoc500, and the val split of CUB (CUBV2). In: archives with
+images, masks and the released text. Out: images, and metadata equal to the release except for image sizes, which are read
+from the images.
 """
 
 import re
@@ -16,9 +16,9 @@ from dataset.layout import image_size, whole_folder, write_lines, write_rows
 from dataset.sources import by_suffix, extract
 from dataset.wordnet import write_ilsvrc_levels
 from wsol.core.errors import InputError
-from wsol.core.files import missing_files, write_text
+from wsol.core.files import missing_files, read_lines, write_text
 from wsol.core.progress import progress
-from wsol.data.levels import labels_by_level, read_class_names
+from wsol.data.levels import labels_by_level, level_file, read_class_names
 from wsol.data.metadata import (
     check_boxes_fit,
     configure_metadata,
@@ -30,12 +30,11 @@ from wsol.data.metadata import (
     get_mask_paths,
     has_boxes,
     has_masks,
-    read_lines,
 )
 
 SPLIT_TEXTS = r"(?:train|val|test)/(?:image_ids|image_ids_proxy|class_labels(?:_\w+)?|image_sizes|localization|masks)\.txt"
 NAME_TEXTS = r"class_names(?:_\w+)?\.txt"
-Locate = Callable[[str], str | None]  # an archive member's name to the image id that it would be
+Locate = Callable[[str], str | None]  # from the name of an archive member to the image id that it would have
 
 
 def _size(archive: Path) -> int:
@@ -47,15 +46,18 @@ def take_text(
 ) -> Path:
     """Copy the released text of `splits` to `folder`/released and return that folder.
 
-    It must have the labels and class names of all `levels`, if given. `prefix` is the expression before
-    train/, val/ and test/ in a member's name. The smallest archives are searched first and no more than needed, for
-    those of images are hundreds of GB.
+    It must have the labels and class names of all `levels`, if given. `prefix` is a regular expression for what precedes
+    train/, val/ and test/ in the name of a member. The smallest archives are searched first, and no more than needed: those
+    of images have hundreds of GB.
+
+    Raises:
+        InputError: a needed file is in none of the archives.
     """
     pattern = re.compile(rf"(?:^|/){prefix}({SPLIT_TEXTS}|{NAME_TEXTS})$")
     needed = {f"{split}/{name}" for split in splits for name in ("image_ids.txt", "class_labels.txt")}
     needed |= {f"{split}/localization.txt" for split in splits if split != "train"}
-    needed |= {f"{split}/class_labels_{level}.txt" for split in splits for level in levels[1:]}
-    needed |= {f"class_names{f'_{level}' if i else ''}.txt" for i, level in enumerate(levels)}
+    needed |= {f"{split}/{level_file('class_labels', level, levels[0])}" for split in splits for level in levels}
+    needed |= {level_file("class_names", level, levels[0]) for level in levels}
     released = folder / "released"
     shutil.rmtree(released, ignore_errors=True)
     for archive in sorted(archives, key=_size):
@@ -69,10 +71,13 @@ def take_text(
 
 
 def lay_out(archives: Sequence[Path], folder: Path, wanted: Iterable[str], locate: Locate | None = None) -> None:
-    """Copy the wanted images and masks below `folder`; those already there stay, unless one is missing or empty: then
-    every one whose size is not the archive's is copied again.
+    """Copy the wanted images and masks to `folder`. If none is missing or empty there, nothing is done; otherwise every file
+    whose size differs from the archive's is copied again.
 
-    `locate` gives the name that a member would have with us; by default a member's name ends with it.
+    `locate` gives the relative name for a member; by default, the wanted name that the member's name ends with.
+
+    Raises:
+        InputError: a wanted file is in none of the archives.
     """
     listed = dict.fromkeys(wanted)
     if not missing_files(folder, listed, filled=True):
@@ -87,19 +92,19 @@ def lay_out(archives: Sequence[Path], folder: Path, wanted: Iterable[str], locat
         extract(archive, folder, located, resume=True)
     if missing := missing_files(folder, listed, filled=True):
         raise InputError(
-            f"{', '.join(map(str, archives))}: {len(missing)} of {len(listed)} listed files are not in there, so an "
-            "archive is damaged, missing or of another layout:" + first_names(missing)
+            f"{', '.join(map(str, archives))}: {len(missing)} of {len(listed)} listed files are missing; an archive "
+            "is damaged, missing or has a different layout:" + first_names(missing)
         )
 
 
 def real_sizes(
     folder: Path, ids: Iterable[str], released: dict[str, tuple[int, int]], boxed: bool, notes: list[str]
 ) -> dict[str, tuple[int, int]]:
-    """Return the images' own (width, height); notes say which order of columns the released sizes have.
+    """Return the (width, height) of the image files; notes say which column order the released sizes have.
 
     Raises:
-        InputError: the images are `boxed` and one's size is the released one in neither order: it is not the image
-            that was annotated. Without boxes this is noted.
+        InputError: the images are `boxed`, and the size of one is not the released one in either order, so it is not the
+            image that was annotated. Without boxes this is only noted.
     """
     sizes, swapped, others = {}, [], []
     for image_id in progress(ids, "image sizes"):
@@ -116,15 +121,15 @@ def real_sizes(
     if swapped:
         notes.append(
             f"image_sizes.txt: {len(swapped)} of {len(sizes)} released lines are path,height,width (the first: "
-            f"{swapped[0]!r}); the images' own path,width,height is written"
+            f"{swapped[0]!r}); path,width,height of the image files is written"
         )
     if others:
-        notes.append(f"image_sizes.txt: {len(others)} images have another size than released:" + first_names(others))
+        notes.append(f"image_sizes.txt: {len(others)} images differ in size from the release:" + first_names(others))
     return sizes
 
 
 def _split_sizes(released: Path, folder: Path, notes: list[str]) -> dict[str, tuple[int, int]]:
-    """Return the images' own sizes where the release has sizes (OpenImages30k has none); every box must fit them."""
+    """Return the sizes of the image files, if the release has sizes (OpenImages30k has none); every box must fit them."""
     paths = configure_metadata(released)
     if not (said := get_image_sizes(paths)):
         return {}
@@ -135,7 +140,7 @@ def _split_sizes(released: Path, folder: Path, notes: list[str]) -> dict[str, tu
 
 
 def _write_split(released: Path, metadata: Path, sizes: dict[str, tuple[int, int]]) -> None:
-    """Write one split's metadata: the released lines, with the given sizes, if any."""
+    """Write the metadata of one split: the released lines, with the given sizes, if any."""
     with whole_folder(metadata) as new:
         for path in sorted(released.glob("*.txt")):
             write_lines(new / path.name, read_lines(path))
@@ -144,7 +149,7 @@ def _write_split(released: Path, metadata: Path, sizes: dict[str, tuple[int, int
 
 
 def _hierarchy(released: Path, levels: Sequence[str], splits: Iterable[str]) -> list[list[str]]:
-    """Return the level names and one row a finest class, its name at every level, from the labels of the images."""
+    """Return the level names and one row per finest class, its name at every level, from the labels of the images."""
     names = [read_class_names(released, level) for level in levels]
     rows: dict[int, list[str]] = {}
     for split in splits:
@@ -157,9 +162,9 @@ def _hierarchy(released: Path, levels: Sequence[str], splits: Iterable[str]) -> 
 
 @dataclass(frozen=True)
 class Released:
-    """A data set that is released whole as text; `levels` (finest first) where the release does not name them.
+    """A data set that is released completely as text; `levels` (finest first) if the release does not name them.
 
-    `write_levels` adds levels of ours to metadata whose splits' finest labels it is given.
+    `write_levels` adds our own levels to the metadata, given the finest labels of its splits.
     """
 
     NAME: str
@@ -169,7 +174,7 @@ class Released:
     write_levels: Callable[[Path, Splits], object] | None = None
 
     def prepare(self, archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
-        """Lay out images and masks below `folder` and write `metadata`; return what to say about them."""
+        """Lay out images and masks in `folder` and write `metadata`; return messages about them."""
         released = take_text(archives, folder, self.prefix, splits, self.levels)
         if self.levels:
             write_lines(released / "levels.txt", self.levels)
@@ -198,7 +203,7 @@ class Released:
 
 
 def locate_ilsvrc(name: str) -> str | None:
-    """Return the image id of a member of ImageNet's or ImageNetV2's archives (the README's train/, val/, val2/)."""
+    """Return the image id of a member of ImageNet's or ImageNetV2's archives (train/, val/ and val2/ of its README)."""
     if match := re.search(r"(?:^|/)((n\d{8})_\d+\.JPEG)$", name):
         return f"train/{match[2]}/{match[1]}"
     if match := re.search(r"(?:^|/)(ILSVRC2012_val_\d{8}\.JPEG)$", name):

@@ -1,7 +1,7 @@
-"""Archives: fetching the official ones, and taking files out of them safely.
+"""Archives: downloading the official ones, and extracting files from them safely.
 
 `fetch` downloads with a progress bar, resumes a broken download and verifies size and checksum; `extract` copies chosen
-members of a folder, .zip or .tar archive (also of .tar files in it) to names of our own.
+members of a folder, .zip or .tar archive (also of .tar files inside it) under new names.
 """
 
 import hashlib
@@ -40,10 +40,10 @@ def _md5(path: Path) -> str:
 
 
 def _download(address: str, part: Path) -> None:
-    """Append to `part` what is still missing of an address."""
+    """Append the missing rest of a download to `part`."""
     have = part.stat().st_size if part.exists() else 0
     headers = {"Range": f"bytes={have}-"} if have else {}
-    request = urllib.request.Request(address, headers=headers)  # noqa: S310 (an address of addresses.py)
+    request = urllib.request.Request(address, headers=headers)  # noqa: S310 (an address from addresses.py)
     try:
         response = urllib.request.urlopen(request, timeout=TIMEOUT)  # noqa: S310 (as above)
     except urllib.error.HTTPError as error:
@@ -65,7 +65,7 @@ def _download(address: str, part: Path) -> None:
 
 
 def mismatch(official: Official, path: Path) -> str | None:
-    """Return in what a file differs from the published size or checksum; None: in nothing that is published."""
+    """Return how a file differs from the published size or checksum; None if it does not."""
     if official.size is not None and path.stat().st_size != official.size:
         return f"the size is {path.stat().st_size} bytes, not {official.size}"
     if official.md5 and _md5(path) != official.md5:
@@ -74,20 +74,23 @@ def mismatch(official: Official, path: Path) -> str | None:
 
 
 def fetch(official: Official, folder: Path) -> Path:
-    """Return an official archive in `folder`, downloaded unless it is there, or resumed.
+    """Return the path of an official archive in `folder`; it is downloaded, or its download resumed, unless it exists.
 
     Raises:
-        InputError: it cannot be had (says which file to put where), or it has not the published size or checksum.
+        InputError: it cannot be downloaded (the message says where to put the file), or does not have the published size or
+            checksum.
     """
     target, part = folder / official.file, folder / f"{official.file}.part"
-    by_hand = f"fetch it where there is a network{f' ({official.page})' if official.page else ''} and put it at {target}, "
-    by_hand += "or name all archives with --archive"
+    by_hand = (
+        f"download it on a machine with a network{f' ({official.page})' if official.page else ''} and put it at {target}, "
+    )
+    by_hand += "or give all archives with --archive"
     if target.exists():
         if wrong := mismatch(official, target):
             raise InputError(f"{target}: {wrong}; remove it to download it again, or {by_hand}")
         return target
     if official.address is None:
-        raise InputError(f"{official.file} is not served without signing in; {by_hand}")
+        raise InputError(f"{official.file} cannot be downloaded without signing in; {by_hand}")
     check_writable(part)
     folder.mkdir(parents=True, exist_ok=True)
     tell(f"downloading {official.address}")
@@ -105,21 +108,22 @@ def fetch(official: Official, folder: Path) -> Path:
 
 
 def fetch_all(officials: Iterable[Official], folder: Path) -> list[Path]:
-    """Return the official archives in `folder`; those that only a person can fetch are asked for first, all at once."""
+    """Return the official archives in `folder`; raise InputError first if any must be downloaded by hand, and name all of
+    these."""
     officials = list(officials)
     missing = [official for official in officials if official.address is None and not (folder / official.file).exists()]
     if missing:
         names = [f"{official.file} ({official.page})" for official in missing]
         raise InputError(
-            f"{len(missing)} of {len(officials)} files are not served without signing in; fetch them by hand and put them "
-            f"into {folder}, or name all archives with --archive:" + first_names(names)
+            f"{len(missing)} of {len(officials)} files cannot be downloaded without signing in; download them by hand and "
+            f"put them into {folder}, or give all archives with --archive:" + first_names(names)
         )
     return [fetch(official, folder) for official in officials]
 
 
 def _safe(name: str, archive: Path) -> str:
-    if "\\" in name or {"", ".."} & set(name.split("/")):  # an empty part: absolute, or so once its start is cut off
-        raise InputError(f"{archive}: its member {name!r} leaves the folder; nothing more was taken from it")
+    if "\\" in name or {"", ".."} & set(name.split("/")):  # an empty part: absolute, also after its start is cut off
+        raise InputError(f"{archive}: its member {name!r} points outside the folder; extraction stopped")
     return name
 
 
@@ -140,7 +144,7 @@ def _opened(path: Path) -> IO[bytes]:
 
 def _of_folder(folder: Path) -> Iterator[Member]:
     for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        if path.suffix == ".tar":  # as in a .tar: ILSVRC's training images, unpacked once
+        if path.suffix == ".tar":  # as inside a .tar: ILSVRC's training images, unpacked once
             with _reading(path), tarfile.open(path) as nested:
                 yield from _of_tar(nested, path, inner=True)
         else:
@@ -168,7 +172,7 @@ def _of_tar(opened: tarfile.TarFile, archive: Path, inner: bool = False) -> Iter
     for info in opened:
         if not (info.isreg() or info.isdir()):
             raise InputError(f"{archive}: its member {info.name!r} is a link or device; expected files")
-        if info.isreg() and info.name.endswith(".tar") and not inner:  # ILSVRC's training images: a .tar a class
+        if info.isreg() and info.name.endswith(".tar") and not inner:  # ILSVRC's training images: a .tar per class
             with tarfile.open(fileobj=_content(opened, info)) as nested:
                 yield from _of_tar(nested, archive / info.name, inner=True)
         elif info.isreg():
@@ -177,7 +181,7 @@ def _of_tar(opened: tarfile.TarFile, archive: Path, inner: bool = False) -> Iter
 
 @contextmanager
 def _members(archive: Path) -> Iterator[Iterator[Member]]:
-    """Yield an iterator of an archive's regular files; links and devices are refused."""
+    """Yield an iterator over the regular files of an archive; raise InputError for links and devices."""
     if archive.is_dir():
         yield _of_folder(archive)
     elif zipfile.is_zipfile(archive):
@@ -191,17 +195,20 @@ def _members(archive: Path) -> Iterator[Iterator[Member]]:
 
 
 def _chunks(opener: Callable[[], IO[bytes]], archive: Path) -> Iterator[bytes]:
-    """Yield a member's bytes; what is wrong with them is the archive's fault, not that of the file they are written to."""
+    """Yield the bytes of a member; errors in reading name the archive, not the file being written."""
     with _reading(archive), opener() as source:
         while chunk := source.read(CHUNK):
             yield chunk
 
 
 def extract(archive: Path, folder: Path, rename: Callable[[str], str | None], resume: bool = False) -> list[str]:
-    """Copy the members that `rename` names (member's name to a relative name of ours, None: not wanted) below `folder`.
+    """Copy members of an archive to `folder` and return their new names.
 
-    Each file is written whole; one that is there is replaced, but with `resume` kept if it has the member's size.
-    Returns our names.
+    `rename` gives the relative name for a member's name, None if it is not wanted. Each file is written whole. An existing
+    file is replaced, but with `resume` it is kept if it has the size of the member.
+
+    Raises:
+        InputError: the archive is damaged, or a member is a link or device or points outside the folder.
     """
     taken = []
     with _reading(archive), _members(archive) as members:
@@ -218,7 +225,11 @@ def extract(archive: Path, folder: Path, rename: Callable[[str], str | None], re
 
 
 def by_suffix(wanted: Container[str]) -> Callable[[str], str | None]:
-    """Return what finds, for a member's name, the wanted name that it ends with: an archive's outer folders are its own."""
+    """Return a function that finds the wanted name that a member's name ends with, regardless of its outer folders.
+
+    >>> by_suffix({"val/a.jpg"})("archive/val/a.jpg")
+    'val/a.jpg'
+    """
 
     def ours(name: str) -> str | None:
         while name not in wanted:
@@ -231,7 +242,7 @@ def by_suffix(wanted: Container[str]) -> Callable[[str], str | None]:
 
 
 def take_annotations(archives: list[Path], folder: Path, parent: str, names: Sequence[str]) -> Path:
-    """Copy the archives' own text files `parent`/name to `folder`/annotations and return that; all must be there."""
+    """Copy the text files `parent`/name of archives to `folder`/annotations and return that folder; all must exist."""
 
     def ours(name: str) -> str | None:
         match = re.search(rf"(?:^|/){parent}/({'|'.join(map(re.escape, names))})$", name)
@@ -244,9 +255,9 @@ def take_annotations(archives: list[Path], folder: Path, parent: str, names: Seq
 
 
 def require_members(archives: list[Path], wanted: Sequence[str], found: set[str]) -> None:
-    """Refuse archives that lack what their own annotations list: they are damaged or not all there."""
+    """Raise InputError if archives lack images that their own annotations list: one is damaged or missing."""
     if missing := [name for name in wanted if name not in found]:
         raise InputError(
-            f"{', '.join(map(str, archives))}: {len(missing)} of {len(wanted)} annotated images are not in there, so an "
+            f"{', '.join(map(str, archives))}: {len(missing)} of {len(wanted)} annotated images are missing; an "
             "archive is damaged or missing:" + first_names(missing)
         )

@@ -1,29 +1,28 @@
-"""Tables as people have them: CSV of any usual delimiter, encoding and column names.
+"""Tables as people have them: CSV with any usual delimiter, encoding and column names.
 
-In: a file that a spreadsheet or a labelling tool wrote. Out: its rows, with the columns that mean what is asked for.
+In: a file from a spreadsheet or labelling tool. Out: its rows, and which columns hold the image, the label and the box.
 """
 
 import codecs
-import csv
 import re
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from wsol.core.csv_rows import DELIMITERS, split_line
 from wsol.core.errors import InputError, did_you_mean, shortened
 from wsol.core.files import check_input
 from wsol.data.hierarchy import some_names
 
 TABLES = (".csv", ".tsv")
-DELIMITERS = {",": "comma", ";": "semicolon", "\t": "tab"}
-BOMS = {  # UTF-32 first: its mark begins as UTF-16's does
+BOMS = {  # UTF-32 first: its mark begins with that of UTF-16
     codecs.BOM_UTF32_LE: "utf-32",
     codecs.BOM_UTF32_BE: "utf-32",
     codecs.BOM_UTF8: "utf-8-sig",
     codecs.BOM_UTF16_LE: "utf-16",
     codecs.BOM_UTF16_BE: "utf-16",
 }
-# What a column's usual names mean, in lower case, with _ for spaces and hyphens. The first wins over the others.
+# The usual names of columns, in lower case, with _ for spaces and hyphens. The first wins over the others.
 ALIASES = {
     "image": (
         *("image", "filename", "file_name", "file", "path", "filepath", "file_path", "image_path", "imagepath"),
@@ -54,8 +53,8 @@ ROLES = ("image", "label", *CORNERS, *EXTENT, *SIZE_NAMES[0])
 
 @dataclass
 class TableOptions:
-    """How to read the tables of a command: their encoding (None: UTF-8, or what a byte order mark says), and role to columns
-    where --columns names it: several where the tables call it differently."""
+    """How to read the tables of a command: their encoding (None: UTF-8, or that of the byte order mark), and role to the
+    column names that --columns gives: several if the tables use different names."""
 
     encoding: str | None = None
     columns: Mapping[str, list[str]] = field(default_factory=dict)
@@ -63,7 +62,7 @@ class TableOptions:
 
 @dataclass
 class Table:
-    """A table: its header as it stands, at file:line, (file:line, fields) of every row, and what separates them."""
+    """A table: the file:line of its header, the header, (file:line, fields) of every row, and the delimiter."""
 
     where: str
     header: list[str]
@@ -71,7 +70,7 @@ class Table:
     delimiter: str
 
     def column(self, name: str) -> int:
-        """Return the index of a column by its name, in any case where that leaves one."""
+        """Return the index of a column by its name; case is ignored if no column has the exact name."""
         same = _columns_named(self.header, name)
         if len(same) != 1:
             raise InputError(
@@ -82,17 +81,21 @@ class Table:
 
 
 def check_encoding(name: str) -> None:
-    """Refuse an encoding that Python does not know."""
+    """Raise InputError for an encoding that Python does not know."""
     try:
         b"a".decode(name)
-    except UnicodeError:  # known, and no encoding of this one byte
+    except UnicodeError:  # known, but cannot decode this single byte
         pass
     except (LookupError, ValueError):
         raise InputError(f"--encoding {name}: unknown; expected one such as utf-8, latin-1, cp1252, utf-16") from None
 
 
 def parse_columns(words: Iterable[str]) -> dict[str, list[str]]:
-    """Return role to column names from words such as image=filename; a role has several where tables differ."""
+    """Return role to column names from words such as image=filename; a role may have several names, for different tables.
+
+    >>> parse_columns(["image=photo", "image=Bild", "label=species"])
+    {'image': ['photo', 'Bild'], 'label': ['species']}
+    """
     columns: dict[str, list[str]] = {}
     for word in words:
         role, _, name = word.partition("=")
@@ -103,7 +106,7 @@ def parse_columns(words: Iterable[str]) -> dict[str, list[str]]:
 
 
 def read_table_text(path: Path, encoding: str | None = None) -> str:
-    """Return a table's text, decoded as its byte order mark says, else as `encoding` says, else as UTF-8."""
+    """Return the text of a table, decoded by its byte order mark, else by `encoding`, else as UTF-8."""
     try:
         data = check_input(path).read_bytes()
     except OSError as error:
@@ -114,7 +117,7 @@ def read_table_text(path: Path, encoding: str | None = None) -> str:
     except UnicodeDecodeError as error:
         raise InputError(
             f"{path}:{data.count(10, 0, error.start) + 1}: not {encoding.upper()} text ({error.reason}); expected "
-            "UTF-8, or its encoding named: --encoding cp1252 (of Excel on Windows), latin-1, utf-16"
+            "UTF-8, or its encoding: --encoding cp1252 (Excel on Windows), latin-1, utf-16"
         ) from None
     except ValueError as error:
         raise InputError(f"{path}: not {encoding} text ({error})") from None
@@ -127,43 +130,36 @@ def read_table_text(path: Path, encoding: str | None = None) -> str:
 
 
 def is_misread(path: Path, encoding: str | None) -> bool:
-    """Tell whether a table is UTF-8 beyond ASCII, without a mark, and `encoding` is another: its letters come out wrong."""
+    """Return whether a table is UTF-8 with letters beyond ASCII and no mark, so that another `encoding` misreads it."""
     if encoding is None or codecs.lookup(encoding).name.startswith("utf"):
         return False
     try:
         data = check_input(path).read_bytes()
         data.decode()
-    except (OSError, UnicodeDecodeError):  # the first is said when the table is read
+    except (OSError, UnicodeDecodeError):  # the first is reported when the table is read
         return False
     return not data.isascii() and not any(data.startswith(mark) for mark in BOMS)
 
 
 def _lines(text: str) -> list[tuple[int, str]]:
-    """Return a text's lines with their numbers, without those that are empty or have empty fields alone."""
+    """Return the lines of a text with their numbers, without lines that are blank or have only empty fields."""
     text = text.replace("\r\n", "\n")
     lines = text.split("\n" if "\n" in text else "\r")
     return [(number, line) for number, line in enumerate(lines, 1) if line.strip(" ,;\t")]
 
 
 def _fields(path: Path, number: int, line: str, delimiter: str) -> list[str]:
-    """Split one line. Each by itself: a reader of all would join the lines of a quoted field without a word."""
-    try:
-        return [each.strip() for each in next(csv.reader([line], delimiter=delimiter, strict=True))]
-    except csv.Error as error:
-        raise InputError(
-            f"{path}:{number}: {error}; expected {DELIMITERS.get(delimiter, delimiter)}-separated values, every row on one "
-            "line, quotes around whole fields alone"
-        ) from None
+    return [each.strip() for each in split_line(f"{path}:{number}", line, delimiter)]
 
 
 def _delimiter(path: Path, lines: Sequence[tuple[int, str]], known: Callable[[list[str]], bool]) -> str:
-    """Return what separates a table's fields: what gives a known header, and every line as many fields as the first."""
+    """Return the delimiter of a table: the one that gives a known header, and every line as many fields as the header."""
     first, header_line = lines[0]
     headers = {}
     for delimiter in DELIMITERS:
         try:
             headers[delimiter] = _fields(path, first, header_line, delimiter)
-        except InputError:  # quotes that another delimiter's fields have
+        except InputError:  # quotes that belong to fields of another delimiter
             continue
     several = [delimiter for delimiter, header in headers.items() if len(header) > 1]
     found = [delimiter for delimiter in several if known(headers[delimiter])] or several
@@ -179,8 +175,8 @@ def _delimiter(path: Path, lines: Sequence[tuple[int, str]], known: Callable[[li
     if len(found) > 1:
         both = " and ".join(DELIMITERS[each] for each in found)
         raise InputError(
-            f"{path}:{first}: {shortened(repr(header_line))}: {both} may separate the columns; expected fields that hold "
-            "one in quotes"
+            f"{path}:{first}: {shortened(repr(header_line))}: {both} may separate the columns; put fields that contain "
+            "one of them in quotes"
         )
     return found[0] if found else ","
 
@@ -188,10 +184,10 @@ def _delimiter(path: Path, lines: Sequence[tuple[int, str]], known: Callable[[li
 def read_fields(
     path: Path, encoding: str | None = None, known: Callable[[list[str]], bool] = bool
 ) -> Iterator[tuple[str, list[str], str]]:
-    """Yield (file:line, fields, delimiter) of every line of a table that is not blank; `known` tells a header that may be
-    the right one.
+    """Yield (file:line, fields, delimiter) of every line of a table that is not blank; `known` is a test for a header that
+    may be the right one.
 
-    A first line `sep=;`, which spreadsheets write, says the delimiter.
+    A first line such as `sep=;`, which spreadsheets write, gives the delimiter.
     """
     lines = _lines(read_table_text(path, encoding))
     said = re.fullmatch(r'"?sep=(.)"?', lines[0][1]) if lines else None
@@ -204,11 +200,15 @@ def read_fields(
 
 
 def open_table(path: Path, encoding: str | None = None, known: Callable[[list[str]], bool] = bool) -> Table:
-    """Return a table whose first row is a header of distinct names; every row has as many fields."""
+    """Return a table whose first row is a header of unique names; every row must have as many fields.
+
+    Raises:
+        InputError: duplicate columns, or a row with more or fewer fields.
+    """
     lines = read_fields(path, encoding, known)
     top, header, delimiter = next(lines, (f"{path}:1", [], ","))
     if len(set(header)) < len(header):
-        raise InputError(f"{top}: {shortened(repr(','.join(header)))}; expected every column once")
+        raise InputError(f"{top}: {shortened(repr(','.join(header)))}; expected unique columns")
     rows = []
     for where, row, _ in lines:
         if len(row) != len(header):
@@ -224,7 +224,7 @@ def open_table(path: Path, encoding: str | None = None, known: Callable[[list[st
 
 
 def read_table(path: Path, needed: Collection[str], encoding: str | None = None) -> list[tuple[str, dict[str, str]]]:
-    """Return (file:line, column to text) for every row of a table that has the needed columns in its header."""
+    """Return (file:line, column to text) for every row of a table; raise InputError if a needed column is missing."""
     table = open_table(path, encoding, set(needed).issubset)
     if missing := [name for name in needed if name not in table.header]:
         raise InputError(f"{table.where}: no column {missing[0]!r}; expected a header with {', '.join(needed)}")
@@ -236,7 +236,7 @@ def _usual(name: str) -> str:
 
 
 def _columns_named(header: Sequence[str], wanted: str) -> list[int]:
-    """Return the indices of the columns of a name, in any case where none has it as it stands."""
+    """Return the indices of the columns with a name; case is ignored if none has the exact name."""
     return [i for i, name in enumerate(header) if name == wanted] or [
         i for i, name in enumerate(header) if name.casefold() == wanted.casefold()
     ]
@@ -247,11 +247,12 @@ def _all_names(header: Sequence[str]) -> str:
 
 
 def usual_names(header: Sequence[str], options: TableOptions) -> list[str]:
-    """Return a header's names in their usual spelling; a column that --columns names has its role's name, and no other."""
+    """Return the names of a header in their usual spelling; only the columns that --columns gives for a role have its
+    name."""
     names = [_usual(name) for name in header]
     for role, wanted in options.columns.items():
         same = [i for name in wanted for i in _columns_named(header, name)]
-        if same:  # two of them are found by whoever needs one
+        if same:  # more than one is reported by the function that needs the column
             names = ["" if name == role else name for name in names]
             for i in same:
                 names[i] = role
@@ -259,7 +260,7 @@ def usual_names(header: Sequence[str], options: TableOptions) -> list[str]:
 
 
 def check_columns(tables: Sequence[Table], options: TableOptions) -> None:
-    """Refuse a column that --columns names and none of the tables has."""
+    """Raise InputError if --columns names a column that none of the tables has."""
     if options.columns and not tables:
         raise InputError("--columns names columns of tables; expected --labels, or --boxes with a .csv or .tsv")
     for role, name in ((role, name) for role, names in options.columns.items() for name in names):
@@ -273,26 +274,26 @@ def check_columns(tables: Sequence[Table], options: TableOptions) -> None:
 
 
 def find_role(table: Table, role: str, options: TableOptions) -> int | None:
-    """Return the index of the column that gives the image or the label, or None.
+    """Return the index of the column that holds the image or the label, or None.
 
     Raises:
-        InputError: several columns may, or --columns names one that is not there.
+        InputError: several columns are possible, or --columns names one that does not exist.
     """
     names = usual_names(table.header, options)
     if names.count(role) == 1:
         return names.index(role)
     found = [i for i, name in enumerate(names) if name in (ALIASES[role] if role not in names else (role,))]
-    if role == "label" and role in options.columns and not found:  # which only one table has
+    if role == "label" and role in options.columns and not found:  # only one table has labels
         wanted = " or ".join(map(repr, options.columns[role]))
         raise InputError(f"{table.where}: no column {wanted} (--columns), among {some_names(table.header)}")
     if len(found) > 1:
         both = " or ".join(repr(table.header[i]) for i in found)
-        raise InputError(f"{table.where}: {both} may be the {role}; expected it to be named: --columns {role}=NAME")
+        raise InputError(f"{table.where}: {both} may be the {role}; choose one with --columns {role}=NAME")
     return found[0] if found else None
 
 
 def one_column(table: Table) -> str:
-    """Return the message of a table that should have several columns, and what may separate them."""
+    """Return the message for a table that should have several columns, with the delimiter it may use."""
     text = table.header[0] if table.header else ""
     other = next((each for each in "|:" if each in text), " " if " " in text else "")
     looks = f" (these look separated by {other!r})" if other else ""
@@ -302,7 +303,7 @@ def one_column(table: Table) -> str:
 
 
 def need_image(table: Table, options: TableOptions) -> int:
-    """Return the index of the column that names the image; refuse a table without one, and say why it may lack it."""
+    """Return the index of the column that names the image; raise InputError, with a possible reason, if there is none."""
     found = find_role(table, "image", options)
     if found is not None:
         return found
@@ -315,16 +316,16 @@ def need_image(table: Table, options: TableOptions) -> int:
 
 
 def has_image(options: TableOptions) -> Callable[[list[str]], bool]:
-    """Return a test for headers that have a column for the image."""
+    """Return a test for headers with a column for the image."""
     return lambda header: not {"image", *ALIASES["image"]}.isdisjoint(usual_names(header, options))
 
 
 def find_box_columns(table: Table, options: TableOptions) -> tuple[list[int], bool, list[int]]:
-    """Return the indices of four columns of a box, whether they are x, y, width, height (else x0, y0, x1, y1), and the
-    indices of the image's width and height, if there are any.
+    """Return the indices of the four columns of a box, whether they are x, y, width, height (else x0, y0, x1, y1), and the
+    indices of the width and height of the image, if there are any.
 
     Raises:
-        InputError: no four columns of a box, or several such fours.
+        InputError: no four columns of a box, or several candidates.
     """
     names = usual_names(table.header, options)
     asked = options.columns.keys() & {*CORNERS, *EXTENT} & set(names)
@@ -332,7 +333,7 @@ def find_box_columns(table: Table, options: TableOptions) -> tuple[list[int], bo
         found = [each for each in kind if asked.issubset(each) and all(names.count(name) == 1 for name in each)]
         if len(found) > 1:
             both = " or ".join(",".join(each) for each in found)
-            raise InputError(f"{table.where}: {both} may be the box; expected it to be named: --columns x0=NAME y0=NAME ...")
+            raise InputError(f"{table.where}: {both} may be the box; choose one with --columns x0=NAME y0=NAME ...")
         if found:
             sizes = [each for each in SIZE_NAMES if set(each) <= set(names) - {*found[0]}]
             return (

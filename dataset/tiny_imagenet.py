@@ -1,7 +1,7 @@
 """TinyImageNet: 200 ImageNet classes at 64 x 64 with boxes (Stanford CS231n; images under ImageNet's terms).
 
 Training boxes are not used. The official validation images, whose boxes are public, are split evenly per class into
-val and test; the official test images have no public labels. Above the synsets stand levels c0, c1, ... of WordNet.
+val and test; the official test images have no public labels. Levels above the synsets are c0, c1, ... of WordNet.
 """
 
 import re
@@ -13,30 +13,31 @@ from dataset.label_levels import read_splits
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
 from wsol.core.errors import InputError
+from wsol.core.files import read_lines
 from wsol.data.images import load_image
-from wsol.data.metadata import Box, first_names, read_lines
+from wsol.data.metadata import Box, first_names
 
 NAME = "TinyImageNet"
 LEVELS = ("synset",)
 TEXTS = ("wnids.txt", "words.txt", "val/val_annotations.txt")
 
 
-def _read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str, Box, str]]:
-    """Return file name to (synset, box, file:line) of val_annotations.txt, whose synsets are all in `names`."""
+def read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str, Box, str]]:
+    """Return file name to (synset, box, file:line), from val_annotations.txt; all synsets must be in `names`."""
     annotations = {}
     for number, line in enumerate(read_lines(path), 1):
         fields = line.split("\t")
         numbers = len(fields) == 6 and all(field.isdecimal() for field in fields[2:])
         if not numbers or fields[1] not in names or fields[0] in annotations:
-            expected = "each file once, synset (of wnids.txt), x0, y0, x1, y1, separated by tabs"
+            expected = "a unique file, a synset of wnids.txt, x0, y0, x1, y1, separated by tabs"
             raise InputError(f"{path}:{number}: {line!r}; expected {expected}")
         x0, y0, x1, y1 = map(int, fields[2:])
         annotations[fields[0]] = (fields[1], (x0, y0, x1, y1), f"{path}:{number}")
     return annotations
 
 
-def _names(folder: Path) -> dict[str, str]:
-    """Return synset to its name, in the order of the synsets; the synset is added where two share a name."""
+def read_names(folder: Path) -> dict[str, str]:
+    """Return synset to its name, in the order of the synsets; the synset is appended if several have the same name."""
     words = {}
     for number, line in enumerate(read_lines(folder / "words.txt"), 1):
         synset, tab, name = line.partition("\t")
@@ -50,16 +51,24 @@ def _names(folder: Path) -> dict[str, str]:
     }
 
 
-def collect(
-    archives: list[Path], folder: Path, splits: list[str], classes: Mapping[str, Sequence[str]] | None = None
-) -> tuple[dict[str, Sequence[str]], dict[str, list[Entry]], list[str]]:
-    """Lay out images below `folder`; return (synset to its class name at every level, entries by split, what was left out).
-
-    `classes`: the synsets to take, with their class names; default: all, each named as in words.txt.
-    """
+def _take_texts(archives: list[Path], folder: Path) -> None:
+    """Copy the text files to `folder`; raise InputError if the archives lack one."""
 
     def text(name: str) -> str | None:
         return next((text for text in TEXTS if re.search(rf"(?:^|/){re.escape(text)}$", name)), None)
+
+    taken = {name for archive in archives for name in extract(archive, folder, text)}
+    if missing := [name for name in TEXTS if name not in taken]:
+        raise InputError(f"{', '.join(map(str, archives))}: no {missing[0]}; expected the official archive's layout")
+
+
+def collect(
+    archives: list[Path], folder: Path, splits: list[str], classes: Mapping[str, Sequence[str]] | None = None
+) -> tuple[dict[str, Sequence[str]], dict[str, list[Entry]], list[str]]:
+    """Lay out images in `folder`; return (synset to its class name at every level, entries by split, what was left out).
+
+    `classes`: the synsets to take, with their class names; default: all, each named as in words.txt.
+    """
 
     def image(name: str) -> str | None:
         if match := re.search(r"(?:^|/)((?:train/(n\d{8})/|val/)images/([^/]+\.JPEG))$", name):
@@ -68,17 +77,15 @@ def collect(
             return match[1] if wanted and (synset in chosen or synset not in names) else None
         return None
 
-    taken = {name for archive in archives for name in extract(archive, folder, text)}
-    where = ", ".join(map(str, archives))
-    if missing := [name for name in TEXTS if name not in taken]:
-        raise InputError(f"{where}: no {missing[0]}; expected the official archive's layout")
-    names = _names(folder)
+    _take_texts(archives, folder)
+    names = read_names(folder)
     chosen: dict[str, Sequence[str]] = (
         {synset: (name,) for synset, name in names.items()} if classes is None else {**classes}
     )
     if missing := [synset for synset in chosen if synset not in names]:
+        where = ", ".join(map(str, archives))
         raise InputError(f"{where}: {len(missing)} synsets are not in wnids.txt:" + first_names(missing))
-    annotations = _read_annotations(folder / "val/val_annotations.txt", names)
+    annotations = read_annotations(folder / "val/val_annotations.txt", names)
     images = sorted(name for archive in archives for name in extract(archive, folder, image))
     if {"val", "test"} & set(splits):
         wanted = [f"val/images/{file}" for file, (synset, _, _) in annotations.items() if synset in chosen]
@@ -115,7 +122,7 @@ def collect(
 
 
 def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str]) -> list[str]:
-    """Lay out images below `folder` and write `metadata`; return what was left out, and why."""
+    """Lay out images in `folder` and write `metadata`; return what was left out, and why."""
     classes, entries, left_out = collect(archives, folder, splits)
     write_metadata(metadata, LEVELS, list(classes.values()), entries)
     names = [name for (name,) in classes.values()]

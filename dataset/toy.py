@@ -1,8 +1,8 @@
-"""Toy: a synthetic data set of textured scenes, made by code, the same arrays on every machine.
+"""Toy: a synthetic data set of textured scenes, made by code, with the same arrays on every machine.
 
-In: nothing but this file. Out: PNG images and masks under `<data_root>/Toy`, metadata under `<metadata_root>/Toy`.
-Every pixel comes from integer arithmetic on NumPy's frozen legacy generator, so the arrays never differ. What one
-finds on Toy is a check of the machinery, not evidence about real images (docs/datasets.md says what each cue is).
+In: only this file. Out: PNG images and masks in `<data_root>/Toy`, metadata in `<metadata_root>/Toy`. Every pixel comes
+from integer arithmetic on NumPy's frozen legacy generator, so the arrays never differ. Results on Toy check the machinery;
+they are not evidence about real images (docs/datasets.md describes the cues).
 """
 
 import hashlib
@@ -19,18 +19,19 @@ from PIL import Image
 
 from dataset.layout import METADATA_FILES, Entry, check_only_ours, exchanged, metadata_files, write_lines
 from wsol.core.errors import InputError
-from wsol.core.files import check_folder, temporary_sibling, write_text
-from wsol.data.metadata import read_lines
+from wsol.core.files import check_folder, read_lines, temporary_sibling, write_text
+from wsol.data.masks import mask_extent
+from wsol.data.metadata import Box
 
 NAME = "Toy"
 MADE = f"the data set {NAME} that this program makes"
-STAMP = "version.txt"  # beside the metadata
-LIST = "files.txt"  # of what was written, in both folders: "<SHA-256>  <name>", as sha256sum checks it
-VERSION = "1"  # change it whenever one pixel or one line changes: older copies are then made anew
+STAMP = "version.txt"  # next to the metadata
+LIST = "files.txt"  # of the written files, in both folders: "<SHA-256>  <name>", for sha256sum
+VERSION = "1"  # change it whenever a pixel or a line changes, so that older copies are replaced
 SIZE = 96
 LEVELS = ("species", "genus", "family", "order")
 IMAGES_PER_SPECIES = {"train": 24, "val": 8, "test": 12}
-SCENE_FOLLOWS_ORDER = 85  # percent of the images whose scene is the usual one of their order
+SCENE_FOLLOWS_ORDER = 85  # percent of images with the usual scene of their order
 
 ORDERS = ("round", "angular")
 FAMILY_COLOURS = {"round": ("red", "violet"), "angular": ("yellow", "grey")}
@@ -41,11 +42,11 @@ SCENES = {"meadow": (70, 125, 60), "water": (60, 105, 150)}
 
 
 class Example(NamedTuple):
-    """One scene: image uint8 (SIZE, SIZE, 3), mask bool (SIZE, SIZE), box (x0, y0, x1, y1), both ends included."""
+    """One scene: image uint8 (SIZE, SIZE, 3), mask bool (SIZE, SIZE), box (x0, y0, x1, y1) with both ends included."""
 
     image: np.ndarray
     mask: np.ndarray
-    box: tuple[int, int, int, int]
+    box: Box
 
 
 def species() -> list[tuple[str, str, str, str]]:
@@ -60,12 +61,12 @@ def species() -> list[tuple[str, str, str, str]]:
 
 
 def ancestors(kind: tuple[str, str, str, str]) -> dict[str, str]:
-    """Return the class name of one species at every level, finest first."""
+    """Return level to the class name of a species, finest first."""
     return {level: "-".join(kind[: len(kind) - i]) for i, level in enumerate(LEVELS)}
 
 
 def _smooth_noise(rng: np.random.RandomState, cell: int, amplitude: int) -> np.ndarray:
-    """Return int (SIZE, SIZE) bilinear value noise in [-amplitude, amplitude]: `cell` pixels between random values."""
+    """Return int (SIZE, SIZE): bilinear value noise in [-amplitude, amplitude], with `cell` pixels between random values."""
     grid = rng.randint(-amplitude, amplitude + 1, size=(SIZE // cell + 2, SIZE // cell + 2)).astype(np.int64)
     i, f = np.divmod(np.arange(SIZE), cell)
     rows = grid[i] * (cell - f)[:, None] + grid[i + 1] * f[:, None]
@@ -74,7 +75,7 @@ def _smooth_noise(rng: np.random.RandomState, cell: int, amplitude: int) -> np.n
 
 
 def _scene(rng: np.random.RandomState, name: str) -> np.ndarray:
-    """Return the background, int (SIZE, SIZE, 3): rippled water or a speckled meadow, with stray coloured blobs."""
+    """Return the background, int (SIZE, SIZE, 3): rippled water or a speckled meadow."""
     y = np.arange(SIZE)[:, None]
     base = np.array(SCENES[name]) + rng.randint(-15, 16, size=3)
     shade = _smooth_noise(rng, 24, 30) + _smooth_noise(rng, 8, 15)
@@ -86,14 +87,14 @@ def _scene(rng: np.random.RandomState, name: str) -> np.ndarray:
 
 
 def _body(kind: str, x: np.ndarray, y: np.ndarray, a: int, b: int) -> np.ndarray:
-    """Return the body's pixels, bool: an ellipse of half axes a, b, or a rhombus-cut rectangle."""
+    """Return the pixels of the body, bool: an ellipse with half axes a and b, or a rectangle cut by a rhombus."""
     if kind == "round":
         return x * x * b * b + y * y * a * a <= a * a * b * b
     return (abs(x) <= a) & (abs(y) <= b) & (2 * (abs(x) * b + abs(y) * a) <= 3 * a * b)
 
 
 def _place(rng: np.random.RandomState) -> tuple[int, int, int, int, int, int]:
-    """Return (cx, cy, a, b, head radius, side): varied size, anywhere it fits but not in the middle."""
+    """Return (cx, cy, a, b, head radius, side): of varying size, anywhere it fits except the middle."""
     while True:
         a, b = int(rng.randint(10, 31)), int(rng.randint(8, 25))
         radius, side = 5 + min(a, b) // 4, int(rng.randint(2)) * 2 - 1
@@ -110,7 +111,7 @@ def _place(rng: np.random.RandomState) -> tuple[int, int, int, int, int, int]:
 
 
 def draw(kind: tuple[str, str, str, str], seed: int) -> Example:
-    """Return one scene with an object of the given species."""
+    """Return a scene with an object of the given species."""
     order, colour, texture, mark = kind
     rng = np.random.RandomState(seed)
     usual = ORDERS.index(order)
@@ -137,18 +138,16 @@ def draw(kind: tuple[str, str, str, str], seed: int) -> Example:
 
     image = image + rng.randint(-6, 7, size=(SIZE, SIZE, 1))
     mask = body | head
-    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
-    box = (int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1]))
-    return Example(np.clip(image, 0, 255).astype(np.uint8), mask, box)
+    return Example(np.clip(image, 0, 255).astype(np.uint8), mask, mask_extent(mask))
 
 
 def _names(split: str, kind: tuple[str, str, str, str]) -> list[str]:
-    """Return the names, without extension, of one species' images in a split."""
+    """Return the names, without extension, of the images of a species in a split."""
     return [f"{split}/{'-'.join(kind)}/{number:03d}" for number in range(IMAGES_PER_SPECIES[split])]
 
 
 def _draw_split(split: str, images: Path) -> list[Entry]:
-    """Draw one split's images and masks below `images`."""
+    """Draw the images and masks of one split in `images`, and return its entries."""
     entries = []
     for kind in species():
         for name in _names(split, kind):
@@ -169,7 +168,7 @@ def _is_text(path: Path, text: str) -> bool:
 
 
 def _listed(folder: Path) -> dict[str, str | None]:
-    """Return name to SHA-256 of what a folder's list says was written (None: an older list, which has names alone)."""
+    """Return name to SHA-256 of the files in a folder's list (None: an older list, which has only names)."""
     found: dict[str, str | None] = {LIST: None}
     for line in read_lines(folder / LIST):
         digest, separator, name = line.partition("  ")
@@ -178,7 +177,7 @@ def _listed(folder: Path) -> dict[str, str | None]:
 
 
 def _write_list(folder: Path) -> None:
-    """Write the list of a finished folder's files."""
+    """Write the list of the files in a finished folder."""
     files = sorted(path for path in folder.rglob("*") if path.is_file())
     write_lines(folder / LIST, [f"{_digest(path)}  {path.relative_to(folder).as_posix()}" for path in files])
 
@@ -188,7 +187,7 @@ def _digest(path: Path) -> str:
 
 
 def _check_unchanged(folder: Path, listed: Mapping[str, str | None]) -> None:
-    """Refuse to replace a folder where a file has been changed since it was written."""
+    """Raise InputError if a file in a folder that would be replaced has changed since it was written."""
     for name, digest in listed.items():
         path = folder / name
         if digest and path.is_file() and _digest(path) != digest:
@@ -198,9 +197,9 @@ def _check_unchanged(folder: Path, listed: Mapping[str, str | None]) -> None:
 
 
 def _check_ours(images: Path, metadata: Path) -> None:
-    """Refuse to replace folders that this module did not make, or where something was put in or changed since: files that no
-    list has, or with another digest. Older copies have no list: their files are told by their names, where the version is
-    beside the metadata."""
+    """Raise InputError if folders that would be replaced hold anything that this module did not write: files that are not in
+    the list, or have a different digest. Older copies have no list; their files are recognised by name, if the version is
+    next to the metadata."""
     for folder in (images, metadata):
         check_folder(folder)
     has_stamp = (metadata / STAMP).is_file()
@@ -220,16 +219,16 @@ def _check_ours(images: Path, metadata: Path) -> None:
 
 
 @contextmanager
-def prepared(data_root: str | os.PathLike, metadata_root: str | os.PathLike, anew: bool = False) -> Iterator[bool]:
-    """Make Toy's images, masks and metadata where they are not there yet, or `anew`; yield whether they were made.
+def prepared(data_root: str | os.PathLike, metadata_root: str | os.PathLike, again: bool = False) -> Iterator[bool]:
+    """Make the images, masks and metadata of Toy if they do not exist, or `again`; yield whether they were made.
 
-    Where the block fails, what they replaced is put back: of a command that is refused nothing is lost.
+    If the block fails, the folders they replaced are put back, so a command that is refused loses nothing.
 
     Raises:
-        InputError: the folders hold what was not made here, or cannot be written.
+        InputError: the folders hold files that were not made here, or cannot be written.
     """
     images, metadata = (Path(os.path.realpath(Path(root) / NAME)) for root in (data_root, metadata_root))
-    if not anew and images.is_dir() and _is_text(metadata / STAMP, VERSION):
+    if not again and images.is_dir() and _is_text(metadata / STAMP, VERSION):
         yield False
         return
     _check_ours(images, metadata)
@@ -245,7 +244,7 @@ def prepared(data_root: str | os.PathLike, metadata_root: str | os.PathLike, ane
             _write_list(new_metadata)
         except OSError as error:
             raise InputError(f"{images}: cannot be written ({error.strerror or error})") from None
-        # The metadata comes last: where its version is, everything is complete.
+        # The metadata comes last: if its version is there, everything is complete.
         with exchanged(new_images, images), exchanged(new_metadata, metadata):
             yield True
     finally:
@@ -253,7 +252,7 @@ def prepared(data_root: str | os.PathLike, metadata_root: str | os.PathLike, ane
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def prepare(data_root: str | os.PathLike, metadata_root: str | os.PathLike, anew: bool = False) -> bool:
-    """Make Toy where it is not there yet, or `anew`; return whether it was made. See `prepared`."""
-    with prepared(data_root, metadata_root, anew) as made:
+def prepare(data_root: str | os.PathLike, metadata_root: str | os.PathLike, again: bool = False) -> bool:
+    """Make Toy if it does not exist, or `again`; return whether it was made. See `prepared`."""
+    with prepared(data_root, metadata_root, again) as made:
         return made

@@ -1,4 +1,4 @@
-"""The last check of a prepared data set: every id has its image, every box fits it, every mask is there."""
+"""The last check of a prepared data set: every id has an image, every box fits its image, every mask exists."""
 
 from pathlib import Path
 
@@ -25,12 +25,12 @@ def _require(folder: Path, what: str, names: list[str]) -> None:
 
 
 def verify_split(metadata: Path, images: Path, split: str) -> str:
-    """Check one split's files against `images`, the data set's folder, and return what was found, in a line.
+    """Check the files of one split against `images`, the folder of the data set, and return one line about them.
 
     Raises:
-        InputError: an image or mask is missing or empty; one with a box or a mask has no readable header, or another size
-            than image_sizes.txt says.
-        MetadataError: a metadata file breaks the format; a box leaves its image.
+        InputError: an image or mask is missing or empty, or an image with a box or mask has no readable header or a
+            different size than in image_sizes.txt.
+        MetadataError: a metadata file breaks the format, or a box extends beyond its image.
     """
     paths = configure_metadata(metadata / split)
     ids = get_image_ids(paths)

@@ -1,10 +1,10 @@
-"""WordNet's noun hypernyms of a list of synsets as a tree: the hierarchies of ILSVRC and TinyImageNet.
+"""A tree of WordNet's noun hypernyms above a list of synsets: the hierarchies of ILSVRC and TinyImageNet.
 
     python dataset/wordnet.py SYNSETS OUT.csv --wordnet /usr/share/wordnet
 
-writes OUT.csv (child,parent) for a file of synset ids such as n01440764, one a line, with WordNet 3.0's own file data.noun
-(Debian's package wordnet-base has it). That is how metadata/hierarchies/{imagenet,tiny_imagenet}_tree.csv were made: with
-the synsets of timm's imagenet_synsets.txt, and those of TinyImageNet's wnids.txt. What follows needs no WordNet.
+writes OUT.csv (child,parent) for a file of synset ids such as n01440764, one per line, from data.noun of WordNet 3.0
+(Debian's package wordnet-base has it). metadata/hierarchies/{imagenet,tiny_imagenet}_tree.csv were made like this, with the
+synsets of timm's imagenet_synsets.txt and of TinyImageNet's wnids.txt. Everything else works without WordNet.
 """
 
 import sys
@@ -15,21 +15,25 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset.label_levels import Splits, write_tree_levels
 from wsol.core.arguments import Parser
+from wsol.core.csv_rows import read_notice
 from wsol.core.errors import InputError, MetadataError, command
-from wsol.core.files import write_text
-from wsol.data.hierarchy import Hierarchy, greedy_parents, read_notice, read_tree
-from wsol.data.metadata import read_lines
+from wsol.core.files import read_lines, write_text
+from wsol.data.hierarchy import Hierarchy, greedy_parents, read_tree
 
 HIERARCHIES = Path(__file__).resolve().parent.parent / "metadata" / "hierarchies"
 
 
 def node_name(word: str, synset: str) -> str:
-    """Return a node's name: words repeat among synsets, so the synset is part of it."""
+    """Return the name of a node. It includes the synset, because several synsets share a word.
+
+    >>> node_name("tench", "n01440764"), synset_of("tench (n01440764)")
+    ('tench (n01440764)', 'n01440764')
+    """
     return f"{word} ({synset})"
 
 
 def synset_of(node: str) -> str:
-    """Return the synset of a node's name."""
+    """Return the synset in the name of a node."""
     return node[-10:-1]
 
 
@@ -59,25 +63,25 @@ def read_nouns(path: Path) -> tuple[dict[str, str], dict[str, list[str]], list[s
 
 
 def read_synsets(path: Path, nouns: Container[str]) -> list[str]:
-    """Return the synset ids of a file, one a line."""
+    """Return the synset ids of a file, one per line."""
     synsets: dict[str, None] = {}
     for number, line in enumerate(read_lines(path), 1):
         if line not in nouns or line in synsets:
-            raise InputError(f"{path}:{number}: {line!r}; expected a noun of this WordNet, as n01440764, each once")
+            raise InputError(f"{path}:{number}: {line!r}; expected unique nouns of this WordNet, such as n01440764")
         synsets[line] = None
     if not synsets:
-        raise InputError(f"{path}: empty; expected synset ids, one a line")
+        raise InputError(f"{path}: empty; expected synset ids, one per line")
     return list(synsets)
 
 
 def hypernym_graph(hypernyms: dict[str, list[str]], synsets: Sequence[str]) -> dict[str, list[str]]:
-    """Return every synset given and all above it, to their hypernyms."""
+    """Return synset to its hypernyms, for the given synsets and all above them."""
     graph: dict[str, list[str]] = {}
     waiting = list(synsets)
     while waiting:
         synset = waiting.pop()
         if synset not in hypernyms:
-            raise MetadataError(f"{synset} is a hypernym and no noun itself; expected WordNet's whole file")
+            raise MetadataError(f"{synset} is a hypernym but not a noun in the file; expected WordNet's whole file")
         if synset not in graph:
             graph[synset] = hypernyms[synset]
             waiting.extend(hypernyms[synset])
@@ -85,10 +89,10 @@ def hypernym_graph(hypernyms: dict[str, list[str]], synsets: Sequence[str]) -> d
 
 
 def write_levels(folder: Path, tree: str, synsets: Sequence[str], classes: Sequence[str], splits: Splits) -> list[str]:
-    """Write c0, c1, ... of an ImageNet-like data set whose finest level, synset, is labelled; return the levels' names.
+    """Write levels c0, c1, ... of an ImageNet-like data set that has labels at its finest level, synset; return the names.
 
-    `tree`: a file of metadata/hierarchies. `synsets` and `classes`: synset and class name of every finest label. Synsets
-    outside the tree have no c level; with fewer than two inside there are no c levels.
+    `tree`: a file in metadata/hierarchies. `synsets` and `classes`: synset and class name of every finest label. Synsets
+    outside the tree have no c level; with fewer than two inside it there are no c levels.
     """
     path = HIERARCHIES / tree
     known = read_tree(path)
@@ -102,7 +106,7 @@ def write_levels(folder: Path, tree: str, synsets: Sequence[str], classes: Seque
 
 
 def write_ilsvrc_levels(folder: Path, splits: Splits) -> list[str]:
-    """Write the levels of ILSVRC, whose label 0..999 is a synset's place in ascending order; return the levels' names."""
+    """Write the levels of ILSVRC, whose labels 0 to 999 number the synsets in ascending order; return the level names."""
     from timm.data import ImageNetInfo
 
     info = ImageNetInfo("imagenet-1k")
@@ -115,9 +119,9 @@ def write_ilsvrc_levels(folder: Path, splits: Splits) -> list[str]:
 
 @command
 def main() -> None:
-    """Make a tree from WordNet's file."""
+    """Make a tree from data.noun of WordNet."""
     parser = Parser(__doc__)
-    parser.add_argument("synsets", type=Path, help="file of synset ids, one a line")
+    parser.add_argument("synsets", type=Path, help="file of synset ids, one per line")
     parser.add_argument("out", type=Path, help="tree.csv to write")
     parser.add_argument("--wordnet", type=Path, default=Path("/usr/share/wordnet"), help="folder of data.noun")
     options = parser.parse_args()
@@ -138,7 +142,7 @@ def main() -> None:
         f"{len(synsets)} synsets; {len(graph)} nodes, {several} with several parents;"
         f" after the greedy rule {len(tree.depths)} nodes, {len(tree.leaves)} leaves, depth {max(tree.depths.values())}"
     )
-    leaves = set(tree.leaves)  # a synset above another one is in the tree and yet no class of it
+    leaves = set(tree.leaves)  # a synset above another is in the tree, but not as a class
     lost = [names[synset] for synset in synsets if names[synset] not in leaves]
     print("left out:", ", ".join(lost) or "none")
 

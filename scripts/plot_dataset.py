@@ -23,9 +23,9 @@ from matplotlib.ticker import LogLocator, MaxNLocator, NullLocator
 
 from dataset.known import require_dataset
 from wsol.core.arguments import Parser, folder_name
+from wsol.core.csv_rows import read_rows
 from wsol.core.errors import InputError, command
 from wsol.core.files import missing_files
-from wsol.data.hierarchy import read_rows
 from wsol.data.images import load_image
 from wsol.data.levels import SPLITS, labels_by_level, read_class_names, read_hierarchy
 from wsol.data.metadata import Box, configure_metadata, first_names, get_bounding_boxes, get_image_ids, has_boxes

@@ -108,7 +108,7 @@ def test_no_input_is_overwritten(inputs, tmp_path, command, link, target):
     elif link == "hard_link":
         (tmp_path / output).hardlink_to(tmp_path / path)
     refused = command(*words, "--json", output, "--curve" if "--boxes" not in words else "--per_class", "c.csv", code=2)
-    assert f"error: --json {output}: would replace " in refused and "which is read; expected another file" in refused
+    assert f"error: --json {output}: would replace the input " in refused and "; expected another file" in refused
     assert not (tmp_path / "c.csv").exists()
     assert {path: path.read_bytes() for path in inputs} == inputs
 
@@ -116,12 +116,14 @@ def test_no_input_is_overwritten(inputs, tmp_path, command, link, target):
 def test_tables_overwrite_no_input_either(inputs, tmp_path, command):
     words = ["--dataset_name", "D", "--scoremap_root", "maps", "--class_ranks", "ranks.csv"]
     for name in ("curve", "per_class", "per_image"):
-        assert f"--{name} ranks.csv: would replace ranks.csv" in command(*words, f"--{name}", "ranks.csv", code=2)
+        assert f"--{name} ranks.csv: would replace the input ranks.csv" in command(*words, f"--{name}", "ranks.csv", code=2)
     write_text(tmp_path / "metadata/D/hierarchy.csv", "finest\n")
-    assert "hierarchy.csv, which is read" in command(*words, "--curve", "metadata/D/hierarchy.csv", code=2)
+    assert "would replace the input metadata/D/hierarchy.csv" in command(
+        *words, "--curve", "metadata/D/hierarchy.csv", code=2
+    )
     save_maps(tmp_path / "more", ids=[*BOTH, "stray.jpg"])
     output = command(*words, "--compare", "more", "--json", "more/stray.jpg.npy", code=2)
-    assert "more/stray.jpg.npy, which is read" in output
+    assert "more/stray.jpg.npy; expected another file" in output
     command(*words, "--json", "new.json")
     command(*words, "--json", "new.json")  # an output of its own is replaced
 
@@ -184,12 +186,12 @@ def test_an_image_list_is_blamed_for_its_own_lines(two_images, tmp_path, command
     for text, message in (
         (
             "a.jpg\nz.jpg\nb.jpg\n",
-            "ids.txt:2: 'z.jpg' is no image of D val; expected ids as in image_ids.txt, but 2 of 3 are none:\n"
+            "ids.txt:2: 'z.jpg' is not an image of D val; expected ids as in image_ids.txt, but 2 of 3 are not:\n"
             "  2: z.jpg\n  3: b.jpg",
         ),
         ("a.jpg\na.jpg\n", "ids.txt:2: "),
         ("a.jpg\n\n", "ids.txt:2: ''; expected a path"),
-        ("", "ids.txt: no image id; expected one a line"),
+        ("", "ids.txt: no image ids; expected one per line"),
     ):
         write_text(tmp_path / "ids.txt", text)
         assert message in command("--dataset_name", "D", "--center", "--image_list", "ids.txt", code=2)

@@ -132,7 +132,7 @@ def test_a_bad_image_leaves_the_mark(workspace, checkpoint, monkeypatch):
     [
         (("--split", "vall"), None, "--split vall: Toy has the splits train, val, test"),
         (("--image_list", "list.txt"), "", "list.txt: no image id"),
-        (("--image_list", "list.txt"), "{0}\nother.png\n{0}x\n", "list.txt:2: 'other.png' is no image of val"),
+        (("--image_list", "list.txt"), "{0}\nother.png\n{0}x\n", "list.txt:2: 'other.png' is not an image of val"),
         (("--image_list", "list.txt"), None, "list.txt: no such file"),
         (("--scoremap_root", "metadata/Toy/val/image_ids.txt"), None, "image_ids.txt"),
         (("--dataset_name", "Nope"), None, "no metadata of a data set 'Nope'"),

@@ -425,7 +425,7 @@ def test_without_any_box_classification_is_reported_and_the_log_says_so(toy_with
     )
     assert "--eval_checkpoint_type best: Toy val has no boxes and no masks" in refused
     scoring = ("--scoremap_root", folder / "scoremaps", "--dataset_name", "Toy")
-    assert "no box and no mask" in run("evaluation.py", *scoring, cwd=workspace, code=2)
+    assert "no boxes or masks" in run("evaluation.py", *scoring, cwd=workspace, code=2)
     mapping = ("--checkpoint", folder / "last_checkpoint.pth.tar", "--scoremap_root", "maps", "--workers", "0")
     assert "128 score maps of Toy val" in run("inference.py", *mapping, cwd=workspace)
 

@@ -322,7 +322,7 @@ def test_the_study_reports_the_seeds_asked_for_and_center_for_each_set_of_images
         ("rates/order/1/config.yaml", "crop_size: 32", "crop_size: 48", "another --crop_size than rates/family/0.1"),
         ("seeds/order/1/config.yaml", "lr", "]", "not a readable YAML file"),
         ("seeds/order/1/config.yaml", "lr", "xyz", "seeds/order/1/config.yaml: unknown option 'xyz'"),
-        ("seeds/order/1/config.yaml", "lr: 0.1", "lr: x", "'x' is no finite number); expected a run's configuration"),
+        ("seeds/order/1/config.yaml", "lr: 0.1", "lr: x", "'x' is not a finite number); expected a run's configuration"),
         ("seeds/order/1/results.json", "}", "", "seeds/order/1/results.json: not a readable JSON"),
         ("rates/order/1/results.json", "V2", "V3", "rates/order/1/results.json: val.MaxBoxAccV2 is None; expected a number"),
     ],

@@ -39,7 +39,7 @@ WRONG = (
     "map: npz: two arrays",
     "mask: empty file",
     "image: mode F",
-    "archive: a member that leaves the folder",
+    "archive: a member that points outside the folder",
 )
 
 

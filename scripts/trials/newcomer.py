@@ -211,7 +211,7 @@ def upright_faults(folder: Path, name: str, upright: dict[str, tuple[int, int]])
 def import_steps(steps: Steps, name: str, boxes: bool, upright: dict) -> Iterator[Outcome]:
     """Yield the outcome of the import and, if it fails, of an import with plain tables."""
     command, images = "dataset/import_dataset.py", ("--images", "Meine Fotos")
-    says = ["HEIC", "unreadable", "cop(y|ies)", "not there", r"turned|rotated|orientation|upright"]
+    says = ["HEIC", "unreadable", "cop(y|ies)", "without an image", r"turned|rotated|orientation|upright"]
     outcome = steps.run(f"{name}: import", command, [name, *images, *TABLE, *(BOXES if boxes else ())], says)
     if outcome.code:
         yield outcome

@@ -253,7 +253,7 @@ def archive_cases() -> Iterator[Case]:
             archive.addfile(info, io.BytesIO(bytes(1 << 20)))
 
     setups: dict[str, Callable[[Path], object]] = {
-        "a member that leaves the folder": lambda f: tar(f / wrong, {**good, "images/../../../evil.jpg": b"x"}),
+        "a member that points outside the folder": lambda f: tar(f / wrong, {**good, "images/../../../evil.jpg": b"x"}),
         "an absolute member": lambda f: tar(f / wrong, {**good, "/tmp/evil/images/a_1.jpg": b"x"}),
         "a member with NUL in its name": lambda f: tar(f / wrong, {**good, "images/a\0b.jpg": b"x"}),
         "a link out": links(tarfile.SYMTYPE, "/etc/passwd"),

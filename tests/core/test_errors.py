@@ -145,7 +145,7 @@ def test_a_reader_that_is_gone_ends_a_command_quietly(program, shell, tmp_path):
 
 @pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
 def test_a_full_or_closed_output_is_one_line_and_no_file_is_lost(program, shell, tmp_path):
-    lost = "what was to be printed there is lost\n"
+    lost = "what was printed is lost\n"
     assert shell(f"{program} print > /dev/full") == (
         2,
         "",
@@ -171,7 +171,7 @@ def test_options_are_refused_before_the_rest_of_a_program_is_loaded(program, she
     assert shell(f"{program} --help") == (0, "usage\n", "")
     assert shell(f"{program} --help >&-")[::2] == (
         2,
-        "error: standard output: closed; what was to be printed there is lost\n",
+        "error: standard output: closed; what was printed is lost\n",
     )
     assert not (tmp_path / "result.txt").exists()
 

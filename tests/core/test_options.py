@@ -53,11 +53,11 @@ def test_a_text_is_read_as_the_command_line_reads_it(option, words, value):
 @pytest.mark.parametrize(
     ("option", "words", "expected"),
     [
-        (LR, "x", "'x' is no finite number"),
+        (LR, "x", "'x' is not a finite number"),
         (LR, ["0.1"], "a single value"),
         (SIZES, "7", "a list"),
         (SIZES, [], "one value or more"),
-        (THREADS, "x", "'x' is no whole number, nor auto"),
+        (THREADS, "x", "'x' is not a whole number, nor auto"),
         (Option("amp", "off", "", choices=("off", "bf16")), "fp8", "one of off, bf16"),
     ],
 )

@@ -60,7 +60,7 @@ def test_a_killed_worker_is_an_error_within_seconds(where):
     """A worker that died while it was sent more than a pipe's buffer left its parent waiting for ever."""
     start = threading.Timer(60, os._exit, (1,))  # no hang of the suite
     start.start()
-    with pytest.raises(InputError, match=r"^workers 2: a process was ended from outside, or could not start"):
+    with pytest.raises(InputError, match=r"^workers 2: a process was killed, or could not start"):
         list(map_chunks(Large(where), range(200), 2))
     start.cancel()
 
@@ -77,12 +77,12 @@ def test_workers_take_one_thread_each_and_name_the_file_at_hand(monkeypatch):
     assert "OMP_NUM_THREADS" not in os.environ
     with pytest.raises(KeyError) as caught:
         list(map_chunks(threads_and_file, range(200), 2))
-    assert caught.value.file_at_hand == jobs.__file__
+    assert caught.value.last_file == jobs.__file__
 
 
 def test_more_workers_than_cores_are_warned_of(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    with pytest.warns(UserWarning, match="--workers 2: more than the 1 cores there are"):
+    with pytest.warns(UserWarning, match="--workers 2: more than the 1 available cores"):
         list(map_chunks(doubled, range(200), 2))
 
 

@@ -13,9 +13,9 @@ def test_every_name_is_found(kind):
 
 
 def test_an_unknown_name_is_told_which_there_are():
-    with pytest.raises(InputError, match=r"'gradcan' is not among the mappers: method, .*; did you mean gradcam\?"):
+    with pytest.raises(InputError, match=r"'gradcan' is not one of the mappers: method, .*; did you mean gradcam\?"):
         registry.find("mappers", "gradcan")
-    with pytest.raises(InputError, match=r"'crf' is not among the refiners: none"):
+    with pytest.raises(InputError, match=r"'crf' is not one of the refiners: none"):
         registry.find("refiners", "crf")
 
 

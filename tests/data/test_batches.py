@@ -123,7 +123,7 @@ def test_16_bit_grey_is_divided_by_257(tmp_path, suffix):
 @pytest.mark.parametrize(("kind", "mode"), [(np.int32, "I"), (np.float32, "F")])
 def test_32_bit_pixels_are_refused_by_name(tmp_path, kind, mode):
     Image.fromarray(np.ones((4, 4), kind)).save(tmp_path / "a.tif")
-    with pytest.raises(InputError, match=rf"a\.tif: pixels of 32 bits \(mode {mode}\).*; expected 8 or 16 bits a channel"):
+    with pytest.raises(InputError, match=rf"a\.tif: 32-bit pixels \(mode {mode}\).*; expected 8 or 16 bits per channel"):
         load_image(tmp_path / "a.tif")
 
 

@@ -5,9 +5,10 @@ import pytest
 from conftest import CHECKOUT, run
 from dataset import cub_levels, wordnet
 from dataset.label_levels import read_splits, write_levels
+from wsol.core.csv_rows import read_rows
 from wsol.core.errors import InputError
 from wsol.core.files import write_text
-from wsol.data.hierarchy import read_rows, read_tree
+from wsol.data.hierarchy import read_tree
 from wsol.data.levels import load_level, read_hierarchy, read_levels
 
 TREES = CHECKOUT / "metadata/hierarchies"
@@ -75,12 +76,12 @@ TWO_ROOTS = NOUNS.replace("01 animal 0 002 @ 00000001", "01 animal 0 002 ~ 00000
 @pytest.mark.parametrize(
     ("nouns", "synsets", "message"),
     [
-        (NOUNS, "n00000003\nn00000077\n", "synsets.txt:2: 'n00000077'; expected a noun of this WordNet"),
-        (NOUNS, "n00000003\nn00000003\n", "synsets.txt:2: 'n00000003'; expected a noun of this WordNet, as n01440764, each"),
+        (NOUNS, "n00000003\nn00000077\n", "synsets.txt:2: 'n00000077'; expected unique nouns of this WordNet"),
+        (NOUNS, "n00000003\nn00000003\n", "synsets.txt:2: 'n00000003'; expected unique nouns of this WordNet"),
         (NOUNS, "n00000003\n\n", "synsets.txt:2: ''; expected"),
         (NOUNS, "", "synsets.txt: empty; expected synset ids"),
         (NOUNS + "nonsense\n", "n00000003\n", "data.noun:7: not a line"),
-        (NOUNS.replace("@ 00000001", "@ 00000009"), "n00000003\n", "data.noun: n00000009 is a hypernym and no noun"),
+        (NOUNS.replace("@ 00000001", "@ 00000009"), "n00000003\n", "data.noun: n00000009 is a hypernym but not a noun"),
         (TWO_ROOTS, "n00000001\nn00000003\n", "data.noun: 2 nodes without a parent"),
         (NOUNS.replace("~ 00000003", "@ 00000003"), "n00000003\n", "data.noun: "),
     ],
@@ -114,7 +115,9 @@ def test_the_levels_of_ilsvrc(tmp_path):
     assert sizes == [1000, *IMAGENET_SIZES]
     finest = load_level(tmp_path, "ILSVRC").class_names
     assert (finest[0], finest[402]) == ("tench (n01440764)", "acoustic guitar (n02676566)")
-    assert "train: 73 of 1000 images have no class at level 'c0', left out" in load_level(tmp_path, "ILSVRC", "c0").notes
+    assert (
+        "train: 73 of 1000 images have no class at level 'c0' and are left out" in load_level(tmp_path, "ILSVRC", "c0").notes
+    )
     assert len(read_hierarchy(folder).leaves) == 927
 
 
@@ -142,7 +145,7 @@ def test_the_levels_of_cub(shared, tmp_path):
     folder = released(shared, tmp_path, "CUB")
     printed = run("dataset/add_levels.py", "CUB", "--metadata_root", tmp_path, cwd=tmp_path)
     sizes = "".join(f"level {level}: {size} classes\n" for level, size in CUB_SIZES.items())
-    assert printed.startswith(f"{sizes}12 of 200 classes lie outside the hierarchy, in no coarser level: '017.Cardinal'")
+    assert printed.startswith(f"{sizes}12 of 200 classes are outside the hierarchy, without a coarser level: '017.Cardinal'")
     assert {level: len(load_level(tmp_path, "CUB", level).class_names) for level in CUB_SIZES} == CUB_SIZES
     official = [line.split()[1] for line in (shared / "data/CUB_200_2011/classes.txt").read_text().splitlines()]
     assert load_level(tmp_path, "CUB").class_names == official
@@ -190,14 +193,14 @@ def test_levels_from_a_data_sets_own_files(tmp_path):
     assert "neither hierarchy.csv nor tree.csv" in add(code=2)
     tree = "# a notice\nchild,parent\ncrow,corvid\njay,corvid\nowl,bird\ncorvid,bird\n"
     write_text(folder / "tree.csv", tree)
-    outside = "1 of 4 classes lie outside the hierarchy, in no coarser level: 'emu'\n"
+    outside = "1 of 4 classes are outside the hierarchy, without a coarser level: 'emu'\n"
     assert add() == f"level finest: 4 classes\nlevel c0: 3 classes\nlevel c1: 2 classes\n{outside}"
     assert add() == add() and (folder / "tree.csv").read_text() == tree
     assert (folder / "val/class_labels_c1.txt").read_text() == "val0.jpg,0\nval1.jpg,0\nval2.jpg,1\n"
     write_text(folder / "hierarchy.csv", "finest,group\njay,corvid\ncrow,corvid\nowl,other\n")
     assert add() == f"level finest: 4 classes\nlevel group: 2 classes\n{outside}"
     write_text(folder / "class_names.txt", "crow,0\nowl,2\njay,3\n")
-    assert "expected them numbered without a gap" in add(code=2)
+    assert "expected numbers without gaps" in add(code=2)
 
 
 def contents(folder):
@@ -208,10 +211,10 @@ def contents(folder):
     ("name", "names", "hierarchy", "message"),
     [
         ("D", "a,0\nb,1\n", "finest,x/../../../../escaped\na,g\nb,h\n", "hierarchy.csv:1: 'x/../../../../escaped'"),
-        ("D", "a,0\nb,1\n", "finest,g,g\na,x,x\nb,y,y\n", "hierarchy.csv:1: 'g'; expected each level's name once"),
-        ("D", "a,0\nb,1\n", "finest,\na,g\nb,h\n", "hierarchy.csv:1: ''; expected each level's name"),
-        ("D", "a,0\na,1\n", "finest,g\na,g\n", "class_names.txt:2: 'a' names a second class"),
-        ("D", "a,0\nb,1\n", "finest,g\na,g\nrook,\n", "hierarchy.csv:3: 'rook' is no class of the finest level"),
+        ("D", "a,0\nb,1\n", "finest,g,g\na,x,x\nb,y,y\n", "hierarchy.csv:1: 'g'; expected unique level names"),
+        ("D", "a,0\nb,1\n", "finest,\na,g\nb,h\n", "hierarchy.csv:1: ''; expected unique level names"),
+        ("D", "a,0\na,1\n", "finest,g\na,g\n", "class_names.txt:2: 'a' is the name of two classes"),
+        ("D", "a,0\nb,1\n", "finest,g\na,g\nrook,\n", "hierarchy.csv:3: 'rook' is not a class of the finest level"),
         ("CUB", "a,0\nb,1\n", None, "class_names.txt:1: the class 0 is 'a', in the hierarchy '001.Black_footed_Albatross'"),
         ("ILSVRC", "a,0\nb,1\n", None, "class_names.txt:1: the class 0 is 'a'"),
     ],
@@ -237,7 +240,7 @@ def test_files_that_say_the_same_stay_as_they_are(tmp_path):
     for name, text in own.items():
         write_text(folder / name, text)
     printed = run("dataset/add_levels.py", "CUB", "--metadata_root", ".", cwd=tmp_path)
-    assert printed.endswith("1 of 3 classes lie outside the hierarchy, in no coarser level: 'b'\n")
+    assert printed.endswith("1 of 3 classes are outside the hierarchy, without a coarser level: 'b'\n")
     assert {name: (folder / name).read_text() for name in own} == own
     assert (folder / "train/class_labels_group.txt").read_text() == "train0.jpg,0\ntrain2.jpg,1\n"
     write_text(folder / "hierarchy.csv", "finest,group,all\nc,h,bird\na,g,bird\n")

@@ -52,8 +52,8 @@ def fault():
 @pytest.mark.parametrize(
     ("failure", "message"),
     [
-        (kill, r"images \(number \d+\) (was ended|ended, perhaps) from outside.*; workers 1: expected fewer, or 0"),
-        (end, r"images \(number \d+\) ended, perhaps from outside; workers 1"),
+        (kill, r"images \(number \d+\) (was killed|ended; perhaps it was killed).*; workers 1: expected fewer, or 0"),
+        (end, r"images \(number \d+\) ended; perhaps it was killed; workers 1"),
         (no_memory, r"ran out of resources .*workers 1"),
         (no_files, r"ran out of resources .*Too many open files.*workers 1"),
     ],

@@ -1,9 +1,11 @@
 import cv2
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from wsol.core.errors import InputError
-from wsol.data.masks import get_mask
+from wsol.data.masks import get_mask, mask_extent
 
 
 def write(path, mask):
@@ -41,3 +43,13 @@ def test_masks_of_another_shape_are_refused_of_another_scale_not(tmp_path):
         get_mask(tmp_path, ["m.png"], "square.png")
     with pytest.raises(InputError, match=r"m\.png: 40 x 30 pixels; expected .* 300 x 400"):
         get_mask(tmp_path, ["m.png"], "", (8, 8), (300, 400))
+
+
+@given(st.integers(1, 12), st.integers(1, 12), st.data())
+def test_the_extent_of_a_mask_is_the_smallest_box_of_its_pixels(width, height, data):
+    pixels = data.draw(st.sets(st.tuples(st.integers(0, width - 1), st.integers(0, height - 1)), min_size=1))
+    mask = np.zeros((height, width), dtype=bool)
+    for x, y in pixels:
+        mask[y, x] = True
+    xs, ys = zip(*pixels, strict=True)
+    assert mask_extent(mask) == (min(xs), min(ys), max(xs), max(ys))

@@ -83,13 +83,13 @@ def test_empty_and_absent_optional_files(tmp_path):
 @pytest.mark.parametrize(
     ("reader", "name", "text", "message"),
     [
-        (get_image_ids, "image_ids", "a.jpg\nb.jpg\na.jpg\n", r"image_ids.txt:3: 'a.jpg' appears a second time"),
+        (get_image_ids, "image_ids", "a.jpg\nb.jpg\na.jpg\n", r"image_ids.txt:3: duplicate id 'a.jpg'"),
         (get_image_ids, "image_ids", "a.jpg\n\nb.jpg\n", r"image_ids.txt:2: ''"),
         (get_image_ids, "image_ids", "a.jpg\n../b.jpg\n", r"image_ids.txt:2: '../b.jpg'; expected a path relative"),
         (get_image_ids, "image_ids", "/b.jpg\n", r"image_ids.txt:1: '/b.jpg'; expected a path relative"),
         (get_class_labels, "class_labels", "a.jpg,0\nb.jpg\n", r"class_labels.txt:2: 'b.jpg'; expected path,label"),
         (get_class_labels, "class_labels", "a.jpg,-1\n", r"class_labels.txt:1: 'a.jpg,-1'; expected path,label"),
-        (get_class_labels, "class_labels", "a.jpg,0\na.jpg,1\n", r"class_labels.txt:2: 'a.jpg' appears a second time"),
+        (get_class_labels, "class_labels", "a.jpg,0\na.jpg,1\n", r"class_labels.txt:2: duplicate id 'a.jpg'"),
         (get_image_sizes, "image_sizes", "a.jpg,5\n", r"image_sizes.txt:1: 'a.jpg,5'; expected path,width,height"),
         (get_image_sizes, "image_sizes", "a.jpg,5,0\n", r"image_sizes.txt:1: 'a.jpg,5,0'; expected path,width,height"),
         (get_bounding_boxes, "localization", "a.jpg,1,2,3\n", r"localization.txt:1: .*expected path,x0,y0,x1,y1"),
@@ -97,7 +97,7 @@ def test_empty_and_absent_optional_files(tmp_path):
         (get_bounding_boxes, "localization", "a.jpg,-1,2,3,4\n", r"localization.txt:1: .*0 <= x0"),
         (get_bounding_boxes, "localization", "a.jpg,1.5,2,3,4\n", r"localization.txt:1: .*whole pixels"),
         (get_bounding_boxes, "localization", "a.jpg,1_0,2,30,4\n", r"localization.txt:1: .*whole pixels"),
-        (get_class_labels, "class_labels", f"a.jpg,{'9' * 5000}\n", r"class_labels.txt:1: .{,400}of at most 9 digits"),
+        (get_class_labels, "class_labels", f"a.jpg,{'9' * 5000}\n", r"class_labels.txt:1: .{,400}at most 9 digits"),
         (get_class_labels, "class_labels", "a.jpg,\u0663\n", r"class_labels.txt:1: .*expected path,label"),
         (get_class_labels, "class_labels", "a.jpg,\u00b2\n", r"class_labels.txt:1: .*expected path,label"),
         (get_image_sizes, "image_sizes", f"a.jpg,{'9' * 5000},5\n", r"image_sizes.txt:1: .{,400}expected path,width,height"),
@@ -183,7 +183,7 @@ def test_a_level_may_leave_images_out_and_is_renumbered_in_file_order(tmp_path):
     assert data.splits["train"].image_ids == ["0.jpg", "2.jpg", "3.jpg"]
     assert data.splits["train"].labels.tolist() == [1, 0, 1]
     assert (data.splits["train"].subset, data.splits["val"].subset) == (True, False)
-    assert data.notes[0] == "train: 1 of 4 images have no class at level 'group', left out"
+    assert data.notes[0] == "train: 1 of 4 images have no class at level 'group' and are left out"
     assert load_level(tmp_path, "D", None, ["train", "val"]).level == "kind"
 
 
@@ -193,7 +193,7 @@ def test_an_inconsistent_level_is_refused_with_its_classes(tmp_path):
         tmp_path, {"train": train}, ["kind", "group"], class_names="wren,0\nowl,1\n", class_names_group="x,0\ny,1\n"
     )
     with pytest.raises(
-        MetadataError, match=r"class_labels_group.txt:3: level 'group' is inconsistent: the class 'wren'.*'x' and in 'y'"
+        MetadataError, match=r"class_labels_group.txt:3: level 'group' is inconsistent: the class 'wren'.*'x' and to 'y'"
     ):
         load_level(tmp_path, "D", "group", ["train"])
     assert load_level(tmp_path, "D", "kind", ["train"]).class_names == ["wren", "owl"]
@@ -213,7 +213,7 @@ def test_an_unknown_level_and_data_set_are_refused_with_what_is_allowed(tmp_path
 def test_the_name_of_no_data_set_gets_near_ones_and_advice_that_is_not_refused(tmp_path):
     write_dataset(tmp_path, {"train": {"a.jpg": (0, 0)}}, ["kind", "group"])
     for name, message in {
-        "CUB": "'CUB'; make it with 'python dataset/prepare.py CUB'; or name another --metadata_root",
+        "CUB": "'CUB'; make it with 'python dataset/prepare.py CUB'; or give another --metadata_root",
         "cub": "'cub'; did you mean CUB?; ",
         "d": f"did you mean D?; {tmp_path} has D, prepare.py makes Toy, CUB, ",
         "OpenImages30k": "did you mean OpenImages?",
@@ -297,7 +297,7 @@ def test_the_hierarchy_of_a_data_set_from_its_files(tmp_path):
     write_text(folder / "hierarchy.csv", "finest,coarse\ncrow,corvid\njay,corvid\nowl,other\n")
     assert read_hierarchy(folder).coarsen(1) == {"crow": "corvid", "jay": "corvid", "owl": "other"}
     write_text(folder / "hierarchy.csv", "finest,coarse\nrook,corvid\njay,corvid\n")
-    with pytest.raises(MetadataError, match=r"hierarchy.csv:2: 'rook' is no class of the finest level"):
+    with pytest.raises(MetadataError, match=r"hierarchy.csv:2: 'rook' is not a class of the finest level"):
         read_hierarchy(folder)
     write_text(folder / "hierarchy.csv", "finest,coarse\ncrow,corvid\n")
     write_text(folder / "levels.txt", "finest\n")
@@ -305,7 +305,7 @@ def test_the_hierarchy_of_a_data_set_from_its_files(tmp_path):
         read_hierarchy(folder)
     (folder / "hierarchy.csv").unlink()
     (folder / "tree.csv").unlink()
-    with pytest.raises(InputError, match=r"no hierarchy.csv, no tree.csv and a single level"):
+    with pytest.raises(InputError, match=r"no hierarchy.csv or tree.csv, and a single level"):
         read_hierarchy(folder)
 
 
@@ -333,7 +333,7 @@ def test_sizes_in_the_other_column_order_are_recognised_by_the_boxes_and_said(sh
     write_text(tmp_path / "image_sizes.txt", "".join(f"{i},{height},{width}\n" for i, (width, height) in sizes.items()))
     split.image_sizes = str(tmp_path / "image_sizes.txt")
     outside = {"iNatLoc500": "5850 of 12500", "CUB": "3462 of 5794"}[name]
-    with pytest.warns(UserWarning, match=rf"image_sizes.txt: read as path,height,width.*: {outside} boxes leave"):
+    with pytest.warns(UserWarning, match=rf"image_sizes.txt: read as path,height,width.*: {outside} boxes extend"):
         assert get_fitting_sizes(split, boxes) == sizes
 
 

@@ -48,8 +48,8 @@ def test_an_evaluator_of_a_truth_is_that_of_the_files(tmp_path):
     ("change", "message"),
     [
         ({"split": "vol"}, r"no metadata of the split 'vol' of 'Toy'; did you mean val\?"),
-        ({"image_ids": []}, "Toy val: no image to evaluate"),
-        ({"image_ids": ["x.jpg"]}, "lacks 1 images that are to be scored:\n  x.jpg"),
+        ({"image_ids": []}, "Toy val: no images to evaluate"),
+        ({"image_ids": ["x.jpg"]}, "lacks 1 of the images to be scored:\n  x.jpg"),
         ({"mask_root": "nowhere"}, "masks are missing"),
     ],
 )

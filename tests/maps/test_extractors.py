@@ -115,6 +115,6 @@ def test_scorecam_and_a_list_of_images_from_the_command_line(workspace):
     printed = run("inference.py", *options, *again, cwd=workspace, code=2)
     assert "--extractor gradcam: expected method with --cam_agg_level" in printed
     (workspace / "ids.txt").write_text("nothing.png\n")
-    assert "ids.txt:1: 'nothing.png' is no image of val at this level" in run(
+    assert "ids.txt:1: 'nothing.png' is not an image of val at this level" in run(
         "inference.py", *options, "--scoremap_root", "z", cwd=workspace, code=2
     )

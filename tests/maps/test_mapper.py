@@ -15,7 +15,7 @@ def test_the_own_mapper_is_the_model_and_cam_agg_wraps_it():
     assert make_mapper(registry.OWN_MAPS, model) is model
     mapper = make_mapper(registry.CAM_AGG, model, np.array([0, 0, 1]))
     assert isinstance(mapper, AggregatedMaps) and mapper.model is model
-    with pytest.raises(InputError, match="'nope' is not among the mappers"):
+    with pytest.raises(InputError, match="'nope' is not one of the mappers"):
         make_mapper("nope", model)
 
 

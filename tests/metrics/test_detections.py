@@ -3,7 +3,8 @@ import json
 import pytest
 
 from wsol.core.errors import InputError
-from wsol.metrics.detections import read_coco_names, read_detections
+from wsol.data.coco import read_coco_names
+from wsol.metrics.detections import read_detections
 
 SIZES = {"a.jpg": (100, 50), "b/c, d.jpg": (10, 10)}
 
@@ -65,19 +66,3 @@ def test_what_is_no_results_file_is_refused(tmp_path, content, message):
     with pytest.raises(InputError, match=message) as caught:
         read_detections(write(tmp_path / "d.json", content), SIZES)
     assert "d.json" in str(caught.value)
-
-
-@pytest.mark.parametrize(
-    ("content", "message"),
-    [
-        ([], "a JSON list"),
-        ({}, 'no "images"'),
-        ({"images": 5}, 'no "images"'),
-        ({"images": [{"id": [1], "file_name": "a"}]}, "image 1"),
-        ({"images": [{"id": 1}]}, "image 1"),
-        ({"images": [{"id": 1, "file_name": "a"}, {"id": 1, "file_name": "b"}]}, "duplicate id 1"),
-    ],
-)
-def test_what_is_no_annotation_file_is_refused(tmp_path, content, message):
-    with pytest.raises(InputError, match=message):
-        read_coco_names(write(tmp_path / "n.json", content))

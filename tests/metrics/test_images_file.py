@@ -122,7 +122,7 @@ def test_the_same_images_are_the_same_bytes(maps, tmp_path, toy_root):
         (("--map_size", "9"), "--map_size 9: expected not together with --images_from"),
         (("--center",), "expected not together with --center"),
         (("--compare", "nowhere.npz"), "nowhere.npz: no such file"),
-        (("--json", "b.npz", "--compare", "b.npz"), "would replace b.npz, which is read"),
+        (("--json", "b.npz", "--compare", "b.npz"), "would replace the input b.npz"),
     ],
 )
 def test_files_that_do_not_fit_are_refused(command, words, message):

@@ -6,7 +6,8 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 
 from conftest import CHECKOUT
 from samples import trees
-from wsol.data.hierarchy import Hierarchy, read_rows, read_tree, tier_tree
+from wsol.core.csv_rows import read_rows
+from wsol.data.hierarchy import Hierarchy, read_tree, tier_tree
 from wsol.plots.hierarchy_plot import branches, hierarchy_figure, layout
 
 

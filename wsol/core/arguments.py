@@ -1,37 +1,41 @@
-"""One parser for every command: values are checked as they are read, a mistake is one line.
+"""The parser of every command: values are checked as they are read, and a mistake gives a message of one line.
 
-In: the words of a command line. Out: names that are no empty string, paths, whole and finite numbers; else an InputError.
+In: the words of a command line. Out: non-empty names, paths, whole and finite numbers; or an InputError.
 """
 
 import argparse
 import math
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from wsol.core.errors import InputError, did_you_mean, shortened
 from wsol.core.files import MOST_BYTES
 
-MOST_PATH = 4095  # bytes of a path, on the systems that are in use
-MOST_DIGITS = 30  # of a number; Python refuses those of thousands
+MOST_PATH = 4095  # bytes of a path, on common systems
+MOST_DIGITS = 30  # of a number; Python refuses thousands of them
 
 
 def name(text: str) -> str:
-    """Return a name or path as it is; refused: nothing, NUL, a line end, what is not UTF-8, longer than a file's may be."""
+    """Return a name or path unchanged.
+
+    Raises:
+        argparse.ArgumentTypeError: it is empty, not UTF-8, too long for a file, or holds a NUL or a line end.
+    """
     if not text.strip():
-        raise argparse.ArgumentTypeError(f"{text!r}: an empty name; expected a name, or the option to be left out")
+        raise argparse.ArgumentTypeError(f"{text!r}: an empty name; give a name, or leave the option out")
     try:
         encoded = text.encode()
     except UnicodeEncodeError:
         raise argparse.ArgumentTypeError(f"{shortened(ascii(text))}: expected a name in UTF-8") from None
     if set(text) & set("\0\n\r"):
-        raise argparse.ArgumentTypeError(f"{shortened(repr(text))}: expected a name without line ends and NUL")
+        raise argparse.ArgumentTypeError(f"{shortened(repr(text))}: expected a name without line ends or NUL")
     longest = max(map(len, encoded.split(b"/")))
     if longest > MOST_BYTES or len(encoded) > MOST_PATH:
         raise argparse.ArgumentTypeError(
-            f"{shortened(text)!r}: expected at most {MOST_BYTES} bytes a name and {MOST_PATH} a path"
+            f"{shortened(text)!r}: expected at most {MOST_BYTES} bytes per name and {MOST_PATH} per path"
         )
     return text
 
@@ -42,17 +46,17 @@ def path(text: str) -> Path:
 
 
 def folder_name(text: str) -> str:
-    """Return the name of one folder, such as that of a data set or a split."""
+    """Return the name of a single folder, such as a data set or a split."""
     if "/" in name(text) or text in (".", ".."):
         raise argparse.ArgumentTypeError(f"{text!r}: expected a name, not a path")
     return text
 
 
 def whole(text: str) -> int:
-    """Return a whole number of ASCII digits."""
+    """Return a whole number, written in ASCII digits."""
     if not re.fullmatch(rf"[+-]?[0-9]{{1,{MOST_DIGITS}}}", text):
         limit = f" of at most {MOST_DIGITS} digits" if len(text) > MOST_DIGITS else ""
-        raise argparse.ArgumentTypeError(f"{shortened(ascii(text))} is no whole number{limit}")
+        raise argparse.ArgumentTypeError(f"{shortened(ascii(text))} is not a whole number{limit}")
     return int(text)
 
 
@@ -63,7 +67,7 @@ def number(text: str) -> float:
     except ValueError:
         value = math.nan
     if not math.isfinite(value):
-        raise argparse.ArgumentTypeError(f"{shortened(ascii(text))} is no finite number")
+        raise argparse.ArgumentTypeError(f"{shortened(ascii(text))} is not a finite number")
     return value
 
 
@@ -71,12 +75,12 @@ CONVERTERS = {None: name, Path: path, int: whole, float: number}  # by an option
 
 
 class Parser(argparse.ArgumentParser):
-    """An argument parser whose options are read by CONVERTERS; what it refuses is an InputError of one line.
+    """An argument parser that reads options by CONVERTERS and raises InputError, with a message of one line.
 
-    `arguments`: what was added to the parser itself, not to a group or subcommand of it.
+    Attributes: `arguments`, those added to the parser itself, not to a group or subcommand of it.
     """
 
-    def __init__(self, description: str | None = None, **options: object):
+    def __init__(self, description: str | None = None, **options: Any):
         options = {"formatter_class": argparse.RawDescriptionHelpFormatter, "allow_abbrev": False, **options}
         self.arguments: list[argparse.Action] = []
         super().__init__(description=description, **options)
@@ -88,23 +92,23 @@ class Parser(argparse.ArgumentParser):
         self.arguments.append(super().add_argument(*names, **options))
         return self.arguments[-1]
 
-    def error(self, message: str) -> None:
+    def error(self, message: str) -> NoReturn:
         """Raise InputError."""
         raise InputError(message.removeprefix("argument "))
 
-    def parse_args(
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    def parse_args(  # type: ignore[override]  # argparse also fills objects of other classes
+        self, args: Iterable[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> argparse.Namespace:
-        """Return the options; a word that is none is refused."""
+        """Return the options; raise InputError for a word that is not one."""
         options, left = self.parse_known_args(args, namespace)
         if left:
             self._refuse(left[0])
         return options
 
-    def parse_known_args(
-        self, args: Sequence[str] | None = None, namespace: argparse.Namespace | None = None
+    def parse_known_args(  # type: ignore[override]  # as above
+        self, args: Iterable[str] | None = None, namespace: argparse.Namespace | None = None
     ) -> tuple[argparse.Namespace, list[str]]:
-        """Return the options and what is left; an unknown --option is refused, before one that is missing for it."""
+        """Return the options and the words left over. An unknown --option is reported before a missing one."""
         words = sys.argv[1:] if args is None else list(args)
         end = words.index("--") if "--" in words else len(words)
         if not any(action.nargs in (argparse.PARSER, argparse.REMAINDER) for action in self._actions):
@@ -114,9 +118,9 @@ class Parser(argparse.ArgumentParser):
                     self._refuse(word)
         return super().parse_known_args(words, namespace)
 
-    def _refuse(self, word: str) -> None:
+    def _refuse(self, word: str) -> NoReturn:
         if not word.startswith("-"):
-            self.error(f"{shortened(word)!r} belongs to no option; --help lists them")
+            self.error(f"{shortened(word)!r} does not belong to an option; --help lists the options")
         option = word.partition("=")[0]
         hint = did_you_mean(option, self._option_string_actions) or "; --help lists the options"
         self.error(f"unrecognized option {shortened(option)}{hint}")

@@ -1,6 +1,6 @@
-"""The size that an image or map file declares, and the limit on it: checked before anything of it is decoded.
+"""The size that an image or map file declares, and its limit, checked before anything is decoded.
 
-A few kilobytes can declare gigabytes of pixels, so what a file says in its header bounds what reading it may take.
+A few kilobytes can declare gigabytes of pixels; the header says how much memory reading the file would take.
 """
 
 import os
@@ -11,15 +11,15 @@ from PIL import Image
 
 from wsol.core.errors import InputError, OptionName
 
-# Pillow's names of the kinds of files that OpenCV reads.
+# Pillow's names of the formats that OpenCV reads.
 KINDS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "PPM", "WEBP", "JPEG2000", "SUN", "AVIF")
-# Pillow's own limit, which no option moves, and the warning below it: every image has its size checked here instead.
+# Pillow's own limit and warning, which no option changes, are off: the size of every image is checked here instead.
 Image.MAX_IMAGE_PIXELS = None
 MAX_MEGAPIXELS = 100.0  # the default of max_megapixels: 0.8 GB as float64
 
 
 def check_pixels(path: str | os.PathLike, size: tuple[int, int], max_megapixels: float) -> None:
-    """Refuse a file that declares more pixels, (w, h), than the limit."""
+    """Raise InputError if a file declares a size (w, h) of more pixels than the limit."""
     megapixels = size[0] * size[1] / 1e6
     if megapixels > max_megapixels:
         raise InputError(
@@ -30,19 +30,19 @@ def check_pixels(path: str | os.PathLike, size: tuple[int, int], max_megapixels:
 
 
 def declared_size(path: Path) -> tuple[int, int]:
-    """Return the (w, h) that an image file declares; its pixels are left alone.
+    """Return the (w, h) that an image file declares; no pixel is decoded.
 
-    `Image.open` for the kinds of files that OpenCV reads.
+    Like `Image.open`, but only for the formats that OpenCV reads.
 
     Raises:
-        InputError: Pillow knows no image in it.
+        InputError: Pillow does not recognise an image in it.
     """
     Image.init()
     with path.open("rb") as file:
         start = file.read(16)
         for open_image, accepts in (Image.OPEN[kind] for kind in KINDS if kind in Image.OPEN):
-            if accepts is None or accepts(start) is True:  # a string says what Pillow lacks to read it
+            if accepts is None or accepts(start) is True:  # a string says what Pillow is missing to read it
                 file.seek(0)
-                with suppress(Exception):  # each kind of file has errors of its own
+                with suppress(Exception):  # each format has its own errors
                     return open_image(file, str(path)).size
     raise InputError(f"{path}: not a readable image")

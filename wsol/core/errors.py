@@ -1,4 +1,4 @@
-"""What goes wrong because of what the user gave, and how a command ends: its exit code, its last message."""
+"""Errors in what the user gave, and how a command ends: its exit code and its last message."""
 
 import difflib
 import errno
@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 BUG, REFUSED, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141  # exit codes (docs/runs.md); the last two are a shell's 128 + signal
 MOST_SAID = 600  # characters of an exception's own text in a message
 
-_at_hand: str | None = None  # the file that was last opened to be read or written
+_last_file: str | None = None  # the file last opened for reading or writing
 
 
 class OptionName(str):
@@ -24,26 +24,27 @@ class OptionName(str):
 
 
 class InputError(ValueError):
-    """Something given (an option, a file, an archive) is not as expected; the message names it and what was expected.
+    """An input (an option, a file, an archive) is not as expected; the message names it and says what was expected.
 
-    The message may be given in parts, of which those that are an `OptionName` are written as whoever reads it knows them.
+    The message may be given in parts. A part that is an `OptionName` is written as the reader knows the option: with dashes
+    on a command line, without in Python.
     """
 
     @property
     def parts(self) -> tuple[str, ...]:
-        """The parts of the message, for an error that adds to it."""
+        """The parts of the message, for another error to add to."""
         return self.args
 
     def __str__(self) -> str:
         return "".join(self.parts)
 
     def on_command_line(self) -> str:
-        """Return the message as a command writes it: names of options with their dashes."""
+        """Return the message as a command prints it, with dashes before the names of options."""
         return "".join(f"--{part}" if isinstance(part, OptionName) else part for part in self.parts)
 
 
 class OptionError(InputError):
-    """An option's value is refused: `option value: problem`. The value is left out where it is empty."""
+    """The value of an option is invalid; the message is `option value: problem`, without the value if that is empty."""
 
     def __init__(self, option: str, value: object, *problem: str):
         super().__init__(option, value, *problem)
@@ -52,7 +53,7 @@ class OptionError(InputError):
     @property
     def parts(self) -> tuple[str, ...]:
         """The parts of the message."""
-        option, value, *problem = self.args  # as they were given, so that the error can be pickled
+        option, value, *problem = self.args  # unchanged, so that the error can be pickled
         given = f" {value}" if value != "" else ""
         return OptionName(option), f"{given}: ", *problem
 
@@ -70,15 +71,15 @@ class ScoreMapError(InputError):
 
 
 class ScoreMapTypeError(InputError, TypeError):
-    """A score map is no array of floats."""
+    """A score map is not an array of floats."""
 
 
 class NoPositiveError(InputError, RuntimeError):
-    """An evaluation set has no positive pixel, so that precision and recall do not exist."""
+    """An evaluation set has no positive pixel, so precision and recall are undefined."""
 
 
 def reason(error: Exception) -> str:
-    """Return what an error of a library says, or the line that raised it where it says nothing (as a bare assertion)."""
+    """Return type and message of a library's error, or the line that raised it if it has no message (a bare assertion)."""
     if said := str(error).strip():
         return f"{type(error).__name__}: {said}"
     lines = [frame.line for frame in traceback.extract_tb(error.__traceback__) if frame.line and "raise " not in frame.line]
@@ -86,12 +87,12 @@ def reason(error: Exception) -> str:
 
 
 def shortened(text: str, most: int = 80) -> str:
-    """Return a text for a message, cut where it is long."""
+    """Return a text for a message, cut if it is long."""
     return text if len(text) <= most else f"{text[:most]}... ({len(text)} characters)"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean X?" with the known word nearest to one that is not known, or nothing where none is near.
+    """Return "; did you mean X?" with the known word nearest to an unknown one, or "" if none is near.
 
     >>> did_you_mean("resnet5O", ["resnet18", "resnet50"]), did_you_mean("cat", ["resnet18"])
     ('; did you mean resnet50?', '')
@@ -102,51 +103,51 @@ def did_you_mean(word: str, known: Iterable[str]) -> str:
 
 
 def remember_file(path: str | os.PathLike) -> None:
-    """Keep the file that is at hand, for the message of an error that nobody foresaw."""
-    global _at_hand
-    _at_hand = os.fspath(path)
+    """Remember the file being processed, for the message of an unexpected error."""
+    global _last_file
+    _last_file = os.fspath(path)
 
 
-def add_file_at_hand(error: Exception) -> None:
-    """Write the file at hand into an error that leaves this process: the other one does not know it."""
-    vars(error).setdefault("file_at_hand", _at_hand)
+def attach_last_file(error: Exception) -> None:
+    """Record the file being processed in an error that goes to another process, which does not know it."""
+    vars(error).setdefault("last_file", _last_file)
 
 
 def _is_lack_of_memory(error: Exception) -> bool:
-    """Tell whether memory ran out: as Python and NumPy, torch on a GPU and on a CPU, the system and OpenCV say it."""
+    """Return whether memory ran out, in the words of Python, NumPy, torch (GPU and CPU), the system or OpenCV."""
     said = f"{type(error).__name__}: {error}"
     words = ("OutOfMemoryError", "not enough memory", "allocate memory", "Insufficient memory")
     return isinstance(error, MemoryError) or any(word in said for word in words)
 
 
 def _say(message: str) -> None:
-    """Write a line to standard error, which may be closed, full or gone too."""
+    """Write a line to standard error, which may itself be closed or full."""
     with suppress(OSError, ValueError, AttributeError):
         print(message, file=sys.stderr, flush=True)
 
 
-def _say_unforeseen(error: Exception) -> int:
-    """Say what an error is that no check foresaw; return the exit code."""
-    path = getattr(error, "file_at_hand", _at_hand)
-    at_hand = f" (the last file was {path})" if path else ""
+def _say_unexpected(error: Exception) -> int:
+    """Print what is known about an unexpected error and return the exit code."""
+    path = getattr(error, "last_file", _last_file)
+    last = f" (the last file was {path})" if path else ""
     said = shortened(reason(error), MOST_SAID)
     if _is_lack_of_memory(error):
-        _say(f"error: not enough memory{at_hand}: {said}")
+        _say(f"error: not enough memory{last}: {said}")
         return REFUSED
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
-        _say(f"error: {where}{error.strerror or said}{'' if where else at_hand}")
+        _say(f"error: {where}{error.strerror or said}{'' if where else last}")
         return REFUSED
     with suppress(OSError, ValueError, AttributeError):
         traceback.print_exception(error)
-    _say(f"error: a bug of this program{at_hand}: {said}\nPlease report it, with the command and all lines above.")
+    _say(f"error: a bug of this program{last}: {said}\nPlease report it, with the command and all lines above.")
     return BUG
 
 
 def _stream_error() -> OSError | None:
-    """Return what keeps standard output or standard error from being written, if anything does."""
+    """Return the error that prevents writing to standard output or standard error, if any."""
     for stream in (sys.stdout, sys.stderr):
-        with suppress(OSError, ValueError):  # ValueError: closed by the program that calls the command
+        with suppress(OSError, ValueError):  # ValueError: closed by the calling program
             stream.flush()
         if failure := getattr(stream, "failure", None):
             return failure
@@ -154,7 +155,7 @@ def _stream_error() -> OSError | None:
 
 
 def _discard_output() -> None:
-    """Let what is left for a stream that cannot be written vanish, so that Python does not complain of it at its exit."""
+    """Discard what is left in a stream that cannot be written, so that Python does not report it on exit."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         if getattr(stream, "failure", None):
@@ -163,8 +164,8 @@ def _discard_output() -> None:
 
 
 def _note_failures(stream: io.TextIOWrapper) -> None:
-    """Keep in `stream.failure` the first error of writing to it: once raised, it does not tell of which file it is."""
-    own = vars(stream)  # what stands here hides the class's methods
+    """Keep the first write error of a stream in `stream.failure`: a raised error does not say which file it came from."""
+    own = vars(stream)  # attributes that hide the methods of the class
 
     def noting(function: Callable) -> Callable:
         @functools.wraps(function)
@@ -183,9 +184,9 @@ def _note_failures(stream: io.TextIOWrapper) -> None:
 
 
 def _open_streams() -> bool:
-    """Give closed standard streams a place to write to; tell whether standard output was closed.
+    """Reopen closed standard streams on the null device; return whether standard output was closed.
 
-    A file opened later would get the number of a closed one, and with it whatever a library prints.
+    Otherwise a file opened later would get the number of the closed stream, and receive what libraries print.
     """
     was_closed = sys.stdout is None or hasattr(sys.stdout, "stands_in")
     for number, name in ((1, "stdout"), (2, "stderr")):
@@ -197,7 +198,7 @@ def _open_streams() -> bool:
                 os.dup2(nowhere, number)
             setattr(sys, name, os.fdopen(nowhere, "w"))
             getattr(sys, name).stands_in = True
-    for stream in (sys.stdout, sys.stderr):  # a terminal that lacks a letter shows its code, and the work goes on
+    for stream in (sys.stdout, sys.stderr):  # a character that the terminal lacks is shown as its code
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
             _note_failures(stream)
@@ -205,13 +206,13 @@ def _open_streams() -> bool:
 
 
 def plain_warning(message: Warning | str, *_: object, **__: object) -> str:
-    """Return a warning as `warnings.formatwarning` does, without the line of code that gave it."""
+    """Format a warning like `warnings.formatwarning`, without the line of code that issued it."""
     return f"WARNING: {message}\n"
 
 
 @contextmanager
 def plain_warnings() -> Iterator[None]:
-    """Show warnings by `plain_warning`."""
+    """Show warnings with `plain_warning`."""
     before, warnings.formatwarning = warnings.formatwarning, plain_warning
     try:
         yield
@@ -220,9 +221,9 @@ def plain_warnings() -> Iterator[None]:
 
 
 def _run(main: Callable[[], object]) -> int | None:
-    """Run `main`, say how it ended, and return the exit code; None where it returned."""
-    global _at_hand
-    _at_hand = None
+    """Run `main`, print why it failed, and return the exit code; None if it returned normally."""
+    global _last_file
+    _last_file = None
     try:
         main()
     except SystemExit as stop:  # of --help
@@ -235,30 +236,30 @@ def _run(main: Callable[[], object]) -> int | None:
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED
-    except Exception as error:  # noqa: BLE001 (the last resort: it is said, with the exit code of a bug)
-        if isinstance(error, OSError) and _stream_error():  # a print that failed; the end of the command says so
+    except Exception as error:  # noqa: BLE001 (the last resort: it is reported, with the exit code of a bug)
+        if isinstance(error, OSError) and _stream_error():  # a failed print, reported at the end of the command
             return 0
-        return _say_unforeseen(error)
+        return _say_unexpected(error)
     return None
 
 
 def _end_output(code: int, was_closed: bool) -> int:
-    """Write out what was printed and return the exit code: that of the command, or of an output that cannot be written."""
+    """Flush the output and return the exit code: the command's own, or that of an output that cannot be written."""
     error = _stream_error()
     if error is None and not was_closed:
         return code
     _discard_output()
-    if isinstance(error, BrokenPipeError):  # as `| head` does: nobody is left to be told
+    if isinstance(error, BrokenPipeError):  # as after `| head`: nobody is left to read a message
         return code or BROKEN_PIPE
     what = "closed" if error is None else error.strerror or errno.errorcode.get(error.errno or 0, "an error")
-    _say(f"error: standard output: {what}; what was to be printed there is lost")
+    _say(f"error: standard output: {what}; what was printed is lost")
     return code or REFUSED
 
 
 def refuse_early(parse: Callable[[], object]) -> None:
-    """End the program here, as a command ends, if `parse` refuses its options or prints their help; else return.
+    """Exit like a command if `parse` rejects the options or prints their help; otherwise return.
 
-    For a program whose libraries take seconds to load: it parses once before they are loaded, and again in its command.
+    For a program whose libraries take seconds to load: it parses before loading them, and again in its command.
     """
     was_closed = _open_streams()
     with plain_warnings():
@@ -268,10 +269,11 @@ def refuse_early(parse: Callable[[], object]) -> None:
 
 
 def command(main: Callable[[], None]) -> Callable[[], None]:
-    """Make `main` a command, which ends with an exit code and a message, never in the middle of a traceback.
+    """Make `main` a command, which always ends with an exit code and, on failure, a message.
 
-    0: finished. 1: a bug, its traceback first. 2: refused or failed, for a reason that the message gives (an InputError, a
-    full disk, too little memory, an output that cannot be written). 130: interrupted. 141: whoever read the output is gone.
+    0: finished. 1: a bug; its traceback comes first. 2: refused or failed, for the reason given in the message (an
+    InputError, a full disk, too little memory, an output that cannot be written). 130: interrupted. 141: the reader of its
+    output has gone.
     """
 
     @functools.wraps(main)

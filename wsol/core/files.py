@@ -1,5 +1,5 @@
-"""Files: read only where they are regular files, written whole or not at all (a temporary name beside the target, then a
-rename)."""
+"""Files: read only if they are regular files, written whole or not at all (under a temporary name next to the target,
+which is then renamed)."""
 
 import hashlib
 import json
@@ -14,22 +14,22 @@ from itertools import chain
 from pathlib import Path
 from typing import Any
 
-from wsol.core.errors import InputError, OptionError, remember_file, shortened
+from wsol.core.errors import InputError, MetadataError, OptionError, remember_file, shortened
 
-HOST = re.sub(r"\W", "", platform.node())[:20]  # process numbers are those of one machine; folders may be shared
+HOST = re.sub(r"\W", "", platform.node())[:20]  # process numbers belong to one machine; folders may be shared
 
-MOST_BYTES = 255  # of a file's name, on the file systems that are in use
-MOST_TEMPORARY = 200  # bytes of a name that stands in a temporary one, which may have 255
+MOST_BYTES = 255  # of a file's name, on common file systems
+MOST_TEMPORARY = 200  # bytes of a name within a temporary name, which may have 255
 
 
 def temporary_sibling(path: Path, process: int | None = None) -> Path:
-    """Return a name beside `path` that only this process (or the one given) uses; the caller renames it to `path` or
+    """Return a name next to `path` that only this process (or the given one) uses; the caller renames it to `path` or
     removes it."""
     return path.with_name(f".{_short(path.name)}.{HOST}.{process or os.getpid()}.tmp")
 
 
 def _short(name: str) -> str:
-    """Return a name, or what stands for one that would get too long for a file's with what is added to it."""
+    """Return a name, or a hash of it if the temporary name would be too long for a file."""
     encoded = os.fsencode(name)
     return name if len(encoded) <= MOST_TEMPORARY else hashlib.sha256(encoded).hexdigest()[:32]
 
@@ -44,9 +44,8 @@ def _is_running(process: int) -> bool:
     return True
 
 
-def remove_litter(folder: Path) -> None:
-    """Remove the temporary files and folders in and beside `folder` whose process, on this machine, was killed before it
-    could."""
+def remove_stale_files(folder: Path) -> None:
+    """Remove temporary files and folders in and next to `folder` whose process, on this machine, no longer runs."""
     inside = (Path(root) / name for root, folders, files in os.walk(folder) for name in (*folders, *files))
     for path in list(chain(folder.parent.glob(f".{_short(folder.name)}.*.tmp"), inside)):
         match = re.fullmatch(rf"\..+\.{HOST}\.(\d+)\.tmp", path.name)
@@ -68,9 +67,9 @@ def _listing(folder: Path, filled: bool) -> set[str]:
 
 
 def missing_files(root: str | os.PathLike, names: Iterable[str], filled: bool = False) -> list[str]:
-    """Return the relative names that are no entry below `root` (`filled`: no regular file of a byte or more).
+    """Return the relative names that do not exist under `root` (`filled`: or are empty, or not regular files).
 
-    Each folder is listed once, for speed.
+    Each folder is listed only once, for speed.
     """
     listed: dict[str, set[str]] = {}
     missing = []
@@ -84,10 +83,10 @@ def missing_files(root: str | os.PathLike, names: Iterable[str], filled: bool = 
 
 
 def check_input(path: str | os.PathLike) -> Path:
-    """Return the path of a file to be read, checked to be a regular file: everything that is read comes through here.
+    """Return the path of an input file, checked to be a regular file; every file that is read is checked here.
 
     Raises:
-        InputError: there is no such file, it is a folder, or it is a FIFO or a device, which may block or never end.
+        InputError: no such file, a folder, or a FIFO or device, which may block or never end.
     """
     remember_file(path)
     try:
@@ -96,8 +95,8 @@ def check_input(path: str | os.PathLike) -> Path:
         raise InputError(f"{path}: no such file") from None
     except OSError as error:
         raise InputError(f"{path}: not a readable file ({error.strerror})") from None
-    except ValueError as error:  # NUL, or a surrogate that no file name has
-        raise InputError(f"{os.fspath(path)!a}: no name of a file ({error})") from None
+    except ValueError as error:  # a NUL, or a surrogate, which file names cannot have
+        raise InputError(f"{os.fspath(path)!a}: not a valid file name ({error})") from None
     if not stat.S_ISREG(mode):
         kind = "a folder" if stat.S_ISDIR(mode) else "a device, FIFO or socket"
         raise InputError(f"{path}: {kind}; expected a regular file")
@@ -108,7 +107,7 @@ def read_text(path: str | os.PathLike) -> str:
     """Return the text of a UTF-8 file, with or without a byte order mark.
 
     Raises:
-        InputError: it cannot be read, is no regular file or not UTF-8.
+        InputError: it cannot be read, or is not a regular file or not UTF-8.
     """
     try:
         return check_input(path).read_text(encoding="utf-8-sig")
@@ -118,11 +117,32 @@ def read_text(path: str | os.PathLike) -> str:
         raise InputError(f"{path}: not UTF-8 text ({error})") from None
 
 
-def read_json(path: str | os.PathLike) -> Any:  # noqa: ANN401 (a reader checks what it needs)
-    """Return what a JSON file holds.
+def read_lines(path: str | os.PathLike, optional: bool = False) -> list[str]:
+    """Return the lines of a UTF-8 text file, without their line ends; an optional file that is absent has none.
 
     Raises:
-        InputError: it cannot be read, or is no JSON.
+        MetadataError: it cannot be read, is not UTF-8, or has a NUL.
+    """
+    if optional and not os.path.lexists(path):
+        return []
+    try:
+        text = read_text(path)
+    except InputError as error:
+        raise MetadataError(str(error)) from None
+    lines = text.replace("\r\n", "\n").split("\n")
+    if "\0" in text:
+        number = next(number for number, line in enumerate(lines, 1) if "\0" in line)
+        raise MetadataError(f"{path}:{number}: a NUL byte; expected text")
+    if lines[-1] == "":
+        lines.pop()
+    return lines
+
+
+def read_json(path: str | os.PathLike) -> Any:  # noqa: ANN401 (a reader checks what it needs)
+    """Return the content of a JSON file.
+
+    Raises:
+        InputError: it cannot be read, or is not JSON.
     """
     text = read_text(path)
     try:
@@ -132,29 +152,29 @@ def read_json(path: str | os.PathLike) -> Any:  # noqa: ANN401 (a reader checks 
 
 
 def _check_name(path: str | os.PathLike) -> None:
-    """Refuse a path that no file can have, which the system would say only when it is written."""
+    """Raise InputError for a path that a file cannot have; the system would complain only on writing."""
     try:
         encoded = os.fsencode(path)
-    except ValueError as error:  # a surrogate
-        raise InputError(f"{os.fspath(path)!a}: no name of a file ({error})") from None
+    except ValueError as error:  # a lone surrogate
+        raise InputError(f"{os.fspath(path)!a}: not a valid file name ({error})") from None
     if b"\0" in encoded or max(map(len, encoded.split(b"/"))) > MOST_BYTES:
         raise InputError(f"{shortened(ascii(os.fspath(path)))}: expected names without NUL, of at most {MOST_BYTES} bytes")
 
 
 def check_folder(folder: str | os.PathLike) -> None:
-    """Refuse a folder that is there but cannot be written in, or that cannot be made."""
+    """Raise InputError if a folder exists but is not writable, or does not exist and cannot be created."""
     _check_name(folder)
     folder = Path(os.path.realpath(folder))
     above = next(path for path in (folder, *folder.parents) if os.path.lexists(path))
     if not above.is_dir() or not os.access(above, os.W_OK | os.X_OK):
-        raise InputError(f"{folder}: {above} is no folder that can be written in")
+        raise InputError(f"{folder}: {above} is not a writable folder")
 
 
 def check_writable(path: str | os.PathLike) -> None:
-    """Refuse a path that is not, or could not become, a plain file: for outputs, before there is anything to write.
+    """Check that an output path is, or could become, a regular file, before there is anything to write.
 
     Raises:
-        InputError: it is a folder or a device, or is below something that is no folder to write in, or no name of a file.
+        InputError: a folder or device, a path in something that is not a writable folder, or an invalid file name.
     """
     _check_name(path)
     path = Path(os.path.realpath(path))
@@ -164,22 +184,22 @@ def check_writable(path: str | os.PathLike) -> None:
 
 
 def refuse_overwriting(outputs: Mapping[str, str | os.PathLike], inputs: Iterable[str | os.PathLike]) -> None:
-    """Refuse an output (option to path) that is a file which is read, by whatever name or link.
+    """Check that no output (option to path) is one of the input files, under any name or link.
 
     Raises:
-        InputError: it is; the message names both.
+        OptionError: an output would replace an input; the message names both.
     """
     existing = {_identity(path): option for option, path in outputs.items() if os.path.exists(path)}
     for path in inputs if existing else ():
         if option := existing.get(_identity(path)):
-            raise OptionError(option, outputs[option], f"would replace {path}, which is read; expected another file")
+            raise OptionError(option, outputs[option], f"would replace the input {path}; expected another file")
 
 
 def refuse_inside(outputs: Mapping[str, str | os.PathLike], folders: Iterable[str | os.PathLike]) -> None:
-    """Refuse an output (option to path) inside a folder of data that a command reads and never writes.
+    """Check that no output (option to path) is inside a folder of data that a command only reads.
 
     Raises:
-        InputError: it is; the message names both.
+        OptionError: an output is; the message names both.
     """
     for folder in folders:
         for option, path in outputs.items():
@@ -188,7 +208,7 @@ def refuse_inside(outputs: Mapping[str, str | os.PathLike], folders: Iterable[st
 
 
 def _identity(path: str | os.PathLike) -> tuple[int, int] | None:
-    """Return what is the same for all names and links of a file; None where there is none."""
+    """Return what all names and links of a file share; None if there is no such file."""
     try:
         status = os.stat(path)
     except (OSError, ValueError):
@@ -200,10 +220,10 @@ def _identity(path: str | os.PathLike) -> tuple[int, int] | None:
 def whole_file(path: str | os.PathLike) -> Iterator[Path]:
     """Yield a temporary path; on success it is renamed to `path`, on any error it is removed.
 
-    Where `path` is a link, its target is written.
+    If `path` is a link, its target is written.
 
     Raises:
-        InputError: `path` is something other than a plain file, or cannot be written.
+        InputError: `path` is not a regular file, or cannot be written.
     """
     remember_file(path)
     _check_name(path)
@@ -225,17 +245,22 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     """Write UTF-8 text with Unix line ends.
 
     Raises:
-        InputError: it cannot be written; the text has a lone surrogate, which UTF-8 has not.
+        InputError: it cannot be written, or the text has a lone surrogate, which UTF-8 cannot encode.
     """
     try:
         encoded = text.encode()
     except UnicodeEncodeError as error:
         around = ascii(text[max(0, error.start - 20) : error.end + 20])
-        raise InputError(f"{path}: not written: {around} is no text in UTF-8") from None
+        raise InputError(f"{path}: not written: {around} cannot be encoded as UTF-8") from None
     with whole_file(path) as temporary:
         temporary.write_bytes(encoded)
 
 
 def write_json(path: str | os.PathLike, value: object) -> None:
-    """Write JSON, two spaces of indent; NaN and infinity are refused (ValueError) because JSON has none."""
+    """Write JSON, indented by two spaces.
+
+    Raises:
+        InputError: it cannot be written.
+        ValueError: NaN or infinity, which JSON does not have.
+    """
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")

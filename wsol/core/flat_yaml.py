@@ -1,6 +1,6 @@
-"""YAML of one level, `option: value` lines, with values as they are written: what means what is for the option to say.
+"""YAML of one level, lines of `option: value`, with the values as they are written: each option interprets its own.
 
-Read from the parser's events, so that nothing is built that a file asks for: no types by YAML's guess (dates, `no`, 010),
+Read from the events of the parser, so that a file cannot have objects built: no types guessed by YAML (dates, `no`, 010),
 no anchors, aliases or tags, no nesting.
 """
 
@@ -19,16 +19,16 @@ Value = str | None | list[str | None]
 
 
 class _RefusedError(Exception):
-    """The line (from 1) and what is wrong there."""
+    """A line number (from 1) and what is wrong on that line."""
 
 
 def _refuse(event: yaml.Event, problem: str) -> NoReturn:
-    start = event.start_mark  # of every event that is read from a text
+    start = event.start_mark  # every event read from text has one
     raise _RefusedError(start.line + 1 if start else 1, problem)
 
 
 def _scalar(event: yaml.Event, what: str) -> str | None:
-    """Return a value's text; None: null, which is not written as a string."""
+    """Return a value's text; None for null that is not quoted."""
     if isinstance(event, yaml.AliasEvent) or getattr(event, "anchor", None) or getattr(event, "tag", None):
         _refuse(event, "an anchor, alias or tag; expected plain values")
     if not isinstance(event, yaml.ScalarEvent):
@@ -37,7 +37,7 @@ def _scalar(event: yaml.Event, what: str) -> str | None:
 
 
 def _entries(events: Iterator[yaml.Event]) -> Iterator[tuple[yaml.Event, str | None, Value]]:
-    """Yield (where, key, value) of a document's lines."""
+    """Yield (event, key, value) for each line of a document."""
     next(events)  # the stream's start
     start = next(events)
     first = start if isinstance(start, yaml.StreamEndEvent) else next(events)
@@ -61,23 +61,23 @@ def _entries(events: Iterator[yaml.Event]) -> Iterator[tuple[yaml.Event, str | N
 
 
 def read_flat_yaml(path: str | os.PathLike) -> dict[str, Value]:
-    """Return key to value of a YAML file of one level: its text, None for null, or a list of them.
+    """Return key to value of a YAML file of one level; a value is text, None for null, or a list of these.
 
     Raises:
-        InputError: it cannot be read, is larger than 64 KiB, no such YAML, or has a key twice.
+        InputError: it cannot be read, is larger than 64 KiB, is not such YAML, or has a duplicate key.
     """
     if (size := check_input(path).stat().st_size) > MOST_BYTES:
-        raise InputError(f"{path}: {size} bytes; expected a file of options, of at most {MOST_BYTES}")
+        raise InputError(f"{path}: {size} bytes; expected a file of options of at most {MOST_BYTES}")
     entries: dict[str, Value] = {}
     try:
         for event, key, value in _entries(iter(yaml.parse(read_text(path), Loader=yaml.BaseLoader))):
             if key is None or key in entries:
-                _refuse(event, f"{shortened(repr(key))} appears a second time" if key else "no option before the colon")
+                _refuse(event, f"duplicate option {shortened(repr(key))}" if key else "no option before the colon")
             entries[key] = value
     except _RefusedError as error:
         line, problem = error.args
         raise InputError(f"{path}:{line}: not a readable YAML file of options ({problem})") from None
-    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # also a code of no letter
+    except (yaml.YAMLError, ValueError, OverflowError, RecursionError) as error:  # also an escape that is not a character
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else path
         said = getattr(error, "problem", None) or str(error)

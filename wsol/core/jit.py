@@ -1,4 +1,4 @@
-"""How this project's loops are compiled by numba: without Python's lock, and kept on disk where there is a place."""
+"""Compilation of this project's loops by numba: they release the GIL, and are cached on disk if possible."""
 
 from collections.abc import Callable
 
@@ -6,12 +6,12 @@ from numba import njit
 
 
 def compiled(function: Callable) -> Callable:
-    """Return a function compiled at its first call, which leaves Python's lock, so that threads run it at once.
+    """Return a function that is compiled at its first call and releases the GIL, so that threads can run it in parallel.
 
-    What was compiled is kept beside the module, or in the user's cache folder, for the next process; where neither can be
-    written (a read-only installation) each process compiles anew.
+    The result is cached next to the module, or in the user's cache folder, for later processes. If neither is writable (a
+    read-only installation), each process compiles again.
     """
     try:
         return njit(cache=True, nogil=True)(function)
-    except RuntimeError:  # no place for the cache
+    except RuntimeError:  # no folder for the cache
         return njit(nogil=True)(function)

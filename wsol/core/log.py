@@ -1,4 +1,4 @@
-"""The log of a run: to standard output, and to a file that goes on where the output cannot be written."""
+"""The log of a run: to standard output, and to a file that continues if standard output fails."""
 
 import logging
 import os
@@ -8,7 +8,7 @@ from wsol.core.errors import InputError
 
 
 class OutputHandler(logging.StreamHandler):
-    """Prints to standard output until that fails; the end of the command says so."""
+    """Prints to standard output until that fails, which is reported at the end of the command."""
 
     def __init__(self) -> None:
         super().__init__(sys.stdout)
@@ -20,15 +20,15 @@ class OutputHandler(logging.StreamHandler):
             super().emit(record)
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Print no more, rather than a traceback for every record."""
+        """Stop printing, rather than print a traceback for every record."""
         self.failed = True
 
 
 class FileHandler(logging.FileHandler):
-    """Writes to a file; what keeps it from that is raised, not printed as a traceback for every record."""
+    """Writes to a file; a failure is raised, not printed as a traceback for every record."""
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802
-        """Raise the error that is being handled, with the file's name where the system gave it."""
+        """Raise the error being handled; an error of the system becomes an InputError with the file's name."""
         error = sys.exc_info()[1]
         if isinstance(error, OSError):
             raise InputError(f"{self.baseFilename}: cannot be written ({error.strerror or error})") from None

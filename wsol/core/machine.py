@@ -1,6 +1,6 @@
-"""What the machine offers to this process: cores, and threads to put on them. Imports no torch: it has to come first.
+"""What the machine offers to this process: cores, and threads to run on them.
 
-It also keeps Ctrl-C from a traceback while torch is loaded.
+Import this module before torch: it says how torch's threads wait, and makes Ctrl-C a single line while torch loads.
 """
 
 import math
@@ -11,18 +11,18 @@ from pathlib import Path
 
 from wsol.core.options import AUTO
 
-# How the threads of OpenMP (torch's) wait for work: asleep, not spinning on a core that another process needs. It is read
-# when torch is loaded, so this module comes first in the commands that train or map (docs/runs.md, "Threads").
+# OpenMP's threads (torch's) sleep while they wait, instead of spinning on a core that another process needs. torch reads
+# this when it is loaded, so commands that train or map import this module first (docs/runs.md, "Threads").
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
 
-MOST_WORKERS = 4  # the default number of processes that load images, where there are as many cores
+MOST_WORKERS = 4  # the default number of processes that load images, if there are as many cores
 CGROUPS = Path("/sys/fs/cgroup")
 
 
 def _quotas(root: Path, membership: str) -> Iterator[float]:
-    """Yield the processor quotas, in cores, of this process's control groups (versions 1 and 2) and of those above them.
+    """Yield the processor quotas, in cores, of this process's control groups (versions 1 and 2) and of their parents.
 
-    `membership`: what /proc/self/cgroup holds.
+    `membership`: the content of /proc/self/cgroup.
     """
     for line in membership.splitlines():
         _, controllers, name = line.split(":", 2)
@@ -45,24 +45,24 @@ def _quotas(root: Path, membership: str) -> Iterator[float]:
 
 
 def usable_cores(root: Path = CGROUPS, membership: Path = Path("/proc/self/cgroup")) -> int:
-    """Return how many cores this process may use, 1 or more: those it is bound to, and no more than its control group's
-    quota lets it use (rounded up)."""
+    """Return how many cores this process may use, at least 1: those it is bound to, limited by its control group's quota
+    (rounded up)."""
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     try:
         quotas = list(_quotas(root, membership.read_text(encoding="utf-8")))
-    except (OSError, ValueError):  # no Linux, or no control groups
+    except (OSError, ValueError):  # not Linux, or no control groups
         quotas = []
     return max(1, math.ceil(min([cores, *quotas])))
 
 
 def default_workers(most: int = MOST_WORKERS) -> int:
-    """Return the default number of processes that load images: one a core, at most `most`."""
+    """Return the default number of processes that load images: one per core, at most `most`."""
     return min(most, usable_cores())
 
 
 def resolve_threads(threads: int | str) -> int:
-    """Return the number of threads of `--threads`: the number given, or for "auto" OMP_NUM_THREADS where it is set, else as
-    many as torch would take and there are cores. It does not depend on the number of workers: sums are rounded by it."""
+    """Return the number of threads for `--threads`: the given number; for "auto" OMP_NUM_THREADS if set, else what torch
+    would use, at most the number of cores. The number of workers has no influence: threads decide how sums are rounded."""
     if threads != AUTO:
         return int(threads)
     import torch
@@ -72,7 +72,7 @@ def resolve_threads(threads: int | str) -> int:
 
 
 def use_threads(threads: int) -> None:
-    """Make torch and OpenCV compute with so many threads."""
+    """Make torch and OpenCV compute with this many threads."""
     import cv2
     import torch
 
@@ -81,7 +81,7 @@ def use_threads(threads: int) -> None:
 
 
 def _one_line_if_interrupted(hook: Callable[..., None]) -> Callable[..., None]:
-    """Return an exception hook that says of Ctrl-C what a command says (wsol.core.errors), and leaves the rest to `hook`."""
+    """Return an exception hook that prints Ctrl-C as a command does (wsol.core.errors) and leaves the rest to `hook`."""
 
     def show(kind: type[BaseException], *details: object) -> None:
         if issubclass(kind, KeyboardInterrupt):
@@ -92,5 +92,5 @@ def _one_line_if_interrupted(hook: Callable[..., None]) -> Callable[..., None]:
     return show
 
 
-# For the seconds in which torch is loaded, before a command begins; Python ends with 130 by itself.
+# For the seconds while torch is loaded, before a command begins; Python itself then exits with 130.
 sys.excepthook = _one_line_if_interrupted(sys.excepthook)

@@ -1,6 +1,6 @@
-"""What an option is: its name, how its text is read, its default, its range or choices, its help.
+"""Options: each has a name, a reader of its text, a default, a range or choices, and a help text.
 
-One row serves the parser of a command, the reading of YAML, the options of methods and the checks. Nothing here imports
+One description serves the command-line parser, YAML files, the options of methods and the checks. Nothing here imports
 torch.
 """
 
@@ -15,11 +15,15 @@ from typing import Any, cast
 from wsol.core.arguments import Parser, name, number, whole
 from wsol.core.errors import OptionError, shortened
 
-AUTO = "auto"  # an option's value that the machine, or the run, settles
+AUTO = "auto"  # a value that the machine, or the run, decides
 
 
 def boolean(text: str) -> bool:
-    """Return the truth of true/false/yes/no/on/off/t/f/y/n/1/0 in any case."""
+    """Return the truth value of true/false/yes/no/on/off/t/f/y/n/1/0, in upper or lower case.
+
+    >>> boolean("Yes"), boolean("F")
+    (True, False)
+    """
     if text.lower() in ("true", "yes", "on", "t", "y", "1"):
         return True
     if text.lower() in ("false", "no", "off", "f", "n", "0"):
@@ -34,8 +38,12 @@ READERS: dict[type, Callable[[str], object]] = {bool: boolean, int: whole, float
 
 @dataclass(frozen=True)
 class Range:
-    """Finite numbers from `low` to `high`. `open_low`, `open_high`: not that bound itself. `words`: what a message expects,
-    where the bounds do not say it well."""
+    """Finite numbers from `low` to `high`, without the bound itself if `open_low` or `open_high`; `words` replaces the
+    bounds in messages.
+
+    >>> 1 in Range(0, 1), 1 in Range(0, 1, open_high=True), Range(0, 1).expected(2)
+    (True, False, '1 or less')
+    """
 
     low: float
     high: float = math.inf
@@ -49,7 +57,7 @@ class Range:
         return not (self.open_low and value == self.low) and not (self.open_high and value == self.high)
 
     def expected(self, value: float) -> str:
-        """Return what a message expects in place of a value outside."""
+        """Return what a message expects instead of a value outside the range."""
         if self.words:
             return self.words
         if self.open_low or self.open_high:
@@ -66,9 +74,9 @@ def _shown(bound: float) -> str:
 class Option:
     """One option: a row of a table.
 
-    `read` gives a word's value; without it, the default's type does (None: text). `range` is that of a number. With `auto`,
-    the word auto may stand in place of a value, in any case. With `several`, the option takes one word or more and its value
-    is a list; the default is a tuple here. An option whose default is None may be left as None.
+    `read` turns a word into a value; by default the type of `default` decides (None: text). `range` applies to numbers.
+    With `auto`, the word auto, in upper or lower case, is a value too. With `several`, the option takes one or more words
+    and its value is a list; its default is given as a tuple. An option whose default is None may stay None.
     """
 
     name: str
@@ -84,19 +92,19 @@ class Option:
 
     @property
     def reader(self) -> Callable[[str], object]:
-        """What reads a word, `auto` aside."""
+        """The function that reads a word other than auto."""
         return self.read or READERS[type(self.default)]
 
     @property
     def initial(self) -> object:
-        """The default, a list of its own where the option takes several values."""
+        """The default; a new list if the option takes several values."""
         return list(self.default) if isinstance(self.default, tuple) else self.default
 
     def value_of(self, word: str) -> object:
-        """Return the value that a word stands for.
+        """Return the value of a word.
 
         Raises:
-            argparse.ArgumentTypeError: none; the message says why.
+            argparse.ArgumentTypeError: the word is not a value of this option; the message says why.
         """
         if not self.auto:
             return self.reader(word)
@@ -108,10 +116,10 @@ class Option:
             raise argparse.ArgumentTypeError(f"{error}, nor {AUTO}") from None
 
     def parse(self, words: str | Sequence[str]) -> object:
-        """Return the value of a word, or of a list of them where the option takes several, as the command line gives it.
+        """Return the value of a word as the command line gives it, or of a list of words if the option takes several.
 
         Raises:
-            ValueError: what was expected.
+            ValueError: not a value of this option; the message says what was expected.
         """
         if isinstance(words, str) == self.several:
             raise ValueError("a list" if self.several else "a single value")
@@ -126,22 +134,22 @@ class Option:
         return values if self.several else values[0]
 
     def check(self, value: object) -> None:
-        """Refuse a value out of the option's range, or, where it has one, of another kind.
+        """Check that a value is in the option's range, if it has one.
 
         Raises:
-            OptionError: it is.
+            OptionError: the value is outside the range, or not a number of the right kind.
         """
         if self.range is None or (value is None and self.default is None) or (value == AUTO and self.auto):
             return
         kind, words = (Integral, "a whole number") if self.reader is whole else (Real, "a number")
         if not isinstance(value, kind):
             raise OptionError(self.name, value, f"expected {self.range.words or words}")
-        quantity = cast("float", value)  # what float means to a type checker: whole numbers too
+        quantity = cast("float", value)  # to a type checker float includes whole numbers
         if quantity not in self.range:
             raise OptionError(self.name, value, f"expected {self.range.expected(quantity)}")
 
     def argument(self) -> dict[str, Any]:
-        """Return what argparse's `add_argument` takes; the option is among what is parsed only where it is given."""
+        """Return the keywords for argparse's `add_argument`; an option not given is absent from the parsed options."""
         shown = " ".join(map(str, self.default)) if isinstance(self.default, tuple) else self.default
         words: dict[str, Any] = {"metavar": self.metavar, "nargs": "+" if self.several else None}
         if self.reader is boolean:
@@ -152,7 +160,7 @@ class Option:
 
 @dataclass(frozen=True)
 class Group:
-    """Options that a command's help lists together."""
+    """Options that the help of a command lists together."""
 
     title: str
     options: tuple[Option, ...]
@@ -160,12 +168,12 @@ class Group:
 
 
 def by_name(groups: Sequence[Group]) -> dict[str, Option]:
-    """Return all options of a table, in their order."""
+    """Return name to option for all options of a table, in their order."""
     return {option.name: option for group in groups for option in group.options}
 
 
 class TableParser(Parser):
-    """The parser of a command whose options are rows; `options`: each by its name."""
+    """The parser of a command whose options are rows of a table; `options` maps names to them."""
 
     def __init__(self, description: str, groups: Sequence[Group]):
         super().__init__(description)
@@ -177,5 +185,5 @@ class TableParser(Parser):
 
     @property
     def known_defaults(self) -> dict[str, object]:
-        """Every option's default, by its name."""
+        """Name to default of every option."""
         return {name: option.initial for name, option in self.options.items()}

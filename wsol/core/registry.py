@@ -1,7 +1,8 @@
-"""Every architecture, method, mapper, refiner and metric by name: one entry each, "module:object", imported when it is used.
+"""Architectures, methods, mappers, refiners and metrics by name: one entry "module:object" each, imported when it is used.
 
-A method's entry also has its options, so that they are listed and checked without torch. Other packages register theirs as
-entry points of the groups wsol.architectures, wsol.methods (a `MethodEntry`), wsol.mappers, wsol.refiners, wsol.metrics.
+The entry of a method also has its options, so that they can be listed and checked without torch. Other packages register
+theirs as entry points of the groups wsol.architectures, wsol.methods (a `MethodEntry`), wsol.mappers, wsol.refiners and
+wsol.metrics.
 """
 
 import importlib
@@ -20,18 +21,18 @@ WHOLE = Range(0, words="a whole number, 0 or more")
 
 @dataclass(frozen=True)
 class MethodEntry:
-    """A method: its class, as "module:class"; the options that the class takes by keyword, with the same defaults; and pairs
-    of options of which the first may not exceed the second."""
+    """A method: its class, as "module:class"; the options that the class takes as keywords, with the same defaults; and
+    pairs of options, the first of which must not exceed the second."""
 
     path: str
     options: tuple[Option, ...] = ()
     ascending: tuple[tuple[str, str], ...] = ()
 
     def check(self, values: Mapping[str, float]) -> None:
-        """Refuse option values out of range, or that do not go together.
+        """Check the values of the options, each by itself and together.
 
         Raises:
-            OptionError: one is.
+            OptionError: a value is out of range, or exceeds the option that limits it.
         """
         for option in self.options:
             option.check(values[option.name])
@@ -114,7 +115,7 @@ METHODS = {
     ),
 }
 
-# Functions of a model, and of each class's ancestor for maps of a coarser level, to a Mapper (wsol/maps/mapper.py).
+# Functions that make a Mapper from a model and, for maps of a coarser level, each class's ancestor (wsol/maps/mapper.py).
 OWN_MAPS, CAM_AGG = "method", "cam_agg"
 MAPPERS = {
     OWN_MAPS: "wsol.maps.mapper:own_maps",
@@ -126,7 +127,7 @@ MAPPERS = {
     "scorecam": "wsol.maps.extractors:scorecam",
 }
 
-REFINERS: dict[str, str] = {}  # functions of an image and its score map to a score map (wsol/maps/prediction.py)
+REFINERS: dict[str, str] = {}  # functions from an image and its score map to a score map (wsol/maps/prediction.py)
 
 # Functions of a score map, float (H, W), and its true boxes, int (m, 4) at the map's size, to a number in [0, 1].
 METRICS = {"pointing_game": "wsol.metrics.pointing_game:pointing_game"}
@@ -142,12 +143,12 @@ KINDS: dict[str, Mapping[str, str | MethodEntry]] = {
 
 @cache
 def of_other_packages(kind: str) -> dict[str, str]:
-    """Return name to entry of what other packages register of a kind."""
+    """Return name to entry of what other packages register for a kind."""
     return {point.name: point.value for point in entry_points(group=f"wsol.{kind}")}
 
 
 def names(kind: str) -> tuple[str, ...]:
-    """Return the names of a kind, one of KINDS, ours first; a name of ours cannot be taken by another package.
+    """Return the names of a kind, one of KINDS, built-in ones first; another package cannot replace these.
 
     >>> names("methods")
     ('cam', 'has', 'acol', 'spg', 'adl', 'cutmix')
@@ -158,39 +159,43 @@ def names(kind: str) -> tuple[str, ...]:
 def _entry(kind: str, name: str) -> str | MethodEntry:
     if name not in names(kind):
         known = ", ".join(names(kind)) or "none"
-        raise InputError(f"{name!r} is not among the {kind}: {known}{did_you_mean(name, names(kind))}")
+        raise InputError(f"{name!r} is not one of the {kind}: {known}{did_you_mean(name, names(kind))}")
     return KINDS[kind].get(name) or of_other_packages(kind)[name]
 
 
 def find(kind: str, name: str) -> Callable[..., Any]:
-    """Return the object of a kind, one of KINDS, that is registered by a name; of a method, its class.
+    """Return the object registered under a name of a kind, one of KINDS; for a method, its class.
 
     Raises:
-        InputError: no such name; lists those there are.
+        InputError: no such name; the message lists the names.
     """
     entry = method_entry(name).path if kind == "methods" else _entry(kind, name)
     return load(str(entry))
 
 
 def method_entry(name: str) -> MethodEntry:
-    """Return a method's entry; its class is not imported.
+    """Return the entry of a method; its class is not imported.
 
     Raises:
-        InputError: no such method, or another package's that is no `MethodEntry`.
+        InputError: no such method, or another package registered something other than a `MethodEntry`.
     """
     entry = _entry("methods", name)
     found = load(entry) if isinstance(entry, str) else entry
     if not isinstance(found, MethodEntry):
-        raise InputError(f"the method {name!r} of another package is {type(found).__name__}; expected a MethodEntry")
+        raise InputError(f"the method {name!r} of another package is a {type(found).__name__}; expected a MethodEntry")
     return found
 
 
 def load(entry: str) -> Callable[..., Any]:
-    """Return the object that "module:name" names."""
+    """Return the object named by "module:name".
+
+    >>> load("math:hypot")(3, 4)
+    5.0
+    """
     module, _, name = entry.partition(":")
     return getattr(importlib.import_module(module), name)
 
 
 def method_options() -> dict[str, Option]:
-    """Return the options of every method, by their names."""
+    """Return name to option for the options of all methods."""
     return {option.name: option for name in names("methods") for option in method_entry(name).options}

@@ -1,4 +1,4 @@
-"""Files of PyTorch, read without running what is in them, and what is wrong with the tensors in them."""
+"""PyTorch files, read without running code from them, and checks of the tensors in them."""
 
 import os
 import re
@@ -10,16 +10,17 @@ import torch
 
 
 class UnsafeFileError(Exception):
-    """A file that is broken, or that holds more than tensors and plain values; the message says which."""
+    """A file is damaged, or holds more than tensors and plain values; the message says which."""
 
 
 def load_tensors(path: str | os.PathLike) -> object:
-    """Return a file's content, tensors on the CPU; one that would run code is refused in our own words, since torch's advise
-    to run it.
+    """Return the content of a file, with its tensors on the CPU.
+
+    A file that would run code is refused with a message of our own: torch's message suggests running it.
 
     Raises:
-        UnsafeFileError: anything else than tensors and plain values, no file of PyTorch, or compressed (torch never
-            compresses, so that a file is as large as what is in it).
+        UnsafeFileError: it holds more than tensors and plain values, is not a PyTorch file, or is compressed (torch never
+            compresses, so a file is as large as its content).
     """
     try:
         if zipfile.is_zipfile(path):
@@ -27,19 +28,19 @@ def load_tensors(path: str | os.PathLike) -> object:
                 packed = [entry.filename for entry in archive.infolist() if entry.compress_type != zipfile.ZIP_STORED]
             if packed:
                 raise UnsafeFileError(f"its entry {packed[0]} is compressed, which torch never does")
-        with warnings.catch_warnings():  # of kinds of tensors that are refused with a message
+        with warnings.catch_warnings():  # about kinds of tensors that are refused with a message later
             warnings.simplefilter("ignore")
             return torch.load(path, map_location="cpu", weights_only=True)
     except UnsafeFileError:
         raise
     except Exception as error:  # noqa: BLE001 (torch raises many kinds for a broken or unsafe file)
         named = re.search(r"GLOBAL ([\w.]+)", str(error))
-        what = f"it holds an object of {named[1]}" if named else f"it is broken or of another kind: {type(error).__name__}"
+        what = f"it holds an object of {named[1]}" if named else f"it is damaged or of another kind: {type(error).__name__}"
         raise UnsafeFileError(what) from None
 
 
 def tensor_fault(value: object) -> str | None:
-    """Return what keeps a value from being an entry of a state dict, None where nothing does."""
+    """Return why a value cannot be an entry of a state dict; None if it can."""
     if not isinstance(value, torch.Tensor):
         return f"is a {type(value).__name__}; expected a tensor"
     kinds = {
@@ -54,8 +55,10 @@ def tensor_fault(value: object) -> str | None:
 
 
 def misfit(value: torch.Tensor, own: torch.Tensor, finite: bool) -> str | None:
-    """Return why a tensor cannot fill a network's entry `own`, None where it can: its shape, its kind of numbers (floats of
-    any width fill floats), or, where `finite` is asked for, NaN and infinity."""
+    """Return why a tensor cannot be loaded into the entry `own` of a network; None if it can.
+
+    Reasons are its shape, its kind of numbers (floats of any width fit floats) and, with `finite`, NaN or infinity.
+    """
     if value.shape != own.shape:
         return f"has the shape {tuple(value.shape)}; expected {tuple(own.shape)}"
     if value.is_floating_point() != own.is_floating_point():
@@ -66,7 +69,7 @@ def misfit(value: torch.Tensor, own: torch.Tensor, finite: bool) -> str | None:
 
 
 def entries_fault(state_dict: object) -> str | None:
-    """Return what keeps a value from being a state dict: a mapping of names to dense tensors of real numbers."""
+    """Return why a value is not a state dict, a mapping of names to dense tensors of real numbers; None if it is one."""
     if not isinstance(state_dict, Mapping):
         return f"a {type(state_dict).__name__}; expected a mapping of names to tensors"
     for name, value in state_dict.items():

@@ -1,7 +1,7 @@
-"""Images and labels to batches: data sets, loaders that keep an accelerator busy.
+"""Images and labels to batches: data sets, and loaders that keep an accelerator busy.
 
 In: `LevelSplit` tables (wsol/data/levels.py) and a folder of images. Out: `Batch`es. Random crops and flips are drawn from
-(seed, epoch, position), never in a worker, so that the batches are the same whatever the number of workers.
+(seed, epoch, position), never in a worker, so the batches do not depend on the number of workers.
 """
 
 import os
@@ -22,15 +22,15 @@ from wsol.data.preprocessing import IMAGENET, Preprocessing
 
 
 class Batch(NamedTuple):
-    """Images of one step.
+    """The images of one step.
 
     images: float32 (B, 3, crop, crop).
     labels: int64 (B,).
-    image_ids: their ids.
-    bad: messages of images that could not be read, which are not among the others.
-    positions: of the images in the data set.
-    boxes: per image float64 (m, 4), x0, y0, x1, y1 in pixels of `images`, where boxes are trained on.
-    masks: uint8 (B, crop, crop), where masks are trained on.
+    image_ids: B ids.
+    bad: the errors of images that could not be read and are left out of the batch.
+    positions: where the images are in the data set.
+    boxes: per image float64 (m, 4), x0, y0, x1, y1 in pixels of `images`, if boxes are trained on.
+    masks: uint8 (B, crop, crop), if masks are trained on.
     """
 
     images: torch.Tensor
@@ -43,8 +43,11 @@ class Batch(NamedTuple):
 
 
 class LabeledImages(Dataset):
-    """The images of one split. `resize_size` None: evaluation transform, indexed by position; else the training
-    transform, indexed by (position, seed of its draws). A bad image is returned as its error message."""
+    """The images of one split.
+
+    Without `resize_size`, items are indexed by position and get the evaluation transform; with it, they are indexed by
+    (position, seed of the draws) and get the training transform. An image that cannot be read gives its error message.
+    """
 
     def __init__(
         self,
@@ -81,8 +84,7 @@ class LabeledImages(Dataset):
 
 
 class EpochShuffle(Sampler):
-    """Yields (position, seed of its draws) of every image, in an order drawn from (seed, epoch); the first `start` of them
-    are left out."""
+    """Yields (position, seed of its draws) of the images in an order drawn from (seed, epoch), without the first `start`."""
 
     def __init__(self, size: int, seed: int):
         self.size, self.seed, self.epoch, self.start = size, seed, 0, 0
@@ -109,7 +111,7 @@ def _collate(samples: list) -> Batch:
 def make_loader(
     dataset: LabeledImages, batch_size: int, workers: int, device: torch.device, shuffle: EpochShuffle | None = None
 ) -> DataLoader:
-    """Return a loader of Batches: in file order, or as `shuffle` says; the last partial batch is kept."""
+    """Return a loader of Batches, in file order or in that of `shuffle`; a last partial batch is kept."""
     return DataLoader(
         dataset,
         batch_size=batch_size,
@@ -119,5 +121,5 @@ def make_loader(
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,
-        generator=torch.Generator(),  # its own, so that the global stream does not depend on the workers
+        generator=torch.Generator(),  # its own, so that the global random stream does not depend on the workers
     )

@@ -1,6 +1,6 @@
-"""Training crops: one draw, applied to an image and to its boxes and masks alike.
+"""Training crops: one draw, applied alike to an image, its boxes and its masks.
 
-A crop resizes to a square, cuts a smaller square out of it and may flip that from left to right.
+A crop resizes an image to a square, cuts out a smaller square and may flip it from left to right.
 """
 
 from collections.abc import Sequence
@@ -14,8 +14,8 @@ from torchvision.transforms import functional as tvf
 
 
 class Crop(NamedTuple):
-    """What one image draws, in pixels: the resized square's side, the crop's side, its top left corner, and whether it is
-    flipped."""
+    """One draw for an image, in pixels: the side of the resized square, the side of the crop, its top left corner, and
+    whether it is flipped."""
 
     resize_size: int
     crop_size: int
@@ -24,7 +24,7 @@ class Crop(NamedTuple):
     flipped: bool
 
     def cut(self, resized: Image.Image) -> Image.Image:
-        """Return the crop (crop_size, crop_size) of an image of (resize_size, resize_size)."""
+        """Return the crop, (crop_size, crop_size), of an image of size (resize_size, resize_size)."""
         image = tvf.crop(resized, self.top, self.left, self.crop_size, self.crop_size)
         return tvf.hflip(image) if self.flipped else image
 
@@ -36,14 +36,14 @@ def draw_crop(resize_size: int, crop_size: int, rng: np.random.Generator) -> Cro
 
 
 def crop_mask(mask: np.ndarray, crop: Crop) -> np.ndarray:
-    """Return uint8 (crop_size, crop_size): the crop of a mask, uint8 (H, W) of the whole image, by its nearest pixels."""
+    """Return the crop, uint8 (crop_size, crop_size), of an image's mask, uint8 (H, W), resized by nearest neighbour."""
     square = [crop.resize_size, crop.resize_size]
     return np.array(crop.cut(tvf.resize(Image.fromarray(mask), square, interpolation=InterpolationMode.NEAREST)))
 
 
 def crop_boxes(boxes: ArrayLike, image_size: Sequence[int], crop: Crop) -> np.ndarray:
-    """Return float64 (m, 4): boxes (m, 4) of an image of (width, height), in pixels of the crop, cut off at its edges. A box
-    outside the crop has no area.
+    """Return the boxes, (m, 4), of an image of (width, height) as float64 (m, 4) in pixels of the crop, clipped to it. A box
+    outside the crop gets no area.
 
     >>> crop_boxes([[0, 0, 50, 40]], (100, 80), Crop(resize_size=10, crop_size=8, top=1, left=2, flipped=False)).tolist()
     [[0.0, 0.0, 3.0, 4.0]]

@@ -1,37 +1,36 @@
-"""Label hierarchies: a rooted tree over the finest classes, coarsening of labels in it, and its text.
+"""Label hierarchies: rooted trees over the finest classes, how labels become coarser in them, and their text.
 
-In: hierarchy.csv (consistent tiers) or tree.csv (child,parent; leaves at many depths), or a graph whose nodes have several
-parents. Out: `Hierarchy`, which relabels its leaves (Cole et al., section 3.2 and appendices 0.A.1.3 and 0.C.0.2).
+In: hierarchy.csv (consistent tiers), tree.csv (child,parent; leaves at many depths), or a graph whose nodes have several
+parents. Out: a `Hierarchy`, which relabels its leaves (Cole et al., section 3.2, appendices 0.A.1.3 and 0.C.0.2).
 """
 
-import csv
-import io
 import os
 from collections import Counter
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from itertools import pairwise, repeat, takewhile
+from itertools import pairwise, repeat
 from numbers import Integral
 
+from wsol.core.csv_rows import csv_text, read_notice, read_rows
 from wsol.core.errors import MetadataError
-from wsol.data.metadata import MOST_DIGITS, is_whole_number, read_lines
+from wsol.data.metadata import MOST_DIGITS, is_whole_number
 
 TREE_HEADER = ("child", "parent")
 COARSENING_HEADER = ("class", "k")
-ROOT = "root"  # the name of the node above a coarsest tier that has several
+ROOT = "root"  # the name of the node above a coarsest tier of several classes
 
 
 class Hierarchy:
     """A rooted tree whose leaves are the finest classes.
 
     Args:
-        parents: every node but the root, to its parent.
-        classes: the leaves, in the order in which they are to be listed; default: in the order of `parents`.
+        parents: every node except the root, to its parent.
+        classes: the leaves, in the order in which to list them; default: the order of `parents`.
 
-    Attributes: `root`; `leaves`, a tuple; `parents`; `depths`, node to its distance to the root in edges.
+    Attributes: `root`; `leaves`, a tuple; `parents`; `depths`, each node's distance to the root in edges.
 
     Raises:
-        MetadataError: no root or several, a cycle, a leaf that is no class, a class that is no leaf, a name that is empty or
-            has a line end (a text file could not give it back).
+        MetadataError: no root or several, a cycle, a leaf that is not a class, a class that is not a leaf, or a name that is
+            empty or has a line end (a text file could not store it).
 
     >>> birds = Hierarchy({"crow": "corvid", "jay": "corvid", "corvid": "bird", "owl": "bird"})
     >>> birds.coarsen({"crow": 1, "jay": 1, "owl": 0})
@@ -41,8 +40,8 @@ class Hierarchy:
     def __init__(self, parents: Mapping[str, str], classes: Iterable[str] | None = None):
         self.parents = dict(parents)
         inner = dict.fromkeys(self.parents.values())
-        if torn := [node for node in (*self.parents, *inner) if not is_line(node)]:
-            raise MetadataError(f"the name {torn[0]!r}; expected names on one line, none empty")
+        if broken := [node for node in (*self.parents, *inner) if not is_line(node)]:
+            raise MetadataError(f"the name {broken[0]!r}; expected non-empty names on one line")
         roots = [node for node in inner if node not in self.parents]
         if len(roots) > 1:
             raise MetadataError(f"{len(roots)} roots: {some_names(roots)}; expected one node without a parent")
@@ -51,19 +50,19 @@ class Hierarchy:
         self.root = roots[0]
         self.leaves = tuple(childless if classes is None else classes)
         if len(set(self.leaves)) < len(self.leaves):
-            twice = next(name for name, count in Counter(self.leaves).items() if count > 1)
-            raise MetadataError(f"the class {twice!r} twice; expected every class once")
+            duplicate = next(name for name, count in Counter(self.leaves).items() if count > 1)
+            raise MetadataError(f"duplicate class {duplicate!r}; expected unique classes")
         for name in self.leaves:
             if name not in childless:
                 where = "has nodes below it" if name in inner else "is not in the tree"
                 raise MetadataError(f"the class {name!r} {where}; expected every class to be a leaf")
         if extra := [name for name in childless if name not in set(self.leaves)]:
             raise MetadataError(
-                f"{len(extra)} leaves that are no class: {some_names(extra)}; expected the leaves to be the classes"
+                f"{len(extra)} leaves are not classes: {some_names(extra)}; expected the leaves to be the classes"
             )
 
     def _depths(self, roots: Sequence[str]) -> dict[str, int]:
-        """Return node to distance to the root; a node that does not reach it lies on a cycle, or below one."""
+        """Return the distance of every node to the root; a node that does not reach it is on a cycle, or below one."""
         depths = dict.fromkeys(roots, 0)
         for node in self.parents:
             path: dict[str, None] = {}
@@ -77,7 +76,7 @@ class Hierarchy:
             for step, above in enumerate(reversed(path), 1):
                 depths[above] = depths[node] + step
         if not depths:
-            raise MetadataError("no edge; expected a tree of two nodes or more")
+            raise MetadataError("no edges; expected a tree of at least two nodes")
         return depths
 
     def ancestors(self, node: str) -> Iterator[str]:
@@ -87,32 +86,34 @@ class Hierarchy:
             yield node
 
     def ancestor(self, node: str, k: int) -> str:
-        """Return the node `k` edges closer to the root, which is where it stops."""
+        """Return the node `k` edges above, or the root if there are fewer edges."""
         if not isinstance(k, Integral) or k < 0:
-            raise MetadataError(f"k = {k} of {node!r}; expected a whole number of 0 or more")
+            raise MetadataError(f"k = {k} of {node!r}; expected a whole number, 0 or more")
         for _, above in zip(range(k), self.ancestors(node), strict=False):
             node = above
         return node
 
     def coarsen(self, k: int | Mapping[str, int], labels: Mapping[str, str] | None = None) -> dict[str, str]:
-        """Return leaf to label, moved k edges towards the root (stopping there).
+        """Return leaf to label, with labels moved k edges towards the root (and no further).
 
         >>> birds = {"wren": "Troglodytes", "winter wren": "Troglodytes", "Troglodytes": "birds", "robin": "birds"}
         >>> Hierarchy(birds, ["wren", "winter wren", "robin"]).coarsen({"wren": 1, "winter wren": 1, "robin": 0})
         {'wren': 'Troglodytes', 'winter wren': 'Troglodytes', 'robin': 'robin'}
 
         Args:
-            k: edges, one number for all leaves or one for each.
-            labels: leaf to the label to start from; default: every leaf is its own label.
+            k: the number of edges, for all leaves or for each.
+            labels: leaf to the label to start from; default: the leaf itself.
 
         Raises:
-            MetadataError: a resulting label is a descendant of another (names the pair); a leaf without a k; a k that is no
-                whole number of 0 or more.
+            MetadataError: a resulting label is a descendant of another (the message names both), a leaf has no k, or a k is
+                not a whole number of at least 0.
         """
         labels = {leaf: leaf for leaf in self.leaves} if labels is None else labels
         vector = k if isinstance(k, Mapping) else dict.fromkeys(labels, k)
         if missing := [leaf for leaf in labels if leaf not in vector]:
-            raise MetadataError(f"no k for the class {missing[0]!r} ({len(missing)} such); expected one for every class")
+            raise MetadataError(
+                f"no k for the class {missing[0]!r} ({len(missing)} such classes); expected one for every class"
+            )
         moved = {leaf: self.ancestor(label, vector[leaf]) for leaf, label in labels.items()}
         used = set(moved.values())
         for leaf, label in moved.items():
@@ -125,8 +126,13 @@ class Hierarchy:
         return moved
 
     def deepest_steps(self) -> Iterator[dict[str, str]]:
-        """Yield leaf to label for levels c0, c1, ...: every step moves the deepest labels alone to their parents (appendix
-        0.A.1.3), so no label is ever a descendant of another. The last has the root alone."""
+        """Yield leaf to label for the levels c0, c1, ...: each step moves only the deepest labels to their parents (appendix
+        0.A.1.3), so no label is ever a descendant of another. In the last, every label is the root.
+
+        >>> steps = Hierarchy({"crow": "corvid", "corvid": "bird", "owl": "bird"}).deepest_steps()
+        >>> [sorted(set(labels.values())) for labels in steps]
+        [['crow', 'owl'], ['corvid', 'owl'], ['bird']]
+        """
         labels = {leaf: leaf for leaf in self.leaves}
         for deepest in range(max(self.depths.values()), -1, -1):
             yield labels
@@ -135,88 +141,51 @@ class Hierarchy:
             }
 
     def restricted(self, leaves: Iterable[str]) -> "Hierarchy":
-        """Return the tree of some of the leaves, in the order given, and the nodes above them."""
+        """Return the tree of some leaves, in the given order, and the nodes above them."""
         leaves = list(leaves)
         kept = {node for leaf in leaves for node in (leaf, *self.ancestors(leaf))}
         return Hierarchy({child: parent for child, parent in self.parents.items() if child in kept}, leaves)
 
     def tree_text(self, notice: Iterable[str] = ()) -> str:
-        """Return tree.csv: lines of `# notice`, the header, child,parent in the order of `parents`."""
+        """Return the text of tree.csv: the notice as comments, the header, then child,parent in the order of `parents`."""
         notice = list(notice)
-        if torn := [line for line in notice if line and not is_line(line)]:
-            raise MetadataError(f"the notice {torn[0]!r}; expected lines without a line end")
+        if broken := [line for line in notice if line and not is_line(line)]:
+            raise MetadataError(f"the notice {broken[0]!r}; expected lines without line ends")
         return "".join(f"# {line}".rstrip() + "\n" for line in notice) + csv_text([TREE_HEADER, *self.parents.items()])
 
 
 def is_line(text: str) -> bool:
-    """Tell whether a text is one line, not empty: what a file of lines gives back as it was."""
+    """Return whether a text is a single line and not empty, so that a file of lines can store it."""
     return text.splitlines() == [text]
 
 
 def check_level_names(levels: Sequence[str], places: Iterable[str]) -> None:
-    """Refuse names that would write outside the data set's folder (`class_labels_<level>.txt`) or that a file would not
-    give back; `places`: where each stands, for the message."""
+    """Raise MetadataError for a level name that is a duplicate, cannot be part of a file's name, or cannot be stored in a
+    file of lines; `places`: where each name is, for the message."""
     for i, (level, place) in enumerate(zip(levels, places, strict=False)):
         if level in (".", "..", *levels[:i]) or level.startswith("#") or set(level) & set("/\\\0") or not is_line(level):
             raise MetadataError(
-                f"{place}: {level!r}; expected each level's name once, finest first, on one line, not '.' or '..', without "
-                "slash, backslash or a # before it"
+                f"{place}: {level!r}; expected unique level names, finest first, each on one line, not '.' or '..', "
+                "without slash or backslash, not starting with #"
             )
 
 
 def some_names(names: Sequence[str]) -> str:
-    """Return the first five names for a message, and dots where there are more."""
+    """Return the first five names for a message, and dots if there are more."""
     return ", ".join(map(repr, names[:5])) + (", ..." if len(names) > 5 else "")
 
 
-def csv_text(rows: Iterable[Iterable[object]]) -> str:
-    """Return rows as CSV; a field with a comma, a quote or a line end is quoted."""
-    buffer = io.StringIO()
-    csv.writer(buffer, lineterminator="\n").writerows(rows)
-    return buffer.getvalue()
-
-
-def read_notice(path: str | os.PathLike) -> list[str]:
-    """Return the comment lines before a CSV file's header, without their `#`."""
-    return [line[1:].strip() for line in takewhile(lambda line: line.startswith("#"), read_lines(path))]
-
-
-def read_rows(
-    path: str | os.PathLike, header: Sequence[str] | None = None, optional: Sequence[str] = ()
-) -> tuple[list[str], list[tuple[int, list[str]]]]:
-    """Return (header, (line number, fields) of every row) of a CSV file; lines of `#` before the header are comments, and
-    blank lines at the end do not count. `optional`: columns that may stand, all of them, after those of `header`.
+def read_tree(path: str | os.PathLike, classes: Collection[str] | None = None) -> Hierarchy:
+    """Return the hierarchy of a tree.csv. `classes` are the finest classes; some may be outside the tree.
 
     Raises:
-        MetadataError: another header than the one asked for, a row of another number of fields or of several lines.
+        MetadataError: the file breaks the format, or is not a tree whose leaves are classes.
     """
-    lines = read_lines(path)
-    while lines and not lines[-1].strip():
-        lines.pop()
-    comments = next((i for i, line in enumerate(lines) if not line.startswith("#")), len(lines))
-    rows: list[tuple[int, list[str]]] = []
-    for number, line in enumerate(lines[comments:], comments + 1):
-        try:  # each line by itself: a reader of all would join the lines of a quoted field without a word
-            rows.append((number, next(csv.reader([line], strict=True))))
-        except csv.Error as error:
-            raise MetadataError(f"{path}:{number}: {error}; expected CSV, every row on one line") from None
-    if not rows or (header and rows[0][1] not in ([*header], [*header, *optional])):
-        found = repr(",".join(rows[0][1])) if rows else "nothing"
-        raise MetadataError(f"{path}:{comments + 1}: {found}; expected the header {','.join(header or ['of level names'])}")
-    names = rows[0][1]
-    for number, row in rows[1:]:
-        if len(row) != len(names):
-            raise MetadataError(f"{path}:{number}: {','.join(row)!r}; expected {len(names)} fields: {','.join(names)}")
-    return names, rows[1:]
-
-
-def read_tree(path: str | os.PathLike, classes: Collection[str] | None = None) -> Hierarchy:
-    """Return the hierarchy of a tree.csv; `classes`: the finest classes, of which some may lie outside the tree."""
     parents: dict[str, str] = {}
     line_of: dict[str, int] = {}
     for number, (child, parent) in read_rows(path, TREE_HEADER)[1]:
         if not (child and parent) or child == parent:
-            raise MetadataError(f"{path}:{number}: {child!r}, {parent!r}; expected child,parent, two different names")
+            raise MetadataError(f"{path}:{number}: {child!r}, {parent!r}; expected child,parent with two different names")
         if child in parents:
             raise MetadataError(
                 f"{path}:{number}: {child!r} has the parents {parents[child]!r} and {parent!r}; expected one parent"
@@ -228,7 +197,7 @@ def read_tree(path: str | os.PathLike, classes: Collection[str] | None = None) -
         known = set(classes)
         if extra := [child for child in parents if child not in inner and child not in known]:
             raise MetadataError(
-                f"{path}:{line_of[extra[0]]}: the leaf {extra[0]!r} is no class of the finest level ({len(extra)} such); "
+                f"{path}:{line_of[extra[0]]}: the leaf {extra[0]!r} is not a class of the finest level ({len(extra)} such); "
                 "expected the leaves to be the classes"
             )
         classes = [name for name in classes if name in parents or name in inner]
@@ -239,27 +208,32 @@ def read_tree(path: str | os.PathLike, classes: Collection[str] | None = None) -
 
 
 def _free_name(name: str, suffix: str, taken: Collection[str]) -> str:
-    """Return `name` with as many suffixes as it takes to differ from all names taken."""
+    """Return `name`, with the suffix repeated until it differs from all taken names."""
     while name in taken:
         name += suffix
     return name
 
 
 def tier_tree(levels: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], source: str) -> Hierarchy:
-    """Return the hierarchy of consistent tiers: rows of (where a message says it stands, class name at every level).
+    """Return the hierarchy of consistent tiers, from rows of (place in the file, class name at every level).
 
-    A row whose coarser fields are all empty is a class outside the hierarchy. A name that a finer tier has too gets
-    " (level)" appended. A coarsest tier with several names gets a node `root` above it. `source`: what a message names where
-    no row is at fault.
+    A row whose coarser fields are all empty is a class outside the hierarchy. A name that also occurs in a finer tier gets
+    " (level)" appended. If the coarsest tier has several classes, a node `root` is put above them. `source` is named in
+    messages about no single row.
 
     Raises:
-        MetadataError: one level, a class with two parents, a finest class in two rows, a row with gaps, no row inside.
+        MetadataError: a single level, a class with two parents, a finest class in two rows, a row with gaps, or no class
+            inside the hierarchy.
+
+    >>> rows = [("1", ("crow", "corvid")), ("2", ("jay", "corvid")), ("3", ("barn owl", "owl"))]
+    >>> tier_tree(("species", "family"), rows, "birds").parents
+    {'crow': 'corvid', 'jay': 'corvid', 'barn owl': 'owl', 'corvid': 'root', 'owl': 'root'}
     """
     parents: dict[str, str] = {}
-    names: list[dict[str, str]] = [{} for _ in levels]  # of every tier: name to node
+    names: list[dict[str, str]] = [{} for _ in levels]  # per tier, name to node
     rows = list(rows)
     if len(levels) < 2:
-        raise MetadataError(f"{source}: one level, {','.join(levels)}; expected two or more for a hierarchy")
+        raise MetadataError(f"{source}: a single level, {','.join(levels)}; expected two or more for a hierarchy")
     taken = {name for _, row in rows for name in row}
     for i, level in enumerate(levels):
         finer = {node for tier in names[:i] for node in tier.values()}
@@ -271,18 +245,18 @@ def tier_tree(levels: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], 
     leaves: dict[str, None] = {}
     for where, row in rows:
         if row[0] in leaves:
-            raise MetadataError(f"{where}: {row[0]!r} appears a second time; expected one row a finest class")
+            raise MetadataError(f"{where}: duplicate class {row[0]!r}; expected one row per finest class")
         leaves[row[0]] = None
         if row[0] and not any(row[1:]):
             continue
         if not all(row):
-            raise MetadataError(f"{where}: {','.join(row)!r}; expected a name at every level, or at the finest alone")
+            raise MetadataError(f"{where}: {','.join(row)!r}; expected a name at every level, or only at the finest")
         for i, (below, above) in enumerate(pairwise(row)):
             child, parent = names[i][below], names[i + 1][above]
             if parents.setdefault(child, parent) != parent:
                 raise MetadataError(
-                    f"{where}: the {levels[i]} {below!r} lies in the {levels[i + 1]} {above!r} and in {parents[child]!r}; "
-                    "expected one"
+                    f"{where}: the {levels[i]} {below!r} belongs to the {levels[i + 1]} {above!r} and to "
+                    f"{parents[child]!r}; expected only one"
                 )
     top = list(names[-1].values())
     if len(top) > 1:
@@ -294,32 +268,40 @@ def tier_tree(levels: Sequence[str], rows: Iterable[tuple[str, Sequence[str]]], 
 
 
 def read_tiers(path: str | os.PathLike, classes: Collection[str] | None = None) -> tuple[list[str], Hierarchy]:
-    """Return (level names, hierarchy) of a hierarchy.csv; `classes`: the finest classes, of which some may lie outside."""
+    """Return (level names, hierarchy) of a hierarchy.csv. `classes` are the finest classes; some may be outside it.
+
+    Raises:
+        MetadataError: the file breaks the format, or its rows are not consistent tiers.
+    """
     levels, rows = read_rows(path)
     header = f"{path}:{len(read_notice(path)) + 1}"
     check_level_names(levels, repeat(header))
     known = None if classes is None else set(classes)
     if known and levels[0] in known:
         raise MetadataError(
-            f"{header}: {levels[0]!r} is a class; expected the header of level names (a line of # before it is a comment)"
+            f"{header}: {levels[0]!r} is a class; expected a header of level names (comments before it start with #)"
         )
     for number, row in rows:
         if known is not None and row[0] not in known:
             raise MetadataError(
-                f"{path}:{number}: {row[0]!r} is no class of the finest level; expected names of classes there"
+                f"{path}:{number}: {row[0]!r} is not a class of the finest level; expected names of such classes"
             )
     return levels, tier_tree(levels, [(f"{path}:{number}", row) for number, row in rows], str(path))
 
 
 def read_coarsening(path: str | os.PathLike, hierarchy: Hierarchy) -> dict[str, str]:
-    """Return leaf to label under the vector of a CSV file class,k: one row a leaf, k edges towards the root."""
+    """Return leaf to label under the vector of a CSV file class,k: one row per leaf, k edges towards the root.
+
+    Raises:
+        MetadataError: the file breaks the format, or `Hierarchy.coarsen` does not allow the vector.
+    """
     vector: dict[str, int] = {}
     leaves = set(hierarchy.leaves)
     for number, (name, k) in read_rows(path, COARSENING_HEADER)[1]:
         if name not in leaves or name in vector or not is_whole_number(k):
             said = f"{k[:MOST_DIGITS]}..." if len(k) > MOST_DIGITS else k
             raise MetadataError(
-                f"{path}:{number}: {name!r}, {said!r}; expected every finest class once and k of 0 or more (at most "
+                f"{path}:{number}: {name!r}, {said!r}; expected every finest class once, with a k of 0 or more (at most "
                 f"{MOST_DIGITS} digits)"
             )
         vector[name] = int(k)
@@ -330,11 +312,14 @@ def read_coarsening(path: str | os.PathLike, hierarchy: Hierarchy) -> dict[str, 
 
 
 def greedy_parents(parents: Mapping[str, Sequence[str]], classes: Iterable[str]) -> dict[str, str]:
-    """Return node to its one parent, from a graph with several, by the paper's greedy rule (appendix 0.C.0.2).
+    """Return node to its only parent, from a graph with several, by the paper's greedy rule (appendix 0.C.0.2).
 
-    Nodes with several parents are visited in ascending order of their names. Of each, the parent stays that keeps the
-    most classes reachable from the root if the other parents are deleted (on ties: the first in ascending order); these
-    go, and with them all that the root no longer reaches. What is then left without a class below it goes too.
+    Nodes with several parents are visited in ascending order of their names. Each keeps the parent for which the root still
+    reaches the most classes when the other parents are deleted (on ties the first in ascending order). The other parents are
+    deleted, with everything that the root no longer reaches; at the end, so are nodes without a class below them.
+
+    >>> greedy_parents({"pet": ["animal"], "cat": ["animal", "pet"], "dog": ["animal"], "animal": []}, ["cat", "dog"])
+    {'cat': 'animal', 'dog': 'animal'}
 
     Raises:
         MetadataError: no root or several.

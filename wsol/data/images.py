@@ -1,6 +1,6 @@
 """Image files as RGB images.
 
-In: files of any kind that Pillow knows. Out: 8-bit RGB, as stored; or an InputError that names the file.
+In: files in any format that Pillow supports. Out: 8-bit RGB, as stored; or an InputError that names the file.
 """
 
 import os
@@ -15,10 +15,10 @@ from wsol.data.metadata import first_names
 
 
 def _to_rgb(path: str | os.PathLike, image: Image.Image) -> Image.Image:
-    """Return an opened image as RGB; 16-bit grey is divided by 257 (65535 / 255), where Pillow would clip it to white."""
+    """Return an open image as RGB; 16-bit grey is divided by 257 (65535 / 255), since Pillow would clip it to white."""
     if image.mode in ("I", "F"):
         raise InputError(
-            f"{path}: pixels of 32 bits (mode {image.mode}), whose range is unknown; expected 8 or 16 bits a channel"
+            f"{path}: 32-bit pixels (mode {image.mode}), whose range is unknown; expected 8 or 16 bits per channel"
         )
     if image.mode.startswith("I;16"):
         values = (np.asarray(image).astype(np.uint32) + 128) // 257
@@ -27,33 +27,33 @@ def _to_rgb(path: str | os.PathLike, image: Image.Image) -> Image.Image:
 
 
 def load_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
-    """Return an image file as RGB, as it is stored: an EXIF orientation is not applied (docs/datasets.md).
+    """Return an image file as RGB, as it is stored: the EXIF orientation is not applied (docs/datasets.md).
 
     Raises:
-        InputError: whatever is wrong with it, with its path; it declares more than `max_megapixels`, before any is decoded.
+        InputError: it cannot be read, or declares more than `max_megapixels` (nothing is decoded then); names the file.
     """
     check_input(path)
     try:
-        # A handle, not the path: Pillow maps some files given by path, and garbles TIFFs with an orientation in doing so.
+        # A handle, not the path: Pillow memory-maps some files given by path, and then garbles TIFFs with an orientation.
         with open(path, "rb") as file, Image.open(file) as image:
             check_pixels(path, image.size, max_megapixels)
             return _to_rgb(path, image)
     except InputError:
         raise
     except UnidentifiedImageError:
-        raise InputError(f"{path}: not a readable image (of no kind that Pillow knows)") from None
-    except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds, SyntaxError and struct.error among them)
+        raise InputError(f"{path}: not a readable image (in a format that Pillow does not support)") from None
+    except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds, such as SyntaxError and struct.error)
         raise InputError(f"{path}: not a readable image ({type(error).__name__}: {error})") from None
 
 
 def require_images(image_root: str | os.PathLike, image_ids: list[str], split: str, advice: str = "") -> None:
-    """Refuse a split whose image files are not all there; `advice` says how to get them."""
+    """Raise InputError if image files of a split are missing; `advice` says how to get them."""
     if missing := missing_files(image_root, image_ids):
         raise InputError(
-            f"{image_root}: {len(missing)} of {len(image_ids)} images of the {split} split are missing{advice}; or name ",
+            f"{image_root}: {len(missing)} of {len(image_ids)} images of the {split} split are missing{advice}; or give ",
             "another ",
             OptionName("data_root"),
-            ", or pass ",
+            ", or ",
             OptionName("on_bad_image"),
             f" skip:{first_names(missing)}",
         )

@@ -1,4 +1,4 @@
-"""Label levels: a data set's tiers, checked to be consistent, and its splits labelled at one of them.
+"""Label levels: the tiers of a data set, checked for consistency, and its splits labelled at one of them.
 
 In: the files of `metadata/<dataset>` (docs/metadata.md). Out: `LevelData`, with labels numbered from 0.
 """
@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from wsol.core.errors import InputError, MetadataError, OptionError, OptionName, did_you_mean, shortened
+from wsol.core.files import read_lines
 from wsol.data.hierarchy import Hierarchy, check_level_names, read_coarsening, read_tiers, read_tree, tier_tree
 from wsol.data.metadata import (
     configure_metadata,
@@ -19,43 +20,52 @@ from wsol.data.metadata import (
     get_class_labels,
     get_image_ids,
     is_whole_number,
-    read_lines,
 )
 
 FINEST = "finest"
 SPLITS = ("train", "val", "test")
-COARSENED = "coarsened by "  # and the file's name: what stands for the level's name in logs and results
+COARSENED = "coarsened by "  # and a file's name: the name of the level in logs and results
 
 
-def _level_file(folder: Path, stem: str, level: str, finest: str) -> Path:
-    """Return `<stem>.txt` for the finest level, `<stem>_<level>.txt` for another."""
-    return folder / (f"{stem}.txt" if level == finest else f"{stem}_{level}.txt")
+def level_file(stem: str, level: str, finest: str) -> str:
+    """Return the name of a level's file of labels or class names.
+
+    >>> level_file("class_labels", "species", finest="species"), level_file("class_labels", "genus", finest="species")
+    ('class_labels.txt', 'class_labels_genus.txt')
+    """
+    return f"{stem}.txt" if level == finest else f"{stem}_{level}.txt"
+
+
+def _names_file(folder: Path, level: str) -> Path:
+    return folder / level_file("class_names", level, finest_level(folder))
 
 
 def read_names(path: Path) -> dict[int, str]:
-    """Return label to name in file order, from lines name,label; empty where there is no such file."""
+    """Return label to name in file order, from lines name,label; empty if there is no such file."""
     names: dict[int, str] = {}
     for number, line in enumerate(read_lines(path, optional=True), 1):
         name, _, label = line.rpartition(",")
         if not (name and is_whole_number(label)) or int(label) in names:
-            raise MetadataError(f"{path}:{number}: {shortened(repr(line), 300)}; expected name,label with every label once")
+            raise MetadataError(f"{path}:{number}: {shortened(repr(line), 300)}; expected name,label with unique labels")
         names[int(label)] = name
     return names
 
 
 def read_class_names(folder: Path, level: str) -> dict[int, str]:
-    """Return label to name in file order, from class_names[_<level>].txt; empty where there is no such file."""
-    return read_names(_level_file(folder, "class_names", level, finest_level(folder)))
+    """Return label to name in file order, from class_names[_<level>].txt; empty if there is no such file."""
+    return read_names(_names_file(folder, level))
 
 
 def read_distinct_names(folder: Path, level: str) -> dict[int, str]:
-    """Return `read_class_names` where names tell classes apart, as in a hierarchy: a name of two classes is refused."""
+    """Return `read_class_names`; raise MetadataError if two classes have the same name, which a hierarchy cannot have."""
     names = read_class_names(folder, level)
     seen: set[str] = set()
     for number, name in enumerate(names.values(), 1):
         if name in seen:
-            path = _level_file(folder, "class_names", level, finest_level(folder))
-            raise MetadataError(f"{path}:{number}: {name!r} names a second class; expected a hierarchy's classes to differ")
+            path = _names_file(folder, level)
+            raise MetadataError(
+                f"{path}:{number}: {name!r} is the name of two classes; expected different names, as in a hierarchy"
+            )
         seen.add(name)
     return names
 
@@ -73,7 +83,7 @@ def finest_level(folder: Path) -> str:
 
 
 def read_levels(folder: Path) -> list[str]:
-    """Return the data set's level names, finest first: levels.txt, or file names ordered by their number of classes."""
+    """Return the level names of a data set, finest first: from levels.txt, or of its files, by their number of classes."""
     if levels := _listed_levels(folder):
         return levels
     prefix = "class_labels_"
@@ -87,23 +97,23 @@ def read_levels(folder: Path) -> list[str]:
 
 
 def _labels(folder: Path, split: str, level: str, optional: bool = False) -> dict[str, int]:
-    path = _level_file(folder / split, "class_labels", level, finest_level(folder))
+    path = folder / split / level_file("class_labels", level, finest_level(folder))
     return {} if optional and not path.exists() else get_class_labels({"class_labels": path})
 
 
 def labels_by_level(folder: Path, split: str) -> dict[str, dict[str, int]]:
-    """Return level to image id to label of one split, finest first; levels that the split has no labels for are left out."""
+    """Return level to image id to label of one split, finest first, without levels that have no labels in the split."""
     tables = {level: _labels(folder, split, level, optional=True) for level in read_levels(folder)}
     return {level: labels for level, labels in tables.items() if labels}
 
 
 def read_hierarchy(folder: Path) -> Hierarchy:
-    """Return a data set's label hierarchy, its leaves the finest classes by name: from hierarchy.csv, tree.csv, or the
-    labels of its levels where it has neither.
+    """Return the label hierarchy of a data set, whose leaves are the names of the finest classes: from hierarchy.csv or
+    tree.csv, or from the labels of its levels if it has neither.
 
     Raises:
-        InputError: one level alone, and no such file.
-        MetadataError: no tree, or one whose leaves are not the data set's finest classes.
+        InputError: neither file, and a single level.
+        MetadataError: not a tree, or its leaves are not the finest classes of the data set.
     """
     levels = read_levels(folder)
     classes = list(read_distinct_names(folder, levels[0]).values()) or None
@@ -115,12 +125,14 @@ def read_hierarchy(folder: Path) -> Hierarchy:
     if (path := folder / "tree.csv").exists():
         return read_tree(path, classes)
     if len(levels) < 2:
-        raise InputError(f"{folder}: no hierarchy.csv, no tree.csv and a single level; expected one of them for a hierarchy")
+        raise InputError(
+            f"{folder}: no hierarchy.csv or tree.csv, and a single level; expected one of the files, or more levels"
+        )
     return tier_tree(levels, _rows_of_labels(folder, levels), str(folder))
 
 
 def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str]]]:
-    """Return (where, class name at every level) of every finest class, from the images that have both labels."""
+    """Return (place, class name at every level) of every finest class, from the labels of its images."""
     rows: dict[int, tuple[str, list[str]]] = {}
     tables: dict[str, dict[str, int]] = {level: {} for level in levels}
     for split in SPLITS:
@@ -135,8 +147,8 @@ def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str
         known = rows.setdefault(label, (f"{folder}: {image_id}", row))[1]
         if known != row:
             raise MetadataError(
-                f"{folder}: the class {row[0]!r} is {','.join(known[1:])!r} of one image and {','.join(row[1:])!r} of "
-                f"{image_id!r}; expected one class at every level"
+                f"{folder}: the class {row[0]!r} is in {','.join(known[1:])!r} for one image and in {','.join(row[1:])!r} "
+                f"for {image_id!r}; expected one class at every level"
             )
     order = list(names[levels[0]]) or sorted(rows)
     return [rows[label] for label in order if label in rows]
@@ -144,17 +156,29 @@ def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str
 
 @dataclass
 class LevelSplit:
-    """The images of one split at one label level; `labels` is int64, one per id, numbered from 0."""
+    """The images of one split at one label level.
+
+    image_ids: n ids.
+    labels: int64 (n,), numbered from 0.
+    subset: whether images of the split were left out.
+    """
 
     image_ids: list[str]
     labels: np.ndarray
-    subset: bool = False  # whether images of the split were left out
+    subset: bool = False
 
 
 @dataclass
 class LevelData:
-    """One label level of a data set: class names and the labels they have in the files, by new label; its splits; and
-    what a log should say about it."""
+    """One label level of a data set.
+
+    level: its name.
+    levels: the names of all levels, finest first.
+    class_names: the name of every label, which count from 0.
+    file_labels: the label that each class has in the files.
+    splits: split to its images.
+    notes: messages for the log.
+    """
 
     level: str
     levels: list[str]
@@ -165,7 +189,7 @@ class LevelData:
 
 
 def _check_consistent(folder: Path, finer: str, level: str, tables: dict[str, dict[str, dict[str, int]]]) -> None:
-    """Refuse `level` unless every class of the level below lies in one class of it."""
+    """Raise MetadataError unless every class of the `finer` level belongs to one class of `level`."""
     parent: dict[int, int] = {}
     for split, by_level in tables.items():
         below = by_level[finer]
@@ -174,9 +198,10 @@ def _check_consistent(folder: Path, finer: str, level: str, tables: dict[str, di
             if child is not None and parent.setdefault(child, label) != label:
                 names, finer_names = read_class_names(folder, level), read_class_names(folder, finer)
                 both = [repr(names.get(value, value)) for value in (parent[child], label)]
+                path = folder / split / level_file("class_labels", level, finest_level(folder))
                 raise MetadataError(
-                    f"{folder / split}/class_labels_{level}.txt:{number}: level {level!r} is inconsistent: the class "
-                    f"{finer_names.get(child, child)!r} of level {finer!r} lies in {both[0]} and in {both[1]}; "
+                    f"{path}:{number}: level {level!r} is inconsistent: the class "
+                    f"{finer_names.get(child, child)!r} of level {finer!r} belongs to {both[0]} and to {both[1]}; "
                     "expected one class"
                 )
 
@@ -185,9 +210,9 @@ Tables = dict[str, dict[str, dict[str, int]]]  # split, level, image id: label
 
 
 def _read_tables(folder: Path, splits: Iterable[str], needed: list[str], proxy: bool) -> tuple[Tables, dict[str, list[str]]]:
-    """Return the labels at the first and the last of the needed levels (finest first) and the image ids of the splits.
+    """Return the labels at the first and last of the needed levels (finest first), and the image ids of the splits.
 
-    All levels in between are checked to be consistent, two in memory at a time: ILSVRC has 19 of 1.28 million lines.
+    All levels in between are checked for consistency, with two in memory at a time: ILSVRC has 19 of 1.28 million lines.
     """
     finest, level = needed[0], needed[-1]
     tables = {split: {finest: _labels(folder, split, finest)} for split in splits}
@@ -197,7 +222,7 @@ def _read_tables(folder: Path, splits: Iterable[str], needed: list[str], proxy: 
         if missing := [image_id for image_id in ids[split] if image_id not in labeled]:
             raise MetadataError(
                 f"{folder / split}/class_labels.txt: no label for {missing[0]!r} ({len(missing)} such ids); expected "
-                "a label at the finest level for every id of image_ids.txt"
+                "a label at the finest level for every id in image_ids.txt"
             )
     for finer, coarser in pairwise(needed):
         for split, by_level in tables.items():
@@ -210,8 +235,18 @@ def _read_tables(folder: Path, splits: Iterable[str], needed: list[str], proxy: 
     return tables, ids
 
 
+def _with_class(split: Path, level: str, labels: dict[str, int], ids: list[str], notes: list[str]) -> list[str]:
+    """Return the images that have a class at the level; add a note about others, raise MetadataError if none has."""
+    kept = [image_id for image_id in ids if image_id in labels]
+    if left_out := len(ids) - len(kept):
+        notes.append(f"{split.name}: {left_out} of {len(ids)} images have no class at level {level!r} and are left out")
+    if not kept:
+        raise MetadataError(f"{split}: no image with a class at level {level!r}")
+    return kept
+
+
 def _draw_val(ids: list[str], labels: dict[str, int], count: int, seed: int) -> list[str]:
-    """Return `count` validation images of every finest class; more than a class has is an error."""
+    """Return `count` validation images of every finest class; raise OptionError if a class has fewer."""
     drawn = _draw_per_class(ids, labels, count, seed, "val")
     fewest = np.unique([labels[image_id] for image_id in drawn], return_counts=True)[1].min()
     if fewest < count:
@@ -224,31 +259,30 @@ def _draw_val(ids: list[str], labels: dict[str, int], count: int, seed: int) -> 
 
 
 def _draw_train(ids: list[str], labels: dict[str, int], count: int, seed: int, notes: list[str]) -> list[str]:
-    """Return up to `count` training images of every class of the level; a note says where there are fewer."""
+    """Return up to `count` training images of every class of the level; add a note if a class has fewer."""
     drawn = _draw_per_class(ids, labels, count, seed, "train")
     counts = np.unique([labels[image_id] for image_id in drawn], return_counts=True)[1]
     if fewer := int((counts < count).sum()):
-        notes.append(f"train: {fewer} of {len(counts)} classes have fewer than {count} images; all of theirs are taken")
+        notes.append(f"train: {fewer} of {len(counts)} classes have fewer than {count} images; all of these are used")
     return drawn
 
 
 def _classes(folder: Path, level: str, tables: Tables) -> dict[int, str]:
-    """Return file label to name of the level's classes, in the order in which they are numbered.
+    """Return file label to name of the classes of a level, in the order of their new numbers.
 
-    The classes are those of every split there is, whatever is drawn or asked for: a class keeps its number.
+    All splits count, regardless of which are loaded and which images are drawn, so a class keeps its number.
     """
     names = read_class_names(folder, level)
     others = (_labels(folder, split, level, optional=True) for split in SPLITS if split not in tables)
     present = {label for labels in (*(table[level] for table in tables.values()), *others) for label in labels.values()}
     unnamed = sorted(present - set(names))
     if names and unnamed:
-        path = _level_file(folder, "class_names", level, finest_level(folder))
-        raise MetadataError(f"{path}: no name for label {unnamed[0]} of level {level!r}")
+        raise MetadataError(f"{_names_file(folder, level)}: no name for label {unnamed[0]} of level {level!r}")
     return {label: names.get(label, str(label)) for label in (names or unnamed) if label in present}
 
 
 def _coarsened(folder: Path, path: str, level: str, finest: str, tables: Tables) -> dict[int, str]:
-    """Add to `tables` the labels of the vector of a file (docs/hierarchies.md) as `level`; return label to name."""
+    """Add the labels that the vector of a file gives (docs/hierarchies.md) to `tables` as `level`; return label to name."""
     label_of = read_coarsening(path, read_hierarchy(folder))
     category = {label: label_of[name] for label, name in _classes(folder, finest, tables).items() if name in label_of}
     names = list(dict.fromkeys(category.values()))
@@ -269,22 +303,30 @@ def load_level(
     seed: int = 0,
     coarsening: str | None = None,
 ) -> LevelData:
-    """Return a data set at one label level (default: the finest), its labels renumbered from 0.
+    """Return a data set at one label level (default: the finest), with its labels renumbered from 0.
 
-    `coarsening`: in place of a level, a CSV file class,k; every finest class is moved k edges towards the root.
+    Images without a class at the level are left out of every split.
 
-    Images that the level leaves out leave every split. Validation images are drawn per class of the finest level (0:
-    all), training images per class of `level` (0: all; all of a class that has fewer), both from the seed.
+    Args:
+        metadata_root: the folder of all metadata.
+        dataset_name: the folder of this data set in it.
+        level: the name of the level.
+        splits: which splits to load.
+        proxy: use the proxy training set.
+        num_val_sample_per_class: validation images to draw per class of the finest level; 0: all.
+        num_train_sample_per_class: training images to draw per class of `level`, or all if it has fewer; 0: all.
+        seed: of both draws.
+        coarsening: instead of a level, a CSV file class,k; every finest class is moved k edges towards the root.
 
     Raises:
-        InputError: no such data set, split or level; more validation images per class than there are.
-        MetadataError: a file breaks the format, an id has no label at the finest level, an inconsistent level.
+        InputError: no such data set, split or level, or too few validation images in a class.
+        MetadataError: a file breaks the format, an id has no label at the finest level, or a level is inconsistent.
     """
     folder = dataset_folder(metadata_root, dataset_name)
     levels = read_levels(folder)
     if coarsening and level:
-        alone = ("not together with ", OptionName("coarsening"), ", which starts at the finest level")
-        raise OptionError("label_level", level, *alone)
+        problem = ("not together with ", OptionName("coarsening"), ", which starts at the finest level")
+        raise OptionError("label_level", level, *problem)
     level = level or levels[0]
     if level not in levels:
         known = f"{dataset_name} has the levels {', '.join(levels)}{did_you_mean(level, levels)}"
@@ -298,41 +340,35 @@ def load_level(
 
     notes: list[str] = []
     kept = dict(ids)
-    if num_val_sample_per_class and "val" in tables:  # before a level leaves images out: the same draw at every level
+    # Drawn before the level leaves images out, so that every level has the same draw.
+    if num_val_sample_per_class and "val" in tables:
         kept["val"] = _draw_val(ids["val"], tables["val"][levels[0]], num_val_sample_per_class, seed)
-    for split, candidates in kept.items():
-        kept[split] = [image_id for image_id in candidates if image_id in tables[split][level]]
-        if left_out := len(candidates) - len(kept[split]):
-            notes.append(f"{split}: {left_out} of {len(candidates)} images have no class at level {level!r}, left out")
-        if not kept[split]:
-            raise MetadataError(f"{folder / split}: no image with a class at level {level!r}")
+    kept = {split: _with_class(folder / split, level, tables[split][level], kept[split], notes) for split in kept}
     if num_train_sample_per_class and "train" in tables:
         kept["train"] = _draw_train(kept["train"], tables["train"][level], num_train_sample_per_class, seed, notes)
-
     number_of = {label: number for number, label in enumerate(classes)}
     result = LevelData(level, levels, list(classes.values()), list(classes), {}, notes)
-    for split in tables:
-        labels = np.array([number_of[tables[split][level][image_id]] for image_id in kept[split]], dtype=np.int64)
-        result.splits[split] = LevelSplit(kept[split], labels, len(kept[split]) < len(ids[split]))
+    for split, image_ids in kept.items():
+        labels = np.array([number_of[tables[split][level][image_id]] for image_id in image_ids], dtype=np.int64)
+        result.splits[split] = LevelSplit(image_ids, labels, len(image_ids) < len(ids[split]))
     if "train" in tables and (untrained := len(classes) - len(np.unique(result.splits["train"].labels))):
         notes.append(f"{untrained} of {len(classes)} classes have no training image")
     return result
 
 
 def class_ancestors(metadata_root: str | os.PathLike, dataset_name: str, level: str, coarser: str) -> dict[int, int]:
-    """Return each class of `level` mapped to its class of a coarser level, both as labels in the files; a class without one
-    is absent.
+    """Return class of `level` to class of a coarser level, both as labels in the files; classes without one are absent.
 
     Raises:
-        InputError: an unknown level, or one that is finer.
+        OptionError: `coarser` is unknown, or finer than `level`.
         MetadataError: the levels are inconsistent.
     """
     folder = Path(metadata_root) / dataset_name
     levels = read_levels(folder)
     allowed = levels[levels.index(level) :] if level in levels else levels
     if coarser not in allowed:
-        raise OptionError("cam_agg_level", coarser, f"expected one of {', '.join(allowed)}, {level} or coarser")
-    splits = [split for split in SPLITS if _level_file(folder / split, "class_labels", level, levels[0]).exists()]
+        raise OptionError("cam_agg_level", coarser, f"expected one of {', '.join(allowed)} ({level} or coarser)")
+    splits = [split for split in SPLITS if (folder / split / level_file("class_labels", level, levels[0])).exists()]
     tables = {split: {name: _labels(folder, split, name, optional=True) for name in (level, coarser)} for split in splits}
     if coarser != level:
         _check_consistent(folder, level, coarser, tables)
@@ -345,7 +381,7 @@ def class_ancestors(metadata_root: str | os.PathLike, dataset_name: str, level: 
 
 
 def _draw_per_class(ids: list[str], labels: Mapping[str, int], count: int, seed: int, split: str) -> list[str]:
-    """Return up to `count` ids of every class, drawn uniformly without replacement, in their given order."""
+    """Return up to `count` ids of every class, drawn uniformly without replacement, in the order of `ids`."""
     rng = np.random.default_rng([seed, SPLITS.index(split)])
     groups: dict[int, list[int]] = {}
     for position, image_id in enumerate(ids):

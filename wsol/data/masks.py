@@ -1,4 +1,4 @@
-"""True masks from their files, resized to a score map: the rules of wsolevaluation (Choe et al., CVPR 2020)."""
+"""True masks from their files, resized to a score map by the rules of wsolevaluation (Choe et al., CVPR 2020)."""
 
 import os
 from collections.abc import Iterable
@@ -10,13 +10,14 @@ import numpy as np
 from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels, declared_size
 from wsol.core.errors import InputError
 from wsol.core.files import check_input
+from wsol.data.metadata import Box
 
-VIEW = (224, 224)  # the size of the original's maps, in which get_mask shows the truth
-SAME_SHAPE = 0.02  # how much widths may differ at equal height: masks of one image come at several scales, rounded
+VIEW = (224, 224)  # the size of the original's maps, and the default of get_mask
+SAME_SHAPE = 0.02  # relative difference of widths at equal height: masks of one image come at several scales, rounded
 
 
 def _read_mask(path: Path, max_megapixels: float) -> np.ndarray:
-    """Return a mask file as uint8 (h, w) of its own size; any colours become grey."""
+    """Return a mask file as uint8 (h, w) in its own size; colours become grey."""
     check_input(path)
     check_pixels(path, declared_size(path), max_megapixels)
     try:
@@ -29,7 +30,7 @@ def _read_mask(path: Path, max_megapixels: float) -> np.ndarray:
 
 
 def _check_shape(path: Path, mask: np.ndarray, image_size: tuple[int, int]) -> None:
-    """Refuse a mask that only fits its image by being distorted."""
+    """Raise InputError if a mask would have to be distorted to fit its image."""
     height, width = mask.shape
     if abs(width * image_size[1] / (height * image_size[0]) - 1) > SAME_SHAPE + 1 / min(width, height):
         raise InputError(
@@ -46,13 +47,13 @@ def get_mask(
     image_size: tuple[int, int] | None = None,
     max_megapixels: float = MAX_MEGAPIXELS,
 ) -> np.ndarray:
-    """Return uint8 (h, w) of size (w, h): 1 in the union of the instance masks, 255 in the rest of the ignore mask.
+    """Return uint8 (h, w): 1 in the union of the instance masks, 255 in the rest of the ignore mask, 0 elsewhere.
 
-    Any non-zero grey is true; masks are resized by nearest neighbour.
+    Masks are resized to `size` (w, h) by nearest neighbour; any non-zero grey counts.
 
     Raises:
-        InputError: a mask is missing, unreadable, declares more than `max_megapixels`, or is not of the proportions of
-            `image_size` (w, h) where given, else of the first mask.
+        InputError: a mask is missing or unreadable, declares more than `max_megapixels`, or does not have the proportions of
+            `image_size` (w, h), or by default of the first mask.
     """
 
     def true_pixels(name: str) -> np.ndarray:
@@ -69,3 +70,15 @@ def get_mask(
     if ignore_path:
         mask[true_pixels(ignore_path) & ~foreground] = 255
     return mask
+
+
+def mask_extent(mask: np.ndarray) -> Box:
+    """Return the box (x0, y0, x1, y1) of a mask's true pixels, both ends included; bool (h, w) with at least one of them.
+
+    >>> mask = np.zeros((4, 6), dtype=bool)
+    >>> mask[1:3, 2:6] = True
+    >>> mask_extent(mask)
+    (2, 1, 5, 2)
+    """
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    return int(columns[0]), int(rows[0]), int(columns[-1]), int(rows[-1])

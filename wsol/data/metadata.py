@@ -1,7 +1,7 @@
 """Metadata files to typed tables: ids, labels, sizes, boxes, mask paths.
 
-In: `metadata/<dataset>/<split>/*.txt` (the format of wsolevaluation, completed by masks; docs/metadata.md). Out:
-dictionaries by image id. Whatever breaks the format raises MetadataError with file, line and what was expected.
+In: `metadata/<dataset>/<split>/*.txt` (the format of wsolevaluation, with masks added; docs/metadata.md). Out: dictionaries
+by image id. Anything that breaks the format raises MetadataError with file, line and what was expected.
 """
 
 import os
@@ -12,18 +12,18 @@ from pathlib import Path, PurePosixPath
 from munch import Munch
 
 from wsol.core.errors import BoxError, InputError, MetadataError, did_you_mean, shortened
-from wsol.core.files import read_text
+from wsol.core.files import read_lines
 
 Box = tuple[int, int, int, int]
-MOST_DIGITS = 9  # of a label or a size; Python reads no number of thousands
-SWAP_EVIDENCE = 10  # boxes that must contradict the documented column order of sizes before the other is considered
+MOST_DIGITS = 9  # of a label or a size; Python refuses numbers of thousands of digits
+SWAP_EVIDENCE = 10  # boxes that must contradict the documented order of width and height before the other is considered
 
 
 def dataset_folder(metadata_root: str | os.PathLike, dataset_name: str) -> Path:
     """Return the folder of a data set's metadata.
 
     Raises:
-        InputError: there is none; names the data sets there are, the nearest first.
+        InputError: there is none; the message names a similar data set, and all of them.
     """
     root = Path(metadata_root)
     folder = root / dataset_name
@@ -35,42 +35,29 @@ def dataset_folder(metadata_root: str | os.PathLike, dataset_name: str) -> Path:
 
 
 def dataset_names(metadata_root: str | os.PathLike) -> list[str]:
-    """Return the names of the data sets below a folder: its folders that have a split with image_ids.txt."""
+    """Return the names of the data sets in a folder: its subfolders that have a split with image_ids.txt."""
     return sorted({path.parent.parent.name for path in Path(metadata_root).glob("*/*/image_ids.txt")})
 
 
 def configure_metadata(metadata_root: str | os.PathLike) -> Munch:
-    """Return the paths of one split's files as a mapping with attributes; nothing is read yet."""
+    """Return the paths of a split's files, as a mapping with attributes; nothing is read yet.
+
+    >>> configure_metadata("metadata/Toy/val").class_labels
+    'metadata/Toy/val/class_labels.txt'
+    """
     folder = str(metadata_root)
     names = ("image_ids", "image_ids_proxy", "class_labels", "image_sizes", "localization")
     return Munch({name: os.path.join(folder, f"{name}.txt") for name in names})
 
 
-def read_lines(path: str | os.PathLike, optional: bool = False) -> list[str]:
-    """Return the lines of a text file; an optional file that is absent has none."""
-    if optional and not os.path.lexists(path):
-        return []
-    try:
-        text = read_text(path)
-    except InputError as error:
-        raise MetadataError(str(error)) from None
-    lines = text.replace("\r\n", "\n").split("\n")
-    if "\0" in text:
-        number = next(number for number, line in enumerate(lines, 1) if "\0" in line)
-        raise MetadataError(f"{path}:{number}: a NUL byte; expected text")
-    if lines[-1] == "":
-        lines.pop()
-    return lines
-
-
 def is_whole_number(text: str) -> bool:
-    """Tell whether a field is a whole number of 0 or more, in at most nine ASCII digits (other scripts have digits too)."""
+    """Return whether a field is a whole number, 0 or more, of at most nine ASCII digits (other scripts have digits too)."""
     return len(text) <= MOST_DIGITS and text.isascii() and text.isdecimal()
 
 
 def _unique(path: str | os.PathLike, number: int, seen: Mapping, image_id: str) -> None:
     if image_id in seen:
-        raise MetadataError(f"{path}:{number}: {image_id!r} appears a second time; expected every id once")
+        raise MetadataError(f"{path}:{number}: duplicate id {image_id!r}; expected unique ids")
 
 
 def _whole_numbers(path: str | os.PathLike, number: int, line: str, count: int, expected: str) -> tuple[str, list[int]]:
@@ -82,13 +69,13 @@ def _whole_numbers(path: str | os.PathLike, number: int, line: str, count: int, 
 
 
 def _check_inside(path: str | os.PathLike, number: int, name: str) -> None:
-    """Refuse a path that leaves its root: maps are written under image ids."""
+    """Raise MetadataError for a path that points outside its root: maps are written under image ids."""
     if not name or name.startswith("/") or (".." in name and ".." in PurePosixPath(name).parts):
         raise MetadataError(f"{path}:{number}: {name!r}; expected a path relative to the data set's folder")
 
 
 def get_image_ids(metadata: Mapping, proxy: bool = False) -> list[str]:
-    """Return the split's image ids (relative paths) in file order; `proxy`: those of the proxy training set."""
+    """Return the image ids of a split (relative paths) in file order; `proxy`: of the proxy training set."""
     path = metadata["image_ids_proxy" if proxy else "image_ids"]
     ids: dict[str, None] = {}
     for number, line in enumerate(read_lines(path), 1):
@@ -100,15 +87,15 @@ def get_image_ids(metadata: Mapping, proxy: bool = False) -> list[str]:
 
 
 def get_class_labels(metadata: Mapping) -> dict[str, int]:
-    """Return image id to integer label, from `class_labels.txt` (or the file of another level given in its place)."""
+    """Return image id to integer label, from `class_labels.txt` or the file of another level."""
     path = metadata["class_labels"]
     labels: dict[str, int] = {}
     for number, line in enumerate(read_lines(path), 1):
         image_id, _, label = line.rpartition(",")
         if not (image_id and is_whole_number(label)):
             raise MetadataError(
-                f"{path}:{number}: {shortened(repr(line), 300)}; expected path,label with a label of 0 or more, of at most "
-                f"{MOST_DIGITS} digits"
+                f"{path}:{number}: {shortened(repr(line), 300)}; expected path,label with a label of 0 or more (at most "
+                f"{MOST_DIGITS} digits)"
             )
         if image_id in labels:
             _unique(path, number, labels, image_id)
@@ -117,7 +104,7 @@ def get_class_labels(metadata: Mapping) -> dict[str, int]:
 
 
 def get_image_sizes(metadata: Mapping) -> dict[str, tuple[int, int]]:
-    """Return image id to (width, height) in pixels; empty where the data set has no sizes."""
+    """Return image id to (width, height) in pixels; empty if the data set has no sizes."""
     path = metadata["image_sizes"]
     sizes: dict[str, tuple[int, int]] = {}
     for number, line in enumerate(read_lines(path, optional=True), 1):
@@ -131,7 +118,8 @@ def get_image_sizes(metadata: Mapping) -> dict[str, tuple[int, int]]:
 
 
 def _names_a_mask(line: str) -> bool:
-    """Tell a line path,mask,ignore from path,x0,y0,x1,y1, also from a malformed one: no number stands second to last."""
+    """Return whether a line is path,mask,ignore, not path,x0,y0,x1,y1 or a malformed box: its second to last field is not a
+    number."""
     fields = line.rsplit(",", 2)
     try:
         float(fields[-2] if len(fields) == 3 else "nan")
@@ -141,10 +129,11 @@ def _names_a_mask(line: str) -> bool:
 
 
 def get_bounding_boxes(metadata: Mapping) -> dict[str, list[Box]]:
-    """Return image id to its boxes (x0, y0, x1, y1) in pixels; empty where there are none.
+    """Return image id to its boxes (x0, y0, x1, y1) in pixels; empty if there are none.
 
     Raises:
-        BoxError: a negative edge, x1 < x0 or y1 < y0 (a RuntimeError, as in wsolevaluation).
+        MetadataError: a line is not a path and four whole numbers.
+        BoxError: a negative edge, x1 < x0 or y1 < y0 (also a RuntimeError, as in wsolevaluation).
     """
     path = metadata["localization"]
     boxes: dict[str, list[Box]] = {}
@@ -158,13 +147,13 @@ def get_bounding_boxes(metadata: Mapping) -> dict[str, list[Box]]:
 
 
 def _mask_file(metadata: Mapping) -> str:
-    """Return the file that lists masks: masks.txt beside localization.txt where there is one, else the latter."""
+    """Return the file that lists masks: masks.txt next to localization.txt if it exists, else localization.txt."""
     masks = os.path.join(os.path.dirname(metadata["localization"]), "masks.txt")
     return masks if os.path.lexists(masks) else metadata["localization"]
 
 
 def get_mask_paths(metadata: Mapping) -> tuple[dict[str, list[str]], dict[str, str]]:
-    """Return (image id to its instance masks, image id to its ignore mask or ""), paths relative to the mask root."""
+    """Return (image id to its instance masks, image id to its ignore mask or ""), as paths relative to the mask root."""
     path = _mask_file(metadata)
     masks: dict[str, list[str]] = {}
     ignores: dict[str, str] = {}
@@ -184,25 +173,25 @@ def get_mask_paths(metadata: Mapping) -> tuple[dict[str, list[str]], dict[str, s
 
 
 def has_boxes(metadata: Mapping) -> bool:
-    """Tell whether a split has true boxes."""
+    """Return whether a split has true boxes."""
     return any(not _names_a_mask(line) for line in read_lines(metadata["localization"], optional=True)[:1])
 
 
 def has_masks(metadata: Mapping) -> bool:
-    """Tell whether a split has true masks."""
+    """Return whether a split has true masks."""
     path = _mask_file(metadata)
     lines = read_lines(path, optional=True)[:1]
     return bool(lines) if path != metadata["localization"] else any(map(_names_a_mask, lines))
 
 
 def get_fitting_sizes(metadata: Mapping, boxes: Mapping[str, list[Box]]) -> dict[str, tuple[int, int]]:
-    """Return image id to (width, height), into which all boxes fit.
+    """Return image id to (width, height), checked so that all boxes fit.
 
-    A file of path,height,width is recognised by its boxes and read as such with a warning: ten or more leave their image
-    in the documented order, path,width,height, and none in the other.
+    A file of path,height,width is recognised by its boxes, and read as such with a warning: ten or more extend beyond their
+    image in the documented order, path,width,height, and none in the other.
 
     Raises:
-        BoxError: boxes leave their image in both orders, or too few to tell that the columns are swapped.
+        BoxError: boxes extend beyond their image in both orders, or too few do to conclude that the columns are swapped.
     """
     sizes = get_image_sizes(metadata)
     pairs = [(sizes[image_id], box) for image_id, image_boxes in boxes.items() if image_id in sizes for box in image_boxes]
@@ -211,7 +200,7 @@ def get_fitting_sizes(metadata: Mapping, boxes: Mapping[str, list[Box]]) -> dict
     if outside >= SWAP_EVIDENCE and fits_swapped:
         warnings.warn(
             f"{metadata['image_sizes']}: read as path,height,width, not path,width,height as documented: {outside} of "
-            f"{len(pairs)} boxes leave their image in the documented order, none in this one",
+            f"{len(pairs)} boxes extend beyond their image in the documented order, none in this one",
             stacklevel=2,
         )
         sizes = {image_id: (width, height) for image_id, (height, width) in sizes.items()}
@@ -220,7 +209,12 @@ def get_fitting_sizes(metadata: Mapping, boxes: Mapping[str, list[Box]]) -> dict
 
 
 def check_boxes_fit(metadata: Mapping, boxes: Mapping[str, list[Box]], sizes: Mapping[str, tuple[int, int]]) -> None:
-    """Refuse a box whose image has no size, or that leaves its image (an edge may equal the width or height)."""
+    """Check that every box is inside its image; an edge may equal the width or height.
+
+    Raises:
+        MetadataError: the image of a box has no size.
+        BoxError: a box extends beyond its image.
+    """
     for image_id, image_boxes in boxes.items():
         if image_id not in sizes:
             raise MetadataError(f"{metadata['image_sizes']}: no line for {image_id!r}, which has a box")
@@ -234,27 +228,27 @@ def check_boxes_fit(metadata: Mapping, boxes: Mapping[str, list[Box]], sizes: Ma
 
 
 def read_id_list(path: str | os.PathLike, known: Iterable[str] | None = None, what: str = "") -> list[str]:
-    """Return the image ids of a file in the format of image_ids.txt; with `known`, ids of `what`, all must be among those.
+    """Return the image ids of a file in the format of image_ids.txt; with `known`, the ids of `what`, no others are allowed.
 
     Raises:
-        MetadataError: there is none, one is there twice, or is not known.
+        MetadataError: no ids, or a duplicate or unknown one.
     """
     image_ids = get_image_ids({"image_ids": path})
     if not image_ids:
-        raise MetadataError(f"{path}: no image id; expected one a line")
+        raise MetadataError(f"{path}: no image ids; expected one per line")
     if known is not None:
         known = set(known)
         unknown = [(number, image_id) for number, image_id in enumerate(image_ids, 1) if image_id not in known]
         if unknown:
             lines = [f"{number}: {image_id}" for number, image_id in unknown]
             raise MetadataError(
-                f"{path}:{unknown[0][0]}: {unknown[0][1]!r} is no image of {what}; expected ids as in "
-                f"image_ids.txt, but {len(unknown)} of {len(image_ids)} are none:{first_names(lines)}"
+                f"{path}:{unknown[0][0]}: {unknown[0][1]!r} is not an image of {what}; expected ids as in "
+                f"image_ids.txt, but {len(unknown)} of {len(image_ids)} are not:{first_names(lines)}"
             )
     return image_ids
 
 
 def first_names(names: Sequence[str], limit: int = 10) -> str:
-    """Return at most `limit` names for a message, one a line, and how many more there are."""
+    """Return up to `limit` names for a message, one per line, and how many more there are."""
     more = [f"... and {len(names) - limit} more"] if len(names) > limit else []
     return "\n  ".join(["", *names[:limit], *more])

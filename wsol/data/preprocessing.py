@@ -1,4 +1,4 @@
-"""How a network wants its images: what a backbone states once, and every reader of images follows.
+"""How a network expects its images: stated once by its backbone and followed wherever images are read.
 
 In: RGB images as Pillow reads them. Out: float32 tensors (3, size, size).
 """
@@ -16,7 +16,10 @@ from wsol.data.crops import Crop
 
 @dataclass(frozen=True)
 class Preprocessing:
-    """Mean and standard deviation of each channel, of values in [0, 1], which are subtracted and divided by."""
+    """Mean and standard deviation of each channel, for values in [0, 1].
+
+    Normalised values are (value - mean) / std.
+    """
 
     mean: tuple[float, float, float]
     std: tuple[float, float, float]
@@ -26,7 +29,7 @@ class Preprocessing:
         return tvf.normalize(tvf.to_tensor(image), list(self.mean), list(self.std))
 
     def evaluation(self, image: Image.Image, size: int) -> torch.Tensor:
-        """Return float32 (3, size, size): the whole image, resized straight to a square."""
+        """Return float32 (3, size, size): the whole image, resized to a square."""
         return self.normalize(resize(image, size))
 
     def training(self, image: Image.Image, crop: Crop) -> torch.Tensor:
@@ -34,7 +37,7 @@ class Preprocessing:
         return self.normalize(crop.cut(resize(image, crop.resize_size)))
 
     def to_rgb(self, image: np.ndarray) -> np.ndarray:
-        """Return uint8 RGB (h, w, 3) of a normalised image, float32 (3, h, w): what `normalize` was given.
+        """Return a normalised image, float32 (3, h, w), as the uint8 RGB (h, w, 3) that it was made from.
 
         >>> image = Image.fromarray(np.arange(12, dtype=np.uint8).reshape(2, 2, 3))
         >>> bool((IMAGENET.to_rgb(IMAGENET.normalize(image).numpy()) == np.asarray(image)).all())
@@ -45,8 +48,8 @@ class Preprocessing:
 
 
 def resize(image: Image.Image, size: int) -> Image.Image:
-    """Return an image resized to (size, size), bilinearly with antialiasing, whatever its proportions."""
+    """Return an image resized to (size, size), bilinearly with antialiasing, regardless of its proportions."""
     return tvf.resize(image, [size, size], interpolation=InterpolationMode.BILINEAR, antialias=True)
 
 
-IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # of all networks of the two papers
+IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # for all networks of the two papers

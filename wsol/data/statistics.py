@@ -1,6 +1,6 @@
-"""What a data set holds: images per category at every level, imbalance, box sizes (Cole et al., Table 1, appendix 0.D).
+"""Statistics of a data set: images per category at every level, imbalance, box sizes (Cole et al., Table 1, appendix 0.D).
 
-In: the files of `metadata/<dataset>`. Out: numbers and rows of tables; no image is opened.
+In: the files of `metadata/<dataset>`. Out: numbers, and rows of tables; no image is opened.
 """
 
 from collections import Counter
@@ -14,17 +14,17 @@ from wsol.data.metadata import configure_metadata, get_bounding_boxes, get_fitti
 
 
 def splits_of(folder: Path) -> list[str]:
-    """Return the splits that a data set has."""
+    """Return the splits that a data set has; raise InputError if there are none."""
     found = [split for split in SPLITS if (folder / split / "image_ids.txt").exists()]
     if not found:
-        raise InputError(f"{folder}: no split with image_ids.txt; expected {', '.join(SPLITS)} or some of them")
+        raise InputError(f"{folder}: no split with image_ids.txt; expected one or more of {', '.join(SPLITS)}")
     return found
 
 
 def named_counts(folder: Path, split: str) -> dict[str, list[tuple[str, int]]]:
     """Return level to its categories as (name, images), most images first; finest level first.
 
-    A category of class_names that has no image in the split counts with 0; one without a name is called by its label.
+    A category of class_names without an image in the split has 0; one without a name is called by its label.
     """
     ids = get_image_ids(configure_metadata(folder / split))
     counts = {}
@@ -38,9 +38,9 @@ def named_counts(folder: Path, split: str) -> dict[str, list[tuple[str, int]]]:
 
 
 def images_per_category(folder: Path, split: str) -> dict[str, np.ndarray]:
-    """Return level to its images per category, descending, finest level first; int64.
+    """Return level to its images per category, int64, descending; finest level first.
 
-    A category of class_names that has no image in the split counts with 0.
+    A category of class_names without an image in the split has 0.
     """
     return {
         level: np.array([count for _, count in counts], dtype=np.int64)
@@ -49,7 +49,7 @@ def images_per_category(folder: Path, split: str) -> dict[str, np.ndarray]:
 
 
 def imbalance(counts: np.ndarray) -> float | None:
-    """Return the images of the largest category per image of the smallest; None where the smallest has none.
+    """Return the size of the largest category divided by that of the smallest; None if the smallest is empty.
 
     >>> imbalance(np.array([300, 50, 6]))
     50.0
@@ -58,7 +58,7 @@ def imbalance(counts: np.ndarray) -> float | None:
 
 
 def split_rows(folder: Path) -> list[dict]:
-    """Return Table 1 of one data set: a row a split, with categories and images per category at the finest level."""
+    """Return Table 1 of a data set: a row per split, with categories and images per category at the finest level."""
     rows = []
     for split in splits_of(folder):
         counts = next(iter(images_per_category(folder, split).values()), None)
@@ -71,7 +71,7 @@ def split_rows(folder: Path) -> list[dict]:
 
 
 def level_rows(folder: Path, split: str) -> list[dict]:
-    """Return Table A1 of one split: a row a level, finest first, with categories, images per category and imbalance."""
+    """Return Table A1 of a split: a row per level, finest first, with categories, images per category and imbalance."""
     return [
         {
             "data set": folder.name,
@@ -88,8 +88,8 @@ def level_rows(folder: Path, split: str) -> list[dict]:
 
 
 def relative_box_areas(folder: Path, split: str) -> np.ndarray:
-    """Return every box's share of its image's area, ascending, float64 in [0, 1] (Figure A6); empty where there are masks
-    or nothing instead."""
+    """Return the share of its image's area that each box covers, float64 in [0, 1], ascending (Figure A6); empty if the
+    split has no boxes."""
     metadata = configure_metadata(folder / split)
     if not has_boxes(metadata):
         return np.array([], dtype=np.float64)

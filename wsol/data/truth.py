@@ -1,7 +1,7 @@
-"""A split's truth: the boxes, masks and sizes of its images, read from its metadata once and shared by all evaluators.
+"""The truth of a split: the boxes, masks and sizes of its images, read from its metadata once and shared by all evaluators.
 
-In: `metadata/<dataset>/<split>/`. Out: immutable tables by image id, checked against the images that are to be scored; masks
-stay in their files until a map is scored.
+In: `metadata/<dataset>/<split>/`. Out: immutable tables by image id, checked against the images to be scored; masks stay in
+their files until a map is scored.
 """
 
 import os
@@ -29,22 +29,22 @@ from wsol.data.metadata import (
 
 @dataclass(frozen=True)
 class BoxTruth:
-    """By image id: `boxes` (x0, y0, x1, y1) in pixels and `sizes` (w, h), into which they fit."""
+    """By image id: `boxes` (x0, y0, x1, y1) in pixels, and `sizes` (w, h) of the images, which the boxes fit."""
 
     boxes: Mapping[str, list[Box]]
     sizes: Mapping[str, tuple[int, int]]
 
     @classmethod
     def read(cls, metadata: Mapping[str, str]) -> "BoxTruth":
-        """Return the boxes of a split's files; see `get_bounding_boxes` and `get_fitting_sizes` for the errors."""
+        """Return the boxes of a split; see `get_bounding_boxes` and `get_fitting_sizes` for the errors."""
         boxes = get_bounding_boxes(metadata)
         return cls(boxes, get_fitting_sizes(metadata, boxes))
 
 
 @dataclass(frozen=True)
 class MaskTruth:
-    """By image id: `paths` of instance masks and of the `ignored` mask ("": none), relative to `root`, and `sizes` (w, h) of
-    the images where known. A mask may declare `max_megapixels` at most."""
+    """By image id: `paths` of the instance masks and of the `ignored` mask ("": none), relative to `root`, and `sizes`
+    (w, h) of the images if known. A mask may declare at most `max_megapixels`."""
 
     root: Path
     paths: Mapping[str, list[str]]
@@ -54,7 +54,7 @@ class MaskTruth:
 
     @classmethod
     def read(cls, metadata: Mapping[str, str], root: str | os.PathLike, max_megapixels: float) -> "MaskTruth":
-        """Return the masks that a split's files name, below the data set's own mask folder."""
+        """Return the masks of a split; `root` is the data set's own mask folder."""
         return cls(Path(root), *get_mask_paths(metadata), get_image_sizes(metadata), max_megapixels)
 
     def files(self, image_ids: Sequence[str]) -> list[str]:
@@ -65,8 +65,10 @@ class MaskTruth:
 
 @dataclass(frozen=True)
 class SplitTruth:
-    """What the maps of a split are compared with: `boxes` and `masks`, each None where the split has none. `image_ids` are
-    to be scored, some of the `split_ids` or all; each has its truth, and its mask files are there."""
+    """What the maps of a split are compared with: `boxes` and `masks`, each None if the split has none.
+
+    `image_ids`, all or some of the `split_ids`, are the images to be scored; each has its truth, and its mask files exist.
+    """
 
     dataset_name: str
     split: str
@@ -92,11 +94,12 @@ class SplitTruth:
         needs_truth: bool = True,
         max_megapixels: float = MAX_MEGAPIXELS,
     ) -> "SplitTruth":
-        """Return the truth of some images of a split, or of all. `with_masks`: masks too, where the split has any.
-        `needs_truth`: a split without any is an error.
+        """Return the truth of all images of a split, or of `image_ids`.
+
+        `with_masks`: masks too, if the split has any. `needs_truth`: a split without boxes and masks is an error.
 
         Raises:
-            InputError: no such split, no image, images of another split, mask files that are missing.
+            InputError: no such split, no images, images that are not in the split, or missing mask files.
             MetadataError: images without their truth, or a file that breaks the format.
         """
         folder = dataset_folder(metadata_root, dataset_name) / split
@@ -108,20 +111,20 @@ class SplitTruth:
         split_ids = get_image_ids(metadata)
         image_ids = split_ids if image_ids is None else list(image_ids)
         if not image_ids:
-            raise InputError(f"{dataset_name} {split}: no image to evaluate")
+            raise InputError(f"{dataset_name} {split}: no images to evaluate")
         if unknown := sorted(set(image_ids) - set(split_ids)):
             raise InputError(
-                f"{metadata.image_ids}: lacks {len(unknown)} images that are to be scored:" + first_names(unknown)
+                f"{metadata.image_ids}: lacks {len(unknown)} of the images to be scored:" + first_names(unknown)
             )
         boxes = BoxTruth.read(metadata) if has_boxes(metadata) else None
         masks = None
         if with_masks and has_masks(metadata):
             masks = MaskTruth.read(metadata, Path(mask_root) / dataset_name, max_megapixels)
         if needs_truth and not (boxes or masks):
-            truth = "box and no mask" if with_masks else "box"
+            truth = "boxes or masks" if with_masks else "boxes"
             raise MetadataError(
-                f"{metadata.localization}: no {truth}, so that localization cannot be measured; expected one for every "
-                f"image of {split} (an import takes them by --boxes or --masks)"
+                f"{metadata.localization}: no {truth}, so localization cannot be measured; expected them for every "
+                f"image of {split} (import_dataset.py takes them with --boxes or --masks)"
             )
         _check_complete(folder, image_ids, boxes, masks)
         return cls(dataset_name, split, split_ids, image_ids, boxes, masks)
@@ -135,15 +138,15 @@ class SplitTruth:
         with_masks: bool = True,
         needs_truth: bool = True,
     ) -> "SplitTruth":
-        """Return the truth of a split as a command's options say; see `read`."""
+        """Return the truth of a split, given the options of a command; see `read`."""
         names = ("metadata_root", "mask_root", "dataset_name")
         given = {name: config[name] for name in names}
-        given["max_megapixels"] = config.get("max_megapixels", MAX_MEGAPIXELS)  # runs before this option lack it
+        given["max_megapixels"] = config.get("max_megapixels", MAX_MEGAPIXELS)  # missing from older runs
         return cls.read(split=split, image_ids=image_ids, with_masks=with_masks, needs_truth=needs_truth, **given)
 
 
 def _check_complete(folder: Path, image_ids: Sequence[str], boxes: BoxTruth | None, masks: MaskTruth | None) -> None:
-    """Refuse images without their truth, and mask files that are not there, before anything is scored."""
+    """Check that all images have their truth and all mask files exist, before anything is scored."""
     truths: list[tuple[str, Mapping[str, object]]] = []
     truths += [("box", boxes.boxes)] if boxes else []
     truths += [("mask", masks.paths)] if masks else []

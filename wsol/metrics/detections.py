@@ -6,39 +6,13 @@ In: JSON, a list of {"image_id", "category_id", "bbox": [x, y, width, height], "
 
 import os
 from collections.abc import Mapping
-from typing import TypeVar
 
 from wsol.core.errors import InputError, OptionName
 from wsol.core.files import read_json
 from wsol.core.plain_values import is_number
 
 Detection = tuple[float, float, float, float]
-Content = TypeVar("Content", list, dict)
 EXPECTED = '{"image_id": ..., "bbox": [x, y, width, height], "score": ...}'
-
-
-def _read(path: str | os.PathLike, expected: type[Content], what: str) -> Content:
-    content = read_json(path)
-    if not isinstance(content, expected):
-        raise InputError(f"{path}: a JSON {type(content).__name__}; expected {what}")
-    return content
-
-
-def read_coco_names(path: str | os.PathLike) -> dict[str, str]:
-    """Return image id (a number, as text) to file name, from the `images` of a COCO annotation file."""
-    content = _read(path, dict, 'an object with "images"')
-    images = content.get("images")
-    names: dict[str, str] = {}
-    for number, image in enumerate(images if isinstance(images, list) else [], 1):
-        known = isinstance(image, dict) and isinstance(image.get("id"), int | str)
-        if not (known and isinstance(image.get("file_name"), str)):
-            raise InputError(f'{path}: image {number}: {str(image)[:80]!r}; expected {{"id": ..., "file_name": ...}}')
-        if str(image["id"]) in names:
-            raise InputError(f"{path}: image {number}: duplicate id {image['id']!r}")
-        names[str(image["id"])] = image["file_name"]
-    if not names:
-        raise InputError(f'{path}: no "images"; expected a COCO annotation file')
-    return names
 
 
 def _check_entry(path: str | os.PathLike, number: int, entry: object) -> None:
@@ -71,7 +45,10 @@ def read_detections(
     """
     best: dict[str, tuple[float, list[float]]] = {}
     unknown: dict[str, None] = {}
-    for number, entry in enumerate(_read(path, list, f"a list of {EXPECTED}"), 1):
+    content = read_json(path)
+    if not isinstance(content, list):
+        raise InputError(f"{path}: a JSON {type(content).__name__}; expected a list of {EXPECTED}")
+    for number, entry in enumerate(content, 1):
         _check_entry(path, number, entry)
         image_id = entry["image_id"]
         if isinstance(image_id, int) or names is not None:

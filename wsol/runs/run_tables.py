@@ -1,7 +1,5 @@
 """Tables of an evaluation as files: rows of one shape to CSV or Parquet, and the rows of curves and of classes."""
 
-import csv
-import io
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
+from wsol.core.csv_rows import csv_text, read_rows
 from wsol.core.errors import MetadataError, OptionError, shortened
 from wsol.core.files import whole_file, write_text
-from wsol.data.hierarchy import read_rows
 from wsol.data.levels import labels_by_level, read_class_names
 from wsol.data.metadata import is_whole_number
 from wsol.metrics.split_evaluator import SplitEvaluator
@@ -39,11 +37,7 @@ def write_table(path: str | os.PathLike, rows: Sequence[Mapping[str, object]]) -
         with whole_file(path) as temporary:
             pyarrow.parquet.write_table(pyarrow.table(columns), str(temporary))
         return
-    buffer = io.StringIO()
-    writer = csv.DictWriter(buffer, rows[0], lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
-    write_text(path, buffer.getvalue())
+    write_text(path, csv_text([rows[0], *([row[name] for name in rows[0]] for row in rows)]))
 
 
 def markdown_table(rows: Sequence[Mapping[str, object]]) -> str:

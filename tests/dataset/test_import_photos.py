@@ -174,8 +174,8 @@ def test_boxes_of_either_orientation_where_the_size_tells(turned, command, tmp_p
         arguments, expected = ("--boxes", "boxes.csv"), BOX
     printed = command(*arguments)
     ambiguous = [name for name in turned if int(name.split("/")[1].split(".")[0]) % 9 in (2, 3, 4)]
-    assert "turned photos whose boxes may be drawn either way, left out: 6\n  a/2.tif (" in printed
-    assert "photos turned by their EXIF orientation, used as upright copies: 8\n" in printed
+    assert "rotated photos whose boxes may be drawn either way, left out: 6\n  a/2.tif (" in printed
+    assert "photos rotated by their EXIF orientation, used as upright copies: 8\n" in printed
     splits = used(tmp_path)
     assert sorted(name for names in splits.values() for name in names) == sorted(set(turned) - set(ambiguous))
     found = boxes_of(tmp_path)
@@ -198,7 +198,7 @@ def test_without_a_size_or_with_the_same_both_ways_a_turned_photo_is_left_out_al
     (tmp_path / "boxes.csv").write_text("image,x0,y0,x1,y1\n" + "".join(f"{name},8,16,39,31\n" for name in list(turned)[:9]))
     save(tmp_path / "photos/b/square.png", np.random.default_rng(0).integers(0, 255, (9, 9, 3)).astype(np.uint8), 6)
     printed = command("--boxes", "boxes.csv")
-    assert "turned photos whose boxes may be drawn either way, left out: 7\n  a/2.tif (boxes.csv:4)" in printed
+    assert "rotated photos whose boxes may be drawn either way, left out: 7\n  a/2.tif (boxes.csv:4)" in printed
     names = [name for part in used(tmp_path).values() for name in part]
     assert {"a/0.tif", "a/1.png", "b/square.png"} <= set(names) and "a/5.png" not in names and len(names) == 12
 
@@ -212,7 +212,7 @@ def test_masks_of_either_orientation(turned, command, tmp_path, stored):
         path = (tmp_path / "masks" / name).with_suffix(".png")
         save(path, np.ascontiguousarray(as_stored(mask, orientation)) if stored else mask)
     printed = command("--masks", "masks")
-    assert "turned photos whose mask may be drawn either way, left out: 6\n" in printed
+    assert "rotated photos whose mask may be drawn either way, left out: 6\n" in printed
     assert set(map(tuple, boxes_of(tmp_path).values())) == {(BOX,)}
     for split in ("val", "test"):
         masks, _ = get_mask_paths(configure_metadata(tmp_path / "metadata/Mine" / split))
@@ -227,7 +227,7 @@ def test_originals_in_the_data_sets_own_folder_are_not_replaced_by_what_is_made_
     (tmp_path / "photos").rename(folder)
     before = {path: path.read_bytes() for path in folder.rglob("*.*")}
     printed = command("--images", folder, "--replace", code=2)
-    assert "would be replaced by what is made of it" in printed
+    assert "would be replaced by its own copy" in printed
     assert {path: path.read_bytes() for path in folder.rglob("*.*")} == before and not (tmp_path / "metadata").exists()
 
 
@@ -280,7 +280,7 @@ def test_tables_may_name_their_columns_differently_and_every_name_is_reported(co
     words = ("--labels", "labels.csv", "--boxes", "boxes.csv")
     printed = command(*words, "--columns", "image=Datei", "image=Bild")
     assert "WARNING: no column of labels.csv was taken for the class; to take one of 'Art'" in printed
-    assert "... and 2 more" in printed and "every name of what follows: metadata/Mine/import_report.txt" in printed
+    assert "... and 2 more" in printed and "all names of what follows: metadata/Mine/import_report.txt" in printed
     report = (tmp_path / "metadata/Mine/import_report.txt").read_text()
     assert all(f"more/{i}.heic" in report for i in range(7))
     assert set(map(tuple, boxes_of(tmp_path).values())) == {((1, 2, 20, 30),)}
@@ -293,7 +293,7 @@ def test_a_name_that_no_file_holds_is_reported_all_the_same(command, tmp_path):
     coco["images"].append({"id": 4, "file_name": "a\ud800b"})
     coco["annotations"] = [{"image_id": i, "category_id": 1, "bbox": [1, 2, 20, 30]} for i in range(5)]
     (tmp_path / "coco.json").write_text(json.dumps(coco))
-    assert "boxes whose image is not there: 1" in command("--boxes", "coco.json")
+    assert "boxes without an image: 1" in command("--boxes", "coco.json")
     assert "a\\ud800b" in (tmp_path / "metadata/Mine/import_report.txt").read_text()
 
 
@@ -339,7 +339,7 @@ def test_levels_that_contradict_one_another_are_refused_by_line(birds, command, 
     for row, message in (
         (
             (NAMES[7], "Parus major", "Sitta", "Paridae"),
-            "labels.csv:9: 'Parus major' lies in ['Sitta', 'Paridae'], at labels.csv:2",
+            "labels.csv:9: 'Parus major' belongs to ['Sitta', 'Paridae'], but at labels.csv:2",
         ),
         (
             (NAMES[7], "Parus major", "", "Paridae"),
@@ -347,7 +347,7 @@ def test_levels_that_contradict_one_another_are_refused_by_line(birds, command, 
         ),
         (
             (NAMES[7], "Parus minor", "Parus", "Sittidae"),
-            "labels.csv: the genus 'Parus' lies in 'Paridae' and in 'Sittidae'",
+            "labels.csv: the genus 'Parus' belongs to 'Paridae' and to 'Sittidae'",
         ),
     ):
         (tmp_path / "labels.csv").write_text(csv_text(",", ("image", "species", "genus", "family"), [*birds[:7], row]))
@@ -381,7 +381,7 @@ def test_a_row_without_an_images_size_has_none(tmp_path, header):
     assert [box.size for box in boxes["a.png"]] == [None, None, (40, 30)]
     (tmp_path / "b.csv").write_text(f"{header}\na.png;4o;30;1;2;3;4\n")
     column = header.split(";")[1]
-    with pytest.raises(InputError, match=rf"b\.csv:2: \['4o', '30'\]; expected numbers of pixels \('{column}' is none\)"):
+    with pytest.raises(InputError, match=rf"b\.csv:2: \['4o', '30'\]; expected numbers of pixels \(not so: '{column}'\)"):
         read_boxes(tmp_path / "b.csv", ["a.png"], TableOptions())
 
 
@@ -426,7 +426,7 @@ def test_a_delimiter_is_said_or_seen_and_never_guessed(tmp_path):
     assert fields("") == fields("\n\n") == []
     with pytest.raises(InputError, match="comma and semicolon may separate the columns"):
         fields("a,b;c\nd,e;f\n")
-    with pytest.raises(InputError, match=r"t\.csv:2: .*every row on one line"):
+    with pytest.raises(InputError, match=r"t\.csv:2: .*each row on one line"):
         fields('a,b\n"c\nd",e\n')
     path.write_bytes("a,b".encode("utf-16-le"))
     with pytest.raises(InputError, match="a NUL character; expected text"):
@@ -448,7 +448,7 @@ def test_blank_lines_are_skipped_and_lines_keep_their_numbers(tmp_path):
     ("text", "message"),
     [
         ("species|genus\ncat|felis\n", "taxonomy.csv:1: one column, 'species|genus'; expected columns separated by comma, "),
-        ("species|genus\ncat|felis\n", "semicolon or tab (these look separated by '|'): a taxonomy's levels, finest first"),
+        ("species|genus\ncat|felis\n", "semicolon or tab (these look separated by '|'): the levels of a taxonomy"),
         (
             "\nspecies\ncat\n",
             "taxonomy.csv:2: one column, 'species'; expected columns separated by comma, semicolon or tab: ",
@@ -504,10 +504,10 @@ def test_an_encoding_that_one_of_the_tables_does_not_have_is_named_where_nothing
     (tmp_path / "boxes.csv").write_text(boxes, "utf-8")
     (tmp_path / "taxonomy.csv").write_text("species,genus\né,x\n", "utf-8")
     words = ("--labels", "labels.csv", "--encoding", "latin-1")
-    hint = "tables that are UTF-8 text, but read as latin-1, which --encoding says of all: 1\n  "
+    hint = "UTF-8 tables that were read as latin-1, since --encoding applies to all: 1\n  "
     printed = command(*words, "--boxes", "boxes.csv", code=2)
     assert "error: no labelled image has a box or mask; expected some, for val and test\n" in printed
-    assert f"{hint}boxes.csv\n" in printed and "boxes whose image is not there: 8\n  boxes.csv:2" in printed
+    assert f"{hint}boxes.csv\n" in printed and "boxes without an image: 8\n  boxes.csv:2" in printed
     printed = command(*words, "--taxonomy", "taxonomy.csv", code=2)
     assert "error: taxonomy.csv: no row for 1 classes:\n  é\n" in printed and f"{hint}taxonomy.csv\n" in printed
     assert "images without a label, left out: 8\n" in printed
@@ -539,7 +539,7 @@ def test_without_boxes_every_class_is_divided_and_groups_stay_together(command, 
     for i in range(40):
         save(tmp_path / "photos" / "ab"[i % 2] / f"{i}.png", scene(STORED, i))
     printed = command()
-    assert "nothing can be chosen or measured about localization" in printed
+    assert "localization cannot be measured, nor a threshold chosen" in printed
     data = load_level(tmp_path / "metadata", "Mine")
     counts = {split: np.bincount(part.labels).tolist() for split, part in data.splits.items()}
     assert counts == {"train": [10, 10], "val": [4, 4], "test": [6, 6]}
@@ -598,10 +598,10 @@ def test_odd_photos_of_real_pets_are_imported_and_trained_on(shared, tmp_path):
     for line in (
         "83 image files, 52 used",
         "level Art: 2 classes",
-        "images of kinds that are not read (1 .HEIC; save them as JPEG or PNG), left out: 1\n  handy.HEIC",
+        "images in formats that are not read (1 .HEIC; save them as JPEG or PNG), left out: 1\n  handy.HEIC",
         "unreadable images, left out: 1\n  photos/kaputt.jpg: not a readable image",
-        "turned photos whose mask may be drawn either way, left out: 30\n  Müller 1.jpg (masks/Müller 1.png)",
-        "photos turned by their EXIF orientation, used as upright copies: 40\n",
+        "rotated photos whose mask may be drawn either way, left out: 30\n  Müller 1.jpg (masks/Müller 1.png)",
+        "photos rotated by their EXIF orientation, used as upright copies: 40\n",
         "or extension: 1\n  MÜLLER 0.JPG = Müller 0.jpg",
     ):
         assert line in printed

@@ -76,7 +76,7 @@ def test_one_split_needs_no_other_splits_archives(name, command, tmp_path):
     command(name, "--splits", "val", "--archive", *(p for p in archives(tmp_path / "a") if p.name in needed))
     assert [path.name for path in (tmp_path / "metadata" / name).iterdir() if path.is_dir()] == ["val"]
     message = command(name, "--check", code=2)
-    assert "no train/image_ids.txt; expected the split to be prepared" in message
+    assert "no train/image_ids.txt; prepare the split first" in message
 
 
 @pytest.mark.parametrize("name", OFFICIAL_LAYOUTS)
@@ -146,7 +146,7 @@ def test_wrong_bytes_are_removed(command, server, tmp_path, monkeypatch):
         shutil.copy(handler.folder / official.file, tmp_path / "dataset/downloads/FGVC-Aircraft")
         assert message in command("FGVC-Aircraft", "--mirror", address, code=2)
         (tmp_path / "dataset/downloads/FGVC-Aircraft" / official.file).unlink()
-    assert "; it is used as given" in command("FGVC-Aircraft", "--archive", handler.folder / official.file)
+    assert "; using it anyway" in command("FGVC-Aircraft", "--archive", handler.folder / official.file)
 
 
 def test_bytes_that_are_no_archive_a_web_page_and_a_dead_address(command, server, tmp_path):
@@ -166,7 +166,7 @@ def test_bytes_that_are_no_archive_a_web_page_and_a_dead_address(command, server
 
 def test_what_only_a_person_can_fetch_is_asked_for_at_once(command, tmp_path):
     message = command("ILSVRC", code=2)
-    assert "2 of 4 files are not served without signing in" in message
+    assert "2 of 4 files cannot be downloaded without signing in" in message
     assert "ILSVRC2012_img_train.tar (https://image-net.org" in message and "ILSVRC2012_img_val.tar" in message
     assert "dataset/downloads/ILSVRC" in message and not (tmp_path / "dataset").exists()
 
@@ -186,7 +186,7 @@ def test_a_malicious_archive_from_the_server_is_refused(kind, command, server, t
     else:
         write_archive(path, {kind: jpeg(4, 4), **members})
     message = command("FGVC-Aircraft", "--mirror", address, code=2)
-    assert ("is a link or device" if kind == "link" else "leaves the folder") in message
+    assert ("is a link or device" if kind == "link" else "points outside the folder") in message
     assert not list(tmp_path.rglob("evil*")) and not (tmp_path / "metadata").exists()
 
 
@@ -257,9 +257,9 @@ def test_texts_that_are_not_utf8_are_refused(tmp_path):
     for name in ("words.txt", "list.txt", "val.txt"):
         (tmp_path / name).write_bytes("n1\tcaf\xe9".encode("cp1252"))
     for read in (
-        lambda: tiny_imagenet._names(tmp_path),
-        lambda: tiny_imagenet._read_annotations(tmp_path / "val.txt", {}),
-        lambda: oxford_pet._read_list(tmp_path / "list.txt"),
+        lambda: tiny_imagenet.read_names(tmp_path),
+        lambda: tiny_imagenet.read_annotations(tmp_path / "val.txt", {}),
+        lambda: oxford_pet.read_list(tmp_path / "list.txt"),
     ):
         with pytest.raises(InputError, match="not UTF-8 text"):
             read()
@@ -303,10 +303,10 @@ def test_a_class_name_that_is_no_line_is_refused(name):
 def test_a_root_that_is_a_file_is_refused(command, tmp_path):
     (tmp_path / "file").write_text("x")
     for option in ("--data_root", "--metadata_root"):
-        assert "is no folder that can be written in" in command("Toy", option, "file/below", code=2)
+        assert "is not a writable folder" in command("Toy", option, "file/below", code=2)
     (tmp_path / "dataset").mkdir()
     (tmp_path / "dataset/downloads").write_text("x")
-    assert "dataset/downloads is no folder that can be written in" in command("FGVC-Aircraft", code=2)
+    assert "dataset/downloads is not a writable folder" in command("FGVC-Aircraft", code=2)
 
 
 def test_cub_has_the_archives_lists_boxes_and_levels(command, tmp_path):
@@ -327,7 +327,7 @@ def test_cub_has_the_archives_lists_boxes_and_levels(command, tmp_path):
     members["CUB_200_2011/bounding_boxes.txt"] = broken
     write_archive(tmp_path / "b/CUB_200_2011.tgz", members)
     message = command("CUB", "--splits", "test", "--archive", tmp_path / "b/CUB_200_2011.tgz", code=2)
-    assert "bounding_boxes.txt:2: " in message and "expected each number once, then x y width height" in message
+    assert "bounding_boxes.txt:2: " in message and "expected a unique number, then x y width height" in message
 
 
 def test_openimages_has_its_masks_under_either_name(command, tmp_path):
@@ -358,7 +358,7 @@ def test_images_of_another_size_than_the_annotated_ones_are_refused(command, tmp
     assert "expected the annotated image" in command("iNatLoc500", "--archive", *archives(tmp_path / "b"), code=2)
     # Training images have no boxes, so that their sizes matter less: it is said, and the images' own are written.
     printed = command("iNatLoc500", "--splits", "train", "--archive", *archives(tmp_path / "b"))
-    assert "2 images have another size than released" in printed
+    assert "2 images differ in size from the release" in printed
 
 
 def test_a_name_of_no_data_set_is_refused_but_checked_if_it_is_there(command, toy_root, tmp_path):

@@ -94,7 +94,7 @@ def test_a_folder_per_class_with_coco_boxes(photos, command, tmp_path):
     assert {path: path.read_bytes() for path in (tmp_path / "metadata").rglob("*.txt")} == first
     val = ids(tmp_path, "val")
     message = command("--boxes", "boxes.json", "--seed", "1", code=2)
-    assert "metadata/Mine: is there and was made otherwise (train/image_ids.txt differs); expected another NAME" in message
+    assert "metadata/Mine: already exists with different content (train/image_ids.txt differs); expected another" in message
     command("--boxes", "boxes.json", "--seed", "1", "--replace")
     assert ids(tmp_path, "val") != val
 
@@ -163,7 +163,7 @@ def test_what_it_found_is_reported(photos, command, tmp_path):
         "copies of another image, left out: 1\n  dog/copy.png = dog/12.png",
         "equal files with different labels, all left out: 1\n  cat/b/3.png = dog/a_cat.png",
         "unreadable images, left out: 1\n  photos/dog/broken.jpg: not a readable image",
-        "boxes whose image is not there: 1\n  boxes.json: annotations[20] (gone.png)",
+        "boxes without an image: 1\n  boxes.json: annotations[20] (gone.png)",
         "24 image files, 19 used",
     ):
         assert part in printed
@@ -171,7 +171,7 @@ def test_what_it_found_is_reported(photos, command, tmp_path):
     assert used == {f"images/{name}" for name in photos} - {"images/cat/b/3.png"}
     (tmp_path / "labels.csv").write_text("image,label\ncat/a/0.png,cat\ngone.png,cat\ndog/10.png,\n")
     printed = command("--labels", "labels.csv", "--replace")
-    assert "lines of --labels whose image is not there: 1\n  labels.csv:3: gone.png" in printed
+    assert "lines of --labels without an image: 1\n  labels.csv:3: gone.png" in printed
     assert "images without a label, left out: 23\n" in printed and "... and 18 more" in printed
     assert [path.name for path in (tmp_path / "metadata/Mine").iterdir() if path.is_dir()] == ["train"]
 
@@ -195,7 +195,7 @@ def test_a_part_with_boxes_is_shared_between_val_and_test(photos, command, tmp_p
         (
             "labels.csv",
             "file;path;label\na;b;c\n",
-            "labels.csv:1: 'file' or 'path' may be the image; expected it to be named",
+            "labels.csv:1: 'file' or 'path' may be the image; choose one with",
         ),
         (
             "labels.csv",
@@ -216,17 +216,17 @@ def test_a_part_with_boxes_is_shared_between_val_and_test(photos, command, tmp_p
         (
             "labels.csv",
             "image,label\ncat/a/0.png,x\n0.png,x\n",
-            "labels.csv:3: 'cat/a/0.png' stands at labels.csv:2 already",
+            "labels.csv:3: duplicate image 'cat/a/0.png', already at labels.csv:2",
         ),
         ("labels.csv", "image,label\ngone.png,x\n", "no image has a label"),
         ("taxonomy.csv", "breed,species\ncat,animal\n", "taxonomy.csv: no row for 1 classes:\n  dog"),
-        ("taxonomy.csv", "breed,species\ncat,\n", "taxonomy.csv:2: 'cat,'; expected each leaf once, then its ancestors"),
+        ("taxonomy.csv", "breed,species\ncat,\n", "taxonomy.csv:2: 'cat,'; expected a unique leaf, then its ancestors"),
         ("taxonomy.csv", "breed,species\ncat,a\ncat,a\n", "taxonomy.csv:3: "),
         ("taxonomy.csv", "breed,species\n", "taxonomy.csv: no rows"),
         (
             "taxonomy.csv",
             "breed,species,class\ncat,animal,big\ndog,animal,small\n",
-            "taxonomy.csv: the species 'animal' lies in 'big' and in 'small'; expected one class",
+            "taxonomy.csv: the species 'animal' belongs to 'big' and to 'small'; expected one class",
         ),
         (
             "boxes.csv",
@@ -250,7 +250,7 @@ def test_a_part_with_boxes_is_shared_between_val_and_test(photos, command, tmp_p
             "boxes.json: annotations[0] (0.png): drawn on an image of 30 x 40, but cat/a/0.png is 40 x 30; expected",
         ),
         ("labels.csv", "image,label\n", "labels.csv: no rows"),
-        ("taxonomy.csv", "breed,..\ncat,a\ndog,a\n", "taxonomy.csv:1: '..'; expected each level's name"),
+        ("taxonomy.csv", "breed,..\ncat,a\ndog,a\n", "taxonomy.csv:1: '..'; expected unique level names"),
         (
             "boxes.json",
             json.dumps(
@@ -293,9 +293,9 @@ def test_groups_for_a_folder_per_class_names_with_commas_and_images_that_are_in_
 def test_options_are_checked(photos, command):
     assert "expected three shares that sum to 1" in command("--shares", "1", "1", "1", code=2)
     assert "expected both" in command("--group", "camera", code=2)
-    assert "--shares: 'nan' is no finite number" in command("--shares", "nan", "0.5", "0.5", code=2)
+    assert "--shares: 'nan' is not a finite number" in command("--shares", "nan", "0.5", "0.5", code=2)
     assert "--seed -1: expected 0 or more" in command("--seed", "-1", code=2)
-    assert "--level: 'a/b'; expected each level's name" in command("--level", "a/b", code=2)
+    assert "--level: 'a/b'; expected unique level names" in command("--level", "a/b", code=2)
     for name in ("OpenImages30k", "Hierarchies", "downloads", "cub", "x" * 300):
         with pytest.raises(InputError, match="expected a name of your own"):
             check_own_name(name)
@@ -317,12 +317,12 @@ def test_an_import_is_not_replaced_unasked_and_one_broken_off_is_finished(photos
     command(*arguments)
     before = written(tmp_path)
     command(*arguments)
-    assert "is there and was made otherwise" in command("--boxes", "boxes.csv", code=2)
+    assert "already exists with different content" in command("--boxes", "boxes.csv", code=2)
     message = command("--boxes", "boxes.csv", "--shares", "0", "0.5", "0.5", "--replace", code=2)
-    assert "no image is left for train" in message
+    assert "no images are left for train" in message
     (tmp_path / "photos" / photos[0]).rename(tmp_path / "kept.png")
     (tmp_path / "photos" / photos[0]).write_bytes(picture(900))
-    assert f"dataset/Mine/images/{photos[0]}: is there with other content" in command(*arguments, code=2)
+    assert f"dataset/Mine/images/{photos[0]}: already exists with different content" in command(*arguments, code=2)
     assert written(tmp_path) == before
     command("--boxes", "boxes.csv", "--replace")
     assert not (tmp_path / "metadata/Mine/hierarchy.csv").exists()
@@ -416,7 +416,7 @@ def test_names_are_found_by_path_or_file_and_never_guessed():
     with pytest.raises(InputError, match=r"t\.csv:4: '1\.jpg' may be 'a/1\.jpg' or 'b/1\.jpg'"):
         names.find("1.jpg", "t.csv:4")
     assert Names(["a/1.v2.jpg"], stems=True).find("1.v2.xml", "x") == "a/1.v2.jpg"
-    with pytest.raises(InputError, match="differ in their extension alone"):
+    with pytest.raises(InputError, match="differ only in their extension"):
         Names(["a/1.jpg", "a/1.png"], stems=True)
 
 
