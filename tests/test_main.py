@@ -349,7 +349,7 @@ def test_a_level_that_leaves_images_out_trains_and_scores_again(workspace, tmp_p
     network = ("--architecture", "resnet18", "--pretrained", "F", "--resize_size", "40", "--crop_size", "32")
     options = ("--label_level", "family", "--epochs", "1", "--workers", "0", "--batch_size", "4")
     printed = run("main.py", *roots, *network, *options, cwd=tmp_path)
-    assert "train: 3 of 9 images have no class at level 'family', left out" in printed
+    assert "train: 3 of 9 images have no class at level 'family' and are left out" in printed
     results = results_of(tmp_path / "train_log/test_case")
     assert (results["num_classes"], results["test"]["counts"]["images"], results["test"]["PxAP"]) == (2, 6, None)
     line = re.search(r"score again: python (evaluation.py .*--split test.*)", printed)[1]
