@@ -173,7 +173,9 @@ def _require(condition: bool, name: str, value: object, *expected: str) -> None:
 
 def _require_alone(config: Mapping, name: str, others: Iterable[str]) -> None:
     for other in others:
-        _require(not (config[name] and config[other]), other, config[other], "not together with ", OptionName(name))
+        value = config[other]
+        given = " ".join(map(str, value)) if isinstance(value, list) else value
+        _require(not (config[name] and value), other, given, "not together with ", OptionName(name))
 
 
 def _require_file(config: Mapping, name: str) -> None:
@@ -210,7 +212,8 @@ def check_evaluation_options(config: Mapping) -> None:
     _require_alone(config, "images_from", ("boxes", "map_size", "per_image", "analysis", "metrics"))
     _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis", "map_size", "metrics"))
     for name in config["metrics"] or ():
-        _require(name in registry.names("metrics"), "metrics", name, f"names of {', '.join(registry.names('metrics'))}")
+        known = registry.names("metrics")
+        _require(name in known, "metrics", name, f"one or more of {', '.join(known)}{did_you_mean(name, known)}")
     if config["coco_images"]:
         _require(bool(config["boxes"]), "coco_images", config["coco_images"], OptionName("boxes"), " FILE with it")
     if config["compare"]:

@@ -16,9 +16,12 @@ from config import (
     write_config,
 )
 from conftest import CHECKOUT
+from wsol.core import registry
 from wsol.core.errors import InputError
 from wsol.core.machine import default_workers
 from wsol.core.options import boolean
+
+NETWORKS = ", ".join(registry.names("architectures"))
 
 OPENIMAGES = (
     "--dataset_name OpenImages --architecture resnet50 --wsol_method cam --experiment_name OpenImages_resnet50_CAM "
@@ -222,7 +225,10 @@ def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
         ("--pretrained_path x --pretrained F", "--pretrained False: expected TRUE with --pretrained_path"),
         ("--experiment_name ../x", "--experiment_name '../x': expected a name or relative path inside train_log/"),
         ("--experiment_name .", "--experiment_name '.': expected a name"),
-        ("--architecture vgg99", "--architecture vgg99: expected resnet18, resnet50, vgg16, inception_v3 or timm:NAME"),
+        (
+            "--architecture vgg99",
+            f"--architecture vgg99: expected {', '.join(registry.names('architectures'))} or timm:NAME",
+        ),
         ("--weight_decay inf", "--weight_decay: 'inf' is not a finite number"),
         ("--weight_decay nan", "--weight_decay: 'nan' is not a finite number"),
         ("--weight_decay 1e9", "--weight_decay 1000000000.0: expected 1e+06 or less"),

@@ -13,15 +13,33 @@ from wsol.core import registry
 from wsol.methods.build import build_from_config, build_model, load_wsolevaluation_state_dict
 
 if TYPE_CHECKING:
+    from wsol.runs.final_evaluation import evaluate_run
     from wsol.runs.predictor import Predictor, restore
 
-__all__ = ["Predictor", "build_from_config", "build_model", "load_wsolevaluation_state_dict", "registry", "restore"]
+__all__ = [
+    "Predictor",
+    "build_from_config",
+    "build_model",
+    "evaluate_run",
+    "load_wsolevaluation_state_dict",
+    "registry",
+    "restore",
+]
+
+_LOADS_TORCH = {
+    "Predictor": "wsol.runs.predictor:Predictor",
+    "evaluate_run": "wsol.runs.final_evaluation:evaluate_run",
+    "restore": "wsol.runs.predictor:restore",
+}
 
 
 def __getattr__(name: str) -> Any:  # noqa: ANN401 (whatever the name stands for)
     """Return a public name that loads torch, when it is first used."""
-    if name in ("Predictor", "restore"):
-        from wsol.runs import predictor
-
-        return getattr(predictor, name)
+    if name in _LOADS_TORCH:
+        return registry.load(_LOADS_TORCH[name])
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    """Return the public names, those that load torch included."""
+    return sorted(__all__)

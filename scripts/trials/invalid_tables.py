@@ -41,7 +41,7 @@ COMBINATIONS = (
     ("main.py", "--dataset_name mini", ("mini",)),
     ("main.py", "--dataset_name ../metadata/Mini", ("dataset_name",)),
     ("main.py", "--epochs 1000000000000", ("epochs",)),
-    ("main.py", "--crop_size 1000000 --resize_size 1000000", ("crop_size",)),
+    ("main.py", "--crop_size 1000000 --resize_size 1000000", ("crop_size", "resize_size")),
     ("main.py", "--workers 100000", ("workers",)),
     ("main.py", "--bootstrap 10000000", ("bootstrap",)),
     ("main.py", "--weight_decay inf", ("weight_decay",)),

@@ -13,10 +13,19 @@ def test_every_name_is_found(kind):
 
 
 def test_an_unknown_name_is_told_which_there_are():
-    with pytest.raises(InputError, match=r"'gradcan' is not one of the mappers: method, .*; did you mean gradcam\?"):
+    with pytest.raises(InputError, match=r"'gradcan' is not one of the mappers: .*; did you mean gradcam\?"):
         registry.find("mappers", "gradcan")
     with pytest.raises(InputError, match=r"'crf' is not one of the refiners: none"):
         registry.find("refiners", "crf")
+    with pytest.raises(InputError, match=r"'method' is not a kind of the registry; expected one of architectures, methods"):
+        registry.names("method")
+
+
+def test_a_mistyped_entry_is_named(monkeypatch):
+    for entry in ("wsol.maps.nowhere:mapper", "wsol.maps.mapper:nothing", "no module:x"):
+        monkeypatch.setitem(registry.MAPPERS, "mistyped", entry)
+        with pytest.raises(InputError, match=f"the registry's entry '{entry}' cannot be loaded: "):
+            registry.find("mappers", "mistyped")
 
 
 @pytest.fixture

@@ -153,6 +153,8 @@ def names(kind: str) -> tuple[str, ...]:
     >>> names("methods")
     ('cam', 'has', 'acol', 'spg', 'adl', 'cutmix')
     """
+    if kind not in KINDS:
+        raise InputError(f"{kind!r} is not a kind of the registry; expected one of {', '.join(KINDS)}")
     return tuple(dict.fromkeys([*KINDS[kind], *of_other_packages(kind)]))
 
 
@@ -193,7 +195,10 @@ def load(entry: str) -> Callable[..., Any]:
     5.0
     """
     module, _, name = entry.partition(":")
-    return getattr(importlib.import_module(module), name)
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(f"the registry's entry {entry!r} cannot be loaded: {error}") from error
 
 
 def method_options() -> dict[str, Option]:

@@ -136,17 +136,27 @@ def write_tables(
 
 
 def evaluate_run(
-    path: str | os.PathLike, split: str = "test", *, device: str | torch.device = "cpu", workers: int = 0
+    path: str | os.PathLike,
+    split: str = "test",
+    *,
+    device: str | torch.device = "cpu",
+    workers: int = 0,
+    **roots: str | os.PathLike,
 ) -> tuple[dict, SplitEvaluator]:
-    """Return (results, evaluator) of a split, from a run's checkpoint only; images and metadata are where they were.
+    """Return (results, evaluator) of a split, from a run's checkpoint only.
 
-    The results are those of results.json, byte for byte on a CPU with as many threads, for a split that is not sampled.
+    `roots`: data_root, metadata_root and mask_root, if the images, the metadata or the masks are not where they were. The
+    results are those of results.json, byte for byte on a CPU with as many threads (the run's config.threads), for a split
+    that is not sampled.
 
     Raises:
         InputError: not a checkpoint, no such split, images that are missing or cannot be read.
     """
     device = torch.device(device)
+    if unknown := set(roots) - {"data_root", "metadata_root", "mask_root"}:
+        raise TypeError(f"evaluate_run has no argument {min(unknown)!r}")
     predictor = restore(path).to(device)
+    predictor.config |= {name: os.fspath(root) for name, root in roots.items()}
     config = predictor.config
     images = predictor.load_splits((split,)).splits[split]
     truth = SplitTruth.of(config, split, images.image_ids, needs_truth=False)
