@@ -5,6 +5,7 @@ import contextlib
 import http.server
 import importlib
 import io
+import logging
 import os
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from functools import partial
 from pathlib import Path
 from unittest import mock
 
+import cv2
 import pytest
 import torch
 from munch import Munch
@@ -85,11 +87,33 @@ def server(tmp_path: Path) -> Iterator[tuple[type[FileServer], str]]:
         opened.shutdown()
 
 
+@contextlib.contextmanager
+def own_process() -> Iterator[None]:
+    """Set back what a command sets for its process: the log's handlers, threads, deterministic algorithms, environment."""
+    handlers, level = logging.root.handlers[:], logging.root.level
+    logging.root.handlers.clear()  # or `start_logging` would close them, which are pytest's
+    threads = torch.get_num_threads(), cv2.getNumThreads()
+    deterministic, fill = torch.are_deterministic_algorithms_enabled(), torch.utils.deterministic.fill_uninitialized_memory
+    try:
+        with mock.patch.dict(os.environ):
+            yield
+    finally:
+        for handler in logging.root.handlers:
+            handler.close()
+        logging.root.handlers[:] = handlers
+        logging.root.setLevel(level)
+        torch.set_num_threads(threads[0])
+        cv2.setNumThreads(threads[1])
+        torch.use_deterministic_algorithms(deterministic)
+        torch.utils.deterministic.fill_uninitialized_memory = fill
+
+
 def call(main: Callable[[], None], *words: object, cwd: Path, code: int | None = 0) -> str:
     """Call a command's `main` in this process (one of its own takes seconds to import torch), in `cwd`; check its exit code
     (None: any) and return what it printed."""
     printed = io.StringIO()
     with (
+        own_process(),
         contextlib.chdir(cwd),
         mock.patch.object(sys, "argv", [main.__module__, *map(str, words)]),
         contextlib.redirect_stdout(printed),
@@ -107,6 +131,16 @@ def call(main: Callable[[], None], *words: object, cwd: Path, code: int | None =
 def run(script: str, *words: object, cwd: Path, code: int = 0) -> str:
     """Call a Python script of the checkout in this process; see `call`."""
     return call(importlib.import_module(script.removesuffix(".py").replace("/", ".")).main, *words, cwd=cwd, code=code)
+
+
+# A network of 100,000 parameters, trained at Toy's two orders.
+TINY = ("--architecture", "timm:test_efficientnet", "--label_level", "order", "--large_feature_map", "F", "--workers", "0")
+
+
+def refused_start(workspace: Path, path: str, *words: str) -> str:
+    """Start a run from a file of weights that main.py is to refuse; return what it printed."""
+    options = ("--pretrained", "T", "--pretrained_path", path, "--epochs", "0", "--eval_test", "F")
+    return run("main.py", *TINY, *options, *words, cwd=workspace, code=2)
 
 
 def run_process(script: str, *words: object, cwd: Path, code: int = 0) -> str:

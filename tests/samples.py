@@ -15,6 +15,7 @@ from PIL import Image
 
 from wsol.core.files import write_text
 from wsol.data.hierarchy import Hierarchy
+from wsol.data.levels import LevelSplit
 from wsol.data.metadata import configure_metadata
 from wsol.maps.score_maps import save_score_map
 
@@ -26,6 +27,14 @@ def write_png(path, width, height):
     data[16:24] = struct.pack(">II", width, height)
     data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
     path.write_bytes(data)
+
+
+def bad_split(folder):
+    """A split of one good image in a folder, two broken ones and one that is missing."""
+    Image.new("RGB", (9, 9)).save(folder / "good.png")
+    (folder / "cut.png").write_bytes((folder / "good.png").read_bytes()[:40])
+    (folder / "text.jpg").write_text("no image")
+    return LevelSplit(["good.png", "cut.png", "text.jpg", "none.jpg"], np.array([1, 0, 0, 0]))
 
 
 def write_split(folder, **files):

@@ -1,18 +1,12 @@
 """Options from the command line, YAML and presets, and what is refused."""
 
 import json
-import os
 import shlex
 
 import pytest
 
 from config import (
-    evaluation_parser,
     get_config,
-    inference_parser,
-    parse_options,
-    read_config,
-    training_parser,
     write_config,
 )
 from conftest import CHECKOUT
@@ -119,90 +113,11 @@ def test_command_line_wins_over_yaml_over_preset_over_default(tmp_path):
     assert "lr 0.01," not in notes[0]
 
 
-def test_the_plain_word_off_in_yaml(tmp_path):
-    (tmp_path / "c.yaml").write_text("amp: off\n")
-    assert get_config(["--config", str(tmp_path / "c.yaml")])[0].amp == "off"
-
-
-@pytest.mark.parametrize(
-    "name", ["no", "1.10", "010", "2020-13-45", "null", "on", "[a]", "a: b", "é", "#", "1:30", "a" * 100]
-)
-def test_a_name_in_yaml_stays_what_it_is(tmp_path, name):
-    """YAML's own types would make them False, 1.1, 8, a traceback, None, True, ..."""
-    config, _ = get_config(["--experiment_name", name, "--label_level", name])
-    write_config(config, tmp_path / "config.yaml")
-    assert get_config(["--config", str(tmp_path / "config.yaml")])[0] == config
-    assert read_config(tmp_path / "config.yaml") == {k: v for k, v in config.items() if k != "override_cache"}
-
-
-def test_yaml_without_quotes_is_read_as_the_command_line_reads_it(tmp_path):
-    (tmp_path / "c.yaml").write_text("experiment_name: 1.10\nlabel_level: no\nepochs: 010\neval_test: off\nseed: '3'\n")
-    config, _ = get_config(["--config", str(tmp_path / "c.yaml")])
-    expected = ("1.10", "no", 10, False, 3)
-    assert (config.experiment_name, config.label_level, config.epochs, config.eval_test, config.seed) == expected
-
-
-def test_null_in_yaml_is_an_option_s_default_none_and_nothing_else(tmp_path):
-    (tmp_path / "c.yaml").write_text("label_level: null\ncoarsening: ~\npretrained_path:\n")
-    config, _ = get_config(["--config", str(tmp_path / "c.yaml")])
-    assert (config.label_level, config.coarsening, config.pretrained_path) == (None, None, None)
-
-
 def test_a_written_configuration_reads_back_the_same(tmp_path):
     config, _ = get_config(["--lr", "1e-5", "--iou_threshold_list", "50", "90", "--label_level", "genus"])
     write_config(config, tmp_path / "config.yaml")
     again, _ = get_config(["--config", str(tmp_path / "config.yaml")])
     assert again == config
-
-
-@pytest.mark.parametrize(
-    ("text", "message"),
-    [
-        ("batchsize: 3", r"unknown option 'batchsize'; did you mean batch_size\?"),
-        ("zzz: 3", r"unknown option 'zzz'; known: experiment_name"),
-        ("epochs: many", r"epochs: 'many' is invalid"),
-        ("epochs: [1, 2]", r"epochs: \[1, 2\] is invalid \(a single value\)"),
-        ("iou_threshold_list: 50", r"is invalid \(a list\)"),
-        ("amp: fp8", r"is invalid \(one of off, bf16, fp16\)"),
-        ("- a\n- b", "expected lines of 'option: value'"),
-        ("a: [", "not a readable YAML file"),
-        ("a: !!python/object/apply:os.system ['true']", "not a readable YAML file"),
-        ("dataset_name: null", r"dataset_name: null is invalid \(null is not allowed; without the line it is Toy"),
-        ("epochs:", "epochs: null is invalid"),
-        ("iou_threshold_list: [50, ~]", "is invalid"),
-        ("iou_threshold_list: []", "is invalid"),
-        ("experiment_name: ''", r"c\.yaml: experiment_name: '' is invalid \('': an empty name"),
-        ("pretrained_path: ' '", "an empty name"),
-        ('experiment_name: "a\\0b"', "without line ends or NUL"),
-        ('experiment_name: "\\uD800"', "expected a name in UTF-8"),
-        ('experiment_name: "\\UFFFFFFFF"', "not a readable YAML file"),
-        ("lr: 0.1\nepochs: 1\nlr: 0.2", r"c\.yaml:3: .*duplicate option 'lr'"),
-        ("lr: .inf", "'.inf' is not a finite number"),
-        ("lr: 2020-13-45", "'2020-13-45' is not a finite number"),
-        ("2020-13-45: lr", "unknown option '2020-13-45'"),
-        ("epochs: " + "9" * 5000, r"is invalid \('9{20,}.*is not a whole number of at most 30 digits"),
-        ("9" * 1000 + ": 1", "unknown option"),
-        ("epochs: \u0663", r"'\\u0663' is not a whole number"),
-        ("epochs: " + "[" * 20_000, r"c\.yaml:1: not a readable YAML file"),
-        ("[" * 60_000, "expected lines of 'option: value'"),
-        ("- " * 30_000, "expected lines of 'option: value'"),
-        ("epochs: &a [*a]", "an anchor, alias or tag"),
-        ("? [epochs]\n: 1", "nested key"),
-        ("<<: {epochs: 1}", "nested value"),
-        ("!!set {epochs}", "an anchor, alias or tag"),
-        ("epochs: !!timestamp 2020-13-45", "an anchor, alias or tag"),
-        ("a: &a [x, x]\nb: &b [*a, *a]\nc: [*b, *b]", r"c\.yaml:1: .*an anchor, alias or tag"),
-        ("lr: 0.1\n---\nlr: 0.2", r"c\.yaml:2: .*a second document"),
-        ("%YAML " + "9" * 5000 + ".1\n---\nlr: 1", "not a readable YAML file"),
-        ("#" * 70_000, r"70000 bytes; expected a file of options of at most 65536"),
-        ("lr: 1\x00", "not a readable YAML file"),
-        ("", "expected lines of 'option: value'"),
-    ],
-)
-def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
-    (tmp_path / "c.yaml").write_text(text)
-    with pytest.raises(InputError, match=message):
-        get_config(["--config", str(tmp_path / "c.yaml")])
 
 
 @pytest.mark.parametrize(
@@ -212,7 +127,6 @@ def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
         ("--batch_size 0", "--batch_size 0: expected 1 or more"),
         ("--workers -1", "--workers -1: expected 0 or more"),
         ("--lr 0", "--lr 0.0: expected more than 0"),
-        ("--lr nan", "--lr: 'nan' is not a finite number"),
         ("--momentum 1", "--momentum 1.0: expected 0 or more, less than 1"),
         ("--seed -3", "--seed -3: expected 0 or more"),
         ("--seed 99999999999999999999", "expected 0 or more, less than 2**63"),
@@ -223,17 +137,9 @@ def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
         ("--eval_test F --save_scoremaps both", "--save_scoremaps both: expected none or val with --eval_test FALSE"),
         ("--pretrained_path nowhere.pth --pretrained T", "--pretrained_path nowhere.pth: expected a file"),
         ("--pretrained_path x --pretrained F", "--pretrained False: expected TRUE with --pretrained_path"),
-        ("--experiment_name ../x", "--experiment_name '../x': expected a name or relative path inside train_log/"),
-        ("--experiment_name .", "--experiment_name '.': expected a name"),
-        (
-            "--architecture vgg99",
-            f"--architecture vgg99: expected {', '.join(registry.names('architectures'))} or timm:NAME",
-        ),
-        ("--weight_decay inf", "--weight_decay: 'inf' is not a finite number"),
-        ("--weight_decay nan", "--weight_decay: 'nan' is not a finite number"),
+        ("--architecture vgg99", f"--architecture vgg99: expected {NETWORKS} or timm:NAME"),
         ("--weight_decay 1e9", "--weight_decay 1000000000.0: expected 1e+06 or less"),
         ("--lr 1e9", "--lr 1000000000.0: expected more than 0, at most 1e+06"),
-        ("--lr 1_0", "--lr: '1_0' is not a finite number"),
         ("--crop_size 1000000", "--crop_size 1000000: expected 10000 or less"),
         ("--resize_size 1000000", "--resize_size 1000000: expected 10000 or less"),
         ("--batch_size 1000000000000", "--batch_size 1000000000000: expected 100000 or less"),
@@ -241,31 +147,13 @@ def test_bad_yaml_is_refused_with_what_is_allowed(tmp_path, text, message):
         ("--epochs 1000000000000", "--epochs 1000000000000: expected 1000000 or less"),
         ("--num_val_sample_per_class 1000000000000", "expected 1000000000 or less"),
         ("--lr_decay_frequency 1000000000000", "expected 1000000000 or less"),
-        ("--epochs \u0663", "--epochs: '\\u0663' is not a whole number"),
-        ("--epochs 1_0", "--epochs: '1_0' is not a whole number"),
-        ("--epochs " + "9" * 5000, "is not a whole number of at most 30 digits"),
-        ("--lr " + "9" * 5000, "is not a finite number"),
-        ("--iou_threshold_list 50 " + "9" * 5000, "is not a whole number of at most 30 digits"),
         ("--device cuda:9999999999999999999999", "is not a device; expected auto, cpu, cuda or cuda:N"),
         ("--device cuda:\u0663", "is not a device"),
-        ("--dataset_name ../x", "--dataset_name: '../x': expected a name, not a path"),
-        ("--dataset_name ..", "--dataset_name: '..': expected a name, not a path"),
-        ("--experiment_name " + "x" * 256, "expected at most 255 bytes per name and 4095 per path"),
         ("--experiment_name " + "x" * 246, "... (246 characters): expected at most 245 bytes per name"),
         ("--experiment_name a/" + "é" * 123 + "/b", "expected at most 245 bytes per name"),
         ("--keep_classifier maybe", "t/f, y/n, 1/0), nor auto"),
         ("--threads many", "--threads: 'many' is not a whole number, nor auto"),
         ("--keep_classifier --pretrained F", "--keep_classifier True: expected auto or FALSE with --pretrained FALSE"),
-        ("--experiment_name " + "x/" * 3000, "expected at most 255 bytes per name and 4095 per path"),
-        ("--experiment_name " + "é" * 128, "expected at most 255 bytes per name"),
-        ("--experiment_name a\0b", "expected a name without line ends or NUL"),
-        ("--mask_root a\udcffb", "--mask_root: 'a\\udcffb': expected a name in UTF-8"),
-        ("--lable_level order", "unrecognized option --lable_level; did you mean --label_level?"),
-        ("--Epochs=3", "unrecognized option --Epochs; did you mean --epochs?"),
-        ("-lr 0.1", "unrecognized option -lr; did you mean --lr?"),
-        ("--xyzzy 1", "unrecognized option --xyzzy; --help lists the options"),
-        ("--lr 0.1 0.2", "'0.2' does not belong to an option"),
-        ("--lr", "--lr: expected one argument"),
         ("--config nowhere.yaml", "nowhere.yaml: no such file"),
     ],
 )
@@ -273,33 +161,6 @@ def test_impossible_options_are_refused(options, message):
     with pytest.raises(InputError) as caught:
         get_config(options.split())
     assert message in caught.value.on_command_line()
-
-
-PARSERS = {"main": training_parser, "evaluation": evaluation_parser, "inference": inference_parser}
-NAMED = [
-    (command, f"--{option.name}")
-    for command, new_parser in PARSERS.items()
-    for option in new_parser("").options.values()
-    if option.reader is not boolean
-]
-
-
-@pytest.mark.parametrize(("command", "option"), NAMED)
-@pytest.mark.parametrize("text", ["", " ", "a\0b", "a\nb", "a\ud800b", "9" * 5000])
-def test_no_option_takes_what_names_nothing(command, option, text):
-    """--image_list "" scored everything."""
-    required = ["--checkpoint", "c", "--scoremap_root", "s"] if command == "inference" else []
-    with pytest.raises(InputError, match=f"^{option}: .{{,200}}$"):
-        parse_options(PARSERS[command](""), [*required, option, text])
-
-
-@pytest.mark.parametrize("name", ["/dev/zero", "fifo", ".", "c.yaml/x"])
-def test_a_config_is_a_regular_file(tmp_path, monkeypatch, name):
-    monkeypatch.chdir(tmp_path)
-    os.mkfifo("fifo")
-    (tmp_path / "c.yaml").touch()
-    with pytest.raises(InputError, match=r"expected a regular file|no such file"):
-        get_config(["--config", name])
 
 
 PRESETS = sorted((CHECKOUT / "scripts" / "presets").glob("*.yaml"))

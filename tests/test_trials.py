@@ -1,10 +1,16 @@
 """A sample of the trials (scripts/trials), and what judges them."""
 
+import os
+from unittest import mock
+
 import pytest
 
-from scripts.trials import invalid_configurations, wrong_files
-from scripts.trials.common import ACCEPTED, REFUSED, Case, copy_workspace, judge, perform, run_cases, snapshot
-from scripts.trials.workspace import BASE, make_workspace
+from conftest import own_process
+
+with mock.patch.dict(os.environ):  # the trials set a variable as they are imported
+    from scripts.trials import invalid_configurations, wrong_files
+    from scripts.trials.common import ACCEPTED, REFUSED, Case, copy_workspace, judge, perform, run_cases, snapshot
+    from scripts.trials.workspace import BASE, make_workspace
 
 INVALID = (
     "main.py --device cuda:9999999999999999999999",
@@ -43,7 +49,15 @@ WRONG = (
 )
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module", autouse=True)
+def _own_process():
+    """The trials call commands without `run`, and say with how many threads."""
+    with own_process():
+        os.environ["OMP_NUM_THREADS"] = "1"
+        yield
+
+
+@pytest.fixture(scope="module")
 def template(tmp_path_factory):
     """A workspace with data, a finished run and inputs of every command."""
     return make_workspace(tmp_path_factory.mktemp("trials") / "template")

@@ -60,9 +60,11 @@ def test_a_killed_worker_is_an_error_within_seconds(where):
     """A worker that died while it was sent more than a pipe's buffer left its parent waiting for ever."""
     start = threading.Timer(60, os._exit, (1,))  # no hang of the suite
     start.start()
-    with pytest.raises(InputError, match=r"^workers 2: a process was killed, or could not start"):
-        list(map_chunks(Large(where), range(200), 2))
-    start.cancel()
+    try:
+        with pytest.raises(InputError, match=r"^workers 2: a process was killed, or could not start"):
+            list(map_chunks(Large(where), range(200), 2))
+    finally:
+        start.cancel()
 
 
 def test_what_a_process_is_sent_at_its_start_stays_below_a_pipe_s_buffer(monkeypatch):

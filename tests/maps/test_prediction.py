@@ -3,12 +3,10 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 from data_loaders import Batch
 from wsol import build_model
 from wsol.core.errors import InputError
-from wsol.data.preprocessing import IMAGENET
 from wsol.maps.mapper import make_mapper
 from wsol.maps.normalize import normalize_raw_map
 from wsol.maps.prediction import predict, ranks_of
@@ -60,7 +58,33 @@ def test_ranks_are_those_of_a_stable_sort():
     assert own_is_nan.any() and got == np.where(own_is_nan, 6, expected).tolist()
 
 
-def test_an_image_survives_preprocessing_and_back():
-    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7, 3), dtype=np.uint8))
-    np.testing.assert_array_equal(IMAGENET.to_rgb(IMAGENET.normalize(image).numpy()), np.asarray(image))
-    assert IMAGENET.evaluation(image, 16).shape == (3, 16, 16)
+class _Fixed(torch.nn.Module):
+    """Gives the logits it was made with."""
+
+    def __init__(self, logits):
+        super().__init__()
+        self.logits = logits
+
+    def forward(self, images, labels=None):
+        return {"logits": self.logits}
+
+    def raw_maps(self, outputs, labels):
+        return torch.rand(len(labels), 2, 2)
+
+
+def test_ranks_are_those_of_a_stable_sort_and_nan_is_never_right():
+    nan = float("nan")
+    logits = torch.tensor([[1.0, 3.0, 2.0], [1.0, 1.0, 1.0], [1.0, 1.0, 1.0], [nan, nan, nan], [0.0, nan, 0.0]])
+    labels = torch.tensor([2, 0, 2, 1, 0])
+    batch = Batch(torch.zeros(5, 3, 8, 8), labels, list("abcde"), [])
+    found = list(predict(_Fixed(logits), [batch], torch.device("cpu"), "off", []))
+    assert [p.rank for p in found] == [1, 0, 2, 3, 1]
+    assert [p.image_id for p in found] == list("abcde")
+    assert found[0].score_map().shape == (8, 8)
+
+
+def test_images_that_could_not_be_read_are_passed_on():
+    bad = []
+    batches = [Batch(torch.empty(0), torch.empty(0, dtype=torch.int64), [], ["x.jpg: broken"])]
+    assert list(predict(_Fixed(torch.zeros(0, 2)), batches, torch.device("cpu"), "off", bad)) == []
+    assert bad == ["x.jpg: broken"]

@@ -14,7 +14,7 @@ import torch
 
 import main
 from config import get_config
-from conftest import run
+from conftest import own_process, run
 from samples import named_as_in_wsolevaluation
 from wsol import build_from_config, build_model
 from wsol.core import registry
@@ -27,11 +27,10 @@ COMBINATIONS = [(a, m, "breed") for a in ("resnet50", "vgg16", "inception_v3") f
 
 
 @pytest.fixture(autouse=True)
-def deterministic_algorithms_off_again():
-    """main.py turns them on for its process, which is here the tests'."""
-    yield
-    torch.use_deterministic_algorithms(False)
-    torch.utils.deterministic.fill_uninitialized_memory = True
+def _own_process():
+    """main.py is called here without `run`."""
+    with own_process():
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from samples import noise
-from wsol.core.errors import OptionError
+from wsol.core.errors import InputError, OptionError
 from wsol.data.batches import Batch
 from wsol.networks.device import autocast, resolve_device, to_device
 
@@ -31,3 +31,17 @@ def test_a_cpu_computes_in_bf16_and_not_in_fp16():
     for amp, dtype in (("bf16", torch.bfloat16), ("off", torch.float32)):
         with autocast(CPU, amp):
             assert layer(x).dtype == dtype
+
+
+def test_devices_that_do_not_exist_are_refused():
+    assert resolve_device("cpu").type == "cpu"
+    with pytest.raises(InputError, match="device cuda:99: expected cpu or one of"):
+        resolve_device("cuda:99")
+    with pytest.raises(InputError, match="amp fp16"):
+        resolve_device("cpu", "fp16")
+
+
+@pytest.mark.parametrize("name", ["cuda:9999999999999999999999", "cuda:" + "9" * 5000, "cuda:200", "cuda:x", "tpu", ""])
+def test_no_name_of_a_device_is_a_traceback(name):
+    with pytest.raises(InputError, match=r"^device"):
+        resolve_device(name)

@@ -1,29 +1,23 @@
 """What a checkpoint or a weights file holds is checked when it is read: each wrong file is one line that names it."""
 
-import os
-import zipfile
-
-import numpy as np
 import pytest
 import torch
-from safetensors.torch import save_file
 
 from config import get_config
-from conftest import run
+from conftest import TINY, refused_start, run
 from samples import full_disk, named_as_in_wsolevaluation
 from wsol import build_model, load_wsolevaluation_state_dict
 from wsol.core.errors import InputError
 from wsol.runs.checkpoints import ENTRIES, FORMAT, read_checkpoint, write_checkpoint
 
-ARCHITECTURE = "timm:test_efficientnet"  # 100,000 parameters
+ARCHITECTURE = TINY[1]
 WEIGHT = "classifier.weight"
-ARGUMENTS = ("--architecture", ARCHITECTURE, "--label_level", "order", "--large_feature_map", "F", "--workers", "0")
 
 
 def older_checkpoint():
     """Return a checkpoint for Toy's two orders as main.py wrote it before checkpoints stated a format."""
     torch.manual_seed(0)
-    config, _ = get_config(list(ARGUMENTS))
+    config, _ = get_config(list(TINY))
     return {
         "architecture": ARCHITECTURE,
         "epoch": 1,
@@ -210,7 +204,7 @@ def test_a_checkpoint_from_before_formats_is_still_mapped_scored_and_started_fro
     assert "at val's threshold" in scored if thresholds else "older.pth.tar: no best_threshold" in scored
     options = ("--pretrained", "T", "--pretrained_path", "older.pth.tar", "--epochs", "0", "--eval_test", "F")
     small = ("--num_val_sample_per_class", "1", "--num_train_sample_per_class", "1", "--save_scoremaps", "none")
-    started = run("main.py", *ARGUMENTS, *options, *small, cwd=workspace)
+    started = run("main.py", *TINY, *options, *small, cwd=workspace)
     assert "weights: all of older.pth.tar (epoch 1)" in started
 
 
@@ -243,94 +237,17 @@ def test_thresholds_are_not_taken_from_a_wrong_checkpoint(workspace, checkpoint,
     assert "wrong.pth.tar: " in refusal(workspace, WRONG[name](checkpoint), *words, script="evaluation.py")
 
 
-def start(workspace, path, *words):
-    options = ("--pretrained", "T", "--pretrained_path", path, "--epochs", "0", "--eval_test", "F")
-    return run("main.py", *ARGUMENTS, *options, *words, cwd=workspace, code=2)
-
-
 @pytest.mark.parametrize("name", [*(f"state {name}" for name in TENSORS), "epoch", "names", "config list", "thresholds"])
 def test_a_run_does_not_start_from_a_wrong_checkpoint(workspace, checkpoint, name):
     torch.save(WRONG[name](checkpoint), workspace / "wrong.pth.tar")
-    printed = start(workspace, "wrong.pth.tar")
+    printed = refused_start(workspace, "wrong.pth.tar")
     assert printed.startswith("error: wrong.pth.tar: ")
     assert not (workspace / "train_log").exists()
-
-
-def bare(checkpoint):
-    """Return the state dict of timm's own network."""
-    state = checkpoint["state_dict"]
-    return {n.removeprefix("backbone.network."): v for n, v in state.items() if n.startswith("backbone.network.")}
-
-
-@pytest.mark.parametrize(
-    "name", ["shape", "sparse", "quantized", "complex", "meta", "nested", "text", "none", "number", "nan"]
-)
-def test_wrong_weights_are_refused_by_entry(workspace, checkpoint, name):
-    weights = bare(checkpoint)
-    first = next(key for key in weights if weights[key].ndim == 4)
-    value = weights[first]
-    made = {
-        "shape": torch.zeros(3),
-        "sparse": value.to_sparse(),
-        "quantized": torch.quantize_per_tensor(value, 0.1, 0, torch.qint8),
-        "complex": value.to(torch.complex64),
-        "meta": value.to("meta"),
-        "nested": torch.nested.nested_tensor([value[0], value[1]]),
-        "text": "weights",
-        "none": None,
-        "nan": value * float("nan"),
-    }
-    torch.save({0: value} if name == "number" else weights | {first: made[name]}, workspace / "w.pth")
-    printed = start(workspace, "w.pth")
-    assert printed.startswith("error: w.pth: ")
-    assert name == "number" or first in printed
-
-
-def test_weights_of_other_widths_are_taken_and_other_kinds_are_not(workspace, checkpoint):
-    weights = bare(checkpoint)
-    first = next(key for key in weights if weights[key].ndim == 4)
-    for dtype in (torch.float64, torch.float16):
-        torch.save(
-            {name: value.to(dtype) if value.is_floating_point() else value for name, value in weights.items()}, "w.pth"
-        )
-        model = build_model(ARCHITECTURE, "cam", 2, pretrained=True, pretrained_path="w.pth")
-        got = model.state_dict()[f"backbone.network.{first}"]
-        assert got.dtype == torch.float32
-        torch.testing.assert_close(got, weights[first].to(dtype).float())
-    save_file({name: value.to(torch.int8).contiguous() for name, value in weights.items()}, workspace / "w.safetensors")
-    assert "holds int8; expected float32" in start(workspace, "w.safetensors")
-    torch.save(weights | {first: weights[first].double() * 1e300}, "w.pth")
-    assert f"{first} holds NaN or infinity" in start(workspace, "w.pth")
 
 
 @pytest.fixture(autouse=True)
 def _inside(workspace, monkeypatch):
     monkeypatch.chdir(workspace)
-
-
-def test_damaged_files_and_files_that_would_run_code_are_refused(workspace, checkpoint):
-    save_file(bare(checkpoint), workspace / "cut.safetensors")
-    data = (workspace / "cut.safetensors").read_bytes()
-    (workspace / "cut.safetensors").write_bytes(data[: len(data) // 2])
-    (workspace / "header.safetensors").write_bytes(b"\xff" * 8 + data[8:])
-    torch.save(build_model(ARCHITECTURE, "cam", 2), workspace / "whole.pth")
-    torch.save(bare(checkpoint), workspace / "cut.pth")
-    (workspace / "cut.pth").write_bytes((workspace / "cut.pth").read_bytes()[:20000])
-    np.save(workspace / "array.npy", np.zeros(3))
-    os.rename(workspace / "array.npy", workspace / "array.pth")
-    with zipfile.ZipFile(workspace / "packed.pth", "w", zipfile.ZIP_DEFLATED) as archive:
-        archive.writestr("archive/data.pkl", b"\x80\x02}q\x00.")
-        archive.writestr("archive/data/0", bytes(10**7))
-    assert os.path.getsize("packed.pth") < 20000
-    for name in ("cut.safetensors", "header.safetensors", "whole.pth", "cut.pth", "array.pth", "packed.pth"):
-        assert f"{name}: not a weights file that loads without running code" in start(workspace, name)
-    assert "an object of wsol.methods.cam.CAM" in start(workspace, "whole.pth")
-    assert "is compressed" in start(workspace, "packed.pth")
-    os.mkfifo("fifo.pth")
-    for name, reason in (("fifo.pth", "expected a"), ("dataset", "expected a"), ("nowhere.pth", "expected a file")):
-        assert reason in start(workspace, name)
-        words = ("--checkpoint", name, "--scoremap_root", "maps")
-        assert f"error: {name}: " in run("inference.py", *words, cwd=workspace, code=2)
 
 
 @pytest.mark.parametrize("name", ["sparse", "quantized", "complex", "nested", "meta", "text", "shape", "integers"])

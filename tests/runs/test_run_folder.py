@@ -1,6 +1,5 @@
 """A run's folder: never lost while its successor is unfinished, never made where it does not belong."""
 
-import logging
 import os
 import shutil
 from pathlib import Path
@@ -10,7 +9,6 @@ import pytest
 from conftest import SMALL, run
 from samples import full_disk
 from wsol.core.errors import InputError
-from wsol.core.log import start_logging
 from wsol.runs import run_folder
 from wsol.runs.run_folder import check_run_folder, finish_folder, make_folder, previous_of, replaced_note
 
@@ -159,25 +157,6 @@ def test_a_folder_that_cannot_be_made_leaves_the_old_run_as_it_was():
         make_folder(FOLDER, fail, override=True)
     assert text_of(FOLDER) == "first"
     assert [path.name for path in ROOT.iterdir()] == ["pets"]
-
-
-@pytest.fixture
-def logger():
-    before, level = logging.root.handlers[:], logging.root.level
-    logging.root.handlers.clear()  # or `start_logging` would close them
-    yield logging.getLogger("wsol")
-    for handler in logging.root.handlers:
-        handler.close()
-    logging.root.handlers[:] = before
-    logging.root.setLevel(level)
-
-
-def test_a_log_that_cannot_be_written_ends_the_run_with_one_line(tmp_path, logger, capsys):
-    start_logging(tmp_path / "log.txt")
-    logger.info("the first line")
-    with full_disk(20), pytest.raises(InputError, match=r"log\.txt: cannot be written \(File too large\)"):
-        logger.info("more than there is room for")
-    assert "Traceback" not in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("size", [0, 1500, 2_500, 200_000])
