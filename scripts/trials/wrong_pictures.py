@@ -282,5 +282,5 @@ def archive_cases() -> Iterator[Case]:
     }.items():
         members = {} if text is None else {"annotations/list.txt": text.encode("latin-1")}
         setup = partial(_tar_in, notes, members)
-        at_fault = ["list.txt", "annotations.tar.gz", "no image is left"]
+        at_fault = ["list.txt", "annotations.tar.gz", "no images are left"]
         yield Case(f"archive: {name}", "dataset/prepare.py", words, REFUSED, at_fault, setup, PETS)
