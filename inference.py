@@ -24,7 +24,6 @@ from munch import Munch
 
 from data_loaders import LabeledImages, make_loader, require_images
 from dataset.known import how_to_prepare, require_dataset
-from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.files import check_folder
 from wsol.core.processes import map_beside
 from wsol.core.progress import progress
@@ -89,10 +88,11 @@ def main() -> None:
     split = data.splits[options.split]
     if options.image_list:
         choose_images(split, options)
+    predictor.keep_mapped(split)
     image_root = Path(config.data_root) / config.dataset_name
     if options.on_bad_image == "stop":
         require_images(image_root, split.image_ids, options.split, how_to_prepare(config.dataset_name))
-    limit = config.get("max_megapixels", MAX_MEGAPIXELS)  # runs before this option lack it
+    limit = config.max_megapixels
     images = LabeledImages(image_root, split, config.crop_size, max_megapixels=limit, preprocessing=predictor.preprocessing)
     loader = make_loader(images, config.batch_size, options.workers, device)
     bad_images: list[str] = []

@@ -1,6 +1,7 @@
 """CAM-Agg: mean maps of the classes that share an ancestor, from the model to the command line."""
 
 import json
+import shutil
 
 import numpy as np
 import pytest
@@ -9,6 +10,7 @@ import torch
 from conftest import SMALL, run
 from wsol import build_model
 from wsol.core.errors import InputError
+from wsol.core.files import write_text
 from wsol.data.levels import LevelSplit, class_ancestors
 from wsol.maps.cam_agg import AggregatedMaps, aggregate, ancestors_at, keep_with_ancestor
 from wsol.runs.predictor import restore
@@ -107,3 +109,35 @@ def test_a_checkpoint_maps_at_its_coarser_level_without_any_metadata(workspace, 
     assert predictor.mapper(torch.zeros(1, 3, 64, 64), torch.tensor([0]))["logits"].shape == (1, 8)
     with pytest.raises(InputError, match="cam_agg_level family: expected one of finest"):
         restore(path, cam_agg_level="family")
+
+
+def test_a_list_may_name_images_that_the_level_of_the_maps_leaves_out(workspace):
+    run(
+        "main.py",
+        *SMALL,
+        "--label_level",
+        "species",
+        "--epochs",
+        "0",
+        "--save_scoremaps",
+        "none",
+        "--eval_test",
+        "F",
+        cwd=workspace,
+    )
+    shutil.copytree(workspace / "metadata", workspace / "partial")
+    first = (workspace / "partial/Toy/val/class_labels.txt").read_text().splitlines()
+    species = first[0].rsplit(",", 1)[1]
+    gone = {line.rsplit(",", 1)[0] for line in first if line.rsplit(",", 1)[1] == species}
+    for split in ("train", "val", "test"):
+        labels = dict(
+            line.rsplit(",", 1) for line in (workspace / f"partial/Toy/{split}/class_labels.txt").read_text().splitlines()
+        )
+        path = workspace / f"partial/Toy/{split}/class_labels_genus.txt"
+        kept = [line for line in path.read_text().splitlines() if labels[line.rsplit(",", 1)[0]] != species]
+        write_text(path, "\n".join(kept) + "\n")
+    others = [line.rsplit(",", 1)[0] for line in first if line.rsplit(",", 1)[0] not in gone]
+    write_text(workspace / "list.txt", "\n".join([*sorted(gone)[:3], *others[:3]]) + "\n")
+    words = ("--checkpoint", "train_log/test_case/last_checkpoint.pth.tar", "--metadata_root", "partial", "--workers", "0")
+    words += ("--cam_agg_level", "genus", "--image_list", "list.txt", "--scoremap_root", "some")
+    assert "3 score maps of Toy val" in run("inference.py", *words, cwd=workspace)

@@ -7,6 +7,7 @@ import torch
 from samples import noise
 from scripts.benchmark_methods import hide_cells_plainly
 from wsol import build_model
+from wsol.methods.draws import DrawSource
 from wsol.methods.has import draw_hidden_cells, hide_cells
 
 LABELS = torch.tensor([1, 0, 3])
@@ -59,3 +60,8 @@ def test_has_hides_in_training_only_and_nothing_with_grid_0():
     model.train().training_step(x, LABELS)
     assert not seen[0].any()
     assert torch.equal(seen[1], x) and torch.equal(seen[2], x)
+
+
+def test_a_process_without_images_draws_nothing():
+    model = build_model("resnet18", "has", 3, has_grid_size=16)
+    assert model.draw(DrawSource(0, 1, 0, []), (64, 48))["hidden"].shape == (0, 4, 3)

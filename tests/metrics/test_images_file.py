@@ -152,7 +152,7 @@ def changed(maps, **changes):
 
 
 def header(**changes):
-    settings = {"cam_curve_interval": 0.01}
+    settings = {"cam_curve_interval": 0.01, "iou_threshold_list": [30, 50, 70]}
     return np.array(json.dumps({"format": 1, "settings": settings, "analysis_threshold": None, **changes}))
 
 
@@ -160,9 +160,18 @@ def header(**changes):
     ("change", "message"),
     [
         ({"header": header(format=2)}, "format 2; expected 1, of a run's <split>_images.npz"),
-        ({"header": header(settings=[])}, "no settings"),
-        ({"header": header(settings={"cam_curve_interval": "x"})}, "no settings"),
-        ({"header": header(analysis_threshold="x")}, "no settings"),
+        ({"header": header(settings=[])}, "no valid settings"),
+        ({"header": header(settings={"cam_curve_interval": "x"})}, "no valid settings"),
+        ({"header": header(analysis_threshold="x")}, "no valid settings"),
+        ({"header": header(settings={"cam_curve_interval": -0.5, "iou_threshold_list": [50]})}, "no valid settings"),
+        ({"header": header(settings={"cam_curve_interval": 0.1, "iou_threshold_list": "50"})}, "no valid settings"),
+        ({"image_id": np.array(["x"] * 128)}, r".*image_id: 127 of 128 ids are duplicates"),
+        ({"rank": np.full(128, -5)}, r".*rank: -5 to -5; expected -1 to"),
+        ({"rank": np.full(128, 2**63, np.uint64)}, r".*rank: "),
+        ({"rank": np.arange(128) - 1}, r".*rank: known for only some of the images"),
+        ({"size": np.full((128, 2), -64)}, r".*size: -64 to -64; expected 0 to 20000"),
+        ({"size": np.full((128, 2), 60_000)}, r".*size: 60000 to 60000; expected 0 to 20000"),
+        ({"boxes": np.zeros((128, 3, 13), np.uint16)}, r".*boxes: uint16; expected packed bits, uint8"),
         ({"header": np.array("[")}, "not a readable file of images"),
         ({"header": None}, "no header"),
         ({"rank": np.array([object()])}, r"not a readable file of images \(pickled objects\)"),
@@ -193,6 +202,17 @@ def test_a_file_that_declares_more_than_it_has_asks_for_no_memory(maps, tmp_path
             new.writestr(name, array.getvalue() if name == "boxes.npy" else old.read(name))
     with pytest.raises(InputError, match=r"x\.npz: not a readable file of images \(boxes\.npy: shape .*more than there is"):
         read_images(tmp_path / "x.npz")
+
+
+def test_text_without_letters_declares_no_more_than_there_is(maps, tmp_path):
+    (tmp_path / "x.npz").write_bytes(changed(maps))
+    entry = io.BytesIO()
+    np.lib.format.write_array_header_1_0(entry, {"descr": "<U0", "fortran_order": False, "shape": (10**10,)})
+    with zipfile.ZipFile(maps / "a.npz") as source, zipfile.ZipFile(tmp_path / "y.npz", "w") as archive:
+        for name in source.namelist():
+            archive.writestr(name, entry.getvalue() if name == "image_id.npy" else source.read(name))
+    with pytest.raises(InputError, match=r"y\.npz: .*more than there is"):
+        read_images(tmp_path / "y.npz")
 
 
 def test_a_file_of_other_shapes_does_not_fit(maps, toy_root):

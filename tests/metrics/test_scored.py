@@ -19,7 +19,7 @@ images = st.builds(
 )
 
 
-@given(st.lists(images))
+@given(st.lists(images, unique_by=lambda one: one.image_id))
 def test_columns_hold_every_field(some):
     columns = to_columns(some)
     assert list(columns) == list(Scored._fields)

@@ -128,7 +128,8 @@ def test_an_empty_state_is_loaded(scored_maps):
         ({"images": {"boxes": np.zeros((24, 2, 12), np.uint8)}}, "do not match this split and these options"),
         ({"images": {"masks": None}}, "do not match this split and these options"),
         ({"images": {"more": None}}, "columns .* masks, more, .*; expected activation_ratio"),
-        ({"images": {"image_id": ["x"] * 24}}, "counts of 1 images that are not to be scored:\n  x"),
+        ({"images": {"image_id": [f"x{i}" for i in range(24)]}}, "counts of 24 images that are not to be scored:\n  x0"),
+        ({"images": {"image_id": ["x"] * 24}}, "image_id: 23 of 24 ids are duplicates; expected unique ids"),
     ],
 )
 def test_a_state_of_another_evaluator_is_refused(scored_maps, change, message):
@@ -160,3 +161,9 @@ def test_other_settings_are_not_merged(scored_maps, toy_root):
         split, *rest = options
         with pytest.raises(InputError, match=f"a different {name} cannot be merged"):
             scored_maps[0].merge(SplitEvaluator(SplitTruth.read(*where, split), *rest))
+
+
+def test_classification_is_not_measured_where_only_some_ranks_are_known(scored_maps):
+    fresh, scored = scored_maps
+    some = counted(fresh, [one if i % 2 else one._replace(rank=None) for i, one in enumerate(scored)])
+    assert not some.has_ranks and "top1_cls" not in some.results() and counted(fresh, scored).has_ranks

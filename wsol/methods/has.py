@@ -45,7 +45,8 @@ class HaS(CAM):
         if not self.grid_size:
             return {}
         cells = [draw_hidden_cells(size, self.grid_size, self.drop_rate, rng) for rng in source.of_images()]
-        return {"hidden": torch.stack(cells)}
+        rows, columns = (-(-side // self.grid_size) for side in size)
+        return {"hidden": torch.stack(cells) if cells else torch.zeros(0, rows, columns, dtype=torch.bool)}
 
     def step(self, images: torch.Tensor, labels: torch.Tensor, draws: Draws) -> tuple[Outputs, torch.Tensor]:
         """Return outputs and loss of the images with hidden cells."""

@@ -120,7 +120,7 @@ def _box_intervals(resampled: Resampled, results: dict) -> dict:
         found[f"MaxBoxAcc{suffix}"] = {f"{iou:g}": interval(values[:, i]) for i, iou in enumerate(ious)}
         mean = "mean_MaxBoxAcc" if results["MaxBoxAccV2"] is None else "MaxBoxAccV2"
         found[mean + suffix] = interval(values.mean(axis=1))
-        if LOC_IOU in ious and evaluator.ranks:
+        if LOC_IOU in ious and evaluator.has_ranks:
             top = resampled.localization(positions[:, ious.index(LOC_IOU)])
             found |= {name + suffix: interval(figures) for name, figures in top.items()}
     if LOC_IOU in ious:
@@ -142,7 +142,7 @@ def intervals(resampled: Resampled, results: dict) -> dict:
     if evaluator.masks:
         hist = resampled.histograms("bootstrap")
         found["PxAP"] = interval(average_precision(hist[:, 1], hist[:, 0]))
-    if evaluator.ranks:
+    if evaluator.has_ranks:
         found |= {name: interval(figures) for name, figures in resampled.classification().items()}
     return found
 

@@ -21,6 +21,7 @@ from wsol.metrics.scored import Scored, from_columns, to_columns
 from wsol.metrics.split_evaluator import SplitEvaluator
 
 FORMAT = 1
+SETTINGS = ("cam_curve_interval", "iou_threshold_list")  # of an evaluator, which a file has to state
 MOST_BYTES = 4 << 30  # that a file may declare; a few kilobytes can declare much more
 # What makes evaluation.py score with a file's settings.
 SETTING_OPTIONS = {
@@ -51,8 +52,11 @@ class ImagesFile:
                 if not option:
                     raise InputError(message)
                 raise InputError(f"{message} (", OptionName(option), f" {value.format(said)} gives the former)")
-        for one in self.images.values():
-            evaluator.check_shapes(one)
+        try:
+            for one in self.images.values():
+                evaluator.check_shapes(one)
+        except InputError as error:
+            raise InputError(f"{self.path}: ", *error.parts) from None
 
 
 def images_name(split: str) -> str:
@@ -84,6 +88,9 @@ def read_images(path: str | os.PathLike) -> ImagesFile:
         ids = arrays["image_id"]
         columns = {**dict.fromkeys(Scored._fields), **arrays, "image_id": ids.tolist() if ids.ndim == 1 else ids}
         images = {one.image_id: one for one in from_columns(columns)}
+        known = {one.rank is not None for one in images.values() if not one.skipped}
+        if len(known) > 1:
+            raise InputError("rank: known for only some of the images; expected all or none")
     except (InputError, KeyError, AttributeError) as error:
         raise InputError(f"{path}: not a readable file of images ({error})") from None
     return ImagesFile(Path(path), header["settings"], header.get("analysis_threshold"), images)
@@ -111,8 +118,10 @@ def _read(path: str | os.PathLike, names: tuple[str, ...]) -> tuple[dict[str, An
         found = header.get("format") if isinstance(header, dict) else header
         raise InputError(f"{path}: format {shown(found)}; expected {FORMAT}, of a run's <split>_images.npz")
     settings, threshold = header.get("settings"), header.get("analysis_threshold")
-    if not isinstance(settings, dict) or not is_number(settings.get("cam_curve_interval")) or not is_number(threshold or 0):
-        raise InputError(f"{path}: no settings; expected a run's <split>_images.npz")
+    interval, ious = (settings.get(name) if isinstance(settings, dict) else None for name in SETTINGS)
+    valid = is_number(interval) and 0 < interval <= 1 and isinstance(ious, list) and all(map(is_number, ious))
+    if not valid or not is_number(threshold or 0):
+        raise InputError(f"{path}: no valid settings; expected a run's <split>_images.npz")
     return header, arrays
 
 
@@ -122,7 +131,7 @@ def _read_array(archive: zipfile.ZipFile, entry: zipfile.ZipInfo) -> np.ndarray:
         version = npy_format.read_magic(stream)
         read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
         shape, _, dtype = read_header(stream)
-        if int(np.prod(shape, dtype=object)) * dtype.itemsize > entry.file_size:
+        if int(np.prod(shape, dtype=object)) * max(dtype.itemsize, 1) > entry.file_size:  # text of no letters has no bytes
             raise ValueError(f"{entry.filename}: shape {shape}, more than there is")
     with archive.open(entry) as stream:
         return npy_format.read_array(stream, allow_pickle=False)

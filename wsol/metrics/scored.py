@@ -42,18 +42,23 @@ class Scored(NamedTuple):
 
 
 class _Column(NamedTuple):
-    """How a field is kept: numbers of a kind ("iu", "f", "b" as in numpy's dtype.kind) and the value that encodes None."""
+    """How a field is kept: numbers of a kind ("iu", "f", "b" as in numpy's dtype.kind), the value that encodes None, and the
+    lowest and highest whole numbers allowed."""
 
     kinds: str
     dtype: type[np.generic] | None
     none: Any
+    low: int = -1
+    high: int = 2**31 - 1
 
+
+MOST_SIDE = 20_000  # pixels of a map's side, in a file
 
 # One entry for every field of Scored but the id; arrays (no dtype: the smallest that they came in) are zeros where skipped.
 _COLUMNS = {
     "boxes": _Column("u", None, None),
     "masks": _Column("u", None, None),
-    "size": _Column("iu", np.int32, (0, 0)),
+    "size": _Column("iu", np.int32, (0, 0), 0, MOST_SIDE),
     "rank": _Column("iu", np.int32, -1),
     "skipped": _Column("b", np.bool_, None),
     "area_ratio": _Column("f", np.float64, np.nan),
@@ -88,6 +93,8 @@ def from_columns(columns: Mapping[str, Any]) -> list[Scored]:
     ids = columns["image_id"]
     if not (isinstance(ids, list) and all(isinstance(image_id, str) for image_id in ids)):
         raise InputError("image_id: expected a list of text")
+    if len(set(ids)) < len(ids):
+        raise InputError(f"image_id: {len(ids) - len(set(ids))} of {len(ids)} ids are duplicates; expected unique ids")
     fields = [_from_column(name, columns[name], len(ids)) for name in Scored._fields[1:]]
     images = [Scored(image_id, *row) for image_id, *row in zip(ids, *fields, strict=True)]
     return [one._replace(boxes=None, masks=None) if one.skipped else one for one in images]
@@ -105,6 +112,10 @@ def _from_column(name: str, values: Any, count: int) -> list:  # noqa: ANN401 (a
         and (values.shape == (count, *width) if width is not None else values.ndim == 3 and len(values) == count)
     ):
         raise InputError(f"{name}: expected one row of numbers for each of {count} images")
+    if name == "boxes" and values.dtype != np.uint8:
+        raise InputError(f"{name}: {values.dtype}; expected packed bits, uint8")
+    if "i" in column.kinds and count and not (values.min() >= column.low and values.max() <= column.high):
+        raise InputError(f"{name}: {values.min()} to {values.max()}; expected {column.low} to {column.high}")
     if column.dtype is None:
         return list(values)
     plain = [tuple(value) if isinstance(value, list) else value for value in values.tolist()]

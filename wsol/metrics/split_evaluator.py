@@ -84,6 +84,11 @@ class SplitEvaluator:
             raise InputError(f"{self.truth.dataset_name} {self.truth.split} has no true masks")
         return self.masks
 
+    @property
+    def has_ranks(self) -> bool:
+        """Whether the rank of every scored image is known, so that classification can be measured."""
+        return bool(self.ranks) and len(self.ranks) == len(self.scored_ids)
+
     def score(self, score_map: np.ndarray, image_id: str) -> Scored:
         """Return what one map gives; changes nothing, so that threads and processes may do it."""
         return Scored(
@@ -200,7 +205,7 @@ class SplitEvaluator:
             results["PxAP"] = masks.compute()
             counts["foreground_pixels"] = int(masks.gt_true_score_hist.sum())
             counts["background_pixels"] = int(masks.gt_false_score_hist.sum())
-        if self.ranks:
+        if self.has_ranks:
             figures, top_counts = self._top_k()
             results |= figures
             counts |= top_counts
@@ -267,7 +272,7 @@ class SplitEvaluator:
             "MaxBoxAcc_at_val_threshold": accuracies,
             "val_threshold": {f"{iou:g}": boxes.cam_threshold_list[p] for iou, p in positions.items()},
         }
-        if LOC_IOU in positions and self.ranks:
+        if LOC_IOU in positions and self.has_ranks:
             rank = np.array([self.ranks[image_id] for image_id in self.scored_ids])
             localized = self._localized(positions[LOC_IOU])
             for k in TOP:

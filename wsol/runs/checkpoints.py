@@ -5,7 +5,7 @@ They are written whole, read without running code, and checked entry by entry.
 
 import os
 from collections.abc import Callable, Mapping
-from typing import TYPE_CHECKING, NamedTuple, TypeGuard, TypeVar
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
 import torch
 
@@ -23,7 +23,20 @@ CONFIG = {
     **dict.fromkeys(("batch_size", "crop_size"), int),
     **dict.fromkeys(("large_feature_map", "multi_contour_eval"), bool),
 }
-
+# The other options that a restored model looks at, checked if they are there: older runs lack some.
+OTHER_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
+    **dict.fromkeys(
+        ("cam_agg_level", "coarsening"),
+        (lambda value: value is None or (isinstance(value, str) and bool(value)), "text, or none"),
+    ),
+    "mask_root": (lambda value: isinstance(value, str), "text"),
+    "amp": (lambda value: value in ("off", "bf16", "fp16"), "off, bf16 or fp16"),
+    "max_megapixels": (lambda value: is_number(value) and value > 0, "a number above 0"),
+    "bootstrap": (lambda value: is_whole(value) and value <= 10_000, "a whole number up to 10000"),
+    "seed": (is_whole, "a whole number, 0 or more"),
+    "cam_curve_interval": (lambda value: is_number(value) and 1e-5 <= value <= 1, "a number from 1e-05 to 1"),
+    "iou_threshold_list": (lambda value: _are(value, int) and all(0 < iou <= 100 for iou in value), "percentages"),
+}
 
 T = TypeVar("T")
 
@@ -45,6 +58,15 @@ def _is_validation(value: object) -> bool:
 
 def _are_validations(value: object) -> bool:
     return isinstance(value, dict) and set(value) <= {"last", "best"} and all(map(_is_validation, value.values()))
+
+
+def _are_ancestors(value: object) -> bool:
+    if value is None:
+        return True
+    return isinstance(value, dict) and all(
+        isinstance(level, str) and _are(labels, int) and min(labels) >= -1 and max(labels) < 2**31
+        for level, labels in value.items()
+    )
 
 
 def _are_sums(value: object) -> bool:
@@ -85,8 +107,8 @@ ENTRIES = {
         optional=True,
     ),
     "ancestors": Entry(
-        lambda value: value is None or (isinstance(value, dict) and all(_are(one, int) for one in value.values())),
-        "CAM-Agg's level mapped to each class's label there, or none",
+        _are_ancestors,
+        "CAM-Agg's level mapped to each class's label there (-1: none), or none",
         optional=True,
     ),
     # wsol/runs/train_state.py describes these.
@@ -149,7 +171,7 @@ def check_entries(checkpoint: Mapping, path: str) -> None:
         raise InputError(f"{path}: has format {shown(written)}, of a newer version; expected {FORMAT} or less")
     needed = [name for name, entry in ENTRIES.items() if not entry.optional and ("format" in checkpoint or entry.since == 1)]
     if missing := [name for name in needed if name not in checkpoint]:
-        raise InputError(f"{path}: not a checkpoint of main.py; expected the entries {', '.join(missing)}")
+        raise InputError(f"{path}: not a checkpoint of main.py; it lacks the entries {', '.join(missing)}")
     if fault := entries_fault(checkpoint["state_dict"]):
         raise InputError(f"{path}: state_dict: {fault}")
     for name, entry in ENTRIES.items():
@@ -171,6 +193,13 @@ def check_entries(checkpoint: Mapping, path: str) -> None:
         if type(config.get(name)) is not kind or (kind is int and config[name] < 1):
             wanted = {str: "text", int: "a whole number, 1 or more", bool: "true or false"}[kind]
             raise InputError(f"{path}: config: {name} is {shown(config.get(name))}; expected {wanted}")
+    for name, (check, expected) in OTHER_OPTIONS.items():
+        if name in config and not check(config[name]):
+            raise InputError(f"{path}: config: {name} is {shown(config[name])}; expected {expected}")
+    if set(config["dataset_name"]) & set("/\0") or config["dataset_name"] in ("", ".", ".."):
+        raise InputError(f"{path}: config: dataset_name is {shown(config['dataset_name'])}; expected a name, not a path")
+    if any("\0" in str(config.get(name, "")) for name in ("data_root", "metadata_root", "mask_root", "coarsening")):
+        raise InputError(f"{path}: config: a path with a NUL character")
     if config["architecture"] != checkpoint["architecture"]:
         raise InputError(
             f"{path}: architecture is {shown(checkpoint['architecture'])}; expected {shown(config['architecture'])}, as in "

@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError, OptionName
 from wsol.core.files import write_text
 from wsol.core.processes import map_beside
@@ -94,12 +93,17 @@ def evaluate_split(
     """Return the evaluator of a split's images, after one pass of a restored model, on its device, over them."""
     config = predictor.config
     image_root = Path(config.data_root) / truth.dataset_name
-    limit = config.get("max_megapixels", MAX_MEGAPIXELS)  # runs from before this option lack it
-    images = LabeledImages(image_root, split, config.crop_size, max_megapixels=limit, preprocessing=predictor.preprocessing)
+    images = LabeledImages(
+        image_root,
+        split,
+        config.crop_size,
+        max_megapixels=config.max_megapixels,
+        preprocessing=predictor.preprocessing,
+    )
     evaluator = SplitEvaluator.of(config, truth)
     bad_images: list[str] = []
     batches = make_loader(images, config.batch_size, workers, device)
-    predictions = predictor.predictions(batches, device, config.get("amp", "off"), bad_images)
+    predictions = predictor.predictions(batches, device, config.amp, bad_images)
     threshold = analysis_threshold(predictor.thresholds)
     count_predictions(predictions, evaluator, bad_images, on_bad_images, save, threshold)
     return evaluator
@@ -159,6 +163,7 @@ def evaluate_run(
     predictor.config |= {name: os.fspath(root) for name, root in roots.items()}
     config = predictor.config
     images = predictor.load_splits((split,)).splits[split]
+    predictor.keep_mapped(images)
     truth = SplitTruth.of(config, split, images.image_ids, needs_truth=False)
     evaluator = evaluate_split(predictor, images, truth, device, workers)
     return final_results(evaluator, config, predictor.thresholds), evaluator

@@ -14,9 +14,10 @@ import torch
 from munch import Munch
 
 from wsol.core import registry
+from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError
 from wsol.data.batches import Batch
-from wsol.data.levels import LevelData, load_level, read_levels
+from wsol.data.levels import LevelData, LevelSplit, load_level, read_levels
 from wsol.data.metadata import dataset_folder, first_names
 from wsol.data.preprocessing import Preprocessing
 from wsol.maps.cam_agg import ancestors_at, keep_with_ancestor
@@ -24,6 +25,9 @@ from wsol.maps.mapper import Mapper, make_mapper
 from wsol.maps.prediction import Prediction, Refiner, predict
 from wsol.methods.method import Method
 from wsol.runs.checkpoints import read_checkpoint, restore_model
+
+# What runs from before an option had, and what they lack.
+DEFAULTS = {"amp": "off", "bootstrap": 1000, "seed": 0, "max_megapixels": MAX_MEGAPIXELS, "mask_root": "dataset/"}
 
 
 @dataclass
@@ -70,8 +74,6 @@ class Predictor:
     ) -> LevelData:
         """Return splits at the level trained at, with the labels of training; the metadata are by default the run's own.
 
-        Images whose class has no ancestor at the maps' level leave their split.
-
         Raises:
             InputError: the data set lacks a split, the level, or classes that the model was not trained on.
         """
@@ -95,9 +97,12 @@ class Predictor:
         trained = np.array([number_of[one] for one in classes])
         for split in data.splits.values():
             split.labels = trained[split.labels]
-            if self.ancestors is not None:
-                keep_with_ancestor(split, self.ancestors)
         return data
+
+    def keep_mapped(self, split: LevelSplit) -> None:
+        """Leave images out of a split whose class has no ancestor at the maps' level, which gives them no map."""
+        if self.ancestors is not None:
+            keep_with_ancestor(split, self.ancestors)
 
     def predictions(
         self, batches: Iterable[Batch], device: torch.device, amp: str, bad_images: list[str]
@@ -125,7 +130,7 @@ def restore(
         InputError: the file is not a checkpoint, its entries do not fit each other, there is no such mapper or level.
     """
     checkpoint = read_checkpoint(path)
-    config = Munch(checkpoint["config"])
+    config = Munch({**DEFAULTS, **checkpoint["config"]})
     if cam_agg_level is None and mapper == registry.OWN_MAPS:
         cam_agg_level = config.get("cam_agg_level")
     ancestors = None
@@ -134,6 +139,8 @@ def restore(
         saved = checkpoint.get("ancestors") or {}
         if cam_agg_level in saved:
             ancestors = np.array(saved[cam_agg_level], dtype=np.int64)
+            if (ancestors < 0).all():
+                raise InputError(f"{path}: ancestors: no class has one at level {cam_agg_level!r}")
         else:
             root, levels = metadata_root or config.metadata_root, (checkpoint["label_level"], cam_agg_level)
             ancestors = ancestors_at(root, dataset_name or config.dataset_name, *levels, checkpoint["file_labels"])
