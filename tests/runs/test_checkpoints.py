@@ -1,3 +1,5 @@
+import re
+
 """What a checkpoint or a weights file holds is checked when it is read: each wrong file is one line that names it."""
 
 import pytest
@@ -281,17 +283,20 @@ def test_a_full_disk_is_one_line_and_the_older_checkpoint_stays(workspace, check
     assert not list(workspace.rglob("*.tmp"))
 
 
-def test_ctrl_c_while_a_checkpoint_is_written_is_no_full_disk(tmp_path, checkpoint, monkeypatch):
+@pytest.mark.parametrize(
+    "cause", [KeyboardInterrupt(), RuntimeError("DataLoader worker (pid 5) is killed by signal: Killed.")]
+)
+def test_what_interrupts_the_writing_of_a_checkpoint_is_no_full_disk(tmp_path, checkpoint, monkeypatch, cause):
     write_checkpoint(path := tmp_path / "run/last_checkpoint.pth.tar", checkpoint)
     before = path.read_bytes()
 
     def interrupted(content, file):
         try:
-            raise KeyboardInterrupt
+            raise cause
         finally:
             raise RuntimeError("unexpected pos 294 vs 0")  # as torch's writer ends
 
     monkeypatch.setattr(torch, "save", interrupted)
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(type(cause), match=re.escape(str(cause))):
         write_checkpoint(path, checkpoint)
     assert path.read_bytes() == before and list(path.parent.iterdir()) == [path]

@@ -137,9 +137,9 @@ def write_checkpoint(path: str | os.PathLike, content: dict) -> None:
         try:
             with open(temporary, "wb") as file:
                 torch.save(content, file)
-        except RuntimeError as error:  # torch's writer raises it for a full disk, and for Ctrl-C while it writes
-            if isinstance(error.__context__, KeyboardInterrupt):
-                raise KeyboardInterrupt from None
+        except RuntimeError as error:  # torch's writer raises it for a full disk, and for whatever interrupts it
+            if error.__context__ is not None and not isinstance(error.__context__, OSError):
+                raise error.__context__ from None  # Ctrl-C, or the death of a process that loads images
             raise InputError(f"{path}: cannot be written ({_first_line(error)}); is the disk full?") from None
 
 
