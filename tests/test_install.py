@@ -24,10 +24,11 @@ def wheel(tmp_path_factory):
     copy, built = tmp_path_factory.mktemp("checkout"), tmp_path_factory.mktemp("wheel")
     for name in ("pyproject.toml", "README.md", "LICENSE", "main.py", "config.py"):
         shutil.copy(CHECKOUT / name, copy)
-    for name in ("wsol", "dataset", "scripts"):
-        shutil.copytree(
-            CHECKOUT / name, copy / name, ignore=lambda _, names: [n for n in names if not n.endswith((".py", ".typed"))]
-        )
+    for folder in ("wsol", "dataset", "scripts"):
+        for path in (path for path in (CHECKOUT / folder).rglob("*") if path.suffix in (".py", ".typed")):
+            target = copy / path.relative_to(CHECKOUT)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(path, target)
     pip = [sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--no-build-isolation", "--no-index"]
     subprocess.run([*pip, "--wheel-dir", built, copy], check=True, cwd=built)
     (path,) = built.glob("*.whl")
