@@ -33,12 +33,13 @@ from wsol.data.metadata import read_id_list
 from wsol.maps.prediction import Prediction
 from wsol.maps.score_maps import being_written, holds_score_maps, save_score_map, unfinished_by
 from wsol.networks.device import resolve_device
+from wsol.runs.final_evaluation import stop_at_bad_images
 from wsol.runs.predictor import restore
 from wsol.runs.run_tables import write_class_ranks
 
 
 def choose_images(split: LevelSplit, options: Munch) -> None:
-    """Leave only the images of --image_list in a split."""
+    """Keep only the images of --image_list in a split."""
     wanted = set(read_id_list(options.image_list, split.image_ids, f"{options.split} at this level"))
     kept = [image_id in wanted for image_id in split.image_ids]
     split.image_ids = [image_id for image_id, keep in zip(split.image_ids, kept, strict=True) if keep]
@@ -46,7 +47,7 @@ def choose_images(split: LevelSplit, options: Munch) -> None:
 
 
 def check_split(options: Munch, config: Munch) -> None:
-    """Refuse a split that the data set does not have."""
+    """Raise InputError if the data set does not have the split."""
     require_dataset(config.metadata_root, config.dataset_name)
     folder = Path(config.metadata_root) / config.dataset_name
     splits = [name for name in SPLITS if (folder / name).is_dir()]
@@ -55,13 +56,14 @@ def check_split(options: Munch, config: Munch) -> None:
 
 
 def check_map_folder(folder: Path) -> None:
-    """Refuse a folder for maps that holds some, or that another command has not finished."""
+    """Raise InputError if a folder for maps holds some already, or if another command has not finished it."""
     if by := unfinished_by(folder):
         raise InputError(
-            f"--scoremap_root {folder}: not finished by {by!r}, which is at work or was stopped; remove it, or name another"
+            f"--scoremap_root {folder}: not finished by {by!r}, which is still running or was stopped; remove the folder, or "
+            "name another"
         )
     if holds_score_maps(folder):
-        raise InputError(f"--scoremap_root {folder}: holds score maps already; expected a folder without any")
+        raise InputError(f"--scoremap_root {folder}: already holds score maps; expected a folder without any")
     check_folder(folder)
 
 
@@ -106,10 +108,10 @@ def main() -> None:
     with loading_failures(options.workers), being_written(scoremap_root, words):
         for prediction, _ in progress(map_beside(save, maps), "mapping", len(split.image_ids)):
             ranks[prediction.image_id] = prediction.rank
-            if bad_images and options.on_bad_image == "stop":
-                break
-        if bad_images and options.on_bad_image == "stop":
-            raise InputError(f"{bad_images[0]} (--on_bad_image skip leaves such images out)")
+            if options.on_bad_image == "stop":
+                stop_at_bad_images(bad_images)
+        if options.on_bad_image == "stop":
+            stop_at_bad_images(bad_images)
         write_class_ranks(scoremap_root / f"{options.split}_class_ranks.csv", ranks)
     for message in bad_images:
         print(f"skipped: {message}")

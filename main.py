@@ -127,7 +127,7 @@ def split_loader(
 
 
 def handle_bad_images(run: Experiment, bad: list[str]) -> None:
-    """Stop at images that could not be read, or count each once and say so."""
+    """Stop at images that could not be read, or log each one and skip it."""
     if run.config.on_bad_image == "stop":
         stop_at_bad_images(bad)
     for message in bad:
@@ -180,7 +180,7 @@ def new_evaluator(run: Experiment, split: str) -> SplitEvaluator:
 
 
 def map_writer(run: Experiment) -> SaveMap:
-    """Return what saves a score map among the run's."""
+    """Return a function that saves a score map in the run's folder."""
     return lambda image_id, score_map: save_score_map(
         run.folder / MAPS_OF_A_RUN, image_id, score_map, run.config.scoremap_format
     )
@@ -197,7 +197,7 @@ def record(run: Experiment, epoch: int, split: str, results: Mapping) -> None:
 
 
 def save_checkpoint(run: Experiment, kind: str) -> None:
-    """Write best_ or last_checkpoint.pth.tar: the model, what it is, and where its training stands."""
+    """Write best_ or last_checkpoint.pth.tar: the model, how it was built, and the state of its training."""
     ancestors = run.data.ancestors
     write_checkpoint(
         run.folder / f"{kind}_checkpoint.pth.tar",
@@ -216,8 +216,8 @@ def save_checkpoint(run: Experiment, kind: str) -> None:
 
 
 def validate(run: Experiment) -> None:
-    """Evaluate val, and write the last checkpoint and, if it is the best so far, that too. Validation maps are saved here if
-    the last checkpoint's are wanted."""
+    """Evaluate val; write the last checkpoint, and the best one if this is it. Save validation maps here if the last
+    checkpoint's are wanted."""
     state, config = run.state, run.config
     maps_wanted = config.eval_checkpoint_type == "last" and config.save_scoremaps in ("val", "both")
     save = map_writer(run) if maps_wanted and state.epoch == config.epochs else None
@@ -227,13 +227,13 @@ def validate(run: Experiment) -> None:
     results = evaluator.results()
     record(run, state.epoch, "val", results)
     is_best = state.keep_validation(results, evaluator.state_dict(), headline(results, config.multi_iou_eval))
-    # The best one first: killed in between, a run that goes on from the last one writes the same best one again.
+    # The best one first: if the run is killed in between, resuming from the last one writes the same best one again.
     for kind in ("best", "last") if is_best else ("last",):
         save_checkpoint(run, kind)
 
 
 def train(run: Experiment) -> None:
-    """Validate, then train and validate every epoch, from where the state stands."""
+    """Validate, then train and validate every epoch, starting from the current state."""
     while True:
         if not run.state.is_validated:
             validate(run)
@@ -243,7 +243,7 @@ def train(run: Experiment) -> None:
 
 
 def restored_validation(run: Experiment, kind: str) -> SplitEvaluator:
-    """Return an evaluator that has counted what val gave for the last or the best checkpoint."""
+    """Return the evaluator of val as it was for the last or the best checkpoint, from the saved counts."""
     evaluator = new_evaluator(run, "val")
     evaluator.load_state_dict(to_arrays(run.state.validation[kind].counts))
     return evaluator
@@ -252,7 +252,7 @@ def restored_validation(run: Experiment, kind: str) -> SplitEvaluator:
 def final_evaluation(run: Experiment) -> dict:
     """Evaluate the chosen checkpoint, on test once; return what results.json holds.
 
-    Val is not evaluated again, unless the best checkpoint's maps of it are wanted.
+    Val is evaluated again only if the best checkpoint's maps of it are wanted.
     """
     config, kind = run.config, run.config.eval_checkpoint_type
     predictor = restore(run.folder / f"{kind}_checkpoint.pth.tar").to(run.device)
@@ -297,7 +297,7 @@ def report_split(run: Experiment, split: str, evaluator: SplitEvaluator, results
 
 
 def run_experiment(run: Experiment) -> None:
-    """Train, evaluate, and write what a finished run has; its maps are marked as unfinished until then."""
+    """Train, evaluate and write the results; the maps are marked as unfinished until then."""
     saves = run.config.save_scoremaps != "none"
     words = shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
     writing = being_written(run.folder / MAPS_OF_A_RUN, words) if saves else nullcontext()

@@ -151,7 +151,7 @@ def test_inference_makes_the_same_maps_without_training(finished):
     assert len(paths) == 192
     for path in paths:
         np.testing.assert_allclose(np.load(cwd / "maps" / path), np.load(folder / "scoremaps" / path), atol=1e-9)
-    assert "holds score maps already" in run("inference.py", *options, cwd=cwd, code=2)
+    assert "already holds score maps" in run("inference.py", *options, cwd=cwd, code=2)
 
 
 def test_the_same_seed_gives_the_same_results_for_0_and_2_workers(finished):
