@@ -59,8 +59,8 @@ def check_map_folder(folder: Path) -> None:
     """Raise InputError if a folder for maps holds some already, or if another command has not finished it."""
     if by := unfinished_by(folder):
         raise InputError(
-            f"--scoremap_root {folder}: not finished by {by!r}, which is still running or was stopped; remove the folder, or "
-            "name another"
+            f"--scoremap_root {folder}: not finished by {by!r}, which is still running or was stopped; remove the folder, "
+            "or name another"
         )
     if holds_score_maps(folder):
         raise InputError(f"--scoremap_root {folder}: already holds score maps; expected a folder without any")
