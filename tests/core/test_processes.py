@@ -84,7 +84,7 @@ def test_workers_take_one_thread_each_and_name_the_file_at_hand(monkeypatch):
 
 def test_more_workers_than_cores_are_warned_of(monkeypatch):
     monkeypatch.setattr(os, "sched_getaffinity", lambda _: {0}, raising=False)
-    with pytest.warns(UserWarning, match="--workers 2: more than the 1 available cores"):
+    with pytest.warns(UserWarning, match="workers 2: more than the 1 available cores"):
         list(map_chunks(doubled, range(200), 2))
 
 

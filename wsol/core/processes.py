@@ -149,7 +149,7 @@ def map_chunks(job: Callable[[Sequence[Item]], list[Result]], items: Sequence[It
             yield from job(items[chunk.start : chunk.stop])
         return
     if workers > (cores := usable_cores()):
-        warnings.warn(f"--workers {workers}: more than the {cores} available cores; each worker costs memory", stacklevel=2)
+        warnings.warn(f"workers {workers}: more than the {cores} available cores; each worker costs memory", stacklevel=2)
     # New processes: forked ones would share OpenCV's and torch's threads with their parent, which may hang.
     context = multiprocessing.get_context("spawn")
     with tempfile.TemporaryFile() as file:
