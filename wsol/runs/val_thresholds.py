@@ -62,8 +62,6 @@ def _from_checkpoint(path: str | os.PathLike) -> dict:
 
     checkpoint = read_checkpoint(path)
     config = checkpoint["config"]
-    if not isinstance(config, Mapping) or not isinstance(config.get("multi_contour_eval"), bool):
-        raise InputError(f"{path}: config without multi_contour_eval; expected a checkpoint of main.py")
     return {
         "dataset_name": config.get("dataset_name"),
         "box_rule": "multi_contour" if config["multi_contour_eval"] else "largest_contour",
