@@ -318,7 +318,7 @@ def main() -> None:
     config.threads = resolve_threads(config.threads)
     use_threads(config.threads)
     is_toy = config.dataset_name == toy.NAME
-    with toy.prepared(config.data_root, config.metadata_root) if is_toy else nullcontext():  # an older Toy is put back on refusal
+    with toy.prepared(config.data_root, config.metadata_root) if is_toy else nullcontext():  # puts back an older Toy
         run = build(config)
     if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
         torch.use_deterministic_algorithms(True)
