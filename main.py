@@ -65,6 +65,7 @@ from wsol.runs.final_evaluation import (
 from wsol.runs.predictor import restore
 from wsol.runs.run_data import RunData, read_run_data
 from wsol.runs.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
+from wsol.runs.run_record import RunRecord, recorded
 from wsol.runs.starting_weights import start_model
 from wsol.runs.train_state import TrainState, to_arrays
 from wsol.runs.training import TrainingStep, check_network, set_learning_rate, start_training
@@ -87,6 +88,7 @@ class Experiment:
     loaders: dict[str, torch.utils.data.DataLoader]  # of train and val
     shuffle: EpochShuffle
     replaced: Path | None  # the earlier run's folder, kept until this one is finished
+    record: RunRecord  # its run.json
 
 
 def build(config: Munch) -> Experiment:
@@ -108,7 +110,10 @@ def build(config: Munch) -> Experiment:
     step, state = TrainingStep(model), start_training(model, config, device)
     replaced = make_folder(folder, partial(write_config, config), config.override_cache)
     data.levels.notes += [*notes, replaced_note(replaced)] if replaced else notes
-    return Experiment(config, folder, device, data, model, mapper.to(device), step, state, loaders, shuffle, replaced)
+    run_record = RunRecord(folder, device, config.threads)
+    return Experiment(
+        config, folder, device, data, model, mapper.to(device), step, state, loaders, shuffle, replaced, run_record
+    )
 
 
 def split_loader(
@@ -236,10 +241,12 @@ def train(run: Experiment) -> None:
     """Validate, then train and validate every epoch, starting from the current state."""
     while True:
         if not run.state.is_validated:
-            validate(run)
+            with run.record.phase("validation", f"epoch {run.state.epoch} of {run.config.epochs}"):
+                validate(run)
         if run.state.epoch == run.config.epochs:
             break
-        train_one_epoch(run)
+        with run.record.phase("training"):
+            train_one_epoch(run)
 
 
 def restored_validation(run: Experiment, kind: str) -> SplitEvaluator:
@@ -303,7 +310,8 @@ def run_experiment(run: Experiment) -> None:
     writing = being_written(run.folder / MAPS_OF_A_RUN, words) if saves else nullcontext()
     with loading_failures(run.config.workers), writing:
         train(run)
-        results = final_evaluation(run)
+        with run.record.phase("final evaluation"):
+            results = final_evaluation(run)
     if bad_images := run.state.bad_images:
         logger.warning("%d images could not be read and were skipped", len(bad_images))
     write_json(run.folder / RESULTS, results)
@@ -338,7 +346,8 @@ def main() -> None:
         config.wsol_method,
         run.device,
     )
-    run_experiment(run)
+    with recorded(run.record):
+        run_experiment(run)
 
 
 if __name__ == "__main__":

@@ -1,0 +1,149 @@
+"""`run.json` of a run: its state, time, memory and machine, everything that may differ between identical runs.
+
+In: what main.py does, phase by phase. Out: a file written whole at the start, after every phase and at the end, so that
+another process, also on another machine, can tell how far a run is.
+"""
+
+import os
+import platform
+import resource
+import socket
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from wsol.core.errors import InputError
+from wsol.core.files import read_json, write_json
+from wsol.core.plain_values import is_number, shown
+
+NAME = "run.json"
+FORMAT = 1
+STATES = ("running", "checkpointed", "finished", "failed")
+PACKAGES = ("torch", "torchvision", "timm", "numpy", "opencv-python-headless", "pillow")
+RSS_UNIT = 1 if sys.platform == "darwin" else 1024  # bytes in which the system states the peak memory
+
+
+def now() -> str:
+    """Return the time, in UTC, as text.
+
+    >>> now().endswith("+00:00")
+    True
+    """
+    return datetime.now(UTC).isoformat(timespec="seconds")
+
+
+class RunRecord:
+    """The record of a run, in its folder; `phase` and `end` write it."""
+
+    def __init__(self, folder: Path, device: torch.device, threads: int):
+        self.path = folder / NAME
+        self.device = device
+        self._began = time.monotonic()
+        self.content: dict[str, Any] = {
+            "format": FORMAT,
+            "state": "running",
+            "host": socket.gethostname(),
+            "process": os.getpid(),
+            "processes": 1,
+            "device": _device_name(device),
+            "threads": threads,
+            "start": now(),
+            "updated": now(),
+            "end": None,
+            "progress": None,
+            "seconds": {},
+            "wall_seconds": 0.0,
+            "peak_memory_bytes": None,
+            "peak_device_memory_bytes": None,
+            "versions": _versions(),
+            "error": None,
+        }
+        self._write()
+
+    @contextmanager
+    def phase(self, name: str, progress: str | None = None) -> Iterator[None]:
+        """Add the seconds of what is done in the context to a phase; `progress` says how far the run is after it."""
+        began = time.monotonic()
+        yield
+        seconds = self.content["seconds"]
+        seconds[name] = round(seconds.get(name, 0.0) + time.monotonic() - began, 3)
+        if progress:
+            self.content["progress"] = progress
+        self._write()
+
+    def end(self, state: str, error: str | None = None) -> None:
+        """Record the end of the run: `finished`, or `failed` with the reason."""
+        self.content |= {"state": state, "end": now(), "error": error}
+        self._write()
+
+    def _write(self) -> None:
+        self.content["updated"] = now()
+        self.content["wall_seconds"] = round(time.monotonic() - self._began, 3)
+        self.content["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
+        if self.device.type == "cuda":
+            self.content["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
+        write_json(self.path, self.content)
+
+
+@contextmanager
+def recorded(record: RunRecord) -> Iterator[RunRecord]:
+    """Record that what is done in the context has finished, or that it failed, with the reason."""
+    try:
+        yield record
+    except BaseException as error:
+        reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
+        try:
+            record.end("failed", reason)
+        except InputError:  # on a full disk, say: the run's own error is the one to report
+            pass
+        raise
+    record.end("finished")
+
+
+def read_record(folder: Path) -> dict[str, Any] | None:
+    """Return the record of the run in a folder, None if it has none (runs of older versions).
+
+    Raises:
+        InputError: the file is damaged.
+    """
+    path = folder / NAME
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    valid = (
+        isinstance(content, Mapping)
+        and content.get("state") in STATES
+        and is_number(content.get("wall_seconds"))
+        and isinstance(content.get("seconds"), Mapping)
+    )
+    if not valid:
+        raise InputError(f"{path}: {shown(content)}; expected a run's record, which main.py writes")
+    return dict(content)
+
+
+def _device_name(device: torch.device) -> str:
+    if device.type == "cuda":
+        return torch.cuda.get_device_name(device)
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+    except OSError:  # not Linux
+        lines = []
+    models = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return models[0] if models else platform.processor() or platform.machine()
+
+
+def _versions() -> dict[str, str]:
+    found = {"python": platform.python_version()}
+    for package in PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:  # OpenCV, say, from another package
+            continue
+    return found
