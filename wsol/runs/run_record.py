@@ -11,7 +11,7 @@ import socket
 import sys
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -99,10 +99,8 @@ def recorded(record: RunRecord) -> Iterator[RunRecord]:
         yield record
     except BaseException as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
-        try:
+        with suppress(InputError):  # on a full disk, say: the run's own error is the one to report
             record.end("failed", reason)
-        except InputError:  # on a full disk, say: the run's own error is the one to report
-            pass
         raise
     record.end("finished")
 
