@@ -7,7 +7,7 @@ one for each figure. Runs that are not finished or cannot be read are left out w
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class RunEntry:
     same_as: str | None  # the level that was trained in its place, whose classes are the same partition
     fullsup_images: int | None  # images of train-fullsup with which it was chosen or trained
     fullsup_boxes: int | None = None  # and their boxes, where the sweep recorded them
+    chosen: Mapping[str, object] = field(default_factory=dict)  # the options that the sweep chose for it on val
 
     @property
     def name(self) -> str:
@@ -138,6 +139,7 @@ def _read_entry(folder: Path, protocol: Protocol | None) -> RunEntry | None:
         same_as=None,
         fullsup_images=choice.get("fullsup_images", own_images),
         fullsup_boxes=choice.get("fullsup_boxes"),
+        chosen=choice.get("options", {}),
     )
 
 
