@@ -12,7 +12,8 @@ from wsol.runs.run_tables import write_table
 from wsol.sweeps.collection import collect, tidy_rows
 
 VAL = {"eval_test": False}
-OPENED = {"sha256": "0", "intended": "2026-11-30T15:00:00+00:00", "opened": "2026-11-30T15:01:00+00:00", "marks": []}
+OPENED = {"point": "cam-species", "chosen": "lr 0.1", "seed": 0, "sha256": "0", "intended": "2026-11-30T15:00:00+00:00"}
+OPENED |= {"opened": "2026-11-30T15:01:00+00:00", "marks": []}
 
 
 def evaluator(seed=0, split="test"):
@@ -79,7 +80,10 @@ def test_rows_have_the_columns_of_a_tidy_table(tmp_path):
     write_json(tmp_path / "one/run.json", {**record, "versions": {"torch": "2.14"}})
     rows = tidy_rows(collect([tmp_path]))
     first = "experiment,dataset,method,architecture,level,seed,keep_classifier,split,metric,iou,threshold_rule,value"
-    last = "low,high,images,run,role,mark,same_as,fullsup_images,fullsup_boxes,wall_seconds,peak_memory_bytes,device,torch"
+    last = (
+        "low,high,images,run,role,mark,same_as,"
+        "fullsup_images,fullsup_boxes,fullsup_masks,wall_seconds,peak_memory_bytes,device,torch"
+    )
     assert ",".join(rows[0]) == f"{first},{last}"
     assert {(row["wall_seconds"], row["peak_memory_bytes"], row["device"], row["torch"]) for row in rows} == {
         (12.5, 9, "CPU", "2.14"),
@@ -91,7 +95,7 @@ def test_rows_have_the_columns_of_a_tidy_table(tmp_path):
 
 def test_a_level_trained_in_anothers_place_comes_twice(tmp_path):
     write_run(tmp_path / "s/a", evaluator(split="val"), **VAL)
-    write_protocol(tmp_path / "s", ["a"], alike={"subspecies": "species", "class": "order"})
+    write_protocol(tmp_path / "s", ["a"], alike={"D": {"subspecies": "species", "class": "order"}, "E": {"x": "species"}})
     first, second = collect([tmp_path])
     assert [(e.level, e.same_as) for e in (first, second)] == [("species", None), ("subspecies", "species")]
     rows = tidy_rows([first, second])
@@ -122,7 +126,7 @@ def test_an_opening_of_test_is_accepted_with_its_marks(tmp_path):
 
 def test_a_sweep_whose_record_was_deleted_or_damaged_is_refused(tmp_path):
     write_run(tmp_path / "s/a", evaluator(), **VAL)
-    with pytest.raises(InputError, match=r"s/a: results of test, .* no protocol\.json in .*/s;"):
+    with pytest.raises(InputError, match=r"s/a: has results of test, but .*/s/protocol\.json does not say"):
         collect([tmp_path])
     write_text(tmp_path / "s/protocol.json", json.dumps({"format": 9}))
     with pytest.raises(InputError, match=r"protocol\.json"):

@@ -47,9 +47,10 @@ def sweep(toy_root, tmp_path_factory):
         for point in set(reported.values())
     }
     time = "2026-11-30T15:00:00+00:00"
-    opened = {name: {"sha256": "0", "intended": time, "opened": time, "marks": []} for name in reported}
+    common = {"chosen": "lr 0.01", "seed": 0, "sha256": "0", "intended": time, "opened": time}
+    opened = {name: {"point": point, **common, "marks": []} for name, point in reported.items()}
     opened["cutmix-species-lr0.01-seed1"]["marks"] = [MARK]
-    record = {"format": 1, "name": "tiny", "spec": {}, "created": time, "levels_alike": {"family": "order"}}
+    record = {"format": 1, "name": "tiny", "spec": {}, "created": time, "levels_alike": {"Toy": {"family": "order"}}}
     record |= {"choices": choices, "reported": reported, "test": {"seeds": [0, 1], "runs": opened}}
     write_json(root / "train_log/tiny/protocol.json", record)
     return root
@@ -110,7 +111,7 @@ def test_table_2_has_the_finest_level_with_blanks_where_nothing_ran(sweep):
     assert column["CutMix"] in (f"{cell(*cutmix)} [1]", f"**{cell(*cutmix)}** [1]")
     blank = ("HaS", "ACoL", "SPG", "ADL", "FSL-Seg", "FSL-Det")
     assert {column[name] for name in blank} == {""} and "CAM-Agg" not in column
-    assert column["train-fullsup images / boxes"] == "32 / 32"
+    assert column["train-fullsup images / boxes or masks"] == "32 / 32"
 
 
 def test_center_is_the_one_of_the_evaluation_on_the_same_images(sweep, tmp_path):
@@ -279,10 +280,11 @@ def test_different_full_supervision_is_told_apart(tmp_path, tables):
         write_run(tmp_path / f"{name}/run", scored_evaluator(right(0.5)), wsol_method=method, eval_test=False)
         choice = {"options": {}, "run": "run", "figure": "MaxBoxAccV2", "candidates": {"run": 1.0}, "time": ""}
         choice |= {"fullsup_images": 10 * len(method), "fullsup_boxes": 99}
-        opened = {"seeds": [0], "runs": {"run": {"sha256": "", "intended": "-", "opened": "-", "marks": []}}}
+        opened = {"point": "p", "chosen": "", "seed": 0, "sha256": "", "intended": "-", "opened": "-", "marks": []}
+        test = {"seeds": [0], "runs": {"run": opened}}
         record = {"format": 1, "name": name, "spec": {}, "created": "", "levels_alike": {}, "choices": {"p": choice}}
-        write_json(tmp_path / name / "protocol.json", record | {"reported": {"run": "p"}, "test": opened})
+        write_json(tmp_path / name / "protocol.json", record | {"reported": {"run": "p"}, "test": test})
     (table,) = tables()["2"]
     said = {row.label: row.cells[0].text for row in table.rows if row.label.startswith("train-fullsup")}
-    name = "train-fullsup images / boxes of"
+    name = "train-fullsup images / boxes or masks of"
     assert said == {f"{name} CAM": "30 / 99", f"{name} FSL-Seg": "70 / 99"}

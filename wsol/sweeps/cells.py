@@ -9,7 +9,7 @@ from statistics import fmean
 
 from wsol.core.errors import InputError
 from wsol.metrics.seeds_test import FIGURES
-from wsol.sweeps.collection import NOT_COMPARED, RunEntry, differing
+from wsol.sweeps.collection import NOT_SHOWN, RunEntry, options_that_differ
 
 METHODS, BASELINES, SUPERVISION = range(3)  # the sections of a table, in their order
 METHOD_NAMES = {
@@ -123,8 +123,8 @@ def rows_by_label(entries: Iterable[RunEntry], column_of: Callable[[RunEntry], C
         groups.setdefault((method_name(entry), column_of(entry)), []).append(entry)
     rows: dict[tuple[int, str, str], dict[Column, list[RunEntry]]] = {}
     for (method, column), runs in groups.items():
-        ignored = {*NOT_COMPARED, "seed", "bootstrap", *(name for run in runs for name in run.chosen)}
-        names = differing([run.config for run in runs], ignored | (IN_AGGREGATION if method == CAM_AGG else set()))
+        ignored = {*NOT_SHOWN, "seed", "bootstrap", *(name for run in runs for name in run.chosen)}
+        names = options_that_differ([run.config for run in runs], ignored | (IN_AGGREGATION if method == CAM_AGG else set()))
         for run in runs:
             label = ", ".join([method, *(f"{name} {run.config.get(name)}" for name in names)])
             place = PAPER_ROWS.index(method) if method in PAPER_ROWS else PAPER_ROWS.index(CAM_AGG)
@@ -176,8 +176,8 @@ def add_published(rows: Sequence[TableRow], position: int, figures: Mapping[str,
 
 
 def supervision_rows(rows: Sequence[TableRow]) -> list[TableRow]:
-    """Return rows with the images / boxes of train-fullsup that each column's runs were chosen or trained with: one row, or
-    several with the methods named where these differ."""
+    """Return rows with the images / boxes (masks where there are no boxes) of train-fullsup that each column's runs were
+    chosen or trained with: one row, or several with the methods named where these differ."""
     profiles: list[tuple[list[str], list[str]]] = []  # labels, texts
     for row in rows:
         texts = [_supervision(cell.runs) for cell in row.cells]
@@ -190,7 +190,7 @@ def supervision_rows(rows: Sequence[TableRow]) -> list[TableRow]:
                 break
         else:
             profiles.append(([row.label], texts))
-    name = "train-fullsup images / boxes"
+    name = "train-fullsup images / boxes or masks"
     return [
         TableRow(
             f"{name} of {'; '.join(labels)}" if len(profiles) > 1 else name,
@@ -202,5 +202,5 @@ def supervision_rows(rows: Sequence[TableRow]) -> list[TableRow]:
 
 
 def _supervision(runs: Iterable[RunEntry]) -> str:
-    found = {(run.fullsup_images, run.fullsup_boxes) for run in runs if run.fullsup_images is not None}
-    return ", ".join(f"{images} / {'?' if boxes is None else boxes}" for images, boxes in sorted(found, key=str))
+    found = {(run.fullsup_images, run.fullsup_boxes or run.fullsup_masks) for run in runs if run.fullsup_images is not None}
+    return ", ".join(f"{images} / {'?' if marked is None else marked}" for images, marked in sorted(found, key=str))

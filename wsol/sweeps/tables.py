@@ -55,7 +55,7 @@ class Tables:
     """The tables of some runs on a split; Center's figures and the runs' images are kept from one table to the next."""
 
     def __init__(self, entries: Iterable[RunEntry], split: str):
-        counted: dict[tuple, int | None] = {}
+        counted: dict[tuple, tuple[int, int] | None] = {}
         self.entries, self.split = [_with_boxes(entry, counted) for entry in entries], split
         self.reported = reportable(self.entries, split)
         self.tests = PairedTests(split)
@@ -211,23 +211,22 @@ def _ordered(names: Iterable[str], first: Iterable[str]) -> list[str]:
     return [*known, *sorted(given - set(known))]
 
 
-def _with_boxes(entry: RunEntry, counted: dict[tuple, int | None]) -> RunEntry:
-    """Return a run with its number of train-fullsup boxes, counted in the metadata if no sweep has recorded it.
+def _with_boxes(entry: RunEntry, counted: dict[tuple, tuple[int, int] | None]) -> RunEntry:
+    """Return a run with its numbers of train-fullsup boxes and masks, counted in the metadata if no sweep has recorded them.
 
-    `counted`: numbers known already, by data set and images; None where the metadata cannot be read.
+    `counted`: numbers known already, by data set and images; None where the metadata or masks cannot be read.
     """
     path = entry.folder / "val_image_ids.txt"
     if entry.fullsup_boxes is not None or not path.is_file():
         return entry
-    image_ids = read_id_list(path)
-    key = (dataset_of(entry), *image_ids)
+    key = (dataset_of(entry), *read_id_list(path))
     if key not in counted:
         try:
-            truth = SplitTruth.of(entry.config, "val", image_ids, with_masks=False, needs_truth=False)
-            counted[key] = sum(len(truth.boxes.boxes[image_id]) for image_id in image_ids) if truth.boxes else 0
+            counted[key] = SplitTruth.of(entry.config, "val", key[1:], needs_truth=False).count()
         except InputError:
             counted[key] = None
-    return replace(entry, fullsup_boxes=counted[key])
+    boxes, masks = counted[key] or (None, None)
+    return replace(entry, fullsup_boxes=boxes, fullsup_masks=masks)
 
 
 def _dataset_column(entry: RunEntry) -> Column:
