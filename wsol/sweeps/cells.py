@@ -3,6 +3,7 @@
 In: collected runs. Out: `Table`, which significance.py marks and table_text.py prints.
 """
 
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from statistics import fmean
@@ -86,21 +87,23 @@ def architecture_of(entry: RunEntry) -> str:
 
 
 def reportable(entries: Iterable[RunEntry], split: str) -> list[RunEntry]:
-    """Return the runs whose figures on a split belong in a table: reported ones, with all training images if any have."""
-    return complete([e for e in entries if split in e.results.splits and (e.role == "reported" or e.sweep is None)])
+    """Return the runs whose figures on a split belong in a table: reported ones, with the most training images a class."""
+    return with_most_images([e for e in entries if split in e.results.splits and (e.role == "reported" or e.sweep is None)])
 
 
-def complete(entries: Sequence[RunEntry]) -> list[RunEntry]:
-    """Return the runs without those on some of the training images where the same was trained on all of them."""
+def with_most_images(entries: Sequence[RunEntry]) -> list[RunEntry]:
+    """Return the runs without those on fewer training images a class than the others of their method and level."""
 
-    def drawn(entry: RunEntry) -> object:
-        return entry.config.get("num_train_sample_per_class")
+    def images(entry: RunEntry) -> float:
+        return entry.config.get("num_train_sample_per_class") or math.inf  # 0: all
 
     def study(entry: RunEntry) -> tuple[str, ...]:
         return dataset_of(entry), architecture_of(entry), method_name(entry), entry.level
 
-    on_all = {study(entry) for entry in entries if not drawn(entry)}
-    return [entry for entry in entries if not drawn(entry) or study(entry) not in on_all]
+    most: dict[tuple[str, ...], float] = {}
+    for entry in entries:
+        most[study(entry)] = max(images(entry), most.get(study(entry), 0))
+    return [entry for entry in entries if images(entry) == most[study(entry)]]
 
 
 def level_order(entries: Iterable[RunEntry]) -> list[str]:

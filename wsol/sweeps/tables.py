@@ -31,7 +31,6 @@ from wsol.sweeps.cells import (
     add_published,
     architecture_of,
     check_seeds,
-    complete,
     dataset_of,
     figure_cell,
     level_order,
@@ -40,6 +39,7 @@ from wsol.sweeps.cells import (
     reportable,
     rows_by_label,
     supervision_rows,
+    with_most_images,
 )
 from wsol.sweeps.collection import RunEntry
 from wsol.sweeps.significance import PairedTests
@@ -277,7 +277,7 @@ def _choosers(entries: Sequence[RunEntry]) -> list[RunEntry]:
         return entry.sweep, entry.config.get("wsol_method"), entry.level
 
     reported = {study(entry) for entry in entries if entry.role == "reported"}
-    return complete([entry for entry in entries if entry.role == "reported" or study(entry) not in reported])
+    return with_most_images([entry for entry in entries if entry.role == "reported" or study(entry) not in reported])
 
 
 def _choice_cells(by_level: RunsByColumn, levels: Sequence[str]) -> list[Cell]:
