@@ -24,6 +24,16 @@ def test_a_truth_cannot_be_changed(truth):
             setattr(one, name, None)
 
 
+def test_boxes_and_masks_of_the_images_to_be_scored_are_counted(two_images, tmp_path, toy_root, truth):
+    def of_two(*image_ids):
+        return SplitTruth.read(tmp_path / "metadata", tmp_path, "D", "val", image_ids or None).count()
+
+    assert (of_two(), of_two("x, y/b.jpg")) == ((3, 0), (2, 0))
+    lines = (toy_root / "metadata/Toy/val/localization.txt").read_text().splitlines()
+    masks = (toy_root / "metadata/Toy/val/masks.txt").read_text().splitlines()
+    assert truth.count() == (len(lines), len(masks))
+
+
 def test_evaluators_share_one_truth_and_reach_processes_with_it(truth):
     first, second = (SplitEvaluator(truth, interval, [50], True) for interval in (0.1, 0.5))
     assert first.boxes.original_bboxes is second.boxes.original_bboxes is truth.boxes.boxes
