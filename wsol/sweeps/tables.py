@@ -14,6 +14,7 @@ from wsol.data.metadata import read_id_list
 from wsol.data.truth import SplitTruth
 from wsol.metrics.spread import heading
 from wsol.runs.center_baseline import center_results
+from wsol.runs.results import SplitResults
 from wsol.sweeps import published
 from wsol.sweeps.cells import (
     BASELINES,
@@ -42,6 +43,7 @@ from wsol.sweeps.cells import (
     with_most_images,
 )
 from wsol.sweeps.collection import RunEntry
+from wsol.sweeps.figures_table import figures_table
 from wsol.sweeps.significance import PairedTests
 
 ARCHITECTURES = ("vgg16", "inception_v3", "resnet50")  # of the benchmark, in its order
@@ -59,7 +61,7 @@ class Tables:
         self.entries, self.split = [_with_boxes(entry, counted) for entry in entries], split
         self.reported = reportable(self.entries, split)
         self.tests = PairedTests(split)
-        self._centers: dict[tuple, float | None] = {}
+        self._centers: dict[tuple, SplitResults | None] = {}
 
     def of(self, name: str) -> list[Table]:
         """Return the tables of a name in TABLES; none if the runs have nothing for it."""
@@ -96,6 +98,13 @@ class Tables:
                 self._add_published(table, i, architecture, published.of_table_a2(dataset, level))
             found.append(self._finished(table))
         return found
+
+    def figures(self) -> list[Table]:
+        """Return methods and levels x every figure, with Center; a table for every data set and architecture."""
+        return [
+            self._described(figures_table(f"Figures of {dataset}, {architecture}", entries, self.split, self.center))
+            for (dataset, architecture), entries in _by_study(self.reported)
+        ]
 
     def table_a3(self) -> list[Table]:
         """Return what was chosen on val (the learning rate first) for every method and level, where a sweep recorded it."""
@@ -161,18 +170,19 @@ class Tables:
     def _center_cell(self, runs: Sequence[RunEntry], metric: str) -> Cell:
         """Return Center's cell on the images of the first run; a note where another run scored other images."""
         ids = [read_id_list(run.folder / f"{self.split}_image_ids.txt") for run in runs]
-        value = self._center(runs[0], tuple(ids[0]), metric)
-        cell = Cell(values=[] if value is None else [value], metric=metric)
+        found = self.center(runs[0], tuple(ids[0]))
+        row = found.find(metric) if found else None
+        cell = Cell(values=[row.value] if row else [], metric=metric)
         if any(set(one) != set(ids[0]) for one in ids):
             cell.notes.append(f"on the images of {runs[0].name}; other runs of the column scored different ones")
         return cell
 
-    def _center(self, run: RunEntry, image_ids: tuple[str, ...], metric: str) -> float | None:
-        key = (dataset_of(run), run.config.get("crop_size"), image_ids, metric)
+    def center(self, run: RunEntry, image_ids: tuple[str, ...]) -> SplitResults | None:
+        """Return Center's results on images of a run's data set; None, with a warning, where its metadata are not there."""
+        key = (dataset_of(run), run.config.get("crop_size"), image_ids)
         if key not in self._centers:
             try:
-                found = center_results(run.config, self.split, image_ids).find(metric)
-                self._centers[key] = found.value if found else None
+                self._centers[key] = center_results(run.config, self.split, image_ids)
             except InputError as error:
                 warnings.warn(f"Center on {dataset_of(run)} is left out: {error}", stacklevel=2)
                 self._centers[key] = None
@@ -201,6 +211,7 @@ TABLES: dict[str, Callable[[Tables], list[Table]]] = {
     "A2": Tables.table_a2,
     "A3": Tables.table_a3,
     "benchmark": Tables.benchmark,
+    "figures": Tables.figures,
 }
 
 
