@@ -29,7 +29,7 @@ from config import LOG_ROOT, get_config, read_config, training_parser
 from dataset import toy
 from dataset.known import require_dataset
 from option_tables import training_groups
-from wsol.core.arguments import Parser, path, whole
+from wsol.core.arguments import Parser, folder_name, path, whole
 from wsol.core.errors import InputError, command
 from wsol.core.options import by_name
 from wsol.runs.run_tables import markdown_table
@@ -164,6 +164,7 @@ def read_options(argv: Sequence[str] | None = None) -> tuple[Any, Spec]:
     """Return (the command's options, the spec)."""
     parser = Parser(__doc__)
     parser.add_argument("spec", type=path, metavar="SPEC.yaml")
+    parser.add_argument("--name", type=folder_name, help="of the sweep: train_log/<name>/ (default: the spec's)")
     parser.add_argument("--jobs", type=whole, metavar="N", help="runs at once on this machine (default: the spec's)")
     parser.add_argument("--dry_run", action="store_true", help="print the commands; run nothing")
     parser.add_argument("--status", action="store_true", help="print a table of the runs; run nothing")
@@ -176,6 +177,8 @@ def read_options(argv: Sequence[str] | None = None) -> tuple[Any, Spec]:
     if wrong := [name for name in overrides if name in SET_BY_SWEEP]:
         raise InputError(f"--{wrong[0]}: the sweep sets it; expected options of main.py for every run")
     spec = read_spec(options.spec, table, overrides)
+    if options.name:
+        spec = replace(spec, name=options.name)
     if options.jobs is not None:
         if options.jobs < 1:
             raise InputError(f"--jobs {options.jobs}: expected 1 or more")
