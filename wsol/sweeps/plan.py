@@ -236,7 +236,8 @@ def belongs(method: str, option: str) -> bool:
     >>> belongs("cam", "lr"), belongs("has", "has_drop_rate"), belongs("cam", "has_drop_rate")
     (True, True, False)
     """
-    own = {one.name for one in registry.method_entry(method).options}
+    entry = registry.method_entry(method)
+    own = {one.name for one in (*entry.options, *entry.run_options)}
     return option in own or option not in registry.method_options()
 
 
