@@ -70,6 +70,7 @@ class FSLDet(Method):
             rpn_post_nms_top_n_train=PROPOSALS,
             rpn_post_nms_top_n_test=PROPOSALS,
             box_batch_size_per_image=SAMPLED,
+            box_score_thresh=0.0,  # the best box counts, however low its score
             box_detections_per_img=1,
         )
         self.proposals, self.heads = network.rpn, network.roi_heads
