@@ -29,7 +29,7 @@ from config import LOG_ROOT, get_config, read_config, training_parser
 from dataset import toy
 from dataset.known import require_dataset
 from option_tables import training_groups
-from wsol.core.arguments import Parser, folder_name, path, whole
+from wsol.core.arguments import folder_name, path, whole
 from wsol.core.errors import InputError, command
 from wsol.core.options import by_name
 from wsol.runs.run_tables import markdown_table
@@ -162,18 +162,19 @@ def conduct(sweep: Sweep, allow_reuse: bool) -> None:
 
 def read_options(argv: Sequence[str] | None = None) -> tuple[Any, Spec]:
     """Return (the command's options, the spec)."""
-    parser = Parser(__doc__)
-    parser.add_argument("spec", type=path, metavar="SPEC.yaml")
-    parser.add_argument("--name", type=folder_name, help="of the sweep: train_log/<name>/ (default: the spec's)")
-    parser.add_argument("--jobs", type=whole, metavar="N", help="runs at once on this machine (default: the spec's)")
-    parser.add_argument("--dry_run", action="store_true", help="print the commands; run nothing")
-    parser.add_argument("--status", action="store_true", help="print a table of the runs; run nothing")
-    parser.add_argument(
+    parser = training_parser(__doc__ or "")  # the options of main.py, for every run
+    own = parser.add_argument_group("the sweep")
+    own.add_argument("spec", type=path, metavar="SPEC.yaml")
+    own.add_argument("--name", type=folder_name, help="of the sweep: train_log/<name>/ (default: the spec's)")
+    own.add_argument("--jobs", type=whole, metavar="N", help="runs at once on this machine (default: the spec's)")
+    own.add_argument("--dry_run", action="store_true", help="print the commands; run nothing")
+    own.add_argument("--status", action="store_true", help="print a table of the runs; run nothing")
+    own.add_argument(
         "--allow_test_reuse", action="store_true", help="open test again for another choice; its figures are marked"
     )
-    options, rest = parser.parse_known_args(argv)
+    options = parser.parse_args(argv)
     table = by_name(training_groups())
-    overrides = vars(training_parser(__doc__).parse_args(rest))
+    overrides = {name: value for name, value in vars(options).items() if name in table}
     if wrong := [name for name in overrides if name in SET_BY_SWEEP]:
         raise InputError(f"--{wrong[0]}: the sweep sets it; expected options of main.py for every run")
     spec = read_spec(options.spec, table, overrides)

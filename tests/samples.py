@@ -14,6 +14,7 @@ import yaml
 from hypothesis import strategies as st
 from PIL import Image
 
+from wsol.core import registry
 from wsol.core.files import write_json, write_text
 from wsol.data.hierarchy import Hierarchy
 from wsol.data.levels import LevelSplit
@@ -48,6 +49,8 @@ def write_split(folder, **files):
     return configure_metadata(folder)
 
 
+# The methods that are trained on labels; tests of FSL-Seg and FSL-Det give them masks and boxes.
+OF_LABELS = [name for name, entry in registry.METHODS.items() if entry.classifies]
 BOTH = ("a.jpg", "x, y/b.jpg")  # the images of the fixture two_images
 
 

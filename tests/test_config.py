@@ -169,6 +169,24 @@ def test_impossible_options_are_refused(options, message):
         ("--wsol_method cutmix --cutmix_beta -1", "--cutmix_beta -1.0: expected 0 to"),
         ("--wsol_method adl --adl_threshold 1.1", "--adl_threshold 1.1: expected 0 to 1"),
         ("--wsol_method acol --acol_threshold -0.1", "--acol_threshold -0.1: expected 0 to 1"),
+        ("--wsol_method fsl_seg --fsl_val_share 1", "--fsl_val_share 1.0: expected 0 or more, less than 1"),
+        ("--wsol_method fsl_seg --cam_agg_level order", "--cam_agg_level order: expected none with fsl_seg, which tells"),
+        (
+            "--wsol_method fsl_det --num_train_sample_per_class 5",
+            "its number of images is --num_val_sample_per_class",
+        ),
+        (
+            "--wsol_method fsl_det --save_scoremaps val",
+            "--save_scoremaps val: expected none with fsl_det, which gives boxes",
+        ),
+        (
+            "--wsol_method fsl_seg --fsl_val_share 0 --eval_checkpoint_type best",
+            "--eval_checkpoint_type best: expected last with --fsl_val_share 0",
+        ),
+        ("--wsol_method fsl_seg --thresholds_from x", "--fsl_val_share 0.2: expected --fsl_val_share 0 with it"),
+        ("--wsol_method fsl_seg --fsl_val_share 0 --thresholds_from x", "--thresholds_from x: expected a file"),
+        ("--wsol_method fsl_det --fsl_val_share 0 --thresholds_from x", "expected nothing with fsl_det, which has no score"),
+        (f"--wsol_method fsl_det --wsolevaluation_checkpoint {__file__}", "--wsol_method fsl_det: expected another method"),
         ("--wsolevaluation_checkpoint nowhere", "--wsolevaluation_checkpoint nowhere: expected a file"),
     ],
 )

@@ -88,6 +88,9 @@ NEEDS = {
     "ignore": ("--masks", "photo_masks"),
     "pretrained_path": ("--pretrained", "TRUE"),
     "center_size": ("--center",),
+    "fsl_val_share": ("--wsol_method", "fsl_seg"),
+    "main.py thresholds_from": ("--wsol_method", "fsl_seg", "--fsl_val_share", "0"),
+    "scripts/granularity.py thresholds_from": ("--wsol_method", "fsl_seg", "--fsl_val_share", "0"),
     "scripts/plot_dataset.py data_root": ("--what", "samples"),
 }
 KINDS: dict[Callable[[str], object], type] = {

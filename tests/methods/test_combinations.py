@@ -15,15 +15,14 @@ import torch
 import main
 from config import get_config
 from conftest import own_process, run
-from samples import named_as_in_wsolevaluation
+from samples import OF_LABELS, named_as_in_wsolevaluation
 from wsol import build_from_config, build_model
-from wsol.core import registry
 from wsol.core.errors import OptionError
 from wsol.networks import weights
 from wsol.runs.checkpoints import read_checkpoint
 
 SMALL = "--num_train_sample_per_class 3 --num_val_sample_per_class 1 --epochs 1 --batch_size 4 --lr 0.001 --workers 0"
-COMBINATIONS = [(a, m, "breed") for a in ("resnet50", "vgg16", "inception_v3") for m in registry.METHODS]
+COMBINATIONS = [(a, m, "breed") for a in ("resnet50", "vgg16", "inception_v3") for m in OF_LABELS]
 
 
 @pytest.fixture(autouse=True)
@@ -81,13 +80,28 @@ def test_a_combination_trains_and_evaluates_on_photos(architecture, method, leve
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", list(registry.METHODS))
+@pytest.mark.parametrize("method", OF_LABELS)
 def test_a_method_trains_and_evaluates_without_reference_data(method, workspace, monkeypatch):
     train_and_evaluate(workspace, monkeypatch, f"--architecture resnet18 --wsol_method {method} --label_level order")
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("method", list(registry.METHODS))
+@pytest.mark.parametrize("method", ["fsl_seg", "fsl_det"])
+@pytest.mark.parametrize("architecture", ["resnet50", "vgg16", "inception_v3", "timm:vit_tiny_patch16_224"])
+def test_full_supervision_trains_and_evaluates_on_photos(architecture, method, pets, monkeypatch):
+    monkeypatch.chdir(pets)
+    sizes = f"--large_feature_map {'f' if 'vit' in architecture else 't'} --resize_size 72 --crop_size 64"
+    options = f"{sizes} --num_val_sample_per_class 3 --epochs 1 --batch_size 4 --lr 0.001 --workers 0 --pretrained f"
+    output = "--dataset_name OxfordPet --eval_test f --experiment_name run"
+    words = f"main.py {options} {output} --architecture {architecture} --wsol_method {method}"
+    monkeypatch.setattr(sys, "argv", words.split())
+    main.main()
+    results = json.loads((pets / "train_log" / "run" / "results.json").read_text())
+    assert results["fullsup_images"] == {"train": 6, "val": 3} and 0 <= results["val"]["MaxBoxAccV2"] <= 100
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", OF_LABELS)
 @pytest.mark.parametrize("architecture", ["timm:tf_efficientnet_lite0", "timm:vit_tiny_patch16_224"])
 def test_a_timm_network_takes_a_step_with_every_method(architecture, method):
     torch.manual_seed(0)

@@ -8,8 +8,8 @@ from torch import distributed, nn
 from torch._dynamo.testing import CompileCounter
 from torch.nn.parallel import DistributedDataParallel
 
+from samples import OF_LABELS
 from wsol import build_model
-from wsol.core import registry
 from wsol.data.batches import Batch
 from wsol.methods.draws import DrawSource
 from wsol.runs.training import TrainingStep
@@ -38,7 +38,7 @@ def gradients(model):
     return {name: parameter.grad for name, parameter in model.named_parameters()}
 
 
-@pytest.mark.parametrize("method", registry.METHODS)
+@pytest.mark.parametrize("method", OF_LABELS)
 def test_a_compiler_sees_the_whole_step_as_one_graph(method):
     """Image ids and draws that change from batch to batch compile nothing anew."""
     torch._dynamo.reset()
@@ -53,6 +53,20 @@ def test_a_compiler_sees_the_whole_step_as_one_graph(method):
     torch._dynamo.reset()
 
 
+def test_a_compiler_sees_the_step_of_a_batch_with_masks_as_one_graph():
+    torch._dynamo.reset()
+    torch.manual_seed(0)
+    model = build_model(TINY, "fsl_seg", 1).train()
+    masks = (torch.rand(3, SIDE, SIDE, generator=torch.Generator().manual_seed(1)) < 0.4).to(torch.uint8)
+    counter = CompileCounter()
+    compiled = torch.compile(TrainingStep(copy.deepcopy(model)), backend=counter, fullgraph=True)
+    for step in range(3):
+        _, expected = TrainingStep(model)(batch(step)._replace(masks=masks))
+        torch.testing.assert_close(compiled(batch(step)._replace(masks=masks))[1], expected)
+    assert counter.frame_count == 1
+    torch._dynamo.reset()
+
+
 @pytest.fixture
 def process_group():
     distributed.init_process_group("gloo", store=distributed.HashStore(), rank=0, world_size=1)
@@ -60,7 +74,7 @@ def process_group():
     distributed.destroy_process_group()
 
 
-@pytest.mark.parametrize("method", registry.METHODS)
+@pytest.mark.parametrize("method", OF_LABELS)
 def test_a_wrapper_for_several_processes_gives_the_same_gradients(method, process_group):
     model, twin = twins(method)
     TrainingStep(model)(batch(), draws(model))[1].backward()
@@ -70,7 +84,7 @@ def test_a_wrapper_for_several_processes_gives_the_same_gradients(method, proces
     assert all(torch.equal(grad, expected[name]) for name, grad in gradients(twin).items())
 
 
-@pytest.mark.parametrize("method", registry.METHODS)
+@pytest.mark.parametrize("method", OF_LABELS)
 def test_a_pass_leaves_the_hooks_alone_and_keeps_no_features(method, monkeypatch):
     model, _ = twins(method)
 

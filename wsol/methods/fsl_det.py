@@ -25,7 +25,7 @@ from wsol.networks.initialize import initialize
 CHANNELS = 256  # of the map that proposals and boxes are made from, as in torchvision's feature pyramid
 ANCHOR_SIZES = tuple(pixels / 600 for pixels in (64, 128, 256, 512))  # shares of the image's side: TensorFlow's, at 600 px
 ASPECT_RATIOS = (0.5, 1.0, 2.0)
-PROPOSALS = 300  # per image
+PROPOSALS = 100  # per image; there are few objects in one
 SAMPLED = 64  # proposals per image that the box head is trained on
 POOLED_SIDE = 7
 
@@ -70,6 +70,7 @@ class FSLDet(Method):
             rpn_post_nms_top_n_train=PROPOSALS,
             rpn_post_nms_top_n_test=PROPOSALS,
             box_batch_size_per_image=SAMPLED,
+            box_score_thresh=0.0,  # the best box counts, however low its score
             box_detections_per_img=1,
         )
         self.proposals, self.heads = network.rpn, network.roi_heads

@@ -15,6 +15,8 @@ from wsol.methods.method import Method, Outputs
 from wsol.networks.backbone import Backbone
 from wsol.networks.initialize import initialize
 
+TIE = 1e-9  # rounding must not decide between halves
+
 
 def masks_at(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     """Return uint8 masks (B, h, w) of the given size, from masks (B, H, W) of 0, 1 and 255 (ignored).
@@ -26,10 +28,10 @@ def masks_at(masks: torch.Tensor, size: tuple[int, int]) -> torch.Tensor:
     >>> masks_at(masks, (1, 2)).tolist()
     [[[1, 0]]]
     """
-    areas = torch.stack([masks == 1, masks == IGNORED], dim=1).float()
+    areas = torch.stack([masks == 1, masks == IGNORED], dim=1).double()
     foreground, ignored = functional.adaptive_avg_pool2d(areas, size).unbind(1)
-    smaller = (2 * foreground > 1 - ignored).to(torch.uint8)
-    return smaller.masked_fill(2 * ignored > 1, IGNORED)
+    smaller = (2 * foreground + ignored > 1 + TIE).to(torch.uint8)
+    return smaller.masked_fill(2 * ignored > 1 + TIE, IGNORED)
 
 
 def balanced_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
