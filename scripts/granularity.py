@@ -51,10 +51,12 @@ def sweep_folder(config: Munch) -> Path:
 def trainable_levels(config: Munch, splits: Sequence[str]) -> dict[str, LevelData]:
     """Return the data set at every level with two classes or more, finest first."""
     require_dataset(config.metadata_root, config.dataset_name)
-    options = (config.proxy_training_set, config.num_val_sample_per_class, config.num_train_sample_per_class, config.seed)
-    finest = load_level(config.metadata_root, config.dataset_name, None, splits, *options)
+    options = (config.proxy_training_set, config.num_val_sample_per_class, config.num_train_sample_per_class)
+    drawn = {"seed": config.seed, "train_sample_level": config.train_sample_level}
+    finest = load_level(config.metadata_root, config.dataset_name, None, splits, *options, **drawn)
     levels = {
-        level: load_level(config.metadata_root, config.dataset_name, level, splits, *options) for level in finest.levels
+        level: load_level(config.metadata_root, config.dataset_name, level, splits, *options, **drawn)
+        for level in finest.levels
     }
     for level in [level for level, data in levels.items() if len(data.class_names) < 2]:
         print(f"{level}: a single class, left out", file=sys.stderr)

@@ -51,6 +51,7 @@ def read_run_data(config: Mapping, advice: str = "") -> RunData:
         config["num_train_sample_per_class"],
         config["seed"],
         config["coarsening"],
+        config["train_sample_level"],
     )
     if len(levels.class_names) < 2:
         asked = ("coarsening", config["coarsening"]) if config["coarsening"] else ("label_level", levels.level)
