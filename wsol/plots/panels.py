@@ -21,7 +21,7 @@ from wsol.plots.drawing import COLORS, MARKERS, plain
 
 WIDTH = 3.4  # inches: one column of a paper with two
 POINTS = 6.5  # of text; none is smaller than 6
-DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.5), (1, 1), (6, 1.5, 1, 1.5), (3, 1, 1, 1, 1, 1), (8, 2), (2, 2))
+DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.5), (1, 1), (6, 1.5, 1, 1.5), (3, 1, 1, 1, 1, 1), (5, 3), (2, 2))
 REFERENCES = {"Center": (1, 2), "FSL-Seg": (6, 2), "FSL-Det": (6, 2, 1, 2)}  # dashes of the horizontal lines
 OTHER_REFERENCE = (4, 2)
 NOTE_LETTERS = 74  # of a line under a figure of WIDTH, at 6 points
@@ -151,7 +151,7 @@ def _draw_lines(axes: Axes, panel: Panel) -> None:
             color=COLORS[line.style % len(COLORS)],
             marker=MARKERS[line.style % len(MARKERS)],
             dashes=DASHES[line.style % len(DASHES)] or (None, None),
-            markersize=3.5,
+            markersize=4,
             markeredgewidth=0,
             linewidth=1.1,
             elinewidth=0.6,

@@ -24,7 +24,7 @@ from wsol.runs.predictor import restore
 
 CHOICES = ("seed", "gain")
 CANDIDATES = 10  # times the images of a page: so many are mapped to find the largest gains
-PAGE_CELL, PAGE_POINTS, PAGE_LETTERS = 1.05, 9, 120  # inches, of text, in a line: five columns fit the width of a page
+PAGE_CELL, PAGE_POINTS, PAGE_LETTERS = 1.05, 9, 80  # inches, of text, in a line: five columns fit the width of a page
 Maps = Mapping[str, np.ndarray]  # image id to score map
 
 
@@ -135,8 +135,7 @@ def example_page(
     how = f"drawn with seed {seed}" if choose == "seed" else "largest gains in IoU over the finest level"
     columns = {level: each.column for level, each in maps.items()}
     with mpl.rc_context({"font.size": PAGE_POINTS}):
-        title = f"{shown.dataset}, {split}, {name}: {how}"
+        notes = [line for one in shown.named(name).notes() for line in textwrap.wrap(one, PAGE_LETTERS)]
+        title = "\n".join([f"{shown.dataset}, {split}, {name}: {how}", *notes])
         figure = examples_figure(config, split, chosen, columns, title, PAGE_CELL)
-        note = "\n".join(line for one in shown.named(name).notes() for line in textwrap.wrap(one, PAGE_LETTERS))
-        figure.supxlabel(note, fontsize="x-small", parse_math=False)
     return figure, chosen

@@ -234,15 +234,14 @@ def ious_figure(shown: ShownRuns) -> Drawing:
             continue
         left, right = [], []
         for number, iou in enumerate(ious):
-            found = [(run, row) for run in some.runs if (row := run.part.find("MaxBoxAcc", iou))]
-            by_seed = {(float(places.index(run.level)), run.seed): row.value for run, row in found}
-            (line,) = some.lines(
-                figure_of("MaxBoxAcc", iou),
-                partial(_same, f"IoU {iou:g}"),
-                partial(_same, number),
-            )
-            left.append(line)
-            right.append(_gains(line, by_seed))
+            values = {
+                (float(places.index(run.level)), run.seed): row.value
+                for run in some.runs
+                if (row := run.part.find("MaxBoxAcc", iou))
+            }
+            lines = some.lines(figure_of("MaxBoxAcc", iou), partial(_same, f"IoU {iou:g}"), partial(_same, number))
+            left += lines
+            right += [_gains(line, values) for line in lines]
         panels.append(_level_panel(some, "MaxBoxAcc", left, title=method))
         panels.append(_level_panel(some, f"gain over {places[0]} (%)", right, method, percent=False))
     notes = shown.notes(bars_note(line for panel in panels for line in panel.lines))
