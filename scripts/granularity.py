@@ -26,12 +26,13 @@ from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
 from dataset.known import require_dataset
 from scripts.examples import draw_examples, spaced
-from scripts.runs import center_results, center_sets, has_results, is_finished
+from scripts.runs import has_results, is_finished
 from wsol.core.errors import InputError, command
 from wsol.core.files import write_text
 from wsol.data.levels import LevelData, load_level
 from wsol.data.metadata import read_id_list
 from wsol.plots.drawing import COLORS, MARKERS, name_ticks, save_figure, slot_width, wrapped
+from wsol.runs.center_baseline import center_results, center_sets
 from wsol.runs.results import Row, SplitResults, read_run
 from wsol.runs.run_folder import RESULTS
 from wsol.runs.run_tables import markdown_table, write_table

@@ -162,14 +162,24 @@ def evaluate_run(
     Raises:
         InputError: not a checkpoint, no such split, images that are missing or cannot be read.
     """
-    device = torch.device(device)
     if unknown := set(roots) - {"data_root", "metadata_root", "mask_root"}:
         raise TypeError(f"evaluate_run has no argument {min(unknown)!r}")
-    predictor = restore(path).to(device)
+    predictor = restore(path)
     predictor.config |= {name: os.fspath(root) for name, root in roots.items()}
+    return evaluate_predictor(predictor, split, torch.device(device), workers)
+
+
+def evaluate_predictor(
+    predictor: Predictor,
+    split: str,
+    device: torch.device,
+    workers: int = 0,
+    on_bad_images: Callable[[list[str]], None] = stop_at_bad_images,
+) -> tuple[dict, SplitEvaluator]:
+    """Return (results, evaluator) of a split, as `evaluate_run` does, of a restored model."""
     config = predictor.config
     images = predictor.load_splits((split,)).splits[split]
     predictor.keep_mapped(images)
     truth = SplitTruth.of(config, split, images.image_ids, needs_truth=False)
-    evaluator = evaluate_split(predictor, images, truth, device, workers)
+    evaluator = evaluate_split(predictor.to(device), images, truth, device, workers, on_bad_images)
     return final_results(evaluator, config, predictor.thresholds), evaluator

@@ -7,7 +7,7 @@ one for each figure. Runs that are not finished or cannot be read are left out w
 import os
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -16,12 +16,11 @@ from wsol.core.flat_yaml import read_dumped
 from wsol.runs.results import FROM_CONFIG, Results, Row, read_run
 from wsol.runs.run_folder import CONFIG, PREVIOUS, RESULTS
 from wsol.runs.run_record import read_record
-from wsol.sweeps.protocol import Protocol, read_protocol
+from wsol.sweeps.protocol import Protocol, check_recorded, read_protocol
+from wsol.sweeps.states import NOT_COMPARED, differing
 
-# Options that change how a run is done or what it keeps, not what it gives (threads: beyond rounding).
-NOT_COMPARED = frozenset(
-    ("experiment_name", "override_cache", "workers", "threads", "device", "eval_test", "save_scoremaps", "scoremap_format")
-)
+# Options that change how a run is done or what it keeps, not what it gives.
+NOT_SHOWN = frozenset((*NOT_COMPARED, "eval_test", "save_scoremaps", "scoremap_format"))
 # Options with a column of their own in tidy rows.
 COLUMNS = frozenset((*FROM_CONFIG.values(), "dataset_name", "label_level"))
 ABOUT = tuple(name for name in Row.__annotations__ if name in (*FROM_CONFIG, "dataset", "level"))
@@ -42,7 +41,9 @@ class RunEntry:
     level: str  # the level to show; of CAM-Agg the one that scores were summed to
     same_as: str | None  # the level that was trained in its place, whose classes are the same partition
     fullsup_images: int | None  # images of train-fullsup with which it was chosen or trained
-    fullsup_boxes: int | None = None  # and their boxes, where the sweep recorded them
+    fullsup_boxes: int | None = None  # and their boxes and masks, where the sweep recorded them
+    fullsup_masks: int | None = None
+    chosen: Mapping[str, object] = field(default_factory=dict)  # the options that the sweep chose for it on val
 
     @property
     def name(self) -> str:
@@ -59,7 +60,7 @@ def collect(folders: Iterable[str | os.PathLike]) -> list[RunEntry]:
     """Return all finished runs below the folders, sorted by folder; a run that stands for a second level comes twice.
 
     Raises:
-        InputError: no such folder, a damaged protocol.json, or results of test that no protocol.json has a record of.
+        InputError: no such folder, a damaged protocol.json, or results of test that it has no record of.
     """
     protocols: dict[Path, Protocol | None] = {}
     entries = []
@@ -87,14 +88,14 @@ def tidy_rows(entries: Iterable[RunEntry]) -> list[dict[str, object]]:
     return rows
 
 
-def differing(configs: Sequence[Mapping[str, Any]], ignored: Iterable[str] = NOT_COMPARED) -> list[str]:
+def options_that_differ(configs: Sequence[Mapping[str, Any]], ignored: Iterable[str] = NOT_SHOWN) -> list[str]:
     """Return the options in which some of the configurations differ; an absent option is None.
 
-    >>> differing([{"lr": 0.1, "seed": 0, "workers": 2}, {"lr": 0.1, "seed": 1}])
+    >>> options_that_differ([{"lr": 0.1, "seed": 0, "workers": 2}, {"lr": 0.1, "seed": 1}])
     ['seed']
     """
-    names = [name for name in dict.fromkeys(name for config in configs for name in config) if name not in set(ignored)]
-    return [name for name in names if any(config.get(name) != configs[0].get(name) for config in configs)]
+    found = {name for config in configs for name in differing(configs[0], config, ignored)}
+    return [name for name in dict.fromkeys(name for config in configs for name in config) if name in found]
 
 
 def _run_folders(above: Path) -> Iterator[Path]:
@@ -120,8 +121,8 @@ def _read_entry(folder: Path, protocol: Protocol | None) -> RunEntry | None:
     except InputError as error:
         warnings.warn(f"{folder}: left out: {error}", stacklevel=3)
         return None
-    if "test" in results.splits:
-        _check_test(folder, config, protocol)
+    if protocol or config.get("eval_test") is False:  # only a sweep adds test to such a run, and records it
+        check_recorded(folder.parent, [folder.name], protocol)
     level = config.get("cam_agg_level") or next((row.level for row in rows if row.level), "")
     choice = _choice_of(folder.name, protocol)
     own_images = next((row.images for row in rows if row.split == "val"), None)
@@ -138,18 +139,9 @@ def _read_entry(folder: Path, protocol: Protocol | None) -> RunEntry | None:
         same_as=None,
         fullsup_images=choice.get("fullsup_images", own_images),
         fullsup_boxes=choice.get("fullsup_boxes"),
+        fullsup_masks=choice.get("fullsup_masks"),
+        chosen=choice.get("options", {}),
     )
-
-
-def _check_test(folder: Path, config: Mapping[str, Any], protocol: Protocol | None) -> None:
-    """Raise InputError if a run of a sweep has results of test that its protocol.json does not account for."""
-    if protocol:
-        protocol.check_test_recorded(folder.name)
-    elif config.get("eval_test") is False:  # only opening test adds them, and that leaves a record
-        raise InputError(
-            f"{folder}: results of test, though it was run with eval_test false, and no protocol.json in {folder.parent}; "
-            "expected the record of the sweep that opened test"
-        )
 
 
 def _choice_of(name: str, protocol: Protocol | None) -> Mapping[str, Any]:
@@ -167,7 +159,7 @@ def _with_varied(entries: Sequence[RunEntry]) -> Iterator[RunEntry]:
     groups: dict[Path | None, list[Mapping[str, Any]]] = {}
     for entry in entries:
         groups.setdefault(entry.sweep, []).append(entry.config)
-    names = {sweep: differing(configs) for sweep, configs in groups.items()}
+    names = {sweep: options_that_differ(configs) for sweep, configs in groups.items()}
     for entry in entries:
         yield replace(entry, varied={name: entry.config.get(name) for name in names[entry.sweep]})
 
@@ -175,7 +167,8 @@ def _with_varied(entries: Sequence[RunEntry]) -> Iterator[RunEntry]:
 def _levels_of(entry: RunEntry, protocol: Protocol | None) -> Iterator[RunEntry]:
     """Yield an entry, and once more for every level that it was trained in the place of."""
     yield entry
-    for level, trained in (protocol.levels_alike if protocol else {}).items():
+    alike = protocol.levels_alike.get(str(entry.config.get("dataset_name")), {}) if protocol else {}
+    for level, trained in alike.items():
         if trained == entry.level:
             yield replace(entry, level=level, same_as=trained)
 
@@ -195,6 +188,7 @@ def _tidy(entry: RunEntry, row: Row, names: Sequence[str]) -> dict[str, object]:
         "same_as": entry.same_as,
         "fullsup_images": entry.fullsup_images,
         "fullsup_boxes": entry.fullsup_boxes,
+        "fullsup_masks": entry.fullsup_masks,
         "wall_seconds": record.get("wall_seconds"),
         "peak_memory_bytes": record.get("peak_memory_bytes"),
         "device": record.get("device"),
