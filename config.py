@@ -120,6 +120,8 @@ def get_config(argv: Sequence[str] | None = None, description: str = "") -> tupl
         config[name] = config.box_v2_metric
     if "save_scoremaps" not in given and not config.eval_test:
         config.save_scoremaps = "val"
+    if "save_scoremaps" not in given and registry.method_entry(config.wsol_method).detects:
+        config.save_scoremaps = "none"
     check_config(config)
     return config, notes
 
@@ -255,6 +257,32 @@ def _check_weights(config: Munch) -> None:
         _require_file(config, "wsolevaluation_checkpoint")
 
 
+def _check_full_supervision(config: Munch) -> None:
+    """Raise InputError if an option makes no sense for a method that is trained on the masks or boxes of val."""
+    name, method = config.wsol_method, registry.method_entry(config.wsol_method)
+    if method.classifies:
+        return
+    of_method = f" with {name}, which "
+    budget = (f"0{of_method}is trained on val; its number of images is ", OptionName("num_val_sample_per_class"))
+    _require(not config.num_train_sample_per_class, "num_train_sample_per_class", config.num_train_sample_per_class, *budget)
+    agnostic = f"none{of_method}tells no classes apart"
+    _require(config.cam_agg_level is None, "cam_agg_level", config.cam_agg_level, agnostic)
+    theirs = f"another method; wsolevaluation has no {name}"
+    _require(not config.wsolevaluation_checkpoint, "wsol_method", name, theirs)
+    if method.detects:
+        boxes = f"none{of_method}gives boxes instead of maps"
+        _require(config.save_scoremaps == "none", "save_scoremaps", config.save_scoremaps, boxes)
+    if not config.fsl_val_share:
+        unvalidated = ("last with ", OptionName("fsl_val_share"), " 0, which validates on no image")
+        _require(config.eval_checkpoint_type == "last", "eval_checkpoint_type", config.eval_checkpoint_type, *unvalidated)
+    if config.thresholds_from:
+        own = (OptionName("fsl_val_share"), " 0 with it; otherwise the run chooses its own")
+        _require(config.fsl_val_share == 0, "fsl_val_share", config.fsl_val_share, *own)
+        no_maps = f"nothing{of_method}has no score maps"
+        _require(not method.detects, "thresholds_from", config.thresholds_from, no_maps)
+        _require_file(config, "thresholds_from")
+
+
 def check_config(config: Munch) -> None:
     """Raise InputError if values are out of range, combinations impossible or files missing, before any work starts."""
     others = registry.method_options()  # a published command may have any values for other methods' options
@@ -272,6 +300,7 @@ def check_config(config: Munch) -> None:
         _require(config.eval_test, "save_scoremaps", config.save_scoremaps, *untested)
     _check_name(config.experiment_name)
     _check_weights(config)
+    _check_full_supervision(config)
     _require_known_architecture(config)
 
 

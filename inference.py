@@ -15,6 +15,7 @@ from wsol.core.machine import resolve_threads, use_threads  # before torch, whos
 
 # isort: split
 from config import check_saved_config, get_inference_options
+from wsol.core import registry
 from wsol.core.errors import InputError, command, refuse_early
 
 if __name__ == "__main__":  # before the seconds in which torch is loaded
@@ -83,6 +84,8 @@ def main() -> None:
         dataset_name=options.dataset_name,
     ).to(device)
     config = check_saved_config(predictor.config, options.checkpoint)
+    if registry.method_entry(config.wsol_method).detects:
+        raise InputError(f"--checkpoint {options.checkpoint}: {config.wsol_method} gives boxes, not score maps")
     given = {name: options[name] for name in ("dataset_name", "data_root", "metadata_root", "batch_size")}
     config |= {name: value for name, value in given.items() if value is not None}
     check_split(options, config)
@@ -103,23 +106,27 @@ def main() -> None:
     def save(prediction: Prediction) -> None:
         save_score_map(scoremap_root, prediction.image_id, prediction.score_map(), options.scoremap_format)
 
-    ranks: dict[str, int] = {}
+    mapped, ranks = 0, dict[str, int]()
     words = shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
     with loading_failures(options.workers), being_written(scoremap_root, words):
         for prediction, _ in progress(map_beside(save, maps), "mapping", len(split.image_ids)):
-            ranks[prediction.image_id] = prediction.rank
+            mapped += 1
+            if prediction.rank is not None:
+                ranks[prediction.image_id] = prediction.rank
             if options.on_bad_image == "stop":
                 stop_at_bad_images(bad_images)
         if options.on_bad_image == "stop":
             stop_at_bad_images(bad_images)
-        write_class_ranks(scoremap_root / f"{options.split}_class_ranks.csv", ranks)
+        if ranks:
+            write_class_ranks(scoremap_root / f"{options.split}_class_ranks.csv", ranks)
     for message in bad_images:
         print(f"skipped: {message}")
-    print(f"{len(ranks)} score maps of {config.dataset_name} {options.split} in {scoremap_root}, {len(bad_images)} skipped")
+    print(f"{mapped} score maps of {config.dataset_name} {options.split} in {scoremap_root}, {len(bad_images)} skipped")
     if predictor.cam_agg_level:
         print(f"maps of level {predictor.cam_agg_level!r} (--cam_agg_level)")
-    top1 = sum(rank == 0 for rank in ranks.values())
-    print(f"top-1 classification {100 * top1 / max(len(ranks), 1):.2f} at level {data.level!r}")
+    if ranks or registry.method_entry(config.wsol_method).classifies:
+        top1 = sum(rank == 0 for rank in ranks.values())
+        print(f"top-1 classification {100 * top1 / max(len(ranks), 1):.2f} at level {data.level!r}")
 
 
 if __name__ == "__main__":

@@ -59,6 +59,8 @@ from wsol.runs.final_evaluation import (
     count_predictions,
     evaluate_split,
     final_results,
+    new_evaluator,
+    run_figures,
     stop_at_bad_images,
     write_tables,
 )
@@ -69,6 +71,7 @@ from wsol.runs.run_record import RunRecord, recorded
 from wsol.runs.starting_weights import start_model
 from wsol.runs.train_state import TrainState, to_arrays
 from wsol.runs.training import TrainingStep, check_network, set_learning_rate, start_training
+from wsol.runs.val_thresholds import read_val_thresholds
 
 logger = logging.getLogger("wsol")
 
@@ -85,8 +88,9 @@ class Experiment:
     mapper: Mapper  # what makes the maps: the model, or the model with its maps aggregated
     step: nn.Module  # what trains the model: `TrainingStep`, or a wrapper of it
     state: TrainState
-    loaders: dict[str, torch.utils.data.DataLoader]  # of train and val
+    loaders: dict[str, torch.utils.data.DataLoader]  # of train, and of val unless nothing validates
     shuffle: EpochShuffle
+    thresholds: dict[str, float] | None  # for score maps, chosen by another run (--thresholds_from)
     replaced: Path | None  # the earlier run's folder, kept until this one is finished
     record: RunRecord  # its run.json
 
@@ -99,6 +103,7 @@ def build(config: Munch) -> Experiment:
     require_dataset(config.metadata_root, config.dataset_name)
     data = read_run_data(config, how_to_prepare(config.dataset_name))
     config.label_level = None if config.coarsening else data.levels.level
+    thresholds = chosen_thresholds(config, data)
 
     torch.manual_seed(config.seed)
     model, notes = start_model(config, data.levels)
@@ -106,14 +111,35 @@ def build(config: Munch) -> Experiment:
     model.to(device).to(memory_format=torch.channels_last)
     mapper = make_mapper(registry.OWN_MAPS if data.ancestors is None else registry.CAM_AGG, model, data.ancestors)
     shuffle = EpochShuffle(len(data.splits["train"].image_ids), config.seed)
-    loaders = {name: split_loader(config, data, model, name, device, shuffle) for name in ("train", "val")}
+    splits = [name for name in data.splits if name != "test"]
+    loaders = {name: split_loader(config, data, model, name, device, shuffle) for name in splits}
     step, state = TrainingStep(model), start_training(model, config, device)
     replaced = make_folder(folder, partial(write_config, config), config.override_cache)
     data.levels.notes += [*notes, replaced_note(replaced)] if replaced else notes
     run_record = RunRecord(folder, device, config.threads)
     return Experiment(
-        config, folder, device, data, model, mapper.to(device), step, state, loaders, shuffle, replaced, run_record
+        config,
+        folder,
+        device,
+        data,
+        model,
+        mapper.to(device),
+        step,
+        state,
+        loaders,
+        shuffle,
+        thresholds,
+        replaced,
+        run_record,
     )
+
+
+def chosen_thresholds(config: Munch, data: RunData) -> dict[str, float] | None:
+    """Return the score-map thresholds that the run of --thresholds_from chose, None without this option."""
+    if not (config.thresholds_from and data.targets):
+        return None
+    chosen = read_val_thresholds(config.thresholds_from)
+    return chosen.fit(config.dataset_name, new_evaluator(config, data.targets.truth))
 
 
 def split_loader(
@@ -127,6 +153,7 @@ def split_loader(
         config.resize_size if name == "train" else None,
         config.max_megapixels,
         model.backbone.offer.preprocessing,
+        data.targets if name == "train" else None,
     )
     return make_loader(images, config.batch_size, config.workers, device, shuffle if name == "train" else None)
 
@@ -148,19 +175,22 @@ def train_one_step(run: Experiment, batch: Batch) -> None:
     height, width = batch.images.shape[2:]
     draws = on_device(run.model.draw(source, (height, width)), run.device)
     source.seed_torch()
-    images, labels = to_device(batch, run.device)
+    batch = to_device(batch, run.device)
     with autocast(run.device, run.config.amp):
-        outputs, loss = run.step(batch._replace(images=images, labels=labels), draws)
+        outputs, loss = run.step(batch, draws)
     state.optimizer.zero_grad(set_to_none=True)
     state.scaler.scale(loss).backward()
     state.scaler.step(state.optimizer)
     state.scaler.update()
-    right = (outputs["logits"].detach().argmax(dim=1) == labels).sum()
-    state.count(loss.detach(), right, len(labels))
+    right = torch.zeros((), device=run.device)
+    if "logits" in outputs:
+        right = (outputs["logits"].detach().argmax(dim=1) == batch.labels).sum()
+    state.count(loss.detach(), right, len(batch.labels))
 
 
 def train_one_epoch(run: Experiment) -> None:
-    """Train on every image once, from the state's step on; record the mean loss and the accuracy in percent."""
+    """Train on every image once, from the state's step on; record the mean loss, and the accuracy in percent if the method
+    tells classes apart."""
     state = run.state
     epoch = state.epoch + 1
     run.shuffle.epoch, run.shuffle.start = epoch, state.step * run.config.batch_size
@@ -176,12 +206,8 @@ def train_one_epoch(run: Experiment) -> None:
     if not is_finite:
         logger.warning("the training loss of epoch %d is not finite; a smaller --lr may help", epoch)
     lr = state.optimizer.param_groups[0]["lr"]
-    record(run, epoch, "train", {"loss": loss if is_finite else None, "top1_cls": accuracy, "lr": lr})
-
-
-def new_evaluator(run: Experiment, split: str) -> SplitEvaluator:
-    """Return a split's evaluator, with nothing counted yet."""
-    return SplitEvaluator.of(run.config, run.data.truths[split])
+    top1 = accuracy if run.data.targets is None else None
+    record(run, epoch, "train", {"loss": loss if is_finite else None, "top1_cls": top1, "lr": lr})
 
 
 def map_writer(run: Experiment) -> SaveMap:
@@ -204,6 +230,7 @@ def record(run: Experiment, epoch: int, split: str, results: Mapping) -> None:
 def save_checkpoint(run: Experiment, kind: str) -> None:
     """Write best_ or last_checkpoint.pth.tar: the model, how it was built, and the state of its training."""
     ancestors = run.data.ancestors
+    chosen = run.state.validation[kind].results.get("best_threshold")
     write_checkpoint(
         run.folder / f"{kind}_checkpoint.pth.tar",
         {
@@ -213,7 +240,7 @@ def save_checkpoint(run: Experiment, kind: str) -> None:
             "class_names": run.data.levels.class_names,
             "file_labels": run.data.levels.file_labels,
             "ancestors": None if ancestors is None else {run.config.cam_agg_level: ancestors.tolist()},
-            "score_map_thresholds": run.state.validation[kind].results.get("best_threshold"),
+            "score_map_thresholds": run.thresholds or chosen,
             "state_dict": run.model.state_dict(),
             **run.state.state_dict(),
         },
@@ -222,14 +249,18 @@ def save_checkpoint(run: Experiment, kind: str) -> None:
 
 def validate(run: Experiment) -> None:
     """Evaluate val; write the last checkpoint, and the best one if this is it. Save validation maps here if the last
-    checkpoint's are wanted."""
+    checkpoint's are wanted. Without images to validate on, only write the last checkpoint."""
     state, config = run.state, run.config
+    if "val" not in run.loaders:
+        state.keep_validation({}, {}, None)
+        save_checkpoint(run, "last")
+        return
     maps_wanted = config.eval_checkpoint_type == "last" and config.save_scoremaps in ("val", "both")
     save = map_writer(run) if maps_wanted and state.epoch == config.epochs else None
-    evaluator, bad = new_evaluator(run, "val"), list[str]()
+    evaluator, bad = new_evaluator(config, run.data.truths["val"]), list[str]()
     predictions = predict(run.mapper, run.loaders["val"], run.device, config.amp, bad)
     count_predictions(predictions, evaluator, bad, partial(handle_bad_images, run), save)
-    results = evaluator.results()
+    results = run_figures(evaluator)
     record(run, state.epoch, "val", results)
     is_best = state.keep_validation(results, evaluator.state_dict(), headline(results, config.multi_iou_eval))
     # The best one first: if the run is killed in between, resuming from the last one writes the same best one again.
@@ -251,7 +282,7 @@ def train(run: Experiment) -> None:
 
 def restored_validation(run: Experiment, kind: str) -> SplitEvaluator:
     """Return the evaluator of val as it was for the last or the best checkpoint, from the saved counts."""
-    evaluator = new_evaluator(run, "val")
+    evaluator = new_evaluator(run.config, run.data.truths["val"])
     evaluator.load_state_dict(to_arrays(run.state.validation[kind].counts))
     return evaluator
 
@@ -271,6 +302,8 @@ def final_evaluation(run: Experiment) -> dict:
         "num_classes": len(predictor.class_names),
         "checkpoint": {"type": kind, "epoch": predictor.epoch},
     }
+    if run.data.targets:
+        results["fullsup_images"] = {name: len(run.data.splits[name].image_ids) for name in run.loaders}
     for name, truth in run.data.truths.items():
         saved = config.save_scoremaps in (name, "both")
         again = name != "val" or (saved and kind == "best")
@@ -280,7 +313,7 @@ def final_evaluation(run: Experiment) -> dict:
         else:
             evaluator = restored_validation(run, kind)
         if name != "val":
-            record(run, predictor.epoch, name, evaluator.results())
+            record(run, predictor.epoch, name, run_figures(evaluator))
         results[name] = final_results(evaluator, config, predictor.thresholds)
         report_split(run, name, evaluator, results[name], predictor.epoch)
         threshold = analysis_threshold(predictor.thresholds) if again else None
@@ -288,6 +321,8 @@ def final_evaluation(run: Experiment) -> dict:
         files = write_tables(run.folder, evaluator, config.metadata_root, predictor.thresholds)
         if not (run.data.splits[name].subset or evaluator.counts["skipped_images"]):
             del files["image_list"]  # evaluation.py takes all of a split by itself
+        if run.thresholds:
+            files["thresholds_from"] = predictor.path  # results.json has no val part
         if saved and evaluator.truth.has_any:
             logger.info("  score again: %s", rescoring_command(config, run.folder / MAPS_OF_A_RUN, name, files))
     return results
@@ -305,7 +340,7 @@ def report_split(run: Experiment, split: str, evaluator: SplitEvaluator, results
 
 def run_experiment(run: Experiment) -> None:
     """Train, evaluate and write the results; the maps are marked as unfinished until then."""
-    saves = run.config.save_scoremaps != "none"
+    saves = any(run.config.save_scoremaps in (name, "both") for name in run.data.truths)
     words = shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
     writing = being_written(run.folder / MAPS_OF_A_RUN, words) if saves else nullcontext()
     with loading_failures(run.config.workers), writing:

@@ -1,15 +1,11 @@
 """Options from the command line, YAML and presets, and what is refused."""
 
-import json
-import shlex
-
 import pytest
 
 from config import (
     get_config,
     write_config,
 )
-from conftest import CHECKOUT
 from wsol.core import registry
 from wsol.core.errors import InputError
 from wsol.core.machine import default_workers
@@ -161,42 +157,6 @@ def test_impossible_options_are_refused(options, message):
     with pytest.raises(InputError) as caught:
         get_config(options.split())
     assert message in caught.value.on_command_line()
-
-
-PRESETS = sorted((CHECKOUT / "scripts" / "presets").glob("*.yaml"))
-
-
-@pytest.mark.parametrize("path", PRESETS, ids=lambda path: path.stem)
-def test_a_preset_is_understood(path):
-    config, _ = get_config(["--config", str(path), "--label_level", "family", "--lr", "0.001"])
-    assert (config.lr, config.label_level, config.batch_size) == (0.001, "family", 32)
-    dataset, method = path.stem.split("_")[0], path.stem.split("_")[-1]
-    assert config.dataset_name.lower() == dataset and config.wsol_method == method
-
-
-def test_the_presets_have_the_published_settings(shared):
-    facts = json.loads((shared / "facts.json").read_text())
-    folder = CHECKOUT / "scripts" / "presets"
-    for method in ("CAM", "HaS", "ACoL", "SPG", "ADL", "CutMix"):
-        config, _ = get_config(["--config", str(folder / f"inatloc500_{method.lower()}.yaml")])
-        published = facts["glol_tableA4_hyperparameters"].get(method, {})
-        assert {name: config[name] for name in published} == published
-        assert (config.epochs, config.lr_decay_frequency, config.large_feature_map) == (2, 2, True)
-    published = facts["published_commands"]["OpenImages vgg16 CAM"]
-    config, _ = get_config(["--config", str(folder / "openimages_vgg16_cam.yaml")])
-    assert {name: config[name] for name in published} == published
-
-
-def test_the_openimages_preset_is_the_published_command(shared):
-    """Every option of it, of the README of wsolevaluation."""
-    readme = (shared / "seeds/evaluating_wsol_methods_right_readme.txt").read_text(encoding="utf-8")
-    text = readme[readme.index("python main.py --dataset_name OpenImages") :].split("\nSee ")[0]
-    words = shlex.split(text.replace("\\\n", " "))[2:]
-    published, _ = get_config(words)
-    preset, _ = get_config(["--config", str(CHECKOUT / "scripts/presets/openimages_vgg16_cam.yaml")])
-    assert "--num_val_sample_per_class" in words and published.num_val_sample_per_class == 5
-    other = {"experiment_name": "", "workers": 4}  # the command says 4; the preset leaves it to the machine
-    assert {**preset, **other} == {**published, **other}
 
 
 @pytest.mark.parametrize(

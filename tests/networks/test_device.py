@@ -12,9 +12,10 @@ CPU = torch.device("cpu")
 
 
 def test_a_batch_on_a_device_has_its_values_with_the_channels_last():
-    images, labels = to_device(Batch(noise(), torch.tensor([2, 0, 1]), ["a", "b", "c"], []), CPU)
-    assert torch.equal(images, noise()) and labels.tolist() == [2, 0, 1]
-    assert images.is_contiguous(memory_format=torch.channels_last)
+    moved = to_device(Batch(noise(), torch.tensor([2, 0, 1]), ["a", "b", "c"], []), CPU)
+    assert torch.equal(moved.images, noise()) and moved.labels.tolist() == [2, 0, 1]
+    assert (moved.image_ids, moved.boxes, moved.masks) == (["a", "b", "c"], None, None)
+    assert moved.images.is_contiguous(memory_format=torch.channels_last)
 
 
 @pytest.mark.parametrize("name", ["CPU", "cpu:0", "cuda:99", "cuda:" + "9" * 5000, "mps", ""])

@@ -19,22 +19,40 @@ UNIT = Range(0, 1, words="0 to 1")
 WHOLE = Range(0, words="a whole number, 0 or more")
 
 
+LABELS, BOXES, MASKS = "labels", "boxes", "masks"  # what a method is trained on
+
+
 @dataclass(frozen=True)
 class MethodEntry:
-    """A method: its class, as "module:class"; the options that the class takes as keywords, with the same defaults; and
-    pairs of options, the first of which must not exceed the second."""
+    """A method, as it is known without torch.
+
+    path: its class, as "module:class".
+    options: the options that the class takes as keywords, with the same defaults.
+    ascending: pairs of options, the first of which must not exceed the second.
+    supervision: what it is trained on: LABELS of train, or BOXES or MASKS of val (train-fullsup).
+    detects: whether it gives one box per image instead of a map.
+    run_options: further options, for a run's data and evaluation rather than for the class.
+    """
 
     path: str
     options: tuple[Option, ...] = ()
     ascending: tuple[tuple[str, str], ...] = ()
+    supervision: str = LABELS
+    detects: bool = False
+    run_options: tuple[Option, ...] = ()
 
-    def check(self, values: Mapping[str, float]) -> None:
+    @property
+    def classifies(self) -> bool:
+        """Whether its network tells classes apart."""
+        return self.supervision == LABELS
+
+    def check(self, values: Mapping[str, Any]) -> None:
         """Check the values of the options, each by itself and together.
 
         Raises:
             OptionError: a value is out of range, or exceeds the option that limits it.
         """
-        for option in self.options:
+        for option in (*self.options, *self.run_options):
             option.check(values[option.name])
         for low, high in self.ascending:
             if values[low] > values[high]:
@@ -49,6 +67,13 @@ ARCHITECTURES = {
 }
 TIMM_PREFIX = "timm:"
 TIMM = "wsol.networks.timm_networks:timm_network"
+
+_VAL_SHARE = Option(
+    "fsl_val_share",
+    0.2,
+    "FSL: share of every class's train-fullsup images that validates, the rest trains; 0: all train, nothing validates",
+    range=Range(0, 1, open_high=True, words="0 or more, less than 1"),
+)
 
 METHODS = {
     "cam": MethodEntry("wsol.methods.cam:CAM"),
@@ -113,6 +138,20 @@ METHODS = {
             Option("cutmix_prob", 1.0, "CutMix: probability that a batch is mixed", range=UNIT),
         ),
     ),
+    "fsl_seg": MethodEntry(
+        "wsol.methods.fsl_seg:FSLSeg",
+        supervision=MASKS,
+        run_options=(
+            _VAL_SHARE,
+            Option(
+                "thresholds_from",
+                None,
+                "FSL-Seg with fsl_val_share 0: the score-map thresholds chosen by this run (its checkpoint or results.json)",
+                metavar="FILE",
+            ),
+        ),
+    ),
+    "fsl_det": MethodEntry("wsol.methods.fsl_det:FSLDet", supervision=BOXES, detects=True, run_options=(_VAL_SHARE,)),
 }
 
 # Functions that make a Mapper from a model and, for maps of a coarser level, each class's ancestor (wsol/maps/mapper.py).
@@ -151,7 +190,7 @@ def names(kind: str) -> tuple[str, ...]:
     """Return the names of a kind, one of KINDS, built-in ones first; another package cannot replace these.
 
     >>> names("methods")
-    ('cam', 'has', 'acol', 'spg', 'adl', 'cutmix')
+    ('cam', 'has', 'acol', 'spg', 'adl', 'cutmix', 'fsl_seg', 'fsl_det')
     """
     if kind not in KINDS:
         raise InputError(f"{kind!r} is not a kind of the registry; expected one of {', '.join(KINDS)}")
@@ -201,6 +240,7 @@ def load(entry: str) -> Callable[..., Any]:
         raise InputError(f"the registry's entry {entry!r} cannot be loaded: {error}") from error
 
 
-def method_options() -> dict[str, Option]:
-    """Return name to option for the options of all methods."""
-    return {option.name: option for name in names("methods") for option in method_entry(name).options}
+def method_options(of_runs: bool = True) -> dict[str, Option]:
+    """Return name to option for the options of all methods; without `of_runs`, only for those that their classes take."""
+    entries = [method_entry(name) for name in names("methods")]
+    return {one.name: one for entry in entries for one in (*entry.options, *(entry.run_options if of_runs else ()))}

@@ -6,6 +6,7 @@ In: `LevelSplit` tables (wsol/data/levels.py) and a folder of images. Out: `Batc
 
 import os
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,6 +20,7 @@ from wsol.data.crops import draw_crop
 from wsol.data.images import load_image
 from wsol.data.levels import LevelSplit
 from wsol.data.preprocessing import IMAGENET, Preprocessing
+from wsol.data.targets import BoxTargets, Targets
 
 
 class Batch(NamedTuple):
@@ -47,6 +49,7 @@ class LabeledImages(Dataset):
 
     Without `resize_size`, items are indexed by position and get the evaluation transform; with it, they are indexed by
     (position, seed of the draws) and get the training transform. An image that cannot be read gives its error message.
+    With `targets`, training items also have a mask or boxes, which move with the image.
     """
 
     def __init__(
@@ -57,6 +60,7 @@ class LabeledImages(Dataset):
         resize_size: int | None = None,
         max_megapixels: float = MAX_MEGAPIXELS,
         preprocessing: Preprocessing = IMAGENET,
+        targets: Targets | None = None,
     ):
         self.image_root = Path(image_root)
         self.split = split
@@ -64,23 +68,27 @@ class LabeledImages(Dataset):
         self.resize_size = resize_size
         self.max_megapixels = max_megapixels
         self.preprocessing = preprocessing
+        self.targets = targets
 
     def __len__(self) -> int:
         return len(self.split.image_ids)
 
-    def __getitem__(self, index: int | tuple[int, int]) -> tuple[torch.Tensor, int, str, int] | str:
+    def __getitem__(self, index: int | tuple[int, int]) -> tuple[torch.Tensor, int, str, int, torch.Tensor | None] | str:
         position, seed = index if isinstance(index, tuple) else (index, 0)
         image_id = self.split.image_ids[position]
+        target = None
         try:
             image = load_image(self.image_root / image_id, self.max_megapixels)
+            if self.resize_size is None:
+                tensor = self.preprocessing.evaluation(image, self.crop_size)
+            else:
+                crop = draw_crop(self.resize_size, self.crop_size, np.random.default_rng(seed))
+                tensor = self.preprocessing.training(image, crop)
+                if self.targets:
+                    target = torch.from_numpy(self.targets.crop(image_id, image.size, crop))
         except InputError as error:
             return error.on_command_line()
-        if self.resize_size is None:
-            tensor = self.preprocessing.evaluation(image, self.crop_size)
-        else:
-            crop = draw_crop(self.resize_size, self.crop_size, np.random.default_rng(seed))
-            tensor = self.preprocessing.training(image, crop)
-        return tensor, int(self.split.labels[position]), image_id, position
+        return tensor, int(self.split.labels[position]), image_id, position, target
 
 
 class EpochShuffle(Sampler):
@@ -99,13 +107,16 @@ class EpochShuffle(Sampler):
         return iter(zip(order[self.start :], seeds[self.start :], strict=True))
 
 
-def _collate(samples: list) -> Batch:
+def _collate(samples: list, targets: Targets | None = None) -> Batch:
     good = [sample for sample in samples if not isinstance(sample, str)]
     bad = [sample for sample in samples if isinstance(sample, str)]
     if not good:
         return Batch(torch.empty(0), torch.empty(0, dtype=torch.int64), [], bad)
-    images, labels, image_ids, positions = zip(*good, strict=True)
-    return Batch(torch.stack(images), torch.tensor(labels), list(image_ids), bad, positions)
+    images, labels, image_ids, positions, found = zip(*good, strict=True)
+    batch = Batch(torch.stack(images), torch.tensor(labels), list(image_ids), bad, positions)
+    if targets is None:
+        return batch
+    return batch._replace(boxes=list(found)) if isinstance(targets, BoxTargets) else batch._replace(masks=torch.stack(found))
 
 
 def make_loader(
@@ -117,7 +128,7 @@ def make_loader(
         batch_size=batch_size,
         sampler=shuffle,
         num_workers=workers,
-        collate_fn=_collate,
+        collate_fn=partial(_collate, targets=dataset.targets),
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,

@@ -57,3 +57,16 @@ def crop_boxes(boxes: ArrayLike, image_size: Sequence[int], crop: Crop) -> np.nd
     if crop.flipped:
         moved[:, [0, 2]] = crop.crop_size - moved[:, [2, 0]]
     return moved
+
+
+def fill_boxes(boxes: np.ndarray, size: int) -> np.ndarray:
+    """Return uint8 (size, size): 1 where a pixel's centre is inside one of the boxes, float (m, 4), 0 elsewhere.
+
+    >>> fill_boxes(np.array([[0.6, 0.0, 2.5, 1.0]]), 3).tolist()
+    [[0, 1, 0], [0, 0, 0], [0, 0, 0]]
+    """
+    centres = np.arange(size) + 0.5
+    filled = np.zeros((size, size), dtype=np.uint8)
+    for x0, y0, x1, y1 in boxes:
+        filled[np.ix_((centres >= y0) & (centres < y1), (centres >= x0) & (centres < x1))] = 1
+    return filled

@@ -13,6 +13,7 @@ from wsol.core.files import check_input
 from wsol.data.metadata import Box
 
 VIEW = (224, 224)  # the size of the original's maps, and the default of get_mask
+IGNORED = 255  # a pixel that counts neither as foreground nor as background
 SAME_SHAPE = 0.02  # relative difference of widths at equal height: masks of one image come at several scales, rounded
 
 
@@ -68,7 +69,7 @@ def get_mask(
         foreground |= true_pixels(name)
     mask = foreground.astype(np.uint8)
     if ignore_path:
-        mask[true_pixels(ignore_path) & ~foreground] = 255
+        mask[true_pixels(ignore_path) & ~foreground] = IGNORED
     return mask
 
 

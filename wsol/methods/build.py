@@ -35,8 +35,8 @@ def build_model(
     (`model.raw_maps(outputs, labels)` if there are outputs already).
 
     `spg_thresholds` are three pairs (high, low). `method_options` are the other options of methods, by their names on the
-    command line (has_grid_size, ...). `keep_classifier` also takes the classifier of the pretrained weights, if the classes
-    are ImageNet's own 1000.
+    command line (has_grid_size, ...). fsl_seg and fsl_det have one class, the object. `keep_classifier` also takes the
+    classifier of the pretrained weights, if the classes are ImageNet's own 1000.
 
     >>> import torch
     >>> model = build_model("resnet18", "cam", num_classes=3).eval()
@@ -59,11 +59,13 @@ def build_model(
     named = {"spg_threshold_1h": high_1, "spg_threshold_1l": low_1, "spg_threshold_2h": high_2, "spg_threshold_2l": low_2}
     named |= {"spg_threshold_3h": high_3, "spg_threshold_3l": low_3}
     named |= {"acol_threshold": acol_threshold, "adl_drop_rate": adl_drop_rate, "adl_threshold": adl_threshold}
-    known = {name: option.default for name, option in registry.method_options().items()}
+    known = {name: option.default for name, option in registry.method_options(of_runs=False).items()}
     if unknown := [name for name in method_options if name not in known]:
         raise OptionError(unknown[0], "", f"no method has this option; known: {', '.join(known)}")
     entry = registry.method_entry(wsol_method)
-    values = {**known, **named, **method_options}
+    if not entry.classifies and num_classes != 1:
+        raise InputError(f"num_classes {num_classes}: {wsol_method} tells no classes apart; expected 1, the object")
+    values = {**known, **{option.name: option.default for option in entry.run_options}, **named, **method_options}
     entry.check(values)
 
     method = registry.find("methods", wsol_method)
@@ -104,13 +106,14 @@ def build_from_config(config: Mapping, num_classes: int, **options: Any) -> "Met
     """Return the model that a configuration describes; `options` are further arguments of `build_model`.
 
     The weights are random unless `options` says otherwise. Method options that the configuration lacks have their defaults.
+    `num_classes` are those of the data; a method that tells no classes apart has one, the object.
     """
-    options_of_method = registry.method_entry(config["wsol_method"]).options
-    given = {option.name: config[option.name] for option in options_of_method if option.name in config}
+    entry = registry.method_entry(config["wsol_method"])
+    given = {option.name: config[option.name] for option in entry.options if option.name in config}
     return build_model(
         config["architecture"],
         config["wsol_method"],
-        num_classes,
+        num_classes if entry.classifies else 1,
         large_feature_map=config["large_feature_map"],
         **given,
         **options,

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 from torch.nn import functional
 
+from wsol.data.batches import Batch
 from wsol.methods.draws import Draws, DrawSource, on_device, unnumbered
 from wsol.networks.backbone import POOLED, Backbone
 
@@ -64,6 +65,7 @@ class Method(nn.Module):
     """A backbone and what a method adds to it."""
 
     trunk = POOLED  # the features that the method takes, one of the trunks of wsol/networks/backbone.py
+    fast_layers: tuple[str, ...] = ()  # its own modules that learn at the classifier's rate on every architecture
 
     def __init__(self, backbone: Backbone, num_classes: int):
         super().__init__()
@@ -71,9 +73,10 @@ class Method(nn.Module):
         self.num_classes = num_classes
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
-        """Return at least "logits" (B, num_classes) for images (B, 3, H, W).
+        """Return at least "logits" (B, num_classes) for images (B, 3, H, W), unless the method tells no classes apart.
 
-        Without labels, the predicted class takes the place of the label.
+        Without labels, the predicted class takes the place of the label. A detector returns "boxes", float (B, 4): x0, y0,
+        x1, y1 in pixels of the images, NaN where it finds nothing.
         """
         raise NotImplementedError
 
@@ -101,6 +104,13 @@ class Method(nn.Module):
         outputs = self(images, labels)
         return outputs, self.loss(outputs, labels)
 
+    def batch_step(self, batch: Batch, draws: Draws | None = None) -> tuple[Outputs, torch.Tensor]:
+        """Return outputs and loss of a training step on a batch on the model's device; `draws` as in `training_step`.
+
+        A method that is not trained on labels takes the batch's masks or boxes instead.
+        """
+        return self.training_step(batch.images, batch.labels, draws)
+
     def mean_maps(self, outputs: Outputs, class_weights: torch.Tensor) -> torch.Tensor:
         """Return (B, h, w): the mean of the raw class maps, weighted by `class_weights` (B, num_classes).
 
@@ -119,10 +129,11 @@ class Method(nn.Module):
     def parameter_groups(self, lr: float, lr_classifier_ratio: float) -> list[dict]:
         """Return SGD parameter groups: classifier and fast stages at lr * lr_classifier_ratio, all else at lr.
 
-        The backbone's offer says which stages are fast, and whether the method's own convolutions are.
+        The backbone's offer says which stages are fast, and whether the method's own convolutions are; `fast_layers` always
+        are.
         """
         offer = self.backbone.offer
-        stages = tuple(f"backbone.{stage}." for stage in offer.fast_stages)
+        fast = tuple(f"{name}." for name in (*(f"backbone.{stage}" for stage in offer.fast_stages), *self.fast_layers))
         linear = {
             f"{name}.{kind}"
             for name, layer in self.named_modules()
@@ -132,7 +143,7 @@ class Method(nn.Module):
         groups: tuple[list, list] = ([], [])
         for name, parameter in self.named_parameters():
             own = not name.startswith("backbone.") and (offer.fast_convolutions or name in linear)
-            groups[own or name.startswith(stages)].append(parameter)
+            groups[own or name.startswith(fast)].append(parameter)
         return [{"params": groups[0], "lr": lr}, {"params": groups[1], "lr": lr * lr_classifier_ratio}]
 
 

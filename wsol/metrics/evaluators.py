@@ -90,13 +90,15 @@ class BoxEvaluator:
         """Return the packed bits of the boxes of a map of the given (height, width)."""
         return self._packed(best_ious(candidates, self.true_boxes(image_id, shape)))
 
-    def box_iou(self, box: Sequence[float], image_id: str) -> float:
-        """Return the best IoU of a detector's box, in the image's own pixels, with the image's true boxes."""
-        return float(calculate_multiple_iou(np.array([box]), np.array(self.original_bboxes[image_id])).max())
+    def box_iou(self, box: Sequence[float], image_id: str, shape: tuple[int, int] | None = None) -> float:
+        """Return the best IoU of a detector's box with the image's true boxes, in the image's own pixels, or in those of a
+        view of it of the given (height, width)."""
+        truth = np.array(self.original_bboxes[image_id]) if shape is None else self.true_boxes(image_id, shape)
+        return float(calculate_multiple_iou(np.array([box]), truth).max())
 
-    def score_box(self, box: Sequence[float] | None, image_id: str) -> np.ndarray:
-        """Return the packed bits of a detector's box, in the image's own pixels; None is wrong at every threshold."""
-        iou = -1.0 if box is None else self.box_iou(box, image_id)
+    def score_box(self, box: Sequence[float] | None, image_id: str, shape: tuple[int, int] | None = None) -> np.ndarray:
+        """Return the packed bits of a detector's box, in pixels as in `box_iou`; None is wrong at every threshold."""
+        iou = -1.0 if box is None else self.box_iou(box, image_id, shape)
         return self._packed(np.full(len(self.cam_threshold_list), iou))
 
     def add(self, packed: np.ndarray, image_id: str) -> None:

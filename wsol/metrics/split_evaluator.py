@@ -98,6 +98,10 @@ class SplitEvaluator:
             score_map.shape[::-1],
         )
 
+    def score_box(self, box: Sequence[float] | None, size: tuple[int, int], image_id: str) -> Scored:
+        """Return what a detector's box gives, in pixels of a view of the image of the given (w, h); None: no box."""
+        return Scored(image_id, self.require_boxes().score_box(box, image_id, size[::-1]), size=size)
+
     def add(self, scored: Scored) -> None:
         """Count what one image gave."""
         self.images.append(scored)

@@ -34,7 +34,11 @@ def autocast(device: torch.device, amp: str) -> torch.autocast:
     return torch.autocast(device.type, dtype=AMP_DTYPES.get(amp), enabled=amp != "off")
 
 
-def to_device(batch: Batch, device: torch.device) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return a batch's images (channels last) and labels on the device; the copies are not waited for."""
-    images = batch.images.to(device, non_blocking=True, memory_format=torch.channels_last)
-    return images, batch.labels.to(device, non_blocking=True)
+def to_device(batch: Batch, device: torch.device) -> Batch:
+    """Return a batch with its tensors on the device, images channels last; the copies are not waited for."""
+    return batch._replace(
+        images=batch.images.to(device, non_blocking=True, memory_format=torch.channels_last),
+        labels=batch.labels.to(device, non_blocking=True),
+        boxes=None if batch.boxes is None else [boxes.to(device, non_blocking=True) for boxes in batch.boxes],
+        masks=None if batch.masks is None else batch.masks.to(device, non_blocking=True),
+    )

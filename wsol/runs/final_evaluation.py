@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from wsol.core import registry
 from wsol.core.errors import InputError, OptionName
 from wsol.core.files import write_text
 from wsol.core.processes import map_beside
@@ -24,12 +25,14 @@ from wsol.maps.prediction import Prediction
 from wsol.metrics.bootstrap import Resampled, intervals
 from wsol.metrics.map_details import analyze_map
 from wsol.metrics.scored import Scored
-from wsol.metrics.split_evaluator import LOC_IOU, SplitEvaluator
+from wsol.metrics.split_evaluator import DETECTIONS, LOC_IOU, SplitEvaluator
 from wsol.runs.predictor import Predictor, restore
 from wsol.runs.run_folder import RESULTS
 from wsol.runs.run_tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
 
 logger = logging.getLogger("wsol")
+
+OF_CLASSES = ("top1_cls", "top1_loc", "top5_cls", "top5_loc")  # what a method that tells no classes apart does not have
 
 SaveMap = Callable[[str, np.ndarray], object]  # an image's id and its score map
 
@@ -58,6 +61,8 @@ def count_predictions(
     """
 
     def score(prediction: Prediction) -> Scored:
+        if prediction.raw_map is None:
+            return evaluator.score_box(prediction.box, prediction.size, prediction.image_id)
         score_map = prediction.score_map()
         if save:
             save(prediction.image_id, score_map)
@@ -97,6 +102,11 @@ def predict_split(
     return predictor.predictions(batches, device, config.amp, bad_images)
 
 
+def new_evaluator(config: Mapping, truth: SplitTruth) -> SplitEvaluator:
+    """Return a split's evaluator for what the method of a run's configuration gives, with nothing counted yet."""
+    return SplitEvaluator.of(config, truth, registry.method_entry(config["wsol_method"]).detects)
+
+
 def evaluate_split(
     predictor: Predictor,
     split: LevelSplit,
@@ -107,7 +117,7 @@ def evaluate_split(
     save: SaveMap | None = None,
 ) -> SplitEvaluator:
     """Return the evaluator of a split's images, after one pass of a restored model, on its device, over them."""
-    evaluator = SplitEvaluator.of(predictor.config, truth)
+    evaluator = new_evaluator(predictor.config, truth)
     bad_images: list[str] = []
     predictions = predict_split(predictor, split, device, workers, bad_images)
     threshold = analysis_threshold(predictor.thresholds)
@@ -120,9 +130,15 @@ def analysis_threshold(thresholds: Mapping[str, float] | None) -> float | None:
     return (thresholds or {}).get(str(LOC_IOU))
 
 
+def run_figures(evaluator: SplitEvaluator, thresholds: Mapping[str, float] | None = None) -> dict:
+    """Return a split's figures, also at val's `thresholds`; those of classification are None without classes."""
+    results = evaluator.results(thresholds)
+    return results if evaluator.has_ranks else {**results, **dict.fromkeys(OF_CLASSES)}
+
+
 def final_results(evaluator: SplitEvaluator, config: Mapping, thresholds: Mapping[str, float] | None) -> dict:
     """Return what results.json holds of a split: its figures, also at val's `thresholds`, and their intervals."""
-    results = evaluator.results(thresholds)
+    results = run_figures(evaluator, thresholds)
     results["intervals"] = intervals(Resampled(evaluator, config["bootstrap"], config["seed"]), results)
     return results
 
@@ -132,10 +148,12 @@ def write_tables(
 ) -> dict[str, Path]:
     """Write a split's tables into a run's folder; return the options of evaluation.py that take files of the run."""
     split = evaluator.truth.split
-    files = {"class_ranks": folder / f"{split}_class_ranks.csv", "image_list": folder / f"{split}_image_ids.txt"}
-    write_class_ranks(files["class_ranks"], evaluator.ranks)
+    files = {"image_list": folder / f"{split}_image_ids.txt"}
+    if evaluator.has_ranks:
+        files = {"class_ranks": folder / f"{split}_class_ranks.csv", **files}
+        write_class_ranks(files["class_ranks"], evaluator.ranks)
     write_text(files["image_list"], "\n".join(evaluator.scored_ids) + "\n")
-    if evaluator.truth.has_any:
+    if evaluator.truth.has_any and evaluator.box_rule != DETECTIONS:  # which have no score-map threshold
         write_table(folder / f"{split}_curve.csv", curve_rows(evaluator))
     if evaluator.boxes:
         classes = read_classes(Path(metadata_root) / evaluator.truth.dataset_name, split)
@@ -180,6 +198,7 @@ def evaluate_predictor(
     config = predictor.config
     images = predictor.load_splits((split,)).splits[split]
     predictor.keep_mapped(images)
-    truth = SplitTruth.of(config, split, images.image_ids, needs_truth=False)
+    detects = registry.method_entry(config.wsol_method).detects
+    truth = SplitTruth.of(config, split, images.image_ids, with_masks=not detects, needs_truth=False)
     evaluator = evaluate_split(predictor.to(device), images, truth, device, workers, on_bad_images)
     return final_results(evaluator, config, predictor.thresholds), evaluator

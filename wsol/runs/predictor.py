@@ -15,7 +15,7 @@ from munch import Munch
 
 from wsol.core import registry
 from wsol.core.declared_size import MAX_MEGAPIXELS
-from wsol.core.errors import InputError
+from wsol.core.errors import InputError, OptionError
 from wsol.data.batches import Batch
 from wsol.data.levels import LevelData, LevelSplit, load_level, read_levels
 from wsol.data.metadata import dataset_folder, first_names
@@ -111,6 +111,15 @@ class Predictor:
         return predict(self.mapper, batches, device, amp, bad_images, self.refiner)
 
 
+def require_own_maps(wsol_method: str, mapper: str, cam_agg_level: str | None) -> None:
+    """Raise OptionError if a method that tells no classes apart is to be mapped by another mapper than its own."""
+    if registry.method_entry(wsol_method).classifies:
+        return
+    for name, value, other in (("extractor", mapper, mapper != registry.OWN_MAPS), ("cam_agg_level", cam_agg_level, True)):
+        if value and other:
+            raise OptionError(name, value, f"{wsol_method} tells no classes apart, so it has no maps of classes")
+
+
 def restore(
     path: str | os.PathLike,
     *,
@@ -131,6 +140,7 @@ def restore(
     """
     checkpoint = read_checkpoint(path)
     config = Munch({**DEFAULTS, **checkpoint["config"]})
+    require_own_maps(config["wsol_method"], mapper, cam_agg_level)
     if cam_agg_level is None and mapper == registry.OWN_MAPS:
         cam_agg_level = config.get("cam_agg_level")
     ancestors = None

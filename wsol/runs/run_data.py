@@ -1,4 +1,7 @@
-"""What a run is trained and evaluated on: its splits at one label level, their truth, and CAM-Agg's ancestors."""
+"""What a run is trained and evaluated on: its splits at one label level, their truth, and CAM-Agg's ancestors.
+
+A method that is trained on full supervision takes its training images, and their masks or boxes, from val (train-fullsup).
+"""
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
@@ -6,11 +9,18 @@ from pathlib import Path
 
 import numpy as np
 
+from wsol.core import registry
 from wsol.core.errors import OptionError
+from wsol.data.held_out import hold_out
 from wsol.data.images import require_images
-from wsol.data.levels import TRAINED, LevelData, LevelSplit, load_level
+from wsol.data.levels import TRAINED, LevelData, LevelSplit, labels_by_level, load_level
+from wsol.data.metadata import dataset_folder
+from wsol.data.targets import BoxTargets, MaskTargets, Targets
 from wsol.data.truth import SplitTruth
 from wsol.maps.cam_agg import ancestors_at, keep_with_ancestor
+
+NO_BOXES = "has no true boxes; a detector learns from boxes and is measured by them, so masks alone will not do"
+NEITHER = "has no true masks and no true boxes; expected either, to learn from"
 
 
 @dataclass
@@ -20,15 +30,17 @@ class RunData:
     levels: the label level trained at and its splits, with the messages for the log (`levels.notes`).
     truths: the truth of every split that is evaluated.
     ancestors: each class's label at cam_agg_level, int64 (num_classes,), -1: none; None without that option.
+    targets: the masks or boxes of the training images; None: the method is trained on labels.
     """
 
     levels: LevelData
     truths: dict[str, SplitTruth]
     ancestors: np.ndarray | None
+    targets: Targets | None = None
 
     @property
     def splits(self) -> dict[str, LevelSplit]:
-        """The splits by name: train, val, and test unless it is left alone."""
+        """The splits by name: train, val unless nothing validates, and test unless it is left alone."""
         return self.levels.splits
 
 
@@ -57,8 +69,10 @@ def read_run_data(config: Mapping, advice: str = "") -> RunData:
         InputError: no such data set, level or split; one class; images or their truth missing.
         MetadataError: a metadata file breaks its format.
     """
-    levels = read_level(config, ("train", "val", "test") if config["eval_test"] else ("train", "val"))
-    if len(levels.class_names) < 2:
+    method = registry.method_entry(config["wsol_method"])
+    wanted = {"train": method.classifies, "val": True, "test": config["eval_test"]}
+    levels = read_level(config, [name for name, is_wanted in wanted.items() if is_wanted])
+    if len(levels.class_names) < 2 and method.classifies:
         asked = ("coarsening", config["coarsening"]) if config["coarsening"] else ("label_level", levels.level)
         raise OptionError(*asked, f"{config['dataset_name']} has one class at this level; expected two or more")
     ancestors = None
@@ -71,21 +85,58 @@ def read_run_data(config: Mapping, advice: str = "") -> RunData:
                 levels.notes.append(
                     f"{name}: {left_out} images have no class at level {config['cam_agg_level']!r}, left out"
                 )
+    if not method.classifies:
+        _train_on_val(config, levels)
     if config["on_bad_image"] == "stop":
         image_root = Path(config["data_root"]) / config["dataset_name"]
         for name, split in levels.splits.items():
             require_images(image_root, split.image_ids, name, advice)
-    return RunData(levels, _read_truths(config, levels), ancestors)
+    targets = None if method.classifies else _read_targets(config, levels)
+    truths = _read_truths(config, levels, with_masks=not method.detects)
+    if method.detects and (without := [name for name, truth in truths.items() if truth.boxes is None]):
+        raise OptionError("wsol_method", config["wsol_method"], f"{config['dataset_name']} {without[0]} {NO_BOXES}")
+    return RunData(levels, truths, ancestors, targets)
 
 
-def _read_truths(config: Mapping, levels: LevelData) -> dict[str, SplitTruth]:
+def _train_on_val(config: Mapping, levels: LevelData) -> None:
+    """Divide val into images to train on, the split train, and images to validate on, if any."""
+    folder = dataset_folder(config["metadata_root"], config["dataset_name"])
+    finest = labels_by_level(folder, "val")[levels.levels[0]]
+    train, val = hold_out(levels.splits.pop("val"), finest, config["fsl_val_share"], config["seed"])
+    levels.splits = {"train": train, **({"val": val} if val else {}), **levels.splits}
+    rest = f"{len(val.image_ids)} of them validate" if val else "none of them validates"
+    total = len(train.image_ids) + (len(val.image_ids) if val else 0)
+    levels.notes.append(f"{config['wsol_method']} is trained on val, {total} images with full supervision; {rest}")
+
+
+def _read_targets(config: Mapping, levels: LevelData) -> Targets:
+    """Return the masks or boxes that the training images need.
+
+    Raises:
+        InputError: val does not have them, or not for every image.
+    """
+    name = config["wsol_method"]
+    of_boxes = registry.method_entry(name).supervision == registry.BOXES
+    ids = levels.splits["train"].image_ids
+    truth = SplitTruth.of(config, "val", ids, with_masks=not of_boxes, needs_truth=False)
+    if not (truth.boxes if of_boxes else truth.has_any):
+        raise OptionError("wsol_method", name, f"{config['dataset_name']} val {NO_BOXES if of_boxes else NEITHER}")
+    return BoxTargets(truth) if of_boxes else MaskTargets(truth)
+
+
+def _read_truths(config: Mapping, levels: LevelData, with_masks: bool) -> dict[str, SplitTruth]:
     """Return the truth of every split that is evaluated; messages about splits without any go to the level's notes.
+
+    `with_masks`: masks too, where a split has any.
 
     Raises:
         InputError: images without their truth; no truth of val, from which the best checkpoint is to be chosen.
     """
     evaluated = {name: split for name, split in levels.splits.items() if name != "train"}
-    truths = {name: SplitTruth.of(config, name, split.image_ids, needs_truth=False) for name, split in evaluated.items()}
+    truths = {
+        name: SplitTruth.of(config, name, split.image_ids, with_masks, needs_truth=False)
+        for name, split in evaluated.items()
+    }
     without = [name for name, truth in truths.items() if not truth.has_any]
     if "val" in without and config["eval_checkpoint_type"] == "best":
         raise OptionError(

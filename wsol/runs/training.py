@@ -9,6 +9,7 @@ from collections.abc import Mapping
 import torch
 from torch import nn
 
+from wsol.core import registry
 from wsol.core.errors import OptionError, OptionName, reason
 from wsol.data.batches import Batch
 from wsol.methods.draws import Draws
@@ -25,7 +26,7 @@ class TrainingStep(nn.Module):
 
     def forward(self, batch: Batch, draws: Draws | None = None) -> tuple[Outputs, torch.Tensor]:
         """Return outputs and loss of a batch on the model's device; `draws` as in `Method.training_step`."""
-        return self.model.training_step(batch.images, batch.labels, draws)
+        return self.model.batch_step(batch, draws)
 
 
 def start_training(model: Method, config: Mapping, device: torch.device) -> TrainState:
@@ -71,18 +72,30 @@ def check_network(model: Method, config: Mapping, num_train: int) -> None:
             cannot train on that.
     """
     crop = config["crop_size"]
+    blank = Batch(
+        torch.zeros(1, 3, crop, crop),
+        torch.zeros(1, dtype=torch.int64),
+        ["a blank image"],
+        [],
+        boxes=[torch.tensor([[0.0, 0.0, crop, crop]])],
+        masks=torch.ones(1, crop, crop, dtype=torch.uint8),
+    )
     try:
         with torch.no_grad():
-            shape = model.eval().score_maps(torch.zeros(1, 3, crop, crop), torch.zeros(1, dtype=torch.int64)).shape
+            model.eval()
+            if registry.method_entry(config["wsol_method"]).detects:
+                sides = model.backbone(blank.images).shape[2:]
+            else:
+                sides = model.score_maps(blank.images, blank.labels).shape[1:]
     except Exception as error:  # noqa: BLE001 (a network of a library may raise anything for images of the wrong size)
         raise OptionError(
             "crop_size", crop, f"{config['architecture']} does not take such images ({reason(error)})"
         ) from None
-    if min(shape[1:]) < 2:
+    if min(sides) < 2:
         raise OptionError(
             "crop_size",
             crop,
-            f"{config['architecture']} gives a map of {shape[1]} x {shape[2]}; expected 2 x 2 or more, ",
+            f"{config['architecture']} gives a map of {sides[0]} x {sides[1]}; expected 2 x 2 or more, ",
             "from larger images or with ",
             OptionName("large_feature_map"),
             " TRUE",
@@ -90,7 +103,7 @@ def check_network(model: Method, config: Mapping, num_train: int) -> None:
     if num_train % config["batch_size"] == 1 or config["batch_size"] == 1:
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
-                copy.deepcopy(model).train()(torch.zeros(1, 3, crop, crop))
+                copy.deepcopy(model).train().batch_step(blank)
         except ValueError as error:  # batch normalisation of pooled features
             raise OptionError(
                 "batch_size",

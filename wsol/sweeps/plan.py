@@ -21,7 +21,7 @@ from wsol.sweeps.spec import ALL, CHOSEN, Block, Range, Spec, matches
 
 BARE = ("dataset_name", "architecture", "wsol_method", "label_level")  # options whose values stand by themselves in a name
 CHECKPOINT, RESULTS = "last_checkpoint.pth.tar", "results.json"
-NO_TRAINING = {"epochs": 0}  # for maps of another level from a trained run
+NO_TRAINING = {"epochs": 0, "pretrained": True}  # for maps of another level from a trained run
 DIGITS = 6  # significant digits of drawn numbers
 
 
@@ -236,7 +236,8 @@ def belongs(method: str, option: str) -> bool:
     >>> belongs("cam", "lr"), belongs("has", "has_drop_rate"), belongs("cam", "has_drop_rate")
     (True, True, False)
     """
-    own = {one.name for one in registry.method_entry(method).options}
+    entry = registry.method_entry(method)
+    own = {one.name for one in (*entry.options, *entry.run_options)}
     return option in own or option not in registry.method_options()
 
 
