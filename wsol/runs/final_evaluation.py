@@ -7,7 +7,7 @@ In: a checkpoint, or predictions. Out: a `SplitEvaluator` that has counted them,
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -86,6 +86,22 @@ def count_predictions(
     evaluator.counts["skipped_images"] = len(evaluator.skipped_ids)
 
 
+def predict_split(
+    predictor: Predictor, split: LevelSplit, device: torch.device, workers: int, bad_images: list[str]
+) -> Iterator[Prediction]:
+    """Return the predictions of a restored model, on its device, for a split's images; see `Predictor.predictions`."""
+    config = predictor.config
+    images = LabeledImages(
+        Path(config.data_root) / config.dataset_name,
+        split,
+        config.crop_size,
+        max_megapixels=config.max_megapixels,
+        preprocessing=predictor.preprocessing,
+    )
+    batches = make_loader(images, config.batch_size, workers, device)
+    return predictor.predictions(batches, device, config.amp, bad_images)
+
+
 def new_evaluator(config: Mapping, truth: SplitTruth) -> SplitEvaluator:
     """Return a split's evaluator for what the method of a run's configuration gives, with nothing counted yet."""
     return SplitEvaluator.of(config, truth, registry.method_entry(config["wsol_method"]).detects)
@@ -101,19 +117,9 @@ def evaluate_split(
     save: SaveMap | None = None,
 ) -> SplitEvaluator:
     """Return the evaluator of a split's images, after one pass of a restored model, on its device, over them."""
-    config = predictor.config
-    image_root = Path(config.data_root) / truth.dataset_name
-    images = LabeledImages(
-        image_root,
-        split,
-        config.crop_size,
-        max_megapixels=config.max_megapixels,
-        preprocessing=predictor.preprocessing,
-    )
-    evaluator = new_evaluator(config, truth)
+    evaluator = new_evaluator(predictor.config, truth)
     bad_images: list[str] = []
-    batches = make_loader(images, config.batch_size, workers, device)
-    predictions = predictor.predictions(batches, device, config.amp, bad_images)
+    predictions = predict_split(predictor, split, device, workers, bad_images)
     threshold = analysis_threshold(predictor.thresholds)
     count_predictions(predictions, evaluator, bad_images, on_bad_images, save, threshold)
     return evaluator

@@ -3,7 +3,7 @@
 A method that is trained on full supervision takes its training images, and their masks or boxes, from val (train-fullsup).
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,7 +13,7 @@ from wsol.core import registry
 from wsol.core.errors import OptionError
 from wsol.data.held_out import hold_out
 from wsol.data.images import require_images
-from wsol.data.levels import LevelData, LevelSplit, labels_by_level, load_level
+from wsol.data.levels import TRAINED, LevelData, LevelSplit, labels_by_level, load_level
 from wsol.data.metadata import dataset_folder
 from wsol.data.targets import BoxTargets, MaskTargets, Targets
 from wsol.data.truth import SplitTruth
@@ -44,6 +44,22 @@ class RunData:
         return self.levels.splits
 
 
+def read_level(config: Mapping, splits: Iterable[str]) -> LevelData:
+    """Return splits of a configuration's data set at its label level, with the images that it draws; see `load_level`."""
+    return load_level(
+        config["metadata_root"],
+        config["dataset_name"],
+        config["label_level"],
+        splits,
+        config["proxy_training_set"],
+        config["num_val_sample_per_class"],
+        config["num_train_sample_per_class"],
+        config["seed"],
+        config["coarsening"],
+        config.get("train_sample_level", TRAINED),  # missing from older runs
+    )
+
+
 def read_run_data(config: Mapping, advice: str = "") -> RunData:
     """Return the data that a configuration asks for, checked: nothing can be missing once training has begun.
 
@@ -55,18 +71,7 @@ def read_run_data(config: Mapping, advice: str = "") -> RunData:
     """
     method = registry.method_entry(config["wsol_method"])
     wanted = {"train": method.classifies, "val": True, "test": config["eval_test"]}
-    levels = load_level(
-        config["metadata_root"],
-        config["dataset_name"],
-        config["label_level"],
-        [name for name, is_wanted in wanted.items() if is_wanted],
-        config["proxy_training_set"],
-        config["num_val_sample_per_class"],
-        config["num_train_sample_per_class"],
-        config["seed"],
-        config["coarsening"],
-        config["train_sample_level"],
-    )
+    levels = read_level(config, [name for name, is_wanted in wanted.items() if is_wanted])
     if len(levels.class_names) < 2 and method.classifies:
         asked = ("coarsening", config["coarsening"]) if config["coarsening"] else ("label_level", levels.level)
         raise OptionError(*asked, f"{config['dataset_name']} has one class at this level; expected two or more")
