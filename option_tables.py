@@ -13,6 +13,7 @@ from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import shortened
 from wsol.core.machine import default_workers
 from wsol.core.options import AUTO, Group, Option, Range, boolean
+from wsol.data.levels import SAMPLE_LEVELS, TRAINED
 from wsol.maps.score_maps import FORMATS
 from wsol.runs.trackers import NONE, TRACKERS
 from wsol.runs.val_thresholds import MIN_INTERVAL
@@ -119,7 +120,14 @@ _DATA = (
     Option("coarsening", None, "CSV file class,k: every finest class moves k edges up the hierarchy", metavar="FILE"),
     Option("proxy_training_set", False, "train on the smaller list train/image_ids_proxy.txt"),
     Option("num_val_sample_per_class", 0, "validation images per class of the finest level; 0 takes all", range=COUNT),
-    Option("num_train_sample_per_class", 0, "training images per class of the level trained at; 0 takes all", range=COUNT),
+    Option("num_train_sample_per_class", 0, "training images per class of --train_sample_level; 0 takes all", range=COUNT),
+    Option(
+        "train_sample_level",
+        TRAINED,
+        "whose classes --num_train_sample_per_class counts: the level trained at, or the finest, which draws the "
+        "same images for every level",
+        choices=SAMPLE_LEVELS,
+    ),
     Option("resize_size", 256, "training images are resized to a square of this many pixels", range=SIDE),
     Option("crop_size", 224, "side of the network's input: a random crop in training, else the whole image", range=SIDE),
 )

@@ -26,12 +26,13 @@ from config import LOG_ROOT, get_config, training_parser
 from dataset import toy
 from dataset.known import require_dataset
 from scripts.examples import draw_examples, spaced
-from scripts.runs import center_results, center_sets, has_results, is_finished
+from scripts.runs import has_results, is_finished
 from wsol.core.errors import InputError, command
 from wsol.core.files import write_text
 from wsol.data.levels import LevelData, load_level
 from wsol.data.metadata import read_id_list
 from wsol.plots.drawing import COLORS, MARKERS, name_ticks, save_figure, slot_width, wrapped
+from wsol.runs.center_baseline import center_results, center_sets
 from wsol.runs.results import Row, SplitResults, read_run
 from wsol.runs.run_folder import RESULTS
 from wsol.runs.run_tables import markdown_table, write_table
@@ -51,10 +52,12 @@ def sweep_folder(config: Munch) -> Path:
 def trainable_levels(config: Munch, splits: Sequence[str]) -> dict[str, LevelData]:
     """Return the data set at every level with two classes or more, finest first."""
     require_dataset(config.metadata_root, config.dataset_name)
-    options = (config.proxy_training_set, config.num_val_sample_per_class, config.num_train_sample_per_class, config.seed)
-    finest = load_level(config.metadata_root, config.dataset_name, None, splits, *options)
+    options = (config.proxy_training_set, config.num_val_sample_per_class, config.num_train_sample_per_class)
+    drawn = {"seed": config.seed, "train_sample_level": config.train_sample_level}
+    finest = load_level(config.metadata_root, config.dataset_name, None, splits, *options, **drawn)
     levels = {
-        level: load_level(config.metadata_root, config.dataset_name, level, splits, *options) for level in finest.levels
+        level: load_level(config.metadata_root, config.dataset_name, level, splits, *options, **drawn)
+        for level in finest.levels
     }
     for level in [level for level, data in levels.items() if len(data.class_names) < 2]:
         print(f"{level}: a single class, left out", file=sys.stderr)

@@ -1,4 +1,4 @@
-"""What scripts over several runs share: whether a run is finished with the options asked for, its files, Center's row.
+"""What scripts over several runs share: whether a run is finished with the options asked for, and its configuration.
 
 In: a run's folder below train_log/. Out: its configuration; a damaged file is an InputError that names it.
 """
@@ -12,10 +12,7 @@ from config import read_config as read_options
 from config import training_parser
 from wsol.core.errors import InputError
 from wsol.core.options import AUTO
-from wsol.data.truth import SplitTruth
-from wsol.metrics.scoring import Center, count
-from wsol.metrics.split_evaluator import SplitEvaluator
-from wsol.runs.results import SplitResults, read_run, split_results
+from wsol.runs.results import read_run
 from wsol.runs.run_folder import RESULTS, check_kept
 from wsol.runs.starting_weights import auto_is_false
 
@@ -67,21 +64,3 @@ def is_finished(run: Path, config: Mapping) -> bool:
             "--override_cache TRUE to train again"
         )
     return True
-
-
-def center_sets(ids: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Return Center's name in a table to images: one per set of images; there are several if levels leave images out.
-
-    `ids`: level to the images that its run scored.
-    """
-    sets: dict[tuple[str, ...], list[str]] = {}
-    for level, image_ids in ids.items():
-        sets.setdefault(tuple(image_ids), []).append(level)
-    return {"Center" if len(sets) == 1 else f"Center ({', '.join(same)})": list(each) for each, same in sets.items()}
-
-
-def center_results(config: Mapping, split: str, image_ids: list[str]) -> SplitResults:
-    """Return the Center baseline's results on the images that a run scored, with maps of its size."""
-    evaluator = SplitEvaluator.of(config, SplitTruth.of(config, split, image_ids))
-    count(Center(config["crop_size"]), evaluator)
-    return split_results(evaluator.results(), split, f"Center: {split}")

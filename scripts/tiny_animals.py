@@ -19,13 +19,14 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 from matplotlib.figure import Figure
 
 from config import LOG_ROOT, get_config
-from scripts.runs import NOT_COMPARED, center_results, center_sets, differing, is_finished, read_config
+from scripts.runs import NOT_COMPARED, differing, is_finished, read_config
 from wsol.core.arguments import Parser, number
 from wsol.core.errors import InputError, command
 from wsol.core.files import write_text
 from wsol.data.metadata import read_id_list
 from wsol.metrics.spread import DEVIATION, heading, mean_and_deviation, sample_deviation
 from wsol.plots.drawing import COLORS, MARKERS, name_ticks, plain, save_figure, slot_width, wrapped
+from wsol.runs.center_baseline import center_results, center_sets
 from wsol.runs.results import SplitResults, read_run
 from wsol.runs.run_tables import markdown_table, write_table
 

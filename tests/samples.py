@@ -10,14 +10,19 @@ from contextlib import contextmanager
 import cv2
 import numpy as np
 import torch
+import yaml
 from hypothesis import strategies as st
 from PIL import Image
 
-from wsol.core.files import write_text
+from wsol.core.files import write_json, write_text
 from wsol.data.hierarchy import Hierarchy
 from wsol.data.levels import LevelSplit
 from wsol.data.metadata import configure_metadata
+from wsol.data.truth import BoxTruth, SplitTruth
 from wsol.maps.score_maps import save_score_map
+from wsol.metrics.images_file import images_name, write_images
+from wsol.metrics.scored import Scored
+from wsol.metrics.split_evaluator import SplitEvaluator
 
 
 def write_png(path, width, height):
@@ -105,3 +110,28 @@ def noise(height=33, width=46, batch=3):
 def named_as_in_wsolevaluation(state_dict):
     """Entries of a ResNet with a linear classifier under wsolevaluation's names."""
     return {name.removeprefix("backbone.").replace("classifier.", "fc."): value for name, value in state_dict.items()}
+
+
+def scored_evaluator(right, image_ids=None, size=(9, 9), split="test"):
+    """An evaluator of data set D that has counted images: `right` is bool (images, up to 3 IoU thresholds, 10)."""
+    ids = image_ids or [f"{i}.jpg" for i in range(len(right))]
+    truth = SplitTruth("D", split, ids, ids, BoxTruth({}, {}), None)
+    evaluator = SplitEvaluator(truth, 0.1, [30, 50, 70][: right.shape[1]], True)
+    for image_id, bits in zip(ids, right, strict=True):
+        evaluator.add(Scored(image_id, np.packbits(bits, axis=1), size=size, rank=0))
+    return evaluator
+
+
+def write_run(folder, evaluator, num_classes=8, **options):
+    """A finished run's folder, as main.py leaves it, with what an evaluator has counted."""
+    split = evaluator.truth.split
+    config = {"experiment_name": folder.name, "seed": 0, "dataset_name": "D", "architecture": "resnet50", "lr": 0.1}
+    config |= {"wsol_method": "cam", "label_level": "species", "cam_agg_level": None, "num_train_sample_per_class": 0}
+    config |= {"metadata_root": "metadata/", "mask_root": "dataset/", "crop_size": 9, "eval_test": True, **options}
+    write_text(folder / "config.yaml", yaml.safe_dump(config))
+    level = config["label_level"]
+    results = {"dataset_name": config["dataset_name"], "label_level": level, "num_classes": num_classes}
+    write_json(folder / "results.json", {**results, split: evaluator.results()})
+    write_images(folder / images_name(split), evaluator, None)
+    write_text(folder / f"{split}_image_ids.txt", "".join(f"{image_id}\n" for image_id in evaluator.scored_ids))
+    return folder

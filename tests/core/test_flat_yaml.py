@@ -6,6 +6,7 @@ import pytest
 
 from config import get_config, read_config, write_config
 from wsol.core.errors import InputError
+from wsol.core.flat_yaml import read_dumped
 
 
 def test_the_plain_word_off_in_yaml(tmp_path):
@@ -94,3 +95,17 @@ def test_a_config_is_a_regular_file(tmp_path, monkeypatch, name):
     (tmp_path / "c.yaml").touch()
     with pytest.raises(InputError, match=r"expected a regular file|no such file"):
         get_config(["--config", name])
+
+
+def test_what_was_dumped_comes_back_with_its_types(tmp_path):
+    config, _ = get_config(["--experiment_name", "2020-13-45", "--lr", "1e-5", "--iou_threshold_list", "30", "50"])
+    write_config(config, tmp_path / "config.yaml")
+    found = read_dumped(tmp_path / "config.yaml")
+    assert found == read_config(tmp_path / "config.yaml")
+    assert {name: type(value) for name, value in found.items()}["lr"] is float
+    (tmp_path / "config.yaml").write_text("experiment_name: 2020-13-45\n")
+    with pytest.raises(InputError, match="not a file that this project wrote"):
+        read_dumped(tmp_path / "config.yaml")
+    (tmp_path / "config.yaml").write_text("experiment_name: !!python/object:os.system x\n")
+    with pytest.raises(InputError, match="an anchor, alias or tag"):
+        read_dumped(tmp_path / "config.yaml")

@@ -1,10 +1,12 @@
+from functools import partial
+
 import numpy as np
 import pytest
 
 from dataset.known import PREPARED, require_dataset
 from wsol.core.errors import BoxError, InputError, MetadataError
 from wsol.core.files import write_text
-from wsol.data.levels import load_level, read_hierarchy, read_levels
+from wsol.data.levels import load_level, read_class_names, read_hierarchy, read_levels
 from wsol.data.metadata import (
     check_boxes_fit,
     configure_metadata,
@@ -256,6 +258,47 @@ def test_training_images_are_drawn_at_the_level_trained_on(toy_root):
     data = load_level(toy_root / "metadata", "Toy", None, num_train_sample_per_class=25)
     assert len(data.splits["train"].image_ids) == 384
     assert "16 of 16 classes have fewer than 25 images" in data.notes[0]
+
+
+def test_training_images_drawn_at_the_finest_level_are_the_same_for_every_level_and_vector(toy_root, tmp_path):
+    species = read_class_names(toy_root / "metadata/Toy", "species").values()
+    write_text(tmp_path / "vector.csv", "class,k\n" + "".join(f"{name},1\n" for name in species))
+    draw = partial(load_level, toy_root / "metadata", "Toy", num_train_sample_per_class=3, train_sample_level="finest")
+    of_species = draw("species", seed=2).splits["train"]
+    assert np.bincount(of_species.labels).tolist() == [3] * 16
+    for options in ({"level": "family"}, {"level": "order"}, {"coarsening": str(tmp_path / "vector.csv")}):
+        data = draw(**options, seed=2)
+        assert data.splits["train"].image_ids == of_species.image_ids
+        assert len(np.unique(data.splits["train"].labels)) == len(data.class_names) < 16
+    assert draw("order", seed=3).splits["train"].image_ids != of_species.image_ids
+    trained = load_level(toy_root / "metadata", "Toy", num_train_sample_per_class=3, seed=2).splits["train"]
+    assert trained.image_ids == of_species.image_ids  # at the finest level both are the same
+
+
+def test_a_level_without_some_images_keeps_the_rest_of_the_finest_levels_draw(tmp_path):
+    images = {f"{label}{i}.jpg": (label, None if label == 1 else label // 2) for label in range(4) for i in range(5)}
+    write_dataset(tmp_path, {"train": images}, levels=("finest", "group"))
+    finest, group = (
+        load_level(tmp_path, "D", level, ["train"], num_train_sample_per_class=2, train_sample_level="finest")
+        for level in ("finest", "group")
+    )
+    drawn = finest.splits["train"].image_ids
+    assert len(drawn) == 8
+    assert group.splits["train"].image_ids == [image_id for image_id in drawn if image_id[0] != "1"]
+    assert group.notes == ["train: 2 of 8 images have no class at level 'group' and are left out"]
+    assert group.splits["train"].subset
+
+
+def test_the_finest_levels_draw_is_from_the_proxy_list(tmp_path):
+    images = {f"{label}{i}.jpg": (label, label // 2) for label in range(4) for i in range(5)}
+    write_dataset(tmp_path, {"train": images})
+    proxy = [image_id for image_id in images if image_id[1] in "03"]
+    write_text(tmp_path / "D/train/image_ids_proxy.txt", "".join(f"{image_id}\n" for image_id in proxy))
+    for level in ("finest", "group"):
+        options = {"num_train_sample_per_class": 1, "train_sample_level": "finest", "proxy": True}
+        drawn = load_level(tmp_path, "D", level, ["train"], **options).splits["train"].image_ids
+        assert {image_id[0] for image_id in drawn} == set("0123") and len(drawn) == 4
+        assert set(drawn) <= set(proxy)
 
 
 def test_the_proxy_list_replaces_the_training_list(tmp_path):

@@ -211,3 +211,19 @@ def test_a_file_of_other_shapes_does_not_fit(maps, toy_root):
     images = {name: one._replace(boxes=one.boxes[:, :3]) for name, one in file.images.items()}
     with pytest.raises(InputError, match="do not match this split and these options"):
         ImagesFile(file.path, file.settings, None, images).check(SplitEvaluator(truth, 0.01, [30, 50, 70], True))
+
+
+def test_a_file_gives_its_evaluator_back_without_the_truth(maps, toy_root):
+    truth = SplitTruth.read(toy_root / "metadata", toy_root / "dataset", "Toy", "val")
+    scored = SplitEvaluator(truth, 0.01, [30, 50, 70], True)
+    file = read_images(maps / "a.npz")
+    for one in file.images.values():
+        scored.add(one)
+    found = file.evaluator()
+    assert found.results() == scored.results() and found.map_sizes == scored.map_sizes
+    broken = ImagesFile(file.path, {**file.settings, "truth": None}, None, file.images)
+    with pytest.raises(InputError, match=r"a\.npz: not the settings of an evaluator"):
+        broken.evaluator()
+    other = ImagesFile(file.path, {**file.settings, "iou_threshold_list": [50]}, None, file.images)
+    with pytest.raises(InputError, match="do not match"):
+        other.evaluator()

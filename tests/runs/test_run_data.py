@@ -35,3 +35,11 @@ def test_images_that_are_missing_are_found_before_training(tmp_path):
     with pytest.raises(InputError, match="of the train split are missing, so get them"):
         read_run_data(config, ", so get them")
     assert read_run_data({**config, "on_bad_image": "skip"}).truths.keys() == {"val", "test"}
+
+
+def test_the_run_draws_its_training_images_at_the_level_asked_for():
+    drawn = {}
+    for where in ("trained", "finest"):
+        words = f"--label_level order --num_train_sample_per_class 2 --train_sample_level {where} --eval_test F"
+        drawn[where] = read_run_data(get_config(words.split())[0]).splits["train"].image_ids
+    assert (len(drawn["trained"]), len(drawn["finest"])) == (4, 32)  # of 2 orders, and of 16 species

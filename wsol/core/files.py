@@ -183,6 +183,17 @@ def check_writable(path: str | os.PathLike) -> None:
     check_folder(path.parent)
 
 
+def check_new(option: str, path: str | os.PathLike) -> None:
+    """Check that an option's output can be written and does not exist, before there is anything to write.
+
+    Raises:
+        InputError: see `check_writable`; OptionError: it exists.
+    """
+    check_writable(path)
+    if os.path.lexists(path):
+        raise OptionError(option, path, "exists; expected a new file")
+
+
 def refuse_overwriting(outputs: Mapping[str, str | os.PathLike], inputs: Iterable[str | os.PathLike]) -> None:
     """Check that no output (option to path) is one of the input files, under any name or link.
 

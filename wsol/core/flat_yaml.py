@@ -6,7 +6,7 @@ no anchors, aliases or tags, no nesting.
 
 import os
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import yaml
 
@@ -83,3 +83,16 @@ def read_flat_yaml(path: str | os.PathLike) -> dict[str, Value]:
         said = getattr(error, "problem", None) or str(error)
         raise InputError(f"{where}: not a readable YAML file ({shortened(said, 300)})") from None
     return entries
+
+
+def read_dumped(path: str | os.PathLike) -> dict[str, Any]:
+    """Return key to value of a file that `yaml.safe_dump` wrote, with the types that it had; a run's config.yaml is one.
+
+    Raises:
+        InputError: as `read_flat_yaml`.
+    """
+    read_flat_yaml(path)  # nothing but plain values, so that the loader below builds nothing else
+    try:
+        return yaml.safe_load(read_text(path))
+    except ValueError as error:  # a date that is none, which is quoted if it was text
+        raise InputError(f"{path}: not a file that this project wrote ({error})") from None

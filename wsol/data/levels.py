@@ -23,6 +23,8 @@ from wsol.data.metadata import (
 )
 
 FINEST = "finest"
+TRAINED = "trained"
+SAMPLE_LEVELS = (TRAINED, FINEST)  # where training images are drawn: per class of the level trained at, or of the finest
 SPLITS = ("train", "val", "test")
 COARSENED = "coarsened by "  # and a file's name: the name of the level in logs and results
 
@@ -259,7 +261,7 @@ def _draw_val(ids: list[str], labels: dict[str, int], count: int, seed: int) -> 
 
 
 def _draw_train(ids: list[str], labels: dict[str, int], count: int, seed: int, notes: list[str]) -> list[str]:
-    """Return up to `count` training images of every class of the level; add a note if a class has fewer."""
+    """Return up to `count` training images of every class of `labels`; add a note if a class has fewer."""
     drawn = _draw_per_class(ids, labels, count, seed, "train")
     counts = np.unique([labels[image_id] for image_id in drawn], return_counts=True)[1]
     if fewer := int((counts < count).sum()):
@@ -302,6 +304,7 @@ def load_level(
     num_train_sample_per_class: int = 0,
     seed: int = 0,
     coarsening: str | None = None,
+    train_sample_level: str = TRAINED,
 ) -> LevelData:
     """Return a data set at one label level (default: the finest), with its labels renumbered from 0.
 
@@ -314,9 +317,11 @@ def load_level(
         splits: which splits to load.
         proxy: use the proxy training set.
         num_val_sample_per_class: validation images to draw per class of the finest level; 0: all.
-        num_train_sample_per_class: training images to draw per class of `level`, or all if it has fewer; 0: all.
+        num_train_sample_per_class: training images to draw per class, or all if it has fewer; 0: all.
         seed: of both draws.
         coarsening: instead of a level, a CSV file class,k; every finest class is moved k edges towards the root.
+        train_sample_level: whose classes count for num_train_sample_per_class: trained (`level`), or finest: the same draw
+            for every level (Cole et al., appendix 0.A.1.3).
 
     Raises:
         InputError: no such data set, split or level, or too few validation images in a class.
@@ -343,9 +348,12 @@ def load_level(
     # Drawn before the level leaves images out, so that every level has the same draw.
     if num_val_sample_per_class and "val" in tables:
         kept["val"] = _draw_val(ids["val"], tables["val"][levels[0]], num_val_sample_per_class, seed)
+    drawn_train = num_train_sample_per_class if "train" in tables else 0
+    if drawn_train and train_sample_level == FINEST:
+        kept["train"] = _draw_train(ids["train"], tables["train"][levels[0]], drawn_train, seed, notes)
     kept = {split: _with_class(folder / split, level, tables[split][level], kept[split], notes) for split in kept}
-    if num_train_sample_per_class and "train" in tables:
-        kept["train"] = _draw_train(kept["train"], tables["train"][level], num_train_sample_per_class, seed, notes)
+    if drawn_train and train_sample_level == TRAINED:
+        kept["train"] = _draw_train(kept["train"], tables["train"][level], drawn_train, seed, notes)
     number_of = {label: number for number, label in enumerate(classes)}
     result = LevelData(level, levels, list(classes.values()), list(classes), {}, notes)
     for split, image_ids in kept.items():

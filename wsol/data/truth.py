@@ -82,6 +82,12 @@ class SplitTruth:
         """Whether there is anything to compare maps with."""
         return bool(self.boxes or self.masks)
 
+    def count(self) -> tuple[int, int]:
+        """Return how many boxes and how many masks the images to be scored have."""
+        boxes = sum(len(self.boxes.boxes[image_id]) for image_id in self.image_ids) if self.boxes else 0
+        masks = sum(len(self.masks.paths[image_id]) for image_id in self.image_ids) if self.masks else 0
+        return boxes, masks
+
     @classmethod
     def read(
         cls,

@@ -17,8 +17,9 @@ from numpy.lib import format as npy_format
 from wsol.core.errors import InputError, OptionName, shortened
 from wsol.core.files import check_input, whole_file
 from wsol.core.plain_values import is_number, shown
+from wsol.data.truth import BoxTruth, MaskTruth, SplitTruth
 from wsol.metrics.scored import Scored, from_columns, to_columns
-from wsol.metrics.split_evaluator import SplitEvaluator
+from wsol.metrics.split_evaluator import DETECTIONS, SplitEvaluator
 
 FORMAT = 1
 SETTINGS = ("cam_curve_interval", "iou_threshold_list")  # of an evaluator, which a file has to state
@@ -57,6 +58,25 @@ class ImagesFile:
                 evaluator.check_shapes(one)
         except InputError as error:
             raise InputError(f"{self.path}: ", *error.parts) from None
+
+    def evaluator(self) -> SplitEvaluator:
+        """Return an evaluator that has counted the file's images; it knows no true boxes and masks, so it scores no maps.
+
+        Raises:
+            InputError: the settings or the images are not those of an evaluator.
+        """
+        try:
+            name, split, kinds, rule = (self.settings[key] for key in ("dataset_name", "split", "truth", "box_rule"))
+            boxes = BoxTruth({}, {}) if "boxes" in kinds else None
+            masks = MaskTruth(Path(), {}, {}, {}) if "masks" in kinds else None
+            scoring = (*(self.settings[key] for key in SETTINGS), rule == "multi_contour", rule == DETECTIONS)
+            evaluator = SplitEvaluator(SplitTruth(name, split, [*self.images], [*self.images], boxes, masks), *scoring)
+        except (KeyError, TypeError) as error:
+            raise InputError(f"{self.path}: not the settings of an evaluator ({error})") from None
+        self.check(evaluator)
+        for one in self.images.values():
+            evaluator.add(one)
+        return evaluator
 
 
 def images_name(split: str) -> str:

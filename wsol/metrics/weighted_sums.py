@@ -75,12 +75,18 @@ def paired_test(difference: float, resampled: np.ndarray, swapped: np.ndarray) -
     figures are exchanged by a coin toss, which changes nothing on average if the runs are equally good.
     """
     resampled = np.round(resampled, 9) + 0.0  # figures differ in their last bits where nothing else differs
+    return {"difference": difference, "interval": interval(resampled), "p_value": swap_p_value(difference, swapped)}
+
+
+def swap_p_value(difference: float, swapped: np.ndarray) -> float:
+    """Return the two-sided p-value of a randomization test: the share of (1 + resamples) whose difference is at least the
+    observed one. `swapped` (resamples,): as for `paired_test`.
+
+    >>> swap_p_value(2.0, np.array([1.0, -2.0, 3.0]))
+    0.75
+    """
     at_least = int((np.abs(swapped) >= abs(difference) - 1e-9).sum())
-    return {
-        "difference": difference,
-        "interval": interval(resampled),
-        "p_value": (1 + at_least) / (1 + len(swapped)),
-    }
+    return (1 + at_least) / (1 + len(swapped))
 
 
 # What is exchanged is an image's share in each run's figure, not its counts: counts of two runs whose scores are spread

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -104,5 +105,5 @@ def plain(texts: Iterable[Text]) -> None:
 
 def save_figure(figure: Figure, path: str | os.PathLike, dpi: int = 110) -> None:
     """Write a figure whole, in the format of the file's extension."""
-    with whole_file(path) as temporary:
+    with whole_file(path) as temporary, mpl.rc_context({"pdf.fonttype": 42}):  # TrueType, which publishers ask for
         figure.savefig(temporary, format=Path(path).suffix[1:], dpi=dpi)

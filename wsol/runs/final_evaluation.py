@@ -7,7 +7,7 @@ In: a checkpoint, or predictions. Out: a `SplitEvaluator` that has counted them,
 
 import logging
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -81,6 +81,22 @@ def count_predictions(
     evaluator.counts["skipped_images"] = len(evaluator.skipped_ids)
 
 
+def predict_split(
+    predictor: Predictor, split: LevelSplit, device: torch.device, workers: int, bad_images: list[str]
+) -> Iterator[Prediction]:
+    """Return the predictions of a restored model, on its device, for a split's images; see `Predictor.predictions`."""
+    config = predictor.config
+    images = LabeledImages(
+        Path(config.data_root) / config.dataset_name,
+        split,
+        config.crop_size,
+        max_megapixels=config.max_megapixels,
+        preprocessing=predictor.preprocessing,
+    )
+    batches = make_loader(images, config.batch_size, workers, device)
+    return predictor.predictions(batches, device, config.amp, bad_images)
+
+
 def evaluate_split(
     predictor: Predictor,
     split: LevelSplit,
@@ -91,19 +107,9 @@ def evaluate_split(
     save: SaveMap | None = None,
 ) -> SplitEvaluator:
     """Return the evaluator of a split's images, after one pass of a restored model, on its device, over them."""
-    config = predictor.config
-    image_root = Path(config.data_root) / truth.dataset_name
-    images = LabeledImages(
-        image_root,
-        split,
-        config.crop_size,
-        max_megapixels=config.max_megapixels,
-        preprocessing=predictor.preprocessing,
-    )
-    evaluator = SplitEvaluator.of(config, truth)
+    evaluator = SplitEvaluator.of(predictor.config, truth)
     bad_images: list[str] = []
-    batches = make_loader(images, config.batch_size, workers, device)
-    predictions = predictor.predictions(batches, device, config.amp, bad_images)
+    predictions = predict_split(predictor, split, device, workers, bad_images)
     threshold = analysis_threshold(predictor.thresholds)
     count_predictions(predictions, evaluator, bad_images, on_bad_images, save, threshold)
     return evaluator
@@ -156,14 +162,24 @@ def evaluate_run(
     Raises:
         InputError: not a checkpoint, no such split, images that are missing or cannot be read.
     """
-    device = torch.device(device)
     if unknown := set(roots) - {"data_root", "metadata_root", "mask_root"}:
         raise TypeError(f"evaluate_run has no argument {min(unknown)!r}")
-    predictor = restore(path).to(device)
+    predictor = restore(path)
     predictor.config |= {name: os.fspath(root) for name, root in roots.items()}
+    return evaluate_predictor(predictor, split, torch.device(device), workers)
+
+
+def evaluate_predictor(
+    predictor: Predictor,
+    split: str,
+    device: torch.device,
+    workers: int = 0,
+    on_bad_images: Callable[[list[str]], None] = stop_at_bad_images,
+) -> tuple[dict, SplitEvaluator]:
+    """Return (results, evaluator) of a split, as `evaluate_run` does, of a restored model."""
     config = predictor.config
     images = predictor.load_splits((split,)).splits[split]
     predictor.keep_mapped(images)
     truth = SplitTruth.of(config, split, images.image_ids, needs_truth=False)
-    evaluator = evaluate_split(predictor, images, truth, device, workers)
+    evaluator = evaluate_split(predictor.to(device), images, truth, device, workers, on_bad_images)
     return final_results(evaluator, config, predictor.thresholds), evaluator

@@ -1,6 +1,6 @@
 """What a run is trained and evaluated on: its splits at one label level, their truth, and CAM-Agg's ancestors."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,7 +8,7 @@ import numpy as np
 
 from wsol.core.errors import OptionError
 from wsol.data.images import require_images
-from wsol.data.levels import LevelData, LevelSplit, load_level
+from wsol.data.levels import TRAINED, LevelData, LevelSplit, load_level
 from wsol.data.truth import SplitTruth
 from wsol.maps.cam_agg import ancestors_at, keep_with_ancestor
 
@@ -32,6 +32,22 @@ class RunData:
         return self.levels.splits
 
 
+def read_level(config: Mapping, splits: Iterable[str]) -> LevelData:
+    """Return splits of a configuration's data set at its label level, with the images that it draws; see `load_level`."""
+    return load_level(
+        config["metadata_root"],
+        config["dataset_name"],
+        config["label_level"],
+        splits,
+        config["proxy_training_set"],
+        config["num_val_sample_per_class"],
+        config["num_train_sample_per_class"],
+        config["seed"],
+        config["coarsening"],
+        config.get("train_sample_level", TRAINED),  # missing from older runs
+    )
+
+
 def read_run_data(config: Mapping, advice: str = "") -> RunData:
     """Return the data that a configuration asks for, checked: nothing can be missing once training has begun.
 
@@ -41,17 +57,7 @@ def read_run_data(config: Mapping, advice: str = "") -> RunData:
         InputError: no such data set, level or split; one class; images or their truth missing.
         MetadataError: a metadata file breaks its format.
     """
-    levels = load_level(
-        config["metadata_root"],
-        config["dataset_name"],
-        config["label_level"],
-        ("train", "val", "test") if config["eval_test"] else ("train", "val"),
-        config["proxy_training_set"],
-        config["num_val_sample_per_class"],
-        config["num_train_sample_per_class"],
-        config["seed"],
-        config["coarsening"],
-    )
+    levels = read_level(config, ("train", "val", "test") if config["eval_test"] else ("train", "val"))
     if len(levels.class_names) < 2:
         asked = ("coarsening", config["coarsening"]) if config["coarsening"] else ("label_level", levels.level)
         raise OptionError(*asked, f"{config['dataset_name']} has one class at this level; expected two or more")

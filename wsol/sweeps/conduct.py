@@ -1,0 +1,240 @@
+"""A sweep from beginning to end: candidates, the choice on val, what is reported, and test, opened once.
+
+In: a plan, and main.py as a `Program`. Out: finished runs and protocol.json; a call after an interruption goes on from
+what is there.
+"""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from wsol.core.errors import InputError
+from wsol.data.levels import load_level
+from wsol.data.truth import SplitTruth
+from wsol.runs.open_test import TEST, require_unopened
+from wsol.runs.results import read_run
+from wsol.runs.run_folder import CONFIG
+from wsol.sweeps.executors import BUSY, Job, is_locked, run_here, run_on_cluster
+from wsol.sweeps.plan import Plan, PlannedRun, Point, to_words
+from wsol.sweeps.protocol import Candidate, Protocol, check_recorded, open_protocol
+from wsol.sweeps.states import State, check_options, state_of
+
+LOGS = "logs"
+FROM_OTHER_RUNS = ("pretrained_path", "thresholds_from")  # options that may name a file of a run not finished yet
+WAIT_SECONDS = 1.0
+
+
+@dataclass(frozen=True)
+class Program:
+    """main.py and its companion, as a sweep sees them.
+
+    configure: the words of a command line to the whole checked configuration. read_config: a run's folder to its
+    configuration. defaults: of the options. root: the checkout. train, open_test: the modules that are run.
+    """
+
+    configure: Callable[[Sequence[str]], Mapping[str, Any]]
+    read_config: Callable[[Path], Mapping[str, Any]]
+    defaults: Mapping[str, Any]
+    root: Path
+    log_root: Path
+    train: str = "main"
+    open_test: str = "scripts.open_test"
+
+
+@dataclass
+class Outcome:
+    """What a call did: runs trained, runs skipped since they were finished, and runs that failed, with the reason."""
+
+    trained: list[str] = field(default_factory=list)
+    skipped: list[str] = field(default_factory=list)
+    failed: dict[str, str] = field(default_factory=dict)
+    opened: list[str] = field(default_factory=list)
+
+
+class Sweep:
+    """A plan with its folder; the caller holds the folder's lock while it conducts the sweep."""
+
+    def __init__(self, plan: Plan, program: Program, say: Callable[[str], None]):
+        self.plan, self.program, self.say = plan, program, say
+        self.folder, self.where = plan.folder, plan.spec.run
+        self.outcome = Outcome()
+
+    def log(self, run: str) -> Path:
+        """Return the file with what a run printed, which is also its lock."""
+        return self.folder / LOGS / f"{run}.txt"
+
+    def words(self, run: PlannedRun) -> list[str]:
+        """Return the words after `python main.py` of a run."""
+        name = str((self.folder / run.name).relative_to(self.program.log_root))
+        own = {"eval_test": False, "threads": self.where.threads, "experiment_name": name}
+        return to_words({**run.options, **own})
+
+    def state(self, run: PlannedRun) -> State:
+        """Return the state of a run, checked to be this run.
+
+        Raises:
+            InputError: its folder holds something else, or its options are invalid.
+        """
+        folder = self.folder / run.name
+        state = state_of(folder, is_locked(self.log(run.name)))
+        words = self.words(run if run.needs is None else _without(run, FROM_OTHER_RUNS))
+        config = {**self.program.configure(words), **{name: run.options.get(name) for name in FROM_OTHER_RUNS if run.needs}}
+        if (folder / CONFIG).is_file():
+            saved = self.program.read_config(folder)
+            name = saved.get("experiment_name")
+            if name != config["experiment_name"]:
+                raise InputError(f"{folder} is a copy of the run {name}; expected each run in its own folder")
+            check_options(folder, config, saved, self.program.defaults)
+        return state
+
+    def conduct(self, allow_reuse: bool = False) -> Outcome:
+        """Run what is not finished, choose, open test; return what was done. Failed runs stop what depends on them."""
+        plan = self.plan
+        candidates = {point.name: plan.candidates(point) for point in plan.points}
+        every = [run for runs in candidates.values() for run in runs]
+        known = {run.name: self.state(run) for run in every}  # every folder is checked before anything starts
+        protocol = self.protocol(is_new=all(state.name == "missing" for state in known.values()))
+        check_recorded(self.folder, self.present(), protocol)
+        protocol.write()
+        self.run(every)
+        chosen: dict[str, Mapping[str, Any]] = {}
+        reported: list[PlannedRun] = []
+        for point in plan.points:
+            if any(run.name in self.outcome.failed for run in candidates[point.name]):
+                self.say(f"{point.name}: nothing is chosen, since candidates failed")
+                continue
+            chosen[point.name] = self.choose(protocol, point, candidates[point.name], allow_reuse)
+            reported += plan.reported(point, chosen[point.name])
+        protocol.report({run.name: run.point for run in reported})
+        self.run([run for run in reported if run.needs is None])
+        self.run([run for run in reported if run.needs is not None and run.needs not in self.outcome.failed])
+        self.open_test(protocol, reported, chosen)
+        return self.outcome
+
+    def protocol(self, is_new: bool) -> Protocol:
+        """Return the sweep's record."""
+        spec = self.plan.spec
+        return open_protocol(self.folder, spec.name, spec.tree, self.plan.levels_alike, is_new)
+
+    def present(self) -> list[str]:
+        """Return the names of all runs in the sweep's folder, planned or not."""
+        return sorted(path.parent.name for path in self.folder.glob(f"*/{CONFIG}"))
+
+    def choose(
+        self, protocol: Protocol, point: Point, candidates: Sequence[PlannedRun], allow_reuse: bool
+    ) -> Mapping[str, Any]:
+        """Return the options that val prefers for a point; nothing where the spec chooses nothing."""
+        choose = self.plan.spec.choose
+        if choose is None:
+            return {}
+        found = []
+        for run in candidates:
+            value = read_run(self.folder / run.name).split("val").value(choose.figure)
+            found.append(Candidate(run.name, run.chosen or {}, value))
+        best = protocol.choose(point.name, found, choose.figure, self.budget(candidates[0]), allow_reuse)
+        self.say(f"{point.name}: {best.run} has the best {choose.figure} on val, {best.value:.2f}")
+        return best.options
+
+    def budget(self, run: PlannedRun) -> dict[str, int]:
+        """Return how many images, boxes and masks of train-fullsup a choice may use."""
+        config = self.program.configure(self.words(run))
+        level = load_level(
+            config["metadata_root"],
+            config["dataset_name"],
+            config["label_level"],
+            ("val",),
+            num_val_sample_per_class=config["num_val_sample_per_class"],
+            seed=config["seed"],
+            coarsening=config["coarsening"],
+        )
+        ids = level.splits["val"].image_ids
+        truth = SplitTruth.of(config, "val", ids, needs_truth=False)
+        boxes = sum(len(truth.boxes.boxes[one]) for one in ids) if truth.boxes else 0
+        masks = sum(len(truth.masks.paths[one]) for one in ids) if truth.masks else 0
+        return {"fullsup_images": len(ids), "fullsup_boxes": boxes, "fullsup_masks": masks}
+
+    def run(self, runs: Sequence[PlannedRun]) -> None:
+        """Run what is not finished, and again what fails, as often as the spec says."""
+        waiting = []
+        for run in runs:
+            if self.state(run).is_finished:
+                if run.name not in self.outcome.trained:
+                    self.outcome.skipped.append(run.name)
+            else:
+                waiting.append(run)
+        for attempt in range(self.where.retries + 1):
+            jobs = [self.training(run) for run in waiting]
+            failed = {name: reason for name, reason in self.ended(jobs) if reason}
+            self.outcome.trained += [run.name for run in waiting if run.name not in failed]
+            waiting = [run for run in waiting if run.name in failed]
+            if not waiting or attempt == self.where.retries:
+                break
+            self.say(f"{len(waiting)} failed and are tried again")
+        self.outcome.failed |= {run.name: failed[run.name] for run in waiting}
+
+    def training(self, run: PlannedRun) -> Job:
+        """Return the job that trains a run; one that was interrupted starts from the beginning."""
+        again = ["--override_cache", "TRUE"] if (self.folder / run.name).exists() else []
+        return self.job(run.name, self.program.train, [*self.words(run), *again])
+
+    def job(self, name: str, module: str, words: Sequence[str]) -> Job:
+        """Return a job with the spec's number of threads."""
+        return Job(name, module, words, self.log(name), {"OMP_NUM_THREADS": str(self.where.threads)})
+
+    def ended(self, jobs: Sequence[Job]) -> Iterator[tuple[str, str]]:
+        """Run jobs and yield (run, why it failed, "" if it did not) as they end."""
+        if not jobs:
+            return
+        if self.where.submitit:
+            ended = run_on_cluster(jobs, self.folder / "submitit", self.where.submitit, self.program.root)
+        else:
+            modules = list(dict.fromkeys(job.module for job in jobs))
+            ended = run_here(jobs, self.where.jobs, modules, self.program.root, self.where.gpus)
+        began = time.monotonic()
+        for done, (job, code) in enumerate(ended, 1):
+            reason = self.reason(job, code)
+            seconds = time.monotonic() - began
+            self.say(f"[{done}/{len(jobs)}, {seconds:.0f} s] {job.name}: {f'failed: {reason}' if reason else 'finished'}")
+            yield job.name, reason
+
+    def reason(self, job: Job, code: int) -> str:
+        """Return why a job failed, "" if it did not."""
+        if code == BUSY:
+            self.say(f"{job.name}: another process is at it; waiting")
+            while is_locked(job.log):
+                time.sleep(WAIT_SECONDS)
+            return "" if state_of(self.folder / job.name).is_finished else "the process that was at it did not finish it"
+        if code == 0:
+            return ""
+        lines = job.log.read_text(encoding="utf-8", errors="replace").splitlines() if job.log.is_file() else []
+        errors = [line for line in lines if line.startswith("error: ")] or lines[-1:]
+        said = errors[-1].removeprefix("error: ") if errors else "it printed nothing"
+        return f"{said} (exit code {code})"
+
+    def open_test(self, protocol: Protocol, reported: Sequence[PlannedRun], chosen: Mapping[str, Mapping[str, Any]]) -> None:
+        """Evaluate on test what is reported and finished, each run once; the intent is recorded before."""
+        if self.outcome.failed:
+            self.say("test stays closed until nothing fails")
+            return
+        seeds = {run.name: run.options["seed"] for run in reported}
+        left = protocol.intend(seeds, chosen)
+        jobs = []
+        for run in left:
+            if TEST in read_run(self.folder / run).splits:  # killed between the evaluation and its record
+                protocol.opened(run)
+                self.outcome.opened.append(run)
+            else:
+                require_unopened(self.folder / run)
+                jobs.append(self.job(run, self.program.open_test, [str(self.folder / run)]))
+        for run, reason in self.ended(jobs):
+            if reason:
+                self.outcome.failed[run] = reason
+            else:
+                protocol.opened(run)
+                self.outcome.opened.append(run)
+
+
+def _without(run: PlannedRun, names: Sequence[str]) -> PlannedRun:
+    return PlannedRun(run.name, {k: v for k, v in run.options.items() if k not in names}, run.point, run.needs, run.chosen)

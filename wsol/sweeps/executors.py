@@ -1,0 +1,194 @@
+"""Where the runs of a sweep run: processes of this machine, or jobs of a cluster through submitit.
+
+In: `Job`s, each a command that is a module of this project with a `main`. Out: the exit code of each, as they end. A job
+holds the lock of its log file while it runs, so that two sweeps, also on two machines, never do one twice.
+"""
+
+import ctypes
+import fcntl
+import importlib
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from multiprocessing import forkserver
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import Any
+
+from wsol.core.errors import InputError
+
+BUSY = 76  # the exit code of a job whose lock another process holds
+POLL_SECONDS = 0.05
+CLUSTER_POLL_SECONDS = 2.0
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
+
+
+@dataclass(frozen=True)
+class Job:
+    """A command: `module`'s main with `words`; what it prints goes to `log`. `environment` adds to this process's."""
+
+    name: str
+    module: str
+    words: Sequence[str]
+    log: Path
+    environment: Mapping[str, str] = field(default_factory=dict)
+
+
+@contextmanager
+def locked(path: Path) -> Iterator[bool]:
+    """Hold a file's lock if it is free, and say whether it was. It ends with the process, however that ends."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            yield False
+        else:
+            yield True
+
+
+def is_locked(path: Path) -> bool:
+    """Return whether a process holds a file's lock."""
+    if not path.is_file():
+        return False
+    with locked(path) as was_free:
+        return not was_free
+
+
+def _die_with_parent() -> None:
+    """Have this process killed when its parent ends, so that a killed sweep leaves nothing behind (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() == 1:  # the parent had ended before
+            os._exit(1)
+
+
+def _child(job: Job, folder: str) -> None:
+    """Be the process of a job."""
+    _die_with_parent()
+    os.chdir(folder)
+    with locked(job.log) as was_free:
+        if not was_free:
+            os._exit(BUSY)
+        descriptor = os.open(job.log, os.O_WRONLY | os.O_TRUNC | os.O_APPEND)
+        for stream in (1, 2):
+            os.dup2(descriptor, stream)
+        os.environ.update(job.environment)
+        sys.argv = [f"{job.module.replace('.', '/')}.py", *job.words]
+        importlib.import_module(job.module).main()
+
+
+def _run_command(job: Job, folder: str, root: str) -> int:
+    """Run a job as a command, in the process of a cluster's job; return its exit code."""
+    with locked(Path(folder) / job.log) as was_free:
+        if not was_free:
+            return BUSY
+        with (Path(folder) / job.log).open("w", encoding="utf-8") as log:
+            program = Path(root) / f"{job.module.replace('.', '/')}.py"
+            words = [sys.executable, str(program), *job.words]
+            environment = {**os.environ, **job.environment}
+            return subprocess.run(words, cwd=folder, env=environment, stdout=log, stderr=log, check=False).returncode  # noqa: S603 (this checkout's own program, without a shell)
+
+
+def _fork_server(preload: Sequence[str], root: Path) -> ForkServerContext:
+    """Return a context whose processes are forked from one that has loaded modules of the checkout, which takes seconds."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*preload])
+    before = os.environ.get("PYTHONPATH")
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *([before] if before else [])])  # Python 3.11's knows no sys.path
+    try:
+        forkserver.ensure_running()
+    finally:
+        if before is None:
+            del os.environ["PYTHONPATH"]
+        else:
+            os.environ["PYTHONPATH"] = before
+    return context
+
+
+def run_here(
+    jobs: Sequence[Job], at_once: int, preload: Sequence[str], root: Path, gpus: int = 0
+) -> Iterator[tuple[Job, int]]:
+    """Run jobs on this machine, `at_once` at a time, and yield (job, exit code) as they end.
+
+    Every job is a process of its own, forked from one that has loaded the modules of `preload` from the checkout `root`.
+    With `gpus`, each job sees one of that many GPUs, in turn. If the caller stops early, the jobs are ended.
+    """
+    context = _fork_server(preload, root)
+    waiting, running = list(reversed(jobs)), dict[int, tuple[Job, ForkServerProcess]]()
+    try:
+        while waiting or running:
+            for slot in range(at_once):
+                if slot not in running and waiting:
+                    job = waiting.pop()
+                    environment = {**job.environment, **({"CUDA_VISIBLE_DEVICES": str(slot % gpus)} if gpus else {})}
+                    process = context.Process(
+                        target=_child, args=(Job(job.name, job.module, job.words, job.log, environment), os.getcwd())
+                    )
+                    process.start()
+                    running[slot] = (job, process)
+            for slot, (job, process) in list(running.items()):
+                if process.exitcode is not None:
+                    process.join()
+                    del running[slot]
+                    yield job, process.exitcode
+            if running:
+                time.sleep(POLL_SECONDS)
+    finally:
+        for _, process in running.values():
+            process.terminate()
+        for _, process in running.values():
+            process.join()
+
+
+def run_on_cluster(
+    jobs: Sequence[Job], folder: Path, parameters: Mapping[str, Any], root: Path
+) -> Iterator[tuple[Job, int]]:
+    """Run jobs through submitit, as one array where the cluster has arrays, and yield (job, exit code) as they end.
+
+    folder: for submitit's own files. parameters: `cluster`, and those of submitit's `AutoExecutor.update_parameters`. root:
+    the checkout, whose programs are run. A job whose process died gives the exit code 1.
+
+    Raises:
+        InputError: submitit is not installed, or does not know a parameter.
+    """
+    try:
+        import submitit
+    except ImportError:
+        raise InputError(
+            "run.submitit: submitit is not installed; expected it, from: pip install 'wsol-granularity[cluster]'"
+        ) from None
+    own = {name: value for name, value in parameters.items() if name != "cluster"}
+    try:
+        executor = submitit.AutoExecutor(folder=folder, cluster=parameters["cluster"])
+        executor.update_parameters(**own)
+    except Exception as error:  # noqa: BLE001 (submitit raises a dozen kinds, assertions among them)
+        raise InputError(f"run.submitit: {error}; expected parameters of submitit's AutoExecutor") from None
+    with executor.batch():
+        submitted = [executor.submit(_run_command, job, os.getcwd(), str(root)) for job in jobs]
+    left = dict(zip(range(len(jobs)), submitted, strict=True))
+    try:
+        while left:
+            for index, job in list(left.items()):
+                if job.done():
+                    del left[index]
+                    yield jobs[index], _exit_code(job)
+            if left:
+                time.sleep(CLUSTER_POLL_SECONDS if parameters["cluster"] == "slurm" else POLL_SECONDS)
+    except (KeyboardInterrupt, SystemExit):
+        for job in left.values():
+            job.cancel(check=False)
+        raise
+
+
+def _exit_code(job: Any) -> int:  # noqa: ANN401 (submitit's Job, an optional library's class)
+    try:
+        return int(job.result())
+    except Exception:  # noqa: BLE001 (whatever ended it; its log says more)
+        return 1

@@ -1,0 +1,253 @@
+"""`protocol.json` of a sweep: what was chosen on val, from what, and when test was opened for which runs.
+
+In: finished candidates; an intent to open test. Out: the record, written whole before and after every step. It guards
+against accidents, not against malice (docs/sweeps.md says which manipulations it cannot notice).
+"""
+
+import hashlib
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from wsol.core.errors import InputError
+from wsol.core.files import read_json, write_json
+from wsol.core.plain_values import is_number, shown
+from wsol.runs.open_test import chosen_checkpoint
+from wsol.runs.results import read_run
+from wsol.runs.run_record import now
+from wsol.sweeps.states import has_results
+
+NAME = "protocol.json"
+FORMAT = 1
+LATER_SEED = "seed added after test was opened"
+LATER_RUN = "added after test was opened"
+REUSED = "test opened again for another choice"
+FIXED = ("options", "cases")  # parts of a spec that decide what a run with a given name is
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A finished candidate: its run, the options among which the choice is made, and its figure on val in percent."""
+
+    run: str
+    options: Mapping[str, Any]
+    value: float
+
+
+class Protocol:
+    """The record of a sweep in its folder; every change is written at once."""
+
+    def __init__(self, sweep: Path, content: dict[str, Any]):
+        self.sweep, self.content = sweep, content
+
+    @property
+    def levels_alike(self) -> Mapping[str, Mapping[str, str]]:
+        """Data set to {level: the finer level with the same classes, which was trained in its place}."""
+        return self.content["levels_alike"]
+
+    @property
+    def test_runs(self) -> dict[str, dict[str, Any]]:
+        """What is recorded of the runs for which test was opened, or is to be."""
+        return (self.content["test"] or {}).get("runs", {})
+
+    def role(self, run: str) -> str:
+        """Return "reported", "choosing", or "" for a run that the record does not know."""
+        if run in self.content["reported"]:
+            return "reported"
+        candidates = (one["candidates"] for one in self.content["choices"].values())
+        return "choosing" if any(run in each for each in candidates) else ""
+
+    def marks(self, run: str) -> tuple[str, ...]:
+        """Return why a run's test figures are to be read with care."""
+        return tuple(self.test_runs.get(run, {}).get("marks", ()))
+
+    def write(self) -> None:
+        """Write the record."""
+        write_json(self.sweep / NAME, self.content)
+
+    def choose(
+        self, point: str, candidates: Sequence[Candidate], figure: str, budget: Mapping[str, int], allow_reuse: bool
+    ) -> Candidate:
+        """Return a point's best candidate, the first on ties, and record it with the budget of full supervision.
+
+        Raises:
+            InputError: test was opened for another choice, and `allow_reuse` is not set.
+        """
+        best = max(candidates, key=lambda one: one.value)
+        opened = {one["chosen"] for one in self.test_runs.values() if one["point"] == point}
+        if opened and as_text(best.options) not in opened and not allow_reuse:
+            raise InputError(
+                f"{self.sweep / NAME}: test was opened for {point} with {min(opened)}, and now {as_text(best.options)} is "
+                "best on val; expected the choice to stay, or --allow_test_reuse, which marks the new figures"
+            )
+        values = {one.run: one.value for one in candidates}
+        entry = {"options": dict(best.options), "run": best.run, "figure": figure, "candidates": values, **budget}
+        known = self.content["choices"].get(point)
+        if known is None or any(known.get(name) != value for name, value in entry.items()):
+            self.content["choices"][point] = {**entry, "time": now()}
+            self.write()
+        return best
+
+    def report(self, runs: Mapping[str, str]) -> None:
+        """Record which runs are reported: run to its point."""
+        if self.content["reported"] != runs:
+            self.content["reported"] = dict(runs)
+            self.write()
+
+    def intend(self, seeds: Mapping[str, int], chosen: Mapping[str, Mapping[str, Any]]) -> list[str]:
+        """Record the intent to open test for runs that it was not opened for; return those still to be evaluated.
+
+        seeds: run to its seed. chosen: point to its chosen options.
+
+        Raises:
+            InputError: a recorded run has another checkpoint by now.
+        """
+        added: dict[str, dict[str, Any]] = {}
+        for run, seed in seeds.items():
+            checkpoint = file_hash(chosen_checkpoint(self.sweep / run))
+            if known := self.test_runs.get(run):
+                if known["sha256"] != checkpoint:
+                    raise InputError(
+                        f"{self.sweep / run}: its checkpoint is not the one for which test was opened on "
+                        f"{known['intended']}; expected that one"
+                    )
+                continue
+            point = self.content["reported"][run]
+            added[run] = {
+                "point": point,
+                "chosen": as_text(chosen[point]),
+                "seed": seed,
+                "sha256": checkpoint,
+                "intended": now(),
+                "opened": None,
+                "marks": self._new_marks(point, as_text(chosen[point]), seed),
+            }
+        if added:
+            if self.content["test"] is None:
+                self.content["test"] = {"seeds": sorted({one["seed"] for one in added.values()}), "runs": {}}
+            self.content["test"]["runs"] |= added
+            self.write()
+        return [run for run in seeds if self.test_runs[run]["opened"] is None]
+
+    def _new_marks(self, point: str, chosen: str, seed: int) -> list[str]:
+        """Return the marks of a run for which test is to be opened."""
+        if self.content["test"] is None:
+            return []
+        before = {one["chosen"] for one in self.test_runs.values() if one["point"] == point}
+        if before and chosen not in before:
+            return [REUSED]
+        return [LATER_RUN if seed in self.content["test"]["seeds"] else LATER_SEED]
+
+    def opened(self, run: str) -> None:
+        """Record that a run has been evaluated on test."""
+        self.test_runs[run]["opened"] = now()
+        self.write()
+
+
+def as_text(options: Mapping[str, Any]) -> str:
+    """Return chosen options as text.
+
+    >>> as_text({"lr": 0.001, "adl_threshold": 0.9}), as_text({})
+    ('lr 0.001, adl_threshold 0.9', 'no options')
+    """
+    return ", ".join(f"{name} {value}" for name, value in options.items()) or "no options"
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal."""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a run's checkpoint") from None
+
+
+def read_protocol(sweep: Path) -> Protocol | None:
+    """Return the record of the sweep in a folder; None if there is none.
+
+    Raises:
+        InputError: it is damaged.
+    """
+    path = sweep / NAME
+    if not path.is_file():
+        return None
+    content = read_json(path)
+    parts = {"name": str, "spec": dict, "levels_alike": dict, "choices": dict, "reported": dict}
+    valid = isinstance(content, dict) and all(isinstance(content.get(name), kind) for name, kind in parts.items())
+    if not valid or content.get("format") != FORMAT or not _is_test(content.get("test")):
+        raise InputError(f"{path}: {shown(content)}; expected the record of a sweep, which sweep.py writes")
+    for point, entry in content["choices"].items():
+        candidates = entry.get("candidates") if isinstance(entry, dict) else None
+        if not isinstance(candidates, dict) or not all(map(is_number, candidates.values())):
+            raise InputError(f"{path}: choices.{point} is {shown(entry)}; expected what was chosen, from which candidates")
+    return Protocol(sweep, content)
+
+
+def _is_test(test: object) -> bool:
+    if test is None:
+        return True
+    if not (isinstance(test, dict) and isinstance(test.get("seeds"), list) and isinstance(test.get("runs"), dict)):
+        return False
+    needed = {"point", "chosen", "seed", "sha256", "intended", "opened", "marks"}
+    return all(isinstance(one, dict) and needed <= set(one) for one in test["runs"].values())
+
+
+def open_protocol(
+    sweep: Path, name: str, tree: Mapping[str, Any], levels_alike: Mapping[str, Mapping[str, str]], is_new: bool
+) -> Protocol:
+    """Return the record of a sweep with the spec's text of now; a new one, not written yet, if there is none.
+
+    tree: the spec as plain text. `is_new`: there is no run of the sweep yet.
+
+    Raises:
+        InputError: it is the record of another experiment.
+    """
+    found = read_protocol(sweep)
+    if found is None:
+        content = {
+            "format": FORMAT,
+            "name": name,
+            "spec": dict(tree),
+            "created": now(),
+            "levels_alike": levels_alike,
+            "choices": {},
+            "reported": {},
+            "test": None,
+        }
+        return Protocol(sweep, content)
+    if found.content["name"] != name:
+        raise InputError(f"{sweep / NAME}: the record of {shown(found.content['name'])}; expected that of {name}")
+    for part in FIXED:
+        before, after = found.content["spec"].get(part) or {}, tree.get(part) or {}
+        if not is_new and before != after:
+            raise InputError(
+                f"{sweep / NAME}: the sweep began with other {part} ({_change(before, after)}); expected the same, or "
+                "another name for the sweep"
+            )
+    found.content |= {"spec": dict(tree), "levels_alike": levels_alike}
+    return found
+
+
+def _change(before: object, after: object) -> str:
+    """Return in words where two parts of a spec first differ."""
+    if isinstance(before, dict) and isinstance(after, dict):
+        for key in {**before, **after}:
+            if before.get(key) != after.get(key):
+                return f"{key} was {shown(before.get(key, 'absent'))}, now {shown(after.get(key, 'absent'))}"
+    return f"{shown(before)}, now {shown(after)}"
+
+
+def check_recorded(sweep: Path, runs: Iterable[str], protocol: Protocol | None) -> None:
+    """Check that no run below a sweep has results of test without a record of their opening.
+
+    Raises:
+        InputError: one has; the message names it.
+    """
+    recorded = protocol.test_runs if protocol else {}
+    for run in runs:
+        if run not in recorded and has_results(sweep / run) and "test" in read_run(sweep / run).splits:
+            raise InputError(
+                f"{sweep / run}: has results of test, but {sweep / NAME} does not say when test was opened for it; expected "
+                "that file to be put back, or the run's folder to be removed"
+            )
