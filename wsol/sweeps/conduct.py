@@ -160,7 +160,7 @@ class Sweep:
         waiting = []
         for run in runs:
             if self.state(run).is_finished:
-                if run.name not in self.outcome.trained:
+                if run.name not in (*self.outcome.trained, *self.outcome.skipped):  # a candidate is reported too
                     self.outcome.skipped.append(run.name)
             else:
                 waiting.append(run)

@@ -17,7 +17,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from multiprocessing import forkserver
-from multiprocessing.context import ForkServerContext, ForkServerProcess
+from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 from typing import Any
 
@@ -96,20 +96,18 @@ def _run_command(job: Job, folder: str, root: str) -> int:
             return subprocess.run(words, cwd=folder, env=environment, stdout=log, stderr=log, check=False).returncode  # noqa: S603 (this checkout's own program, without a shell)
 
 
-def _fork_server(preload: Sequence[str], root: Path) -> ForkServerContext:
-    """Return a context whose processes are forked from one that has loaded modules of the checkout, which takes seconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload([*preload])
+@contextmanager
+def _importable(root: Path) -> Iterator[None]:
+    """Let processes that are started in the context import from the checkout `root`."""
     before = os.environ.get("PYTHONPATH")
-    os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *([before] if before else [])])  # Python 3.11's knows no sys.path
+    os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *([before] if before else [])])
     try:
-        forkserver.ensure_running()
+        yield
     finally:
         if before is None:
             del os.environ["PYTHONPATH"]
         else:
             os.environ["PYTHONPATH"] = before
-    return context
 
 
 def run_here(
@@ -120,7 +118,10 @@ def run_here(
     Every job is a process of its own, forked from one that has loaded the modules of `preload` from the checkout `root`.
     With `gpus`, each job sees one of that many GPUs, in turn. If the caller stops early, the jobs are ended.
     """
-    context = _fork_server(preload, root)
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload([*preload])
+    with _importable(root):
+        forkserver.ensure_running()
     waiting, running = list(reversed(jobs)), dict[int, tuple[Job, ForkServerProcess]]()
     try:
         while waiting or running:
@@ -170,7 +171,7 @@ def run_on_cluster(
         executor.update_parameters(**own)
     except Exception as error:  # noqa: BLE001 (submitit raises a dozen kinds, assertions among them)
         raise InputError(f"run.submitit: {error}; expected parameters of submitit's AutoExecutor") from None
-    with executor.batch():
+    with _importable(root), executor.batch():
         submitted = [executor.submit(_run_command, job, os.getcwd(), str(root)) for job in jobs]
     left = dict(zip(range(len(jobs)), submitted, strict=True))
     try:

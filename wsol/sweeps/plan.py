@@ -21,7 +21,7 @@ from wsol.sweeps.spec import ALL, CHOSEN, Block, Range, Spec, matches
 
 BARE = ("dataset_name", "architecture", "wsol_method", "label_level")  # options whose values stand by themselves in a name
 CHECKPOINT, RESULTS = "last_checkpoint.pth.tar", "results.json"
-NO_TRAINING = {"epochs": 0}  # for maps of another level from a trained run
+NO_TRAINING = {"epochs": 0, "pretrained": True}  # for maps of another level from a trained run
 DIGITS = 6  # significant digits of drawn numbers
 
 

@@ -1,0 +1,73 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from conftest import CHECKOUT
+from wsol.core.errors import InputError
+from wsol.sweeps.executors import BUSY, Job, is_locked, locked, run_here, run_on_cluster
+
+PROGRAM = """
+import json, os, sys
+def main():
+    print("said")
+    print("warned", file=sys.stderr)
+    with open(sys.argv[1], "w") as file:
+        number, device = os.environ.get("NUMBER"), os.environ.get("CUDA_VISIBLE_DEVICES")
+        json.dump([os.getpid(), os.getcwd(), sys.argv, number, device], file)
+    sys.exit(int(sys.argv[2]))
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.fixture
+def jobs(tmp_path, monkeypatch) -> list[Job]:
+    """Three jobs of a program in a folder of its own, the second of which fails."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "root").mkdir()
+    (tmp_path / "root" / "some_program.py").write_text(PROGRAM)
+    monkeypatch.syspath_prepend(str(tmp_path / "root"))
+    monkeypatch.setenv("PYTHONPATH", str(CHECKOUT))  # where the library is, as in a checkout the program is too
+    return [
+        Job(f"j{i}", "some_program", (f"{i}.json", str(code)), Path("logs") / f"j{i}.txt", {"NUMBER": str(i)})
+        for i, code in enumerate((0, 3, 0))
+    ]
+
+
+def checked(codes: dict[str, int], folder: Path) -> list[list]:
+    assert codes == {"j0": 0, "j1": 3, "j2": 0}
+    written = [json.loads((folder / f"{i}.json").read_text()) for i in range(3)]
+    assert [one[1] for one in written] == [str(folder)] * 3
+    assert [one[2][1:] for one in written] == [["0.json", "0"], ["1.json", "3"], ["2.json", "0"]]
+    assert [one[3] for one in written] == ["0", "1", "2"]
+    assert len({one[0] for one in written}) == 3, "each in a process of its own"
+    assert sorted((folder / "logs/j1.txt").read_text().split()) == ["said", "warned"]
+    return written
+
+
+@pytest.mark.parametrize("at_once", [1, 2])
+def test_jobs_here_are_processes_with_their_own_words_and_log(jobs, tmp_path, at_once):
+    ended = {job.name: code for job, code in run_here(jobs, at_once, [], tmp_path / "root", gpus=2)}
+    written = checked(ended, tmp_path)
+    assert {one[4] for one in written} <= {"0", "1"}
+
+
+def test_jobs_of_a_cluster_give_the_same(jobs, tmp_path):
+    pytest.importorskip("submitit")
+    parameters = {"cluster": "local", "timeout_min": 2}
+    ended = {job.name: code for job, code in run_on_cluster(jobs, tmp_path / "submitit", parameters, tmp_path / "root")}
+    checked(ended, tmp_path)
+
+
+def test_a_parameter_that_submitit_does_not_know_is_refused(jobs, tmp_path):
+    pytest.importorskip("submitit")
+    with pytest.raises(InputError, match=r"run\.submitit"):
+        list(run_on_cluster(jobs, tmp_path / "submitit", {"cluster": "local", "colour": "red"}, CHECKOUT))
+
+
+def test_a_job_that_another_process_is_at_is_not_done_twice(jobs, tmp_path):
+    with locked(jobs[0].log) as was_free:
+        assert was_free and is_locked(jobs[0].log)
+        assert [code for _, code in run_here(jobs[:1], 1, [], tmp_path / "root")] == [BUSY]
+    assert not (tmp_path / "0.json").exists() and not is_locked(jobs[0].log)

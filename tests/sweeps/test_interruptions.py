@@ -1,0 +1,107 @@
+"""A sweep ends with the same files however it ran: killed, several runs at once, or as jobs of a cluster."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+import yaml
+from test_protocol import SPEC
+
+from conftest import CHECKOUT, call
+from scripts import sweep as sweep_command
+
+pytestmark = pytest.mark.slow
+
+LARGE = {
+    **SPEC,
+    "options": {**SPEC["options"], "num_train_sample_per_class": 2},
+    "vary": {"wsol_method": ["cam", "has", "cutmix"], "label_level": "all"},
+    "report": [
+        {"seeds": [0, 1]},
+        {"seeds": [0], "where": {"wsol_method": "cam", "label_level": "finest"}, "cam_agg_levels": "all"},
+    ],
+}
+RUNS = 24 + 12 + 3  # candidates, the second seed, CAM-Agg
+
+
+def outcome(folder: Path) -> dict[str, object]:
+    """What a sweep leaves behind that may not depend on how it ran: results, tables, and the choices."""
+    sweep = folder / "train_log/s"
+    names = ("results.json", "metrics.jsonl", "val_images.npz", "test_images.npz", "test_curve.csv", "val_curve.csv")
+    files = {str(path.relative_to(sweep)): path.read_bytes() for name in names for path in sorted(sweep.glob(f"*/{name}"))}
+    record = json.loads((sweep / "protocol.json").read_text())
+    choices = {point: {**one, "time": None} for point, one in record["choices"].items()}
+    opened = {run: bool(one["opened"]) for run, one in record["test"]["runs"].items()}
+    return {**files, "choices": choices, "opened": opened}
+
+
+@pytest.fixture(scope="module")
+def place(toy_root, tmp_path_factory):
+    """A function that makes a folder with Toy and a spec."""
+
+    def make(**where: object) -> Path:
+        folder = tmp_path_factory.mktemp("sweep")
+        for name in ("dataset", "metadata"):
+            (folder / name).symlink_to(toy_root / name)
+        spec = {**LARGE, "run": {"threads": 1, "retries": 0, **where}}
+        (folder / "s.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+        return folder
+
+    return make
+
+
+@pytest.fixture(scope="module")
+def reference(place) -> dict[str, object]:
+    """The outcome of a sweep that nothing disturbed, two runs at once."""
+    folder = place(jobs=2)
+    printed = call(sweep_command.main, "s.yaml", cwd=folder)
+    assert f"{RUNS} runs trained, 0 finished before, 27 evaluated on test, 0 failed" in printed
+    return outcome(folder)
+
+
+def living(folder: Path) -> list[int]:
+    """The processes that work in a folder."""
+    found = []
+    for path in Path("/proc").glob("[0-9]*"):
+        try:
+            if os.readlink(path / "cwd") == str(folder):
+                found.append(int(path.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_killed_twice_and_called_again_it_ends_with_the_same_files(place, reference):
+    folder = place(jobs=2)
+    for runs in (5, 29):  # while candidates are trained, and while what is reported is
+        process = subprocess.Popen([sys.executable, str(CHECKOUT / "scripts/sweep.py"), "s.yaml"], cwd=folder)
+        while len(list(folder.glob("train_log/s/*/results.json"))) < runs:
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        until = time.monotonic() + 20
+        while left := living(folder):
+            assert time.monotonic() < until, f"left behind: {left}"
+            time.sleep(0.1)
+    printed = call(sweep_command.main, "s.yaml", cwd=folder)
+    assert "27 evaluated on test, 0 failed" in printed and " 0 finished before" not in printed
+    assert outcome(folder) == reference
+
+
+def test_one_at_a_time_it_ends_with_the_same_files(place, reference):
+    folder = place(jobs=1)
+    call(sweep_command.main, "s.yaml", cwd=folder)
+    assert outcome(folder) == reference
+
+
+def test_as_jobs_of_submitit_it_ends_with_the_same_files(place, reference):
+    pytest.importorskip("submitit")
+    folder = place(submitit={"cluster": "local", "timeout_min": 10})
+    call(sweep_command.main, "s.yaml", cwd=folder)
+    assert outcome(folder) == reference
