@@ -19,7 +19,6 @@ import wsol.core.machine  # noqa: F401  (first: Ctrl-C while the libraries load 
 # isort: split
 from matplotlib.figure import Figure
 
-from scripts.runs import center_results
 from wsol.core.arguments import Parser
 from wsol.core.errors import InputError, OptionError, command
 from wsol.core.files import check_writable, refuse_inside
@@ -29,6 +28,7 @@ from wsol.plots.drawing import save_figure
 from wsol.plots.run_examples import CHOICES, example_page
 from wsol.plots.shown_runs import ShownRuns, shown_runs
 from wsol.plots.sweep_figures import OF_ONE, datasets_figure, levels_figure
+from wsol.runs.center_baseline import center_results
 from wsol.sweeps.collection import collect
 
 FIGURES = ("3", "4", "5", "A1", "A2", "A3", "A4", "A10")

@@ -154,7 +154,7 @@ def test_gains_are_the_largest_of_the_images_and_draws_follow_the_seed(shown):
     [
         (("nowhere",), "nowhere: no such folder"),
         (("metadata",), "metadata: no finished runs"),
-        (("train_log/toy/cam-species-seed0", "--figure", "3"), "Toy: runs at species; expected 2 or more"),
+        (("train_log/toy/cam-species-seed0", "--figure", "3"), "Toy: runs at the levels species; expected two"),
         (("train_log/toy", "--examples", "0"), "--examples 0: expected 1 or more"),
         (("train_log/toy", "--figure", "7"), "invalid choice: '7'"),
         (("train_log/toy", "--output", "train_log/toy/cam-species-seed0"), "--output"),
@@ -167,7 +167,7 @@ def test_what_cannot_be_drawn_is_refused(runs, words, message):
 
 
 def test_the_data_of_a_sweep_without_a_reported_run_is_refused(runs, tmp_path):
-    record = {"format": 1, "choices": {}, "reported": {}}
+    record = {"format": 1, "name": "sweep", "spec": {}, "levels_alike": {}, "choices": {}, "reported": {}, "test": None}
     (tmp_path / "sweep").mkdir()
     (tmp_path / "sweep/protocol.json").write_text(json.dumps(record))
     folder = tmp_path / "sweep/cam"

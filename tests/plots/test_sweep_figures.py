@@ -1,6 +1,5 @@
 """What the figures of sweeps show: lines and points, from entries made by hand."""
 
-import json
 from dataclasses import replace
 
 import numpy as np
@@ -25,7 +24,8 @@ from wsol.plots.sweep_figures import (
 from wsol.runs.results import Results
 from wsol.sweeps.collection import RunEntry
 
-LEVELS = ("species", "genus", "order")
+CLASSES = {"species": 6, "genus": 3, "order": 2}
+LEVELS = tuple(CLASSES)
 
 
 @pytest.fixture
@@ -71,7 +71,7 @@ def entry(tmp_path):
         part = {**figures, "box_rule": "multi_contour", "counts": {"images": 100}}
         if interval:
             part["intervals"] = {"MaxBoxAccV2": interval}
-        content = {"dataset_name": config["dataset_name"], "label_level": level, "num_classes": 2, split: part}
+        content = {"dataset_name": config["dataset_name"], "label_level": level, "num_classes": CLASSES[level], split: part}
         folder = tmp_path / f"{config['dataset_name']}-{method}-{level}-{seed}-{config['cam_agg_level']}"
         made = RunEntry(
             folder,
@@ -127,12 +127,8 @@ def test_levels_finest_first_a_line_a_method_and_the_mean_over_seeds_with_studen
 
 
 def test_of_a_sweep_only_reported_runs_count_and_what_it_chose_parts_no_line(entry, tmp_path):
-    choices = {
-        "cam-species": {"options": {"lr": 0.1}, "candidates": {}},
-        "cam-order": {"options": {"lr": 0.5}, "candidates": {}},
-    }
-    write_text(tmp_path / "S/protocol.json", json.dumps({"format": 1, "choices": choices, "reported": {}}))
-    sweep, reported = {"sweep": tmp_path / "S"}, {"sweep": tmp_path / "S", "role": "reported"}
+    sweep = {"sweep": tmp_path / "S", "chosen": {"lr": "of the point"}}
+    reported = {**sweep, "role": "reported"}
     entries = [
         entry("species", 50.0, lr=0.1, about=reported),
         entry("species", 99.0, seed=1, about={**sweep, "role": "choosing"}),
@@ -220,11 +216,11 @@ def test_the_spread_is_drawn_and_printed(entry):
     [
         (
             lambda shown: levels_figure(shown, None),
-            "runs at species; expected 2 or more of its levels species, genus, order",
+            "runs at the levels species; expected two levels or more",
         ),
         (sizes_figure, "no runs that differ in num_train_sample_per_class"),
         (schedules_figure, "runs of 3 epochs"),
-        (ious_figure, "runs at species"),
+        (ious_figure, "runs at the levels species"),
         (spread_figure, "one seed of every configuration"),
         (lambda shown: datasets_figure({"D": shown}, {}), "runs of D alone"),
     ],

@@ -3,39 +3,35 @@
 In: entries of wsol/sweeps/collection.py. Out: `ShownRuns` of one data set, which give lines for panels.py.
 """
 
-from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import count
-from pathlib import Path
 
 from wsol.core.errors import InputError
-from wsol.data.levels import read_levels
-from wsol.data.metadata import dataset_folder
 from wsol.metrics.spread import student_interval
 from wsol.plots.panels import Line, Point
 from wsol.runs.results import Row, SplitResults
-from wsol.sweeps.collection import NOT_COMPARED, RunEntry, differing
-from wsol.sweeps.protocol import read_protocol
+from wsol.sweeps.cells import (
+    CENTER,
+    FULLY_SUPERVISED,
+    IN_AGGREGATION,
+    PAPER_ROWS,
+    level_order,
+    method_name,
+    metric_of,
+    with_most_images,
+)
+from wsol.sweeps.collection import NOT_SHOWN, RunEntry, options_that_differ
 
-METHODS = {
-    "cam": "CAM",
-    "has": "HaS",
-    "acol": "ACoL",
-    "spg": "SPG",
-    "adl": "ADL",
-    "cutmix": "CutMix",
-    "cam_agg": "CAM-Agg",
-}
-SUPERVISED = {"fsl_seg": "FSL-Seg", "fsl_det": "FSL-Det"}
-# Options in which runs of one line may differ: those of its axis, how it was started, and how a run is done.
-NOT_NAMED = NOT_COMPARED | {
-    *("label_level", "cam_agg_level", "seed", "wsol_method", "dataset_name", "num_train_sample_per_class"),
+# Options in which runs of one line may differ: those of its axis, and how it was started.
+NOT_NAMED = NOT_SHOWN | {
+    *("label_level", "cam_agg_level", "seed", "bootstrap", "wsol_method", "dataset_name", "num_train_sample_per_class"),
     *("pretrained", "pretrained_path", "keep_classifier", "proxy_training_set"),
 }
-OF_TRAINING = {"epochs", "lr", "lr_decay_frequency", "lr_classifier_ratio", "batch_size"}  # CAM-Agg does none
+OF_TRAINING = ("lr", "lr_decay_frequency", "lr_classifier_ratio", "batch_size")  # CAM-Agg does none
+ORDER = [name for name in PAPER_ROWS if name not in (CENTER, *FULLY_SUPERVISED)]  # of the lines and their styles
 PERCENT = "95\N{NO-BREAK SPACE}%"
-HEADLINES = ("MaxBoxAccV2", "PxAP")
 
 
 @dataclass(frozen=True)
@@ -95,10 +91,9 @@ class ShownRuns:
 
     @cached_property
     def on_all_images(self) -> "ShownRuns":
-        """The runs with the largest training sets: without `num_train_sample_per_class`, or with its largest value."""
-        sizes = {run.images_per_class for run in self.runs}
-        largest = 0 if 0 in sizes else max(sizes, default=0)
-        return self.only(lambda run: run.images_per_class == largest)
+        """The runs of each method and level that have the most training images a class."""
+        kept = {id(entry) for entry in with_most_images([run.entry for run in self.runs])}
+        return self.only(lambda run: id(run.entry) in kept)
 
     @property
     def places(self) -> tuple[str, ...]:
@@ -113,10 +108,9 @@ class ShownRuns:
         Raises:
             InputError: the runs have neither.
         """
-        for metric in HEADLINES:
-            if any(run.part.find(metric) for run in (*self.runs, *self.supervised)):
-                return metric
-        raise InputError(f"{self.dataset}: no {' and no '.join(HEADLINES)} of {self.split}; expected runs scored with them")
+        if metric := metric_of([run.entry for run in (*self.runs, *self.supervised)], self.split):
+            return metric
+        raise InputError(f"{self.dataset}: no MaxBoxAccV2 and no PxAP of {self.split}; expected runs scored with them")
 
     def lines(
         self,
@@ -196,65 +190,44 @@ def shown_runs(entries: Sequence[RunEntry]) -> dict[str, ShownRuns]:
     They are shown on test if any of them has results there, else on val.
 
     Raises:
-        InputError: no run counts, or the metadata of a data set are missing.
+        InputError: no run counts.
     """
     counted = [entry for entry in entries if entry.role == "reported" or entry.sweep is None]
     if not counted:
         raise InputError(f"{len(entries)} runs, none of them reported by its sweep; expected runs of a chosen configuration")
-    chosen = {entry.sweep: _chosen_options(entry.sweep) for entry in counted}
     by_dataset: dict[str, list[RunEntry]] = {}
     for entry in counted:
         by_dataset.setdefault(str(entry.config["dataset_name"]), []).append(entry)
-    return {name: _shown(name, some, chosen) for name, some in sorted(by_dataset.items())}
+    return {name: _shown(name, some) for name, some in sorted(by_dataset.items())}
 
 
-def _chosen_options(sweep: Path | None) -> set[str]:
-    """Return the options that a sweep chose on val."""
-    protocol = read_protocol(sweep) if sweep else None
-    choices = protocol.content["choices"].values() if protocol else ()
-    return {name for choice in choices for name in choice["options"]}
-
-
-def _shown(dataset: str, entries: Sequence[RunEntry], chosen: Mapping[Path | None, set[str]]) -> ShownRuns:
+def _shown(dataset: str, entries: Sequence[RunEntry]) -> ShownRuns:
     split = "test" if any("test" in entry.results.splits for entry in entries) else "val"
     there = [entry for entry in entries if split in entry.results.splits]
-    named = {**METHODS, **SUPERVISED}
-    order = [*named, *sorted({_method(entry) for entry in there} - {*named})]
-    runs = [
-        ShownRun(
-            entry,
-            named.get(_method(entry), _method(entry)),
-            _variant(entry, [one for one in there if _method(one) == _method(entry)], chosen[entry.sweep]),
-            order.index(_method(entry)),
-            entry.results.split(split),
-        )
-        for entry in there
-    ]
+    by_method: dict[str, list[RunEntry]] = {}
+    for entry in there:
+        by_method.setdefault(method_name(entry), []).append(entry)
+    order = [*ORDER, *sorted(set(by_method) - set(ORDER))]
+    runs = []
+    for method, some in by_method.items():
+        names = _names_of_variants(some)
+        for entry in some:
+            variant = {name: entry.config.get(name) for name in names}
+            runs.append(ShownRun(entry, method, variant, order.index(method), entry.results.split(split)))
     styles: dict[tuple[int, str], int] = {}  # a method's own wherever it can be, so that figures agree
     for run in sorted(runs, key=lambda run: (run.style, run.name)):
         if (run.style, run.name) not in styles:
             styles[run.style, run.name] = next(number for number in count(run.style) if number not in styles.values())
     runs = [replace(run, style=styles[run.style, run.name]) for run in runs]
-    levels = _levels(entries[0].config, {run.level: run.entry for run in runs})
-    weakly = tuple(run for run in runs if _method(run.entry) not in SUPERVISED)
-    supervised = tuple(run for run in runs if _method(run.entry) in SUPERVISED)
+    weakly = tuple(run for run in runs if run.method not in FULLY_SUPERVISED)
+    supervised = tuple(run for run in runs if run.method in FULLY_SUPERVISED)
+    levels = tuple(level_order(run.entry for run in weakly))
     return ShownRuns(dataset, split, levels, weakly, supervised, len(entries) - len(there))
 
 
-def _method(entry: RunEntry) -> str:
-    return "cam_agg" if entry.is_aggregated else str(entry.config["wsol_method"])
-
-
-def _variant(entry: RunEntry, same_method: Sequence[RunEntry], chosen: set[str]) -> dict[str, object]:
-    """Return the options in which the runs of a method differ, apart from seeds, axes and what was chosen, with their values
-    in one of them."""
-    ignored = NOT_NAMED | chosen | (OF_TRAINING if entry.is_aggregated else set())
-    names = differing([one.config for one in same_method], ignored)
-    return {name: entry.config.get(name) for name in names}
-
-
-def _levels(config: Mapping[str, Hashable], shown: Mapping[str, RunEntry]) -> tuple[str, ...]:
-    """Return the data set's levels, finest first, then coarsened ones by their number of classes."""
-    levels = read_levels(dataset_folder(str(config["metadata_root"]), str(config["dataset_name"])))
-    others = [level for level in shown if level not in levels]
-    return (*levels, *sorted(others, key=lambda level: -shown[level].results.num_classes))
+def _names_of_variants(entries: Sequence[RunEntry]) -> list[str]:
+    """Return the options in which the runs of a method differ, apart from seeds, axes and what a sweep chose for them."""
+    ignored = {*NOT_NAMED, *(name for entry in entries for name in entry.chosen)}
+    if entries[0].is_aggregated:
+        ignored |= {*IN_AGGREGATION, *OF_TRAINING}
+    return options_that_differ([entry.config for entry in entries], ignored)

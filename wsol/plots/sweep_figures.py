@@ -54,12 +54,10 @@ def _level_panel(shown: ShownRuns, ylabel: str, lines: Sequence[Line], title: st
     return Panel(ylabel, tuple(lines), LEVEL_AXIS, title, shown.places, **drawn)
 
 
-def _require_levels(shown: ShownRuns, least: int = 2) -> None:
-    if len(shown.places) < least:
+def _require_levels(shown: ShownRuns) -> None:
+    if len(shown.places) < 2:
         there = ", ".join(shown.places) or "none"
-        raise InputError(
-            f"{shown.dataset}: runs at {there}; expected {least} or more of its levels {', '.join(shown.levels)}"
-        )
+        raise InputError(f"{shown.dataset}: runs at the levels {there}; expected two levels or more")
 
 
 def references(shown: ShownRuns, center: float | None) -> dict[str, float]:
@@ -232,7 +230,8 @@ def ious_figure(shown: ShownRuns) -> Drawing:
         places = some.places
         if len(places) < 2:
             continue
-        left, right = [], []
+        left: list[Line] = []
+        right: list[Line] = []
         for number, iou in enumerate(ious):
             values = {
                 (float(places.index(run.level)), run.seed): row.value
