@@ -19,6 +19,7 @@ from wsol.core.flat_yaml import Value, read_flat_yaml
 from wsol.core.machine import default_workers
 from wsol.core.options import Option, TableParser, by_name
 from wsol.runs.run_folder import MOST_NAME
+from wsol.runs.trackers import check_trackers
 
 # Toy is small, and so are its network and images: plain `python main.py` takes about a minute on two cores.
 PRESETS = {
@@ -302,6 +303,7 @@ def check_config(config: Munch) -> None:
     _check_weights(config)
     _check_full_supervision(config)
     _require_known_architecture(config)
+    check_trackers(config.logger)
 
 
 def write_config(config: Mapping, path: str | os.PathLike, leave_out: Iterable[str] = ("override_cache",)) -> None:

@@ -16,7 +16,7 @@ import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
@@ -69,6 +69,7 @@ from wsol.runs.run_data import RunData, read_run_data
 from wsol.runs.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
 from wsol.runs.run_record import RunRecord, recorded
 from wsol.runs.starting_weights import start_model
+from wsol.runs.trackers import Trackers, check_logins, tracking
 from wsol.runs.train_state import TrainState, to_arrays
 from wsol.runs.training import TrainingStep, check_network, set_learning_rate, start_training
 from wsol.runs.val_thresholds import read_val_thresholds
@@ -93,10 +94,12 @@ class Experiment:
     thresholds: dict[str, float] | None  # for score maps, chosen by another run (--thresholds_from)
     replaced: Path | None  # the earlier run's folder, kept until this one is finished
     record: RunRecord  # its run.json
+    trackers: Trackers = field(default_factory=Trackers)  # of --logger
 
 
 def build(config: Munch) -> Experiment:
     """Read the data, build the model, then make the run's folder: nothing is written before all is checked."""
+    check_logins(config.logger)
     folder = Path(LOG_ROOT) / config.experiment_name
     check_run_folder(folder, Path(LOG_ROOT), config.override_cache)
     device = resolve_device(config.device, config.amp)
@@ -205,9 +208,10 @@ def train_one_epoch(run: Experiment) -> None:
     is_finite = math.isfinite(loss)
     if not is_finite:
         logger.warning("the training loss of epoch %d is not finite; a smaller --lr may help", epoch)
-    lr = state.optimizer.param_groups[0]["lr"]
+    rates = [group["lr"] for group in state.optimizer.param_groups]
     top1 = accuracy if run.data.targets is None else None
-    record(run, epoch, "train", {"loss": loss if is_finite else None, "top1_cls": top1, "lr": lr})
+    record(run, epoch, "train", {"loss": loss if is_finite else None, "top1_cls": top1, "lr": rates[0]})
+    run.trackers.figures(epoch, "lr", {f"group{number}": rate for number, rate in enumerate(rates)})
 
 
 def map_writer(run: Experiment) -> SaveMap:
@@ -224,6 +228,7 @@ def record(run: Experiment, epoch: int, split: str, results: Mapping) -> None:
     write_text(run.folder / "metrics.jsonl", "\n".join(lines) + "\n")
     figures = {name: value for name, value in results.items() if isinstance(value, float)}
     figures |= {f"MaxBoxAcc{iou}": value for iou, value in (results.get("MaxBoxAcc") or {}).items()}
+    run.trackers.figures(epoch, split, figures)
     logger.info("epoch %d %s: %s", epoch, split, ", ".join(f"{name} {value:.5g}" for name, value in figures.items()))
 
 
@@ -259,9 +264,11 @@ def validate(run: Experiment) -> None:
     save = map_writer(run) if maps_wanted and state.epoch == config.epochs else None
     evaluator, bad = new_evaluator(config, run.data.truths["val"]), list[str]()
     predictions = predict(run.mapper, run.loaders["val"], run.device, config.amp, bad)
+    save = run.trackers.keeping_examples(save)
     count_predictions(predictions, evaluator, bad, partial(handle_bad_images, run), save)
     results = run_figures(evaluator)
     record(run, state.epoch, "val", results)
+    run.trackers.examples(state.epoch, "val")
     is_best = state.keep_validation(results, evaluator.state_dict(), headline(results, config.multi_iou_eval))
     # The best one first: if the run is killed in between, resuming from the last one writes the same best one again.
     for kind in ("best", "last") if is_best else ("last",):
@@ -381,7 +388,7 @@ def main() -> None:
         config.wsol_method,
         run.device,
     )
-    with recorded(run.record):
+    with recorded(run.record), tracking(config, run.folder, run.data.splits["val"].image_ids) as run.trackers:
         run_experiment(run)
 
 

@@ -8,13 +8,14 @@ import re
 from dataclasses import replace
 
 from wsol.core import registry
-from wsol.core.arguments import folder_name, number, whole
+from wsol.core.arguments import folder_name, name, number, whole
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import shortened
 from wsol.core.machine import default_workers
 from wsol.core.options import AUTO, Group, Option, Range, boolean
 from wsol.data.levels import SAMPLE_LEVELS, TRAINED
 from wsol.maps.score_maps import FORMATS
+from wsol.runs.trackers import NONE, TRACKERS
 from wsol.runs.val_thresholds import MIN_INTERVAL
 
 LOG_ROOT = "train_log"
@@ -101,6 +102,14 @@ _RUN = (
     Option("override_cache", False, "replace an existing experiment folder; otherwise an existing folder is an error"),
     Option("seed", 0, "source of all randomness; the same seed gives the same result on a CPU", range=SEED),
     *_MACHINE,
+    Option(
+        "logger",
+        (NONE,),
+        "also log figures, learning rates and example maps; several may be given (each an extra to install)",
+        choices=(NONE, *TRACKERS),
+        several=True,
+        read=name,
+    ),
 )
 _DATA = (
     Option("dataset_name", "Toy", "a data set in <metadata_root>; Toy is generated when needed", folder_name),

@@ -22,28 +22,17 @@ from matplotlib.figure import Figure
 from wsol.core.arguments import Parser
 from wsol.core.errors import InputError, OptionError, command
 from wsol.core.files import check_writable, refuse_inside
-from wsol.data.metadata import read_id_list
 from wsol.networks.device import resolve_device
+from wsol.plots.center_line import center_value
 from wsol.plots.drawing import save_figure
 from wsol.plots.run_examples import CHOICES, example_page
 from wsol.plots.shown_runs import ShownRuns, shown_runs
 from wsol.plots.sweep_figures import OF_ONE, datasets_figure, levels_figure
-from wsol.runs.center_baseline import center_results
 from wsol.sweeps.collection import collect
 
 FIGURES = ("3", "4", "5", "A1", "A2", "A3", "A4", "A10")
 DPI = 200
 Named = tuple[str, Figure]  # a file's name without extension, and the figure
-
-
-def center_value(shown: ShownRuns) -> float | None:
-    """Return Center's value on the images that the finest level's run scored; None if there are no boxes and no masks."""
-    runs = sorted(shown.on_all_images.runs, key=lambda run: shown.levels.index(run.level))
-    if not runs or not runs[0].part.has_localization:
-        return None
-    folder, config = runs[0].entry.folder, runs[0].entry.config
-    results = center_results(config, shown.split, read_id_list(folder / f"{shown.split}_image_ids.txt"))
-    return results.value(shown.headline)
 
 
 def draw_of_one(figure: str, shown: ShownRuns) -> dict[str, Figure]:

@@ -17,7 +17,7 @@ from wsol.runs.run_folder import RESULTS, check_kept
 from wsol.runs.starting_weights import auto_is_false
 
 # They change how a run is done, not what it gives (threads: beyond rounding).
-NOT_COMPARED = ("experiment_name", "override_cache", "workers", "threads", "device")
+NOT_COMPARED = ("experiment_name", "override_cache", "workers", "threads", "device", "logger")
 
 
 def read_config(run: Path) -> Munch:

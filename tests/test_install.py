@@ -18,6 +18,9 @@ print(*model.score_maps(torch.zeros(1, 3, 64, 64), torch.tensor([2])).shape)
 """
 
 
+SUFFIXES = (".py", ".typed", ".html", ".css", ".js")
+
+
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory):
     """Return the wheel of a copy of what is installed, which leaves the checkout without files of a build."""
@@ -25,7 +28,7 @@ def wheel(tmp_path_factory):
     for name in ("pyproject.toml", "README.md", "LICENSE", "main.py", "config.py"):
         shutil.copy(CHECKOUT / name, copy)
     for folder in ("wsol", "dataset", "scripts"):
-        for path in (path for path in (CHECKOUT / folder).rglob("*") if path.suffix in (".py", ".typed")):
+        for path in (path for path in (CHECKOUT / folder).rglob("*") if path.suffix in SUFFIXES):
             target = copy / path.relative_to(CHECKOUT)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(path, target)
@@ -38,8 +41,8 @@ def wheel(tmp_path_factory):
 @pytest.mark.slow
 def test_the_library_alone_is_installed_whole(wheel):
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    own = (path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "wsol").rglob("*.py"))
-    assert names == {*own, "wsol/py.typed"}
+    own = {path.relative_to(CHECKOUT).as_posix() for path in (CHECKOUT / "wsol").rglob("*") if path.suffix in SUFFIXES}
+    assert names == own and {"wsol/py.typed", "wsol/plots/page/report.html"} < own
 
 
 @pytest.mark.slow

@@ -26,7 +26,8 @@ def test_a_row_is_consistent(option):
     option.check(option.initial)
     if option.default is not None:
         assert option.parse([*map(str, option.initial)] if option.several else str(option.initial)) == option.initial
-    assert option.choices is None or option.default in option.choices
+    defaults = option.initial if option.several else [option.default]
+    assert option.choices is None or set(defaults) <= set(option.choices)
     assert option.help.strip() == option.help and not option.help.endswith(".")
 
 

@@ -129,7 +129,7 @@ class Option:
             raise ValueError(str(error)) from None
         if not values:
             raise ValueError("one value or more")
-        if self.choices and values[0] not in self.choices:
+        if self.choices and not set(values) <= set(self.choices):
             raise ValueError(f"one of {', '.join(self.choices)}")
         return values if self.several else values[0]
 

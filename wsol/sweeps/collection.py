@@ -64,7 +64,7 @@ def collect(folders: Iterable[str | os.PathLike]) -> list[RunEntry]:
     """
     protocols: dict[Path, Protocol | None] = {}
     entries = []
-    for folder in sorted({Path(os.path.normpath(run)) for above in folders for run in _run_folders(Path(above))}):
+    for folder in sorted({Path(os.path.normpath(run)) for above in folders for run in run_folders(Path(above))}):
         if folder.parent not in protocols:
             protocols[folder.parent] = read_protocol(folder.parent)
         if entry := _read_entry(folder, protocols[folder.parent]):
@@ -98,7 +98,7 @@ def options_that_differ(configs: Sequence[Mapping[str, Any]], ignored: Iterable[
     return [name for name in dict.fromkeys(name for config in configs for name in config) if name in found]
 
 
-def _run_folders(above: Path) -> Iterator[Path]:
+def run_folders(above: Path) -> Iterator[Path]:
     """Yield every run's folder at or below a folder, without those that are set aside."""
     if not above.is_dir():
         raise InputError(f"{above}: no such folder; expected one with runs below it")

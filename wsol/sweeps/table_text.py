@@ -36,7 +36,7 @@ def cell_text(cell: Cell) -> str:
 
 def markdown(table: Table) -> str:
     """Return a table as Markdown: its title, itself, its notes."""
-    notes = _numbered(table)
+    notes = numbered_notes(table)
     names = [" ".join(column).strip() for column in table.columns]
     rows: list[dict[str, object]] = []
     for row in table.rows:
@@ -64,7 +64,7 @@ def escaped(text: str) -> str:
 
 def latex(table: Table) -> str:
     """Return a table as a LaTeX `table` with booktabs rules between its sections, and its notes below."""
-    notes = _numbered(table)
+    notes = numbered_notes(table)
     lines = [r"\begin{table}", r"\centering", rf"\caption{{{escaped(table.title)}}}"]
     lines += [rf"\begin{{tabular}}{{l{'c' * len(table.columns)}}}", r"\toprule", *_latex_head(table)]
     for _, rows in groupby(table.rows, key=lambda row: row.section):
@@ -101,7 +101,7 @@ def _latex_row(row: TableRow, notes: dict[str, int]) -> str:
     return " & ".join([escaped(row.label), *cells]) + r" \\"
 
 
-def _numbered(table: Table) -> dict[str, int]:
+def numbered_notes(table: Table) -> dict[str, int]:
     """Return the notes of a table's cells with their numbers, from 1, in reading order."""
     found = dict.fromkeys(note for row in table.rows for cell in row.cells for note in cell.notes)
     return {note: number for number, note in enumerate(found, 1)}
