@@ -388,7 +388,8 @@ def main() -> None:
         config.wsol_method,
         run.device,
     )
-    with recorded(run.record), tracking(config, run.folder, run.data.splits["val"].image_ids) as run.trackers:
+    validated = run.data.splits["val"].image_ids if "val" in run.data.splits else ()
+    with recorded(run.record), tracking(config, run.folder, validated) as run.trackers:
         run_experiment(run)
 
 
