@@ -20,3 +20,13 @@ step() {
   child=
   return "$code"
 }
+
+# summarise SWEEP: the tables, figures and report of a finished sweep, in train_log/SWEEP/, in place of older ones.
+summarise() {
+  local folder=train_log/$1
+  rm -rf "$folder/tables.md" "$folder/figures" "$folder/report.html"
+  step "$python" "$here/tables.py" "$folder" --output "$folder/tables.md"
+  step "$python" "$here/plot.py" "$folder" --output "$folder/figures"
+  step "$python" "$here/report.py" "$folder" --output "$folder/report.html"
+  step "$python" "$here/tables.py" "$folder" --table figures
+}

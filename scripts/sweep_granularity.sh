@@ -1,26 +1,23 @@
 #!/usr/bin/env bash
-# One main.py run per label level of a data set, then a table of metrics per level, a plot and example maps:
+# Trains at every label level of a data set, then makes tables, figures and a report in train_log/NAME/:
 #
-#   bash scripts/sweep_granularity.sh DATASET [main.py options]
+#   bash scripts/sweep_granularity.sh DATASET [--name NAME] [main.py options]
 #
-# Each run has its own folder, train_log/<experiment_name>/<level>. Finished runs are skipped when the sweep is called again.
-# PYTHON sets the interpreter (default: python).
+# NAME is DATASET_levels by default. When called again, finished runs are skipped. PYTHON sets the interpreter (default: python).
 set -euo pipefail
 source "$(dirname "$0")/help.sh"
 source "$(dirname "$0")/step.sh"
 here=$(dirname "$0")
 python=${PYTHON:-python}
 if [[ -z "${1:-}" || "$1" == -* ]]; then
-  echo "error: expected DATASET [main.py options], with the data set first; see --help" >&2
+  echo "error: expected DATASET [--name NAME] [main.py options], with the data set first; see --help" >&2
   exit 2
 fi
-dataset=$1
+dataset=$1 name=${1}_levels
 shift
-
-plan=$("$python" "$here/granularity.py" plan --dataset_name "$dataset" "$@")
-while IFS=$'\t' read -r level experiment; do
-  [ -n "$level" ] || continue
-  step "$python" "$here/../main.py" --dataset_name "$dataset" "$@" \
-    --label_level="$level" --experiment_name="$experiment" --override_cache
-done <<< "$plan"
-step "$python" "$here/granularity.py" report --dataset_name "$dataset" "$@"
+if [[ "${1:-}" == --name && -n "${2:-}" ]]; then
+  name=$2
+  shift 2
+fi
+step "$python" "$here/sweep.py" "$here/experiments/levels.yaml" --name "$name" --dataset_name "$dataset" "$@"
+summarise "$name"

@@ -140,6 +140,7 @@ def restore(
     """
     checkpoint = read_checkpoint(path)
     config = Munch({**DEFAULTS, **checkpoint["config"]})
+    model = restore_model(checkpoint, path).eval()
     require_own_maps(config["wsol_method"], mapper, cam_agg_level)
     if cam_agg_level is None and mapper == registry.OWN_MAPS:
         cam_agg_level = config.get("cam_agg_level")
@@ -154,7 +155,6 @@ def restore(
         else:
             root, levels = metadata_root or config.metadata_root, (checkpoint["label_level"], cam_agg_level)
             ancestors = ancestors_at(root, dataset_name or config.dataset_name, *levels, checkpoint["file_labels"])
-    model = restore_model(checkpoint, path).eval()
     return Predictor(
         Path(path),
         config,
