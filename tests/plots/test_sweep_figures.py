@@ -178,6 +178,14 @@ def test_sizes_are_numbers_of_training_images_and_the_finest_level_with_all_is_d
     assert data(left.lines)["CAM"] == [(0, 52.0), (1, 60.0)]  # all images
 
 
+def test_there_is_no_gain_over_nothing(entry):
+    entries = [
+        entry(level, seed=0, ious={"50": value, "70": 0.0}) for level, value in {"species": 40.0, "order": 50.0}.items()
+    ]
+    left, right = ious_figure(only(entries)).panels
+    assert len(left.lines) == 2 and [line.name for line in right.lines] == ["IoU 50"]
+
+
 def test_gains_are_relative_to_the_finest_level_seed_by_seed(entry):
     ious = {(0, "species"): 40.0, (0, "order"): 50.0, (1, "species"): 50.0, (1, "order"): 55.0, (2, "order"): 99.0}
     entries = [entry(level, seed=seed, ious={"50": value}) for (seed, level), value in ious.items()]

@@ -204,11 +204,11 @@ def _same(value: T, _: ShownRun) -> T:
 
 
 def _gains(line: Line, by_seed: Mapping[tuple[float, int], float]) -> Line:
-    """Return a line's gains over its first place in percent of it, seed by seed: only seeds that both places have."""
+    """Return a line's gains over its first place in percent of it, seed by seed: seeds that both have, and not 0 there."""
     first = line.points[0].x
     points = []
     for point in line.points:
-        seeds = [seed for x, seed in by_seed if x == point.x and (first, seed) in by_seed]
+        seeds = [seed for x, seed in by_seed if x == point.x and by_seed.get((first, seed))]
         gains = tuple(100 * (by_seed[point.x, seed] / by_seed[first, seed] - 1) for seed in sorted(seeds))
         if gains:
             low, high = student_interval(gains) or (None, None)
@@ -240,7 +240,7 @@ def ious_figure(shown: ShownRuns) -> Drawing:
             }
             lines = some.lines(figure_of("MaxBoxAcc", iou), partial(_same, f"IoU {iou:g}"), partial(_same, number))
             left += lines
-            right += [_gains(line, values) for line in lines]
+            right += [gains for line in lines if (gains := _gains(line, values)).points]
         panels.append(_level_panel(some, "MaxBoxAcc", left, title=method))
         panels.append(_level_panel(some, f"gain over {places[0]} (%)", right, method, percent=False))
     notes = shown.notes(bars_note(line for panel in panels for line in panel.lines))
