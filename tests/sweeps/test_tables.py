@@ -146,6 +146,17 @@ def test_table_a3_has_what_was_chosen(sweep):
     assert set(table["ACoL"].values()) == {""} and "CAM-Agg" not in table and "Center" not in table
 
 
+def test_the_figures_of_every_level_are_those_of_the_runs(sweep):
+    (table,) = tables_of(run("scripts/tables.py", "train_log", "--table", "figures", cwd=sweep)).values()
+    assert list(table)[:3] == ["CAM, species", "CAM, order", "CAM, family"] and "CAM-Agg, order" in table
+    results = [json.loads((sweep / f"train_log/tiny/cam-order-lr0.01-seed{s}/results.json").read_text()) for s in (0, 1)]
+    row = {column: one.split(" [")[0] for column, one in table["CAM, order"].items()}
+    assert row["classes"] == "2" and row["IoU 50"] == cell(*(one["test"]["MaxBoxAcc"]["50"] for one in results))
+    for figure in ("MaxBoxAccV2", "PxAP", "top1_loc", "top1_cls"):
+        assert row[figure] == cell(*(one["test"][figure] for one in results))
+    assert float(table["Center"]["IoU 30"]) > float(table["Center"]["IoU 70"]) and table["Center"]["top1_cls"] == ""
+
+
 def test_the_benchmark_has_gains_for_each_seed(sweep):
     (table,) = tables_of(run("scripts/tables.py", "train_log", "--table", "benchmark", cwd=sweep)).values()
     cam, cutmix = ([value(sweep, f"{name}-species-lr0.01-seed{seed}") for seed in (0, 1)] for name in ("cam", "cutmix"))
@@ -158,7 +169,7 @@ def test_the_benchmark_has_gains_for_each_seed(sweep):
 def test_every_table_as_latex_into_a_new_file(sweep, tmp_path):
     run("scripts/tables.py", "train_log", "--format", "latex", "--output", tmp_path / "t.tex", cwd=sweep)
     text = (tmp_path / "t.tex").read_text()
-    assert text.count(r"\begin{tabular}") == text.count(r"\bottomrule") == 4
+    assert text.count(r"\begin{tabular}") == text.count(r"\bottomrule") == 5
     assert r"$\pm$" in text and "±" not in text and r"test\_efficientnet" in text and "_efficientnet" in text
     printed = run("scripts/tables.py", "train_log", "--output", tmp_path / "t.tex", cwd=sweep, code=2)
     assert "exists; expected a new file" in printed
