@@ -1,6 +1,6 @@
 """Runs an experiment of many runs: trains, chooses on val, then opens the test split once.
 
-    python scripts/sweep.py scripts/experiments/small/toy.yaml               # also to go on after an interruption
+    python scripts/sweep.py scripts/experiments/small/glol_figureA2.yaml    # also to go on after an interruption
     python scripts/sweep.py SPEC.yaml --jobs 2 --pretrained_path weights.pth    # options of main.py for every run
     python scripts/sweep.py SPEC.yaml --dry_run                              # the commands, and how many are done
     python scripts/sweep.py SPEC.yaml --status                               # a live table, from anywhere

@@ -291,6 +291,8 @@ def read_spec(path: str | os.PathLike, options: Mapping[str, Option], overrides:
     for what, names in (("vary", vary), ("options", fixed)):
         if both := chosen & set(names):
             root.fail("choose", f"{min(both)} is in {what} too; expected it in one of them")
+    if both := set(vary) & set(fixed):
+        root.fail("vary", f"{min(both)} is in options too; expected it in one of them")
     if "seed" in vary or "seed" in chosen:
         root.fail("vary" if "seed" in vary else "choose", "seed: expected seeds in the blocks of report")
     if "seed" in fixed:
