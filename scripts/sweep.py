@@ -139,6 +139,8 @@ def show_status(sweep: Sweep) -> None:
 
 def conduct(sweep: Sweep, allow_reuse: bool) -> None:
     """Conduct the sweep, alone in its folder, and say how it went."""
+    for run in planned(sweep):
+        sweep.state(run)  # what is refused leaves no folder behind
     with locked(sweep.folder / ".lock") as was_free:
         if not was_free:
             raise InputError(f"{sweep.folder}: another sweep.py is running it; expected one at a time (see --status)")

@@ -149,7 +149,7 @@ def test_the_help_of_a_sweep_names_the_options_and_starts_nothing(script, worksp
         (("--lable_level", "x"), "error: unrecognized option --lable_level; did you mean --label_level?"),
         (("--label_level", "genus"), "label_level is in options too; expected it in one of them"),
         (("--experiment_name", "s"), "--experiment_name: the sweep sets it"),
-        (("--coarsening", "x"), "--coarsening"),
+        (("--coarsening", "x"), "--label_level species: expected not together with --coarsening"),
         (("--lr", "0"), "--lr 0.0: expected more than 0"),
         (("--jobs", "0"), "--jobs 0: expected 1 or more"),
         (("--name", "../s"), "--name"),

@@ -199,7 +199,6 @@ SPECS = {
     "5,000 digits": (b"options: {epochs: " + b"9" * 5000 + b"}\n", "options.epochs"),
     "a seed in options": (b"options: {seed: 1}\n", "seed"),
     "an option twice": (b"options: {lr: 0.1}\nvary: {lr: [0.1, 0.2]}\n", "lr"),
-    "an unknown level": (b"vary: {label_level: [genus]}\n", ""),
     "choose without a grid": (b"choose: {seed: 1}\n", "choose"),
     "choose nothing": (b"choose: {grid: {}}\n", "choose.grid"),
     "no figure": (b"choose: {grid: {lr: 1}, figure: best}\n", "figure"),

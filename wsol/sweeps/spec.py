@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wsol.core.arguments import folder_name, number, whole
-from wsol.core.errors import did_you_mean
+from wsol.core.errors import did_you_mean, shortened
 from wsol.core.nested_yaml import Section, Tree, read_nested_yaml
 from wsol.core.options import Option
 
@@ -140,7 +140,7 @@ class _Reader:
             value = self.options[key].parse(text)
             self.options[key].check(value)
         except ValueError as error:  # InputError is one too
-            section.fail(key, f"{text!r} is invalid ({error})")
+            section.fail(key, f"{shortened(repr(text))} is invalid ({error})")
         return value
 
     def mapping(self, section: Section) -> dict[str, Any]:
