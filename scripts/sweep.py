@@ -139,8 +139,6 @@ def show_status(sweep: Sweep) -> None:
 
 def conduct(sweep: Sweep, allow_reuse: bool) -> None:
     """Conduct the sweep, alone in its folder, and say how it went."""
-    for run in planned(sweep):
-        sweep.state(run)  # what is refused leaves no folder behind
     with locked(sweep.folder / ".lock") as was_free:
         if not was_free:
             raise InputError(f"{sweep.folder}: another sweep.py is running it; expected one at a time (see --status)")
@@ -201,8 +199,10 @@ def main() -> None:
         for name in names:
             require_dataset(data["metadata_root"], name)
         plan = make_plan(spec, table, Path(LOG_ROOT))
-    program = Program(configure, saved_config, defaults, ROOT, Path(LOG_ROOT))
-    sweep = Sweep(plan, program, partial(print, flush=True))
+        program = Program(configure, saved_config, defaults, ROOT, Path(LOG_ROOT))
+        sweep = Sweep(plan, program, partial(print, flush=True))
+        for run in [] if options.status else planned(sweep):
+            sweep.state(run)  # what is refused makes no folder, and leaves the Toy that was there
     if options.dry_run:
         dry_run(sweep)
     elif options.status:
