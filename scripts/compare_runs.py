@@ -10,19 +10,23 @@ split must have been saved.
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from scripts.examples import draw_examples, spaced
-from scripts.runs import read_config
 from wsol.core.arguments import Parser
 from wsol.core.errors import InputError, command
 from wsol.core.files import refuse_inside
+from wsol.core.flat_yaml import read_dumped
 from wsol.data.metadata import read_id_list
 from wsol.maps.score_maps import MAPS_OF_A_RUN, find_score_maps
 from wsol.metrics.spread import DEVIATION, INTERVAL, heading, mean_and_deviation, mean_and_interval
 from wsol.runs.results import read_run
+from wsol.runs.run_folder import CONFIG
 from wsol.runs.run_tables import markdown_table
+
+OF_THE_DATA = ("data_root", "metadata_root", "dataset_name")  # a page shows the images
 
 
 def figures_of(folder: Path, split: str) -> dict[str, float]:
@@ -47,15 +51,27 @@ def table(figures: Mapping[str, Sequence[Mapping[str, float]]], intervals: bool)
     return f"{said}\n\n{markdown_table(rows)}"
 
 
+def read_config(run: Path) -> Mapping[str, Any]:
+    """Return a run's options, with those that the page needs.
+
+    Raises:
+        InputError: config.yaml cannot be read, or is not one that main.py wrote.
+    """
+    expected = "expected a run's configuration, which main.py writes"
+    try:
+        config = read_dumped(run / CONFIG)
+    except InputError as error:
+        raise InputError(f"{error}; {expected}") from None
+    if wrong := [name for name in OF_THE_DATA if not isinstance(config.get(name), str)]:
+        raise InputError(f"{run / CONFIG}: {wrong[0]} is {config.get(wrong[0])!r}; {expected}")
+    return config
+
+
 def draw_page(page: Path, split: str, runs: Mapping[str, Path], count: int) -> None:
     """Draw `count` of the images that the first run scored, with the maps of every run."""
     folder = next(iter(runs.values()))
     config = read_config(folder)
-    if missing := {"dataset_name", "data_root", "metadata_root"} - set(config):
-        raise InputError(
-            f"{folder / 'config.yaml'}: no {min(missing)}; expected a run's configuration, which main.py writes"
-        )
-    data = [Path(config[root]) / config.dataset_name for root in ("data_root", "metadata_root")]
+    data = [Path(config[root]) / config["dataset_name"] for root in ("data_root", "metadata_root")]
     refuse_inside({"page": page}, [*data, *(run / MAPS_OF_A_RUN for run in runs.values())])
     image_ids = spaced(read_id_list(folder / f"{split}_image_ids.txt"), count)
     if unsaved := [run for run in runs.values() if find_score_maps(run / MAPS_OF_A_RUN, image_ids).missing]:

@@ -1,6 +1,6 @@
 """Runs an experiment of many runs: trains, chooses on val, then opens the test split once.
 
-    python scripts/sweep.py scripts/experiments/small/toy.yaml               # also to go on after an interruption
+    python scripts/sweep.py scripts/experiments/small/glol_figureA2.yaml    # also to go on after an interruption
     python scripts/sweep.py SPEC.yaml --jobs 2 --pretrained_path weights.pth    # options of main.py for every run
     python scripts/sweep.py SPEC.yaml --dry_run                              # the commands, and how many are done
     python scripts/sweep.py SPEC.yaml --status                               # a live table, from anywhere
@@ -199,8 +199,10 @@ def main() -> None:
         for name in names:
             require_dataset(data["metadata_root"], name)
         plan = make_plan(spec, table, Path(LOG_ROOT))
-    program = Program(configure, saved_config, defaults, ROOT, Path(LOG_ROOT))
-    sweep = Sweep(plan, program, partial(print, flush=True))
+        program = Program(configure, saved_config, defaults, ROOT, Path(LOG_ROOT))
+        sweep = Sweep(plan, program, partial(print, flush=True))
+        for run in [] if options.status else planned(sweep):
+            sweep.state(run)  # what is refused makes no folder, and leaves the Toy that was there
     if options.dry_run:
         dry_run(sweep)
     elif options.status:

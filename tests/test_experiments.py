@@ -39,6 +39,7 @@ RUNS = {  # candidates that are not reported, and all that is reported
     "glol_table2_inatloc500": 6 * 5,
     "glol_table2_openimages": 6 * 5,
     "glol_tableA2_figure3": 5 * 6 * 5 + 5 + 4 * 3 + 6 * 4,
+    "levels": 4,
     "oxford_pet": 2 + 2 + 2 * (2 + 3),
     "tiny_animals": 2 * 4 * (2 + 2) + 4 * 3 + 3 * 3,
     "wsole_cub": 6 * 3 * 30,

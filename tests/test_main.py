@@ -378,9 +378,10 @@ def test_a_vector_of_k_is_trained_on_and_mapped_again(workspace):
     (workspace / "vector.csv").write_text("\n".join(["class,k", *rows]) + "\n")
     refused = run("main.py", *options, "--experiment_name", "refused", cwd=workspace, code=2)
     assert "is a descendant of the label 'round'" in refused
-    for command, option in (("main.py", "--label_level"), ("scripts/granularity.py", "--coarsening")):
-        words = ("plan",) if command.startswith("scripts") else ("--label_level", "genus")
-        assert option in run(command, *words, "--coarsening", "vector.csv", cwd=workspace, code=2)
+    levels = CHECKOUT / "scripts/experiments/levels.yaml"
+    for command, words in (("main.py", ("--label_level", "genus")), ("scripts/sweep.py", (levels, "--dry_run"))):
+        refused = run(command, *words, "--coarsening", "vector.csv", cwd=workspace, code=2)
+        assert "--label_level" in refused and "--coarsening" in refused
 
 
 TINY = ("--architecture", "timm:test_efficientnet", "--large_feature_map", "F", "--label_level", "order")

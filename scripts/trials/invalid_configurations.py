@@ -37,9 +37,9 @@ from scripts.trials.common import (
     run_cases,
     snapshot,
 )
-from scripts.trials.invalid_tables import COMBINATIONS, LINES, YAMLS
+from scripts.trials.invalid_tables import COMBINATIONS, LINES, SPECS, YAMLS
 from scripts.trials.report import finish, trial_options
-from scripts.trials.workspace import BASE, make_workspace
+from scripts.trials.workspace import BASE, NAME, make_workspace
 from wsol.core.arguments import Parser, number, whole
 from wsol.core.options import Range, TableParser, boolean
 
@@ -90,7 +90,7 @@ NEEDS = {
     "center_size": ("--center",),
     "fsl_val_share": ("--wsol_method", "fsl_seg"),
     "main.py thresholds_from": ("--wsol_method", "fsl_seg", "--fsl_val_share", "0"),
-    "scripts/granularity.py thresholds_from": ("--wsol_method", "fsl_seg", "--fsl_val_share", "0"),
+    "scripts/sweep.py thresholds_from": ("--wsol_method", "fsl_seg", "--fsl_val_share", "0"),
     "scripts/plot_dataset.py data_root": ("--what", "samples"),
 }
 KINDS: dict[Callable[[str], object], type] = {
@@ -98,6 +98,7 @@ KINDS: dict[Callable[[str], object], type] = {
     whole: int,
     number: float,
 }  # by the option's reader; text for others
+SWEEP = "scripts/sweep.py"
 METHODS = ("has", "acol", "spg", "adl", "cutmix")
 
 
@@ -174,7 +175,7 @@ def option_words(command: str, taken: Taken, value: str) -> list[str]:
         return base
     words = [taken.flag, *[value] * taken.count] if taken.count > 1 else [f"{taken.flag}={value}"]
     needed = list(NEEDS.get(name, ()) or NEEDS.get(f"{command} {name}", ())) if value else []
-    if command in ("main.py", "scripts/granularity.py") and (method := name.split("_")[0]) in METHODS:
+    if command in ("main.py", SWEEP) and (method := name.split("_")[0]) in METHODS:
         needed += ["--wsol_method", method]
     return [*base, *needed, *words]
 
@@ -187,13 +188,10 @@ def label(value: str) -> str:
 
 def option_cases(command: str) -> Iterator[Case]:
     """Yield every option of a command with every value that is wrong for it."""
-    first = ("plan",) if command == "scripts/granularity.py" else ()
-    for taken in taken_by(parser_of(command, first)):
+    for taken in taken_by(parser_of(command)):
         name = taken.name
-        if command == "scripts/granularity.py" and name in ("label_level", "coarsening"):
-            continue
         for value in values_of(taken, command):
-            later = command == "scripts/granularity.py" and name in LEFT_TO_RUNS
+            later = command == SWEEP and name in LEFT_TO_RUNS
             expected = EITHER if later or (name, value) in MAY_BE_FINE else REFUSED
             words = option_words(command, taken, value)
             at_fault = [name, name.replace("_", " ")] if taken.flag else [name]
@@ -234,9 +232,21 @@ def yaml_cases() -> Iterator[Case]:
         yield Case(f"main.py YAML: {name}", "main.py", words, REFUSED, names, _writes(content))
 
 
+def spec_cases() -> Iterator[Case]:
+    """Yield the wrong specs, each given to sweep.py."""
+    for name, (content, said) in SPECS.items():
+        words = ["odd.yaml", "--dry_run", "--dataset_name", NAME]
+        yield Case(f"{SWEEP} YAML: {name}", SWEEP, words, REFUSED, [said or "odd.yaml"], _writes(content))
+
+
 def all_cases() -> list[Case]:
     """Return all cases."""
-    return [*combination_cases(), *yaml_cases(), *(case for command in BASE for case in option_cases(command))]
+    return [
+        *combination_cases(),
+        *yaml_cases(),
+        *spec_cases(),
+        *(case for command in BASE for case in option_cases(command)),
+    ]
 
 
 def drawn(cases: list[Case], count: int, seed: int) -> list[Case]:
@@ -286,7 +296,7 @@ def command_cases(cases: list[Case], count: int, seed: int) -> list[Case]:
     special = [
         Case(f"{sweep} an unknown data set", sweep, ["Nope"], REFUSED, ["Nope"]),
         Case(f"{sweep} an option of one run", sweep, ["Mini", "--label_level", "order"], REFUSED, ["label_level"]),
-        *(Case(f"{command} --help", command, ["--help"], ACCEPTED) for command in (*BASE, "scripts/tiny_animals.py")),
+        *(Case(f"{command} --help", command, ["--help"], ACCEPTED) for command in (*BASE, "scripts/tiny_animals.sh")),
     ]
     plain = [
         case for case in cases if all("\0" not in word and word.isprintable() and len(word) < 6000 for word in case.words)

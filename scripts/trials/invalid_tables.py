@@ -1,4 +1,4 @@
-"""Impossible combinations of options and odd YAML files, for invalid_configurations.py."""
+"""Impossible combinations of options, odd YAML files and wrong specs of sweeps, for invalid_configurations.py."""
 
 RUN = "train_log/mini"
 AS_RUN = "--multi_contour_eval --multi_iou_eval --cam_curve_interval 0.1"  # how the run was scored
@@ -98,7 +98,13 @@ COMBINATIONS = (
     ("scripts/compare_runs.py", "--images 0 --page page.png", ("images",)),
     ("scripts/compare_runs.py", "--page page.bmp", ("page",)),
     ("scripts/compare_runs.py", "--split nonsense", ("nonsense",)),
-    ("scripts/granularity.py", "--label_level order", ("label_level",)),
+    ("scripts/sweep.py", "--label_level order", ("label_level",)),
+    ("scripts/sweep.py", "--coarsening coarsening.csv", ("coarsening",)),
+    ("scripts/sweep.py", "--seed 1", ("seed",)),
+    ("scripts/sweep.py", "--eval_test TRUE", ("eval_test",)),
+    ("scripts/sweep.py", "--override_cache TRUE", ("override_cache",)),
+    ("scripts/sweep.py", "--jobs 0", ("jobs",)),
+    ("scripts/sweep.py", "--name ../outside", ("name",)),
 )
 # Complete command lines, in place of a command's valid words.
 LINES = (
@@ -119,13 +125,14 @@ LINES = (
     ("scripts/dataset_tables.py", "Nope", ("Nope",)),
     ("scripts/plot_dataset.py", "Nope", ("Nope",)),
     ("scripts/compare_runs.py", "nonsense", ("nonsense",)),
-    ("scripts/granularity.py", "", ("plan",)),
-    ("scripts/granularity.py", "nonsense", ("plan",)),
+    ("scripts/sweep.py", "", ("SPEC.yaml",)),
+    ("scripts/sweep.py", "nonsense", ("nonsense",)),
+    ("scripts/sweep.py", "ids.txt --dry_run", ("ids.txt",)),
+    ("scripts/tables.py", "nowhere", ("nowhere",)),
+    ("scripts/plot.py", "nowhere --output plots", ("nowhere",)),
+    ("scripts/report.py", "nowhere --output report.html", ("nowhere",)),
     ("inference.py", "", ("checkpoint",)),
     ("evaluation.py", "--dataset_name Mini", ("scoremap_root", "train_log/scoremaps")),
-    ("scripts/tiny_animals.py", "report nowhere --levels a --rates 0.1 --seeds 0", ("nowhere",)),
-    ("scripts/tiny_animals.py", "choose nowhere x", ("x", "rates")),
-    ("scripts/tiny_animals.py", "report nowhere --levels a --rates nan --seeds x", ("rates", "seeds")),
 )
 
 BOMB = "a0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
@@ -174,4 +181,32 @@ YAMLS = {
     "no YAML": b"lr: 0.1: 0.2\n",
     "an undefined alias": b"lr: *nothing\n",
     "a merge of a scalar": b"<<: 3\nlr: 0.1\n",
+}
+# Specs for sweep.py, by name, each with a text that the message must contain besides the file.
+SPECS = {
+    "empty": (b"", "empty"),
+    "a list": (b"- lr\n", "expected lines of"),
+    "not YAML": (b"options: {lr: [1\n", "not valid YAML"),
+    "not UTF-8": (b"options: {lr: \xff\xfe}\n", ""),
+    "10,000 brackets": (b"options: " + b"[" * 10000, ""),
+    "an alias": (b"options: &a {lr: *a}\n", "anchor"),
+    "a tag": (b"options: !!python/object/apply:os.system [true]\n", "anchor"),
+    "an unknown part": (b"option: {lr: 0.1}\n", "option"),
+    "an unknown option": (b"options: {learning_rate: 0.1}\n", "options.learning_rate"),
+    "an option that is set": (b"options: {experiment_name: a}\n", "options.experiment_name"),
+    "an invalid value": (b"options: {lr: fast}\n", "options.lr"),
+    "a value out of range": (b"options: {lr: 0}\n", "options.lr"),
+    "5,000 digits": (b"options: {epochs: " + b"9" * 5000 + b"}\n", "options.epochs"),
+    "a seed in options": (b"options: {seed: 1}\n", "seed"),
+    "an option twice": (b"options: {lr: 0.1}\nvary: {lr: [0.1, 0.2]}\n", "lr"),
+    "choose without a grid": (b"choose: {seed: 1}\n", "choose"),
+    "choose nothing": (b"choose: {grid: {}}\n", "choose.grid"),
+    "no figure": (b"choose: {grid: {lr: 1}, figure: best}\n", "figure"),
+    "a search without draws": (b"choose: {random: {ranges: {lr: {uniform: [0, 1]}}}}\n", "choose.random"),
+    "10**30 draws": (b"choose: {random: {draws: 1" + b"0" * 30 + b", ranges: {lr: {uniform: [0, 1]}}}}\n", "draws"),
+    "an empty range": (b"choose: {random: {draws: 3, ranges: {lr: {uniform: [2, 1]}}}}\n", "lr"),
+    "report of nothing that varies": (b"report: [{where: {lr: 1}}]\n", "where.lr"),
+    "no jobs": (b"run: {jobs: 0}\n", "jobs"),
+    "no cluster": (b"run: {submitit: {partition: gpu}}\n", "submitit"),
+    "a name outside": (b"name: ../outside\n", "name"),
 }

@@ -86,7 +86,7 @@ JOBS = {
     "prepare": Job("dataset/prepare.py", PETS.split(), forked=True, prepare=partial(make_archives, per_breed=60)),
     "prepare Toy": Job("dataset/prepare.py", ["Toy"], forked=True),
     "import": Job("dataset/import_dataset.py", OWN.split(), forked=True),
-    "sweep": Job("scripts/sweep_granularity.sh", (NAME, *TINY[2:], "--epochs", "0", "--experiment_name", "swept")),
+    "sweep": Job("scripts/sweep_granularity.sh", (NAME, "--name", "swept", *TINY[2:], "--epochs", "0")),
 }
 
 _started: list[subprocess.Popen] = []  # keeps references: the next Popen would reap a process whose object is gone

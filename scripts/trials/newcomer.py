@@ -242,10 +242,10 @@ def with_boxes(steps: Steps, upright: dict) -> Iterator[Outcome]:
     )
     mapping = ["--checkpoint", f"{run}/last_checkpoint.pth.tar", "--split", "test", "--scoremap_root", "maps"]
     yield steps.run("map", "inference.py", mapping, ["score maps"])
-    sweep = ["Garten", *SMALL, "--experiment_name", "stufen"]
+    sweep = ["Garten", "--name", "stufen", *SMALL]
     outcome = steps.run("sweep", "scripts/sweep_granularity.sh", sweep, ["Center"])
-    files = [steps.folder / "train_log/stufen" / f"granularity.{end}" for end in ("md", "csv", "png")]
-    outcome.faults += [f"output lost: {path.name}" for path in files if not path.is_file()]
+    made = [steps.folder / "train_log/stufen" / name for name in ("tables.md", "figures", "report.html", "protocol.json")]
+    outcome.faults += [f"output lost: {path.name}" for path in made if not path.exists()]
     yield outcome
     yield steps.run("tables", "scripts/dataset_tables.py", ["Garten"], ["Garten"])
     yield steps.run("plots", "scripts/plot_dataset.py", ["Garten", "--out", "plots"], ["written"])

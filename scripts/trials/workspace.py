@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 
 from dataset.layout import Entry, write_metadata
-from scripts.trials.common import call
+from scripts.trials.common import CHECKOUT, call
 from wsol.maps.score_maps import save_score_map
 
 NAME = "Mini"
@@ -22,6 +22,8 @@ LEVELS = ("species", "order")
 CLASSES = (("ant", "insects"), ("bee", "insects"), ("cat", "mammals"), ("dog", "mammals"))
 PER_CLASS = {"train": 3, "val": 2, "test": 2}
 SIZE = (48, 40)  # width, height
+
+LEVELS_SPEC = str(CHECKOUT / "scripts/experiments/levels.yaml")
 
 TINY: tuple[str, ...] = ("--dataset_name", NAME, "--architecture", "resnet18")
 TINY += ("--pretrained", "FALSE", "--large_feature_map", "TRUE")
@@ -44,7 +46,7 @@ BASE = {
     "scripts/dataset_tables.py": (NAME,),
     "scripts/plot_dataset.py": (NAME, "--what", "counts", "--out", "plots"),
     "scripts/compare_runs.py": ("mini=train_log/mini",),
-    "scripts/granularity.py": ("plan", *TINY, "--epochs", "0", "--experiment_name", "sweep"),
+    "scripts/sweep.py": (LEVELS_SPEC, "--dry_run", *TINY, "--epochs", "0", "--name", "sweep"),
 }
 
 

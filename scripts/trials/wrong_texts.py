@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from scripts.trials.common import ACCEPTED, EITHER, REFUSED, Case
-from scripts.trials.workspace import BASE, TINY
+from scripts.trials.workspace import BASE
 from scripts.trials.wrong_common import DIGITS, SPECIAL, Edit, edited, put, special
 from scripts.trials.wrong_metadata import NUMBERS, SPOILT, twice
 
@@ -222,6 +222,7 @@ RESULTS: dict[str, Edit | tuple] = {
     "top1_cls is a list": _json(_set("test", "top1_cls", value=[1])),
     "no top1_cls": (_json(lambda c: c["test"].pop("top1_cls") and None), EITHER),
 }
+SWEPT = "train_log/sweep/species-seed0"
 IMPORT = "dataset/import_dataset.py"
 CONFIGS = {
     "empty": b"",
@@ -298,12 +299,12 @@ def text_cases() -> Iterator[Case]:
         for name, edit in spoilt.items():
 
             def spoil(folder: Path, file: str = file, edit: Edit = edit) -> None:
-                shutil.copytree(folder / "train_log/mini", folder / "train_log/sweep/species")
-                edited(f"train_log/sweep/species/{file}", edit)(folder)
+                shutil.copytree(folder / "train_log/mini", folder / SWEPT)
+                edited(f"{SWEPT}/{file}", edit)(folder)
 
-            words = ["plan", *TINY, "--epochs", "1", "--experiment_name", "sweep"]
             expected = EITHER if what == "results" else REFUSED
-            yield Case(f"sweep's {what}: {name}", "scripts/granularity.py", words, expected, [file, "sweep/species"], spoil)
+            words = BASE["scripts/sweep.py"]
+            yield Case(f"sweep's {what}: {name}", "scripts/sweep.py", words, expected, [file, SWEPT], spoil)
 
 
 def _table_cases() -> Iterator[Case]:

@@ -5,7 +5,7 @@ import pytest
 from PIL import Image
 
 from config import get_config, write_config
-from conftest import run
+from conftest import CHECKOUT, run
 from dataset import toy
 from wsol.core.errors import InputError
 from wsol.data.levels import load_level
@@ -126,12 +126,13 @@ def test_a_refused_command_leaves_the_toy_that_was_there(small_toy, tmp_path, mo
     monkeypatch.setattr(toy, "VERSION", "next")
     assert "breed" in run("main.py", "--label_level", "breed", cwd=tmp_path, code=2)
     assert contents(tmp_path) == before and not list(tmp_path.rglob(".*"))
-    finished = tmp_path / "train_log/Toy_granularity/order"
+    finished = tmp_path / "train_log/levels/order-seed0"
     finished.mkdir(parents=True)
-    write_config(get_config(["--lr", "0.5"])[0], finished / "config.yaml")
+    name = ["--experiment_name", "levels/order-seed0"]
+    write_config(get_config(["--lr", "0.5", *name])[0], finished / "config.yaml")
     (finished / "results.json").write_text("{}")
-    before = contents(tmp_path)
-    assert "lr was 0.5" in run("scripts/granularity.py", "plan", cwd=tmp_path, code=2)
+    before, levels = contents(tmp_path), CHECKOUT / "scripts/experiments/levels.yaml"
+    assert "lr was 0.5" in run("scripts/sweep.py", levels, "--dry_run", cwd=tmp_path, code=2)
     assert contents(tmp_path) == before and not list(tmp_path.rglob(".*"))
 
 

@@ -1,14 +1,12 @@
 """What pictures share: boxes, photos, names."""
 
-from itertools import pairwise
-
 import numpy as np
 import pytest
 from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image
 
-from wsol.plots.drawing import PREDICTED_BOX, TRUE_BOX, draw_boxes, name_ticks, show_photo, slot_width, wrapped
+from wsol.plots.drawing import PREDICTED_BOX, TRUE_BOX, draw_boxes, show_photo, wrapped
 
 
 def drawn(figure):
@@ -51,14 +49,3 @@ def test_long_names_are_broken_into_short_lines(name):
     lines = wrapped(name, 16).split("\n")
     assert len(lines) <= 3 and max(map(len, lines)) <= 16
     assert lines[0][:4] == name[:4] and (len(name) <= 40 or lines[-1].endswith("..."))
-
-
-@pytest.mark.parametrize("number", [2, 20])
-def test_names_on_an_axis_do_not_cover_each_other(number):
-    names = [f"QUITE_A_LONG_{i}\n123400 classes" for i in range(number)]
-    figure = Figure(figsize=(number * slot_width(names), 3))
-    axes = figure.add_axes((0, 0.3, 1, 0.7), xlim=(-0.5, number - 0.5))
-    name_ticks(axes, names)
-    FigureCanvasAgg(figure).draw()
-    boxes = [label.get_window_extent() for label in axes.get_xticklabels()]
-    assert not any(one.overlaps(other) for one, other in pairwise(boxes))

@@ -6,9 +6,9 @@ from dataclasses import asdict
 import pytest
 
 from conftest import SMALL, run
-from scripts.runs import read_config
 from wsol.core.errors import InputError
 from wsol.core.files import write_text
+from wsol.core.flat_yaml import read_dumped
 from wsol.runs.results import Row, read_results, read_run, split_results
 
 PART = {
@@ -110,7 +110,7 @@ def test_a_figure_that_is_missing_is_named(tmp_path):
 def test_the_rows_of_a_run_are_all_of_its_figures(workspace):
     run("main.py", *SMALL, "--label_level", "family", "--experiment_name", "first", cwd=workspace)
     folder = workspace / "train_log/first"
-    rows = read_run(folder, read_config(folder)).rows()
+    rows = read_run(folder, read_dumped(folder / "config.yaml")).rows()
     for split in ("val", "test"):
         part = json.loads((folder / "results.json").read_text())[split]
         numbers = [value for value in part.values() if isinstance(value, float)]

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import SMALL, run
+from conftest import CHECKOUT, SMALL, run
 from samples import full_disk
 from wsol.core.errors import InputError
 from wsol.runs import run_folder
@@ -70,9 +70,9 @@ def test_a_run_that_was_set_aside_is_not_replaced_unasked(workspace):
     os.rename(FOLDER, previous_of(FOLDER))  # as after a kill between both renames
     refused = "train_log/pets: the run before it is kept in train_log/.pets.previous; expected that folder to be renamed"
     assert refused in run("main.py", *words, cwd=workspace, code=2)
-    sweep = ("plan", "--dataset_name", "Toy", "--experiment_name", "sweep")
-    shutil.copytree(previous_of(FOLDER), previous_of(ROOT / "sweep/order"))
-    assert "is kept in train_log/sweep/.order.previous" in run("scripts/granularity.py", *sweep, cwd=workspace, code=2)
+    sweep = (CHECKOUT / "scripts/experiments/levels.yaml", "--name", "sweep", "--dry_run")
+    shutil.copytree(previous_of(FOLDER), previous_of(ROOT / "sweep/order-seed0"))
+    assert "is kept in train_log/sweep/.order-seed0.previous" in run("scripts/sweep.py", *sweep, cwd=workspace, code=2)
     assert text_of(previous_of(FOLDER)) == "first" and not FOLDER.exists()
     run("main.py", *words, "--override_cache", cwd=workspace)
     assert (FOLDER / "results.json").is_file() and not previous_of(FOLDER).exists()

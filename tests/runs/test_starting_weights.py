@@ -6,15 +6,17 @@ import torch
 import torchvision
 import yaml
 
-from config import get_config, write_config
+from config import get_config, read_config, write_config
 from conftest import SMALL, run
-from scripts.runs import is_finished
+from option_tables import training_groups
 from wsol import build_model
 from wsol.core.errors import InputError
+from wsol.core.options import by_name
 from wsol.data.levels import LevelData
 from wsol.runs import starting_weights
 from wsol.runs.checkpoints import read_checkpoint, write_checkpoint
 from wsol.runs.starting_weights import original_keeps_classifier, start_model
+from wsol.sweeps.states import check_options
 
 TINY = "timm:test_efficientnet"
 SYNSETS = [f"n{number:08d}" for number in range(1000)]
@@ -186,11 +188,12 @@ def test_a_finished_run_of_when_false_was_the_default_is_reused_where_auto_is_th
     files = {"weights.pth": str(tmp_path / "weights.pth"), "run": str(run_of_acol)}
     config, _ = get_config([files.get(word, word) for word in words])
     write_config({**config, "keep_classifier": False}, tmp_path / "config.yaml")
-    (tmp_path / "results.json").write_text("{}")
+    saved = read_config(tmp_path / "config.yaml")
+    defaults = {name: option.initial for name, option in by_name(training_groups()).items()}
     if same:
-        assert is_finished(tmp_path, config)
+        check_options(tmp_path, config, saved, defaults)
     else:
         with pytest.raises(InputError, match=r"other options \(keep_classifier was False, now auto\)"):
-            is_finished(tmp_path, config)
+            check_options(tmp_path, config, saved, defaults)
     with pytest.raises(InputError, match=r"keep_classifier was False, now .*lr was|lr was .*keep_classifier was False"):
-        is_finished(tmp_path, {**config, "lr": 0.5})
+        check_options(tmp_path, {**config, "lr": 0.5}, saved, defaults)

@@ -57,6 +57,7 @@ def test_values_have_the_types_of_the_options_and_the_name_is_the_files(tmp_path
         ("choose: {seed: 1}\n", "expected either grid or random"),
         ("choose: {grid: {}}\n", "expected an option and its values"),
         ("choose: {grid: {lr: 1}, figure: best}\n", "expected one of MaxBoxAccV2"),
+        ("options: {lr: 1}\nvary: {lr: [1, 2]}\n", "lr is in options too; expected it in one of them"),
         ("vary: {lr: 1}\nchoose: {grid: {lr: 2}}\n", "lr is in vary too"),
         ("choose: {random: {draws: 3}}\n", "expected draws and ranges"),
         ("choose: {random: {draws: 3, ranges: {lr: {uniform: [2, 1]}}}}\n", "the lower end first"),

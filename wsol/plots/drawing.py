@@ -1,4 +1,4 @@
-"""What figures share: photos in their own proportions, boxes that are visible on any photo, names on an axis, files.
+"""What figures share: photos in their own proportions, boxes that are visible on any photo, names, files.
 
 Colours can be told apart with any colour vision; line styles and markers still differ in grey.
 """
@@ -85,16 +85,6 @@ def wrapped(name: str, width: int, lines: int = 3) -> str:
     if len(rows) > lines:
         rows[lines - 1 :] = [rows[lines - 1][: width - 3] + "..."]
     return "\n".join(row.rstrip() for row in rows)
-
-
-def slot_width(names: Iterable[str]) -> float:
-    """Return the inches that each place of an axis needs, so that names (in lines, small) do not cover each other."""
-    return 0.12 + 0.08 * max((len(line) for name in names for line in name.split("\n")), default=0)
-
-
-def name_ticks(axes: Axes, names: Sequence[str]) -> None:
-    """Write names under positions 0, 1, ... of an axis with `slot_width` for each."""
-    axes.set_xticks(range(len(names)), names, fontsize="small", parse_math=False)
 
 
 def plain(texts: Iterable[Text]) -> None:

@@ -11,17 +11,6 @@ from wsol.metrics.split_evaluator import SplitEvaluator
 from wsol.runs.results import SplitResults, split_results
 
 
-def center_sets(ids: Mapping[str, list[str]]) -> dict[str, list[str]]:
-    """Return Center's name in a table to images: one per set of images; there are several if levels leave images out.
-
-    `ids`: level to the images that its run scored.
-    """
-    sets: dict[tuple[str, ...], list[str]] = {}
-    for level, image_ids in ids.items():
-        sets.setdefault(tuple(image_ids), []).append(level)
-    return {"Center" if len(sets) == 1 else f"Center ({', '.join(same)})": list(each) for each, same in sets.items()}
-
-
 def center_results(config: Mapping, split: str, image_ids: Sequence[str]) -> SplitResults:
     """Return the Center baseline's results on the images that a run scored, with maps of its size."""
     evaluator = SplitEvaluator.of(config, SplitTruth.of(config, split, image_ids))

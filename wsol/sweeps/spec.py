@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wsol.core.arguments import folder_name, number, whole
-from wsol.core.errors import did_you_mean
+from wsol.core.errors import did_you_mean, shortened
 from wsol.core.nested_yaml import Section, Tree, read_nested_yaml
 from wsol.core.options import Option
 
@@ -140,7 +140,7 @@ class _Reader:
             value = self.options[key].parse(text)
             self.options[key].check(value)
         except ValueError as error:  # InputError is one too
-            section.fail(key, f"{text!r} is invalid ({error})")
+            section.fail(key, f"{shortened(repr(text))} is invalid ({error})")
         return value
 
     def mapping(self, section: Section) -> dict[str, Any]:
@@ -291,6 +291,8 @@ def read_spec(path: str | os.PathLike, options: Mapping[str, Option], overrides:
     for what, names in (("vary", vary), ("options", fixed)):
         if both := chosen & set(names):
             root.fail("choose", f"{min(both)} is in {what} too; expected it in one of them")
+    if both := set(vary) & set(fixed):
+        root.fail("vary", f"{min(both)} is in options too; expected it in one of them")
     if "seed" in vary or "seed" in chosen:
         root.fail("vary" if "seed" in vary else "choose", "seed: expected seeds in the blocks of report")
     if "seed" in fixed:
