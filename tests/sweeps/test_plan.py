@@ -147,3 +147,8 @@ def test_the_words_of_a_run_are_a_command_line_of_main(plan_of):
 def test_points_of_one_name_are_refused(plan_of):
     with pytest.raises(InputError, match="would be named 'pretrained_path_a'"):
         plan_of("vary: {pretrained_path: [x/a.pth, y/a.pth]}\n")
+
+
+def test_a_level_that_is_not_there_is_refused(plan_of):
+    with pytest.raises(InputError, match="label_level tribe: Toy has the levels species, genus"):
+        plan_of("vary: {label_level: [order, tribe]}\n")

@@ -135,9 +135,7 @@ def make_plan(spec: Spec, options: Mapping[str, Option], log_root: Path) -> Plan
     """
     defaults = {name: option.initial for name, option in options.items()}
     known: dict[tuple, tuple[tuple[str, ...], dict[str, str]]] = {}
-    needs_levels = ALL in spec.vary.get("label_level", ()) or any(
-        "label_level" in block.where or block.cam_agg_levels for block in spec.report
-    )
+    needs_levels = "label_level" in spec.vary or any(block.cam_agg_levels for block in spec.report)
     points: list[Point] = []
     alike: dict[str, dict[str, str]] = {}
     for values in _grid(spec.vary):
@@ -150,6 +148,11 @@ def make_plan(spec: Spec, options: Mapping[str, Option], log_root: Path) -> Plan
                 known[key] = levels_and_twins(*key)
             levels, same = known[key]
         level = values.get("label_level")
+        if level not in (None, ALL, *levels):
+            load_level(base["metadata_root"], base["dataset_name"], level, ("train",))  # says which levels there are
+            raise InputError(
+                f"{spec.path}: {level}: a single class of {base['dataset_name']}; expected a level with two or more"
+            )
         if level != ALL and level in same and same[level] in spec.vary["label_level"]:
             alike.setdefault(base["dataset_name"], {})[level] = same[level]
             continue
