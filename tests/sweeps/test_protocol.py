@@ -194,6 +194,10 @@ def test_test_is_not_opened_by_hand(again):
     (loser,) = set(record(again)["choices"]["order"]["candidates"]) - {winner(again)}
     printed = call(open_test_command.main, f"train_log/s/{loser}", cwd=again, code=2)
     assert "states no intent to open test for it" in printed
+    inside = call(open_test_command.main, ".", cwd=again / "train_log/s" / loser, code=2)
+    (again / "link").symlink_to(again / "train_log/s" / loser)
+    linked = call(open_test_command.main, "link", cwd=again, code=2)
+    assert "states no intent" in inside and "states no intent" in linked
     assert "has results of test already" in call(open_test_command.main, f"train_log/s/{winner(again)}", cwd=again, code=2)
 
 
