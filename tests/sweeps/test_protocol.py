@@ -159,6 +159,11 @@ def test_a_run_that_evaluated_test_by_itself_is_refused(again):
     assert "does not say when test was opened for it" in sweep(again, SPEC, code=2)
 
 
+def test_results_without_their_options_are_refused(again):
+    (again / "train_log/s" / winner(again) / "config.yaml").unlink()
+    assert "has results, but no config.yaml" in sweep(again, SPEC, code=2)
+
+
 def test_a_copied_folder_is_refused(again):
     (loser,) = set(record(again)["choices"]["order"]["candidates"]) - {winner(again)}
     name = winner(again).replace("seed0", "seed2")

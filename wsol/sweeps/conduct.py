@@ -15,7 +15,7 @@ from wsol.data.levels import load_level
 from wsol.data.truth import SplitTruth
 from wsol.runs.open_test import TEST, require_unopened
 from wsol.runs.results import read_run
-from wsol.runs.run_folder import CONFIG
+from wsol.runs.run_folder import CONFIG, RESULTS
 from wsol.sweeps.executors import BUSY, Job, is_locked, run_here, run_on_cluster
 from wsol.sweeps.plan import Plan, PlannedRun, Point, to_words
 from wsol.sweeps.protocol import Candidate, Protocol, check_recorded, open_protocol
@@ -120,7 +120,7 @@ class Sweep:
 
     def present(self) -> list[str]:
         """Return the names of all runs in the sweep's folder, planned or not."""
-        return sorted(path.parent.name for path in self.folder.glob(f"*/{CONFIG}"))
+        return sorted({path.parent.name for file in (CONFIG, RESULTS) for path in self.folder.glob(f"*/{file}")})
 
     def choose(
         self, protocol: Protocol, point: Point, candidates: Sequence[PlannedRun], allow_reuse: bool
