@@ -147,6 +147,13 @@ def test_an_edited_option_is_refused(again):
     assert runs_of(again) == before
 
 
+def test_an_edited_option_is_refused_where_nothing_is_chosen(again):
+    """There are no candidates that would show that the sweep has begun."""
+    other = {**SPEC, "options": {**SPEC["options"], "epochs": 2, "lr": 0.01}, "report": [{"seeds": [7]}]}
+    del other["choose"]
+    assert "epochs was 1, now 2" in sweep(again, other, code=2)
+
+
 def test_results_of_test_without_a_record_are_refused(again):
     (again / "train_log/s/protocol.json").unlink()
     assert "has results of test, but train_log/s/protocol.json does not say when" in sweep(again, SPEC, code=2)

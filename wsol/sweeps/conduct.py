@@ -94,9 +94,11 @@ class Sweep:
         plan = self.plan
         candidates = {point.name: plan.candidates(point) for point in plan.points}
         every = [run for runs in candidates.values() for run in runs]
-        known = {run.name: self.state(run) for run in every}  # every folder is checked before anything starts
-        protocol = self.protocol(is_new=all(state.name == "missing" for state in known.values()))
-        check_recorded(self.folder, self.present(), protocol)
+        for run in every:  # every folder is checked before anything starts
+            self.state(run)
+        present = self.present()
+        protocol = self.protocol(is_new=not present)
+        check_recorded(self.folder, present, protocol)
         protocol.write()
         self.run(every)
         chosen: dict[str, Mapping[str, Any]] = {}
