@@ -72,6 +72,9 @@ def test_blocks_vary_more_and_map_at_coarser_levels_from_the_same_run(plan_of):
     agg = plan.reported(plan.points[0], {})[3]
     assert agg.needs == "cam-species-seed0" and agg.options["epochs"] == 0
     assert agg.options["pretrained_path"] == "train_log/toy/cam-species-seed0/last_checkpoint.pth.tar"
+    best = plan_of("vary: {eval_checkpoint_type: [best]}\nreport: [{cam_agg_levels: [order]}]\n")
+    (_, agg) = best.reported(best.points[0], {})
+    assert agg.options["pretrained_path"].endswith("/best_checkpoint.pth.tar")
 
 
 def test_cases_change_options_of_some_points_and_options_of_other_methods_are_left_out(plan_of):

@@ -20,7 +20,7 @@ from wsol.data.levels import load_level
 from wsol.sweeps.spec import ALL, CHOSEN, FINEST, Block, Range, Spec, matches
 
 BARE = ("dataset_name", "architecture", "wsol_method", "label_level")  # options whose values stand by themselves in a name
-CHECKPOINT, RESULTS = "last_checkpoint.pth.tar", "results.json"
+RESULTS = "results.json"
 NO_TRAINING = {"epochs": 0, "pretrained": True}  # for maps of another level from a trained run
 DIGITS = 6  # significant digits of drawn numbers
 
@@ -115,7 +115,8 @@ class Plan:
                 run = PlannedRun(_joined("-".join([point.name, *words])), options, point.name, needs)
                 yield run
                 for level in self._agg_levels(point, block):
-                    checkpoint = str(self.folder / run.name / CHECKPOINT)
+                    kind = options.get("eval_checkpoint_type", "last")  # the model that the run itself reports
+                    checkpoint = str(self.folder / run.name / f"{kind}_checkpoint.pth.tar")
                     mapped = {**options, **NO_TRAINING, "pretrained_path": checkpoint, "cam_agg_level": level}
                     yield PlannedRun(f"{run.name}-{_word('cam_agg_level', level)}", mapped, point.name, run.name)
 
