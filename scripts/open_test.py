@@ -30,14 +30,15 @@ from wsol.sweeps.protocol import NAME, file_hash, read_protocol
 
 def check_intent(run: Path) -> None:
     """Raise InputError if a run belongs to a sweep that has not recorded the intent to open test for this checkpoint."""
-    protocol = read_protocol(run.parent)
+    place = run.resolve()  # the run may be given as "." or by a link
+    protocol = read_protocol(place.parent)
     if protocol is None:
         return
-    known = protocol.test_runs.get(run.name)
+    known = protocol.test_runs.get(place.name)
     if known is None:
-        raise InputError(f"{run}: {run.parent / NAME} states no intent to open test for it; expected sweep.py to open it")
+        raise InputError(f"{run}: {place.parent / NAME} states no intent to open test for it; expected sweep.py to open it")
     if known["sha256"] != file_hash(chosen_checkpoint(run)):
-        raise InputError(f"{run}: its checkpoint is not the one in {run.parent / NAME}; expected that one")
+        raise InputError(f"{run}: its checkpoint is not the one in {place.parent / NAME}; expected that one")
 
 
 @command

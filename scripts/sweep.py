@@ -139,8 +139,8 @@ def show_status(sweep: Sweep) -> None:
 
 def conduct(sweep: Sweep, allow_reuse: bool) -> None:
     """Conduct the sweep, alone in its folder, and say how it went."""
-    with locked(sweep.folder / ".lock") as was_free:
-        if not was_free:
+    with locked(sweep.folder / ".lock") as lock:
+        if lock is None:
             raise InputError(f"{sweep.folder}: another sweep.py is running it; expected one at a time (see --status)")
         began = time.monotonic()
         outcome = sweep.conduct(allow_reuse)

@@ -135,3 +135,13 @@ def test_a_sweep_whose_record_was_deleted_or_damaged_is_refused(tmp_path):
 
 def test_no_entries_give_no_rows():
     assert tidy_rows([]) == []
+
+
+def test_a_run_that_trains_on_train_fullsup_counts_all_of_it(tmp_path):
+    """Also without val, and with more images than it was chosen with."""
+    for name, images in (("one", {"train": 64}), ("s/a", {"train": 48, "val": 16})):
+        write_run(tmp_path / name, evaluator(split="val"), **VAL)
+        results = json.loads((tmp_path / name / "results.json").read_text())
+        write_json(tmp_path / name / "results.json", {**results, "fullsup_images": images})
+    write_protocol(tmp_path / "s", ["a"])  # chosen with 40
+    assert [entry.fullsup_images for entry in collect([tmp_path])] == [64, 64]

@@ -1,11 +1,18 @@
+import fcntl
 import json
+import multiprocessing
+import os
+import signal
+import threading
+import time
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
 from conftest import CHECKOUT
 from wsol.core.errors import InputError
-from wsol.sweeps.executors import BUSY, Job, is_locked, locked, run_here, run_on_cluster
+from wsol.sweeps.executors import BUSY, PATIENCE_SECONDS, Job, _run_command, is_locked, locked, run_here, run_on_cluster
 
 PROGRAM = """
 import json, os, sys
@@ -67,7 +74,46 @@ def test_a_parameter_that_submitit_does_not_know_is_refused(jobs, tmp_path):
 
 
 def test_a_job_that_another_process_is_at_is_not_done_twice(jobs, tmp_path):
-    with locked(jobs[0].log) as was_free:
-        assert was_free and is_locked(jobs[0].log)
+    with locked(jobs[0].log) as lock:
+        assert lock and is_locked(jobs[0].log)
         assert [code for _, code in run_here(jobs[:1], 1, [], tmp_path / "root")] == [BUSY]
     assert not (tmp_path / "0.json").exists() and not is_locked(jobs[0].log)
+
+
+def test_a_job_waits_for_one_that_only_asks_whether_its_lock_is_held(jobs, tmp_path):
+    jobs[0].log.parent.mkdir()
+    jobs[0].log.touch(mode=0o444)
+    with jobs[0].log.open() as asking:
+        fcntl.flock(asking, fcntl.LOCK_SH)
+        assert not is_locked(jobs[0].log)
+        with locked(jobs[0].log) as lock:
+            assert lock is None
+        threading.Timer(0.2, fcntl.flock, [asking, fcntl.LOCK_UN]).start()
+        with locked(jobs[0].log, PATIENCE_SECONDS) as lock:
+            assert lock
+
+
+def test_a_job_whose_result_is_there_when_it_starts_does_nothing(jobs, tmp_path):
+    """Such as one that was queued by a call since killed, with an option that replaces the finished run."""
+    (tmp_path / "result.json").touch()
+    job = replace(jobs[0], result=Path("result.json"))
+    assert [code for _, code in run_here([job], 1, [], tmp_path / "root")] == [0]
+    assert _run_command(job, str(tmp_path), str(tmp_path / "root")) == 0
+    assert not (tmp_path / "0.json").exists()
+
+
+def test_a_program_that_outlives_its_cluster_job_keeps_the_lock(jobs, tmp_path):
+    (tmp_path / "root" / "some_program.py").write_text("import time\nprint('began', flush=True)\ntime.sleep(60)\n")
+    job = multiprocessing.get_context("fork").Process(
+        target=_run_command, args=(jobs[0], str(tmp_path), str(tmp_path / "root"))
+    )
+    job.start()
+    while not (jobs[0].log.is_file() and jobs[0].log.read_text()):
+        time.sleep(0.05)
+    (program,) = Path(f"/proc/{job.pid}/task/{job.pid}/children").read_text().split()
+    job.kill()
+    job.join()
+    try:
+        assert is_locked(jobs[0].log)
+    finally:
+        os.kill(int(program), signal.SIGKILL)

@@ -8,7 +8,7 @@ from config import get_config
 from option_tables import training_groups
 from wsol.core.errors import InputError
 from wsol.core.options import by_name
-from wsol.sweeps.plan import draw, levels_and_twins, make_plan, to_words
+from wsol.sweeps.plan import check_names, draw, levels_and_twins, make_plan, to_words
 from wsol.sweeps.spec import Range, read_spec
 
 TABLE = by_name(training_groups())
@@ -72,6 +72,9 @@ def test_blocks_vary_more_and_map_at_coarser_levels_from_the_same_run(plan_of):
     agg = plan.reported(plan.points[0], {})[3]
     assert agg.needs == "cam-species-seed0" and agg.options["epochs"] == 0
     assert agg.options["pretrained_path"] == "train_log/toy/cam-species-seed0/last_checkpoint.pth.tar"
+    best = plan_of("vary: {eval_checkpoint_type: [best]}\nreport: [{cam_agg_levels: [order]}]\n")
+    (_, agg) = best.reported(best.points[0], {})
+    assert agg.options["pretrained_path"].endswith("/best_checkpoint.pth.tar")
 
 
 def test_cases_change_options_of_some_points_and_options_of_other_methods_are_left_out(plan_of):
@@ -136,6 +139,9 @@ def test_levels_with_the_same_classes_are_trained_once(workspace, monkeypatch):
     plan = make_plan(read_spec("s.yaml", TABLE), TABLE, Path("train_log"))
     assert [point.name for point in plan.points] == ["species", "genus", "family", "suborder"]
     assert plan.levels_alike == {"Toy": {"order": "suborder"}}
+    Path("s.yaml").write_text("options: {dataset_name: Toy, metadata_root: other}\nvary: {label_level: [suborder, order]}\n")
+    listed = make_plan(read_spec("s.yaml", TABLE), TABLE, Path("train_log"))
+    assert [point.name for point in listed.points] == ["suborder"] and listed.levels_alike == plan.levels_alike
 
 
 def test_the_words_of_a_run_are_a_command_line_of_main(plan_of):
@@ -152,3 +158,29 @@ def test_points_of_one_name_are_refused(plan_of):
 def test_a_level_that_is_not_there_is_refused(plan_of):
     with pytest.raises(InputError, match="label_level tribe: Toy has the levels species, genus"):
         plan_of("vary: {label_level: [order, tribe]}\n")
+
+
+def test_runs_of_one_name_are_refused(plan_of):
+    with pytest.raises(InputError, match="would be named pretrained_path_a-seed0"):
+        plan_of("choose: {grid: {pretrained_path: [x/a.pth, y/a.pth]}}\n")
+    plan = plan_of("vary: {pretrained_path: [a--b, a-b]}\n")  # each point by itself is clear
+    with pytest.raises(InputError, match="would be named pretrained_path_a-b-seed0"):
+        check_names([run for point in plan.points for run in plan.reported(point, {})])
+
+
+def test_the_finest_level_of_a_case_is_known_and_a_level_that_is_not_there_is_refused(plan_of):
+    case = "cases: [{where: {label_level: finest}, options: {epochs: 7}}]\n"
+    plan = plan_of(f"vary: {{label_level: [species, order]}}\n{case}")
+    assert [point.options.get("epochs") for point in plan.points] == [7, None]
+    for part in ("{where: {label_level: genuss}}", "{where: {label_level: all}}", "{cam_agg_levels: [genuss]}"):
+        with pytest.raises(InputError, match="expected one of family, genus, order, species"):
+            plan_of(f"vary: {{label_level: all}}\nreport: [{part}]\n")
+
+
+def test_ends_that_cross_are_refused_and_a_method_without_own_ranges_is_drawn_once(plan_of):
+    text = "choose: {{random: {{draws: 9, ranges: {{batch_size: {{whole: [1, 9]}}, lr: {{{}}}}}}}}}\n"
+    for one in ("whole: [5, batch_size]", "uniform: [5, batch_size]", "log_uniform: [batch_size, 2]"):
+        with pytest.raises(InputError, match="expected ends that fit every draw"):
+            plan_of(text.format(one))
+    plan = plan_of("choose: {random: {draws: 3, ranges: {has_drop_rate: {uniform: [0, 1]}}}}\n")
+    assert [run.name for run in plan.candidates(plan.points[0])] == ["draw0-seed0"]

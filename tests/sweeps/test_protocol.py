@@ -3,6 +3,7 @@
 import json
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import yaml
@@ -11,7 +12,10 @@ from conftest import call, run
 from scripts import open_test as open_test_command
 from scripts import sweep as sweep_command
 from wsol.core.errors import InputError
+from wsol.sweeps.conduct import Sweep
+from wsol.sweeps.executors import BUSY
 from wsol.sweeps.protocol import LATER_RUN, LATER_SEED, REUSED, Candidate, open_protocol, read_protocol
+from wsol.sweeps.spec import Where
 
 SPEC = {
     "name": "s",
@@ -147,6 +151,13 @@ def test_an_edited_option_is_refused(again):
     assert runs_of(again) == before
 
 
+def test_an_edited_option_is_refused_where_nothing_is_chosen(again):
+    """There are no candidates that would show that the sweep has begun."""
+    other = {**SPEC, "options": {**SPEC["options"], "epochs": 2, "lr": 0.01}, "report": [{"seeds": [7]}]}
+    del other["choose"]
+    assert "began with other options (epochs was '1', now '2')" in sweep(again, other, code=2)
+
+
 def test_results_of_test_without_a_record_are_refused(again):
     (again / "train_log/s/protocol.json").unlink()
     assert "has results of test, but train_log/s/protocol.json does not say when" in sweep(again, SPEC, code=2)
@@ -157,6 +168,11 @@ def test_a_run_that_evaluated_test_by_itself_is_refused(again):
     name = winner(again).replace("seed0", "seed2")
     shutil.copytree(again / "train_log/s" / winner(again), again / "train_log/s" / name)
     assert "does not say when test was opened for it" in sweep(again, SPEC, code=2)
+
+
+def test_results_without_their_options_are_refused(again):
+    (again / "train_log/s" / winner(again) / "config.yaml").unlink()
+    assert "has results, but no config.yaml" in sweep(again, SPEC, code=2)
 
 
 def test_a_copied_folder_is_refused(again):
@@ -190,10 +206,37 @@ def test_an_opening_that_was_killed_is_finished(again, is_evaluated):
     assert runs_of(again) == before and record(again)["test"]["runs"][name]["opened"]
 
 
+def test_a_run_that_was_lost_after_test_was_opened_comes_back_with_the_same_results(again):
+    folder, before = again / "train_log/s" / winner(again), runs_of(again)
+    results, checkpoint = folder / "results.json", folder / "last_checkpoint.pth.tar"
+    trained = checkpoint.read_bytes()
+    results.unlink()
+    assert "its results are gone" in sweep(again, SPEC, code=2)
+    assert checkpoint.read_bytes() == trained
+    shutil.rmtree(folder)
+    assert "1 runs trained, 2 finished before, 1 evaluated on test" in sweep(again, SPEC)
+    assert runs_of(again) == before
+
+
+def test_an_opening_by_another_process_counts_only_with_its_results(tmp_path):
+    plan = SimpleNamespace(folder=tmp_path, spec=SimpleNamespace(run=Where()))
+    conducted = Sweep(plan, SimpleNamespace(train="main", open_test="scripts.open_test"), print)
+    training, opening = (conducted.job("a", module, []) for module in ("main", "scripts.open_test"))
+    assert conducted.reason(training, BUSY)
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a/results.json").write_text('{"val": {"MaxBoxAcc": {"50": 1.0}}}')
+    assert not conducted.reason(training, BUSY)
+    assert conducted.reason(opening, BUSY) == "the process that was at it did not finish it"
+
+
 def test_test_is_not_opened_by_hand(again):
     (loser,) = set(record(again)["choices"]["order"]["candidates"]) - {winner(again)}
     printed = call(open_test_command.main, f"train_log/s/{loser}", cwd=again, code=2)
     assert "states no intent to open test for it" in printed
+    inside = call(open_test_command.main, ".", cwd=again / "train_log/s" / loser, code=2)
+    (again / "link").symlink_to(again / "train_log/s" / loser)
+    linked = call(open_test_command.main, "link", cwd=again, code=2)
+    assert "states no intent" in inside and "states no intent" in linked
     assert "has results of test already" in call(open_test_command.main, f"train_log/s/{winner(again)}", cwd=again, code=2)
 
 

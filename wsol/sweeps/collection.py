@@ -125,7 +125,9 @@ def _read_entry(folder: Path, protocol: Protocol | None) -> RunEntry | None:
         check_recorded(folder.parent, [folder.name], protocol)
     level = config.get("cam_agg_level") or next((row.level for row in rows if row.level), "")
     choice = _choice_of(folder.name, protocol)
-    own_images = next((row.images for row in rows if row.split == "val"), None)
+    counts = [choice.get("fullsup_images"), *(row.images for row in rows if row.split == "val")]
+    if isinstance(supervised := results.content.get("fullsup_images"), Mapping):
+        counts.append(sum(supervised.values()))  # trained on them, those held out included
     return RunEntry(
         folder=folder,
         sweep=folder.parent if protocol else None,
@@ -137,7 +139,7 @@ def _read_entry(folder: Path, protocol: Protocol | None) -> RunEntry | None:
         marks=protocol.marks(folder.name) if protocol else (),
         level=level,
         same_as=None,
-        fullsup_images=choice.get("fullsup_images", own_images),
+        fullsup_images=max((count for count in counts if count is not None), default=None),
         fullsup_boxes=choice.get("fullsup_boxes"),
         fullsup_masks=choice.get("fullsup_masks"),
         chosen=choice.get("options", {}),

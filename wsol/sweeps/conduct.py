@@ -13,13 +13,13 @@ from typing import Any
 from wsol.core.errors import InputError
 from wsol.data.levels import load_level
 from wsol.data.truth import SplitTruth
-from wsol.runs.open_test import TEST, require_unopened
+from wsol.runs.open_test import TEST
 from wsol.runs.results import read_run
-from wsol.runs.run_folder import CONFIG
+from wsol.runs.run_folder import CONFIG, RESULTS
 from wsol.sweeps.executors import BUSY, Job, is_locked, run_here, run_on_cluster
-from wsol.sweeps.plan import Plan, PlannedRun, Point, to_words
+from wsol.sweeps.plan import Plan, PlannedRun, Point, check_names, to_words
 from wsol.sweeps.protocol import Candidate, Protocol, check_recorded, open_protocol
-from wsol.sweeps.states import State, check_options, state_of
+from wsol.sweeps.states import State, check_options, has_results, state_of
 
 LOGS = "logs"
 FROM_OTHER_RUNS = ("pretrained_path", "thresholds_from")  # options that may name a file of a run not finished yet
@@ -94,9 +94,14 @@ class Sweep:
         plan = self.plan
         candidates = {point.name: plan.candidates(point) for point in plan.points}
         every = [run for runs in candidates.values() for run in runs]
-        known = {run.name: self.state(run) for run in every}  # every folder is checked before anything starts
-        protocol = self.protocol(is_new=all(state.name == "missing" for state in known.values()))
-        check_recorded(self.folder, self.present(), protocol)
+        for run in every:  # every folder is checked before anything starts
+            self.state(run)
+        present = self.present()
+        for point in plan.points:
+            self.check_figure(candidates[point.name])
+        protocol = self.protocol(is_new=not present)
+        check_recorded(self.folder, present, protocol)
+        protocol.check_results()
         protocol.write()
         self.run(every)
         chosen: dict[str, Mapping[str, Any]] = {}
@@ -107,6 +112,7 @@ class Sweep:
                 continue
             chosen[point.name] = self.choose(protocol, point, candidates[point.name], allow_reuse)
             reported += plan.reported(point, chosen[point.name])
+        check_names([*every, *reported])
         protocol.report({run.name: run.point for run in reported})
         self.run([run for run in reported if run.needs is None])
         self.run([run for run in reported if run.needs is not None and run.needs not in self.outcome.failed])
@@ -120,7 +126,7 @@ class Sweep:
 
     def present(self) -> list[str]:
         """Return the names of all runs in the sweep's folder, planned or not."""
-        return sorted(path.parent.name for path in self.folder.glob(f"*/{CONFIG}"))
+        return sorted({path.parent.name for file in (CONFIG, RESULTS) for path in self.folder.glob(f"*/{file}")})
 
     def choose(
         self, protocol: Protocol, point: Point, candidates: Sequence[PlannedRun], allow_reuse: bool
@@ -136,6 +142,18 @@ class Sweep:
         best = protocol.choose(point.name, found, choose.figure, self.budget(candidates[0]), allow_reuse)
         self.say(f"{point.name}: {best.run} has the best {choose.figure} on val, {best.value:.2f}")
         return best.options
+
+    def check_figure(self, candidates: Sequence[PlannedRun]) -> None:
+        """Raise InputError if val cannot have the figure by which a point's configuration is to be chosen."""
+        choose = self.plan.spec.choose
+        if choose is None or choose.figure == "top1_cls" or not candidates:
+            return
+        truth = "masks" if choose.figure == "PxAP" else "boxes"
+        if not self.budget(candidates[0])[f"fullsup_{truth}"]:
+            dataset = self.program.configure(self.words(candidates[0]))["dataset_name"]
+            raise InputError(
+                f"{self.plan.spec.path}: choose.figure: {choose.figure} needs {truth}, and val of {dataset} has none"
+            )
 
     def budget(self, run: PlannedRun) -> dict[str, int]:
         """Return how many images, boxes and masks of train-fullsup a choice may use."""
@@ -177,11 +195,12 @@ class Sweep:
     def training(self, run: PlannedRun) -> Job:
         """Return the job that trains a run; one that was interrupted starts from the beginning."""
         again = ["--override_cache", "TRUE"] if (self.folder / run.name).exists() else []
-        return self.job(run.name, self.program.train, [*self.words(run), *again])
+        words = [*self.words(run), *again]
+        return self.job(run.name, self.program.train, words, self.folder / run.name / RESULTS)
 
-    def job(self, name: str, module: str, words: Sequence[str]) -> Job:
+    def job(self, name: str, module: str, words: Sequence[str], result: Path | None = None) -> Job:
         """Return a job with the spec's number of threads."""
-        return Job(name, module, words, self.log(name), {"OMP_NUM_THREADS": str(self.where.threads)})
+        return Job(name, module, words, self.log(name), {"OMP_NUM_THREADS": str(self.where.threads)}, result)
 
     def ended(self, jobs: Sequence[Job]) -> Iterator[tuple[str, str]]:
         """Run jobs and yield (run, why it failed, "" if it did not) as they end."""
@@ -201,17 +220,25 @@ class Sweep:
 
     def reason(self, job: Job, code: int) -> str:
         """Return why a job failed, "" if it did not."""
-        if code == BUSY:
-            self.say(f"{job.name}: another process is at it; waiting")
-            while is_locked(job.log):
-                time.sleep(WAIT_SECONDS)
-            return "" if state_of(self.folder / job.name).is_finished else "the process that was at it did not finish it"
         if code == 0:
             return ""
+        if code == BUSY:
+            self.say(f"{job.name}: another process is at it; waiting")
+        while is_locked(job.log):  # also by what a killed job leaves: workers that load images end seconds after it
+            time.sleep(WAIT_SECONDS)
+        if self.is_done(job):
+            return ""
+        if code == BUSY:
+            return "the process that was at it did not finish it"
         lines = job.log.read_text(encoding="utf-8", errors="replace").splitlines() if job.log.is_file() else []
         errors = [line for line in lines if line.startswith("error: ")] or lines[-1:]
         said = errors[-1].removeprefix("error: ") if errors else "it printed nothing"
         return f"{said} (exit code {code})"
+
+    def is_done(self, job: Job) -> bool:
+        """Return whether a job has left what it was to do: a finished run, or its results of test."""
+        run = self.folder / job.name
+        return has_results(run) and (job.module != self.program.open_test or TEST in read_run(run).splits)
 
     def open_test(self, protocol: Protocol, reported: Sequence[PlannedRun], chosen: Mapping[str, Mapping[str, Any]]) -> None:
         """Evaluate on test what is reported and finished, each run once; the intent is recorded before."""
@@ -221,13 +248,12 @@ class Sweep:
         seeds = {run.name: run.options["seed"] for run in reported}
         left = protocol.intend(seeds, chosen)
         jobs = []
-        for run in left:
-            if TEST in read_run(self.folder / run).splits:  # killed between the evaluation and its record
+        for run in seeds:
+            if TEST not in read_run(self.folder / run).splits:  # also one that was lost and trained to the same checkpoint
+                jobs.append(self.job(run, self.program.open_test, [str(self.folder / run)]))
+            elif run in left:  # killed between the evaluation and its record
                 protocol.opened(run)
                 self.outcome.opened.append(run)
-            else:
-                require_unopened(self.folder / run)
-                jobs.append(self.job(run, self.program.open_test, [str(self.folder / run)]))
         for run, reason in self.ended(jobs):
             if reason:
                 self.outcome.failed[run] = reason

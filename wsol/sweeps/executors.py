@@ -15,50 +15,67 @@ import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 from wsol.core.errors import InputError
 
 BUSY = 76  # the exit code of a job whose lock another process holds
 POLL_SECONDS = 0.05
 CLUSTER_POLL_SECONDS = 2.0
+PATIENCE_SECONDS = 1.0  # `is_locked` of another process holds a lock for a moment
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 @dataclass(frozen=True)
 class Job:
-    """A command: `module`'s main with `words`; what it prints goes to `log`. `environment` adds to this process's."""
+    """A command: `module`'s main with `words`; what it prints goes to `log`. `environment` adds to this process's.
+
+    result: with this file there is nothing left to do; a cluster may start a job after another one that did the same.
+    """
 
     name: str
     module: str
     words: Sequence[str]
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
+    result: Path | None = None
 
 
 @contextmanager
-def locked(path: Path) -> Iterator[bool]:
-    """Hold a file's lock if it is free, and say whether it was. It ends with the process, however that ends."""
+def locked(path: Path, patience: float = 0.0) -> Iterator[IO[str] | None]:
+    """Hold a file's lock, and give the open file, if the lock is free within `patience` seconds; else give None.
+
+    It ends with the process, and with those that inherit the file, however they end.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     with path.open("a", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            yield False
-        else:
-            yield True
+        until = time.monotonic() + patience
+        while not _try_lock(file, fcntl.LOCK_EX):
+            if time.monotonic() >= until:
+                yield None
+                return
+            time.sleep(POLL_SECONDS)
+        yield file
 
 
 def is_locked(path: Path) -> bool:
-    """Return whether a process holds a file's lock."""
+    """Return whether a process holds a file's lock; the file need not be writable."""
     if not path.is_file():
         return False
-    with locked(path) as was_free:
-        return not was_free
+    with path.open(encoding="utf-8") as file:
+        return not _try_lock(file, fcntl.LOCK_SH)
+
+
+def _try_lock(file: IO[str], kind: int) -> bool:
+    try:
+        fcntl.flock(file, kind | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def _die_with_parent() -> None:
@@ -72,10 +89,13 @@ def _die_with_parent() -> None:
 def _child(job: Job, folder: str) -> None:
     """Be the process of a job."""
     _die_with_parent()
+    multiprocessing.set_start_method("fork", force=True)  # not this process's own: loaders must end with their run
     os.chdir(folder)
-    with locked(job.log) as was_free:
-        if not was_free:
+    with locked(job.log, PATIENCE_SECONDS) as lock:
+        if lock is None:
             os._exit(BUSY)
+        if job.result and job.result.exists():
+            os._exit(0)
         descriptor = os.open(job.log, os.O_WRONLY | os.O_TRUNC | os.O_APPEND)
         for stream in (1, 2):
             os.dup2(descriptor, stream)
@@ -86,14 +106,20 @@ def _child(job: Job, folder: str) -> None:
 
 def _run_command(job: Job, folder: str, root: str) -> int:
     """Run a job as a command, in the process of a cluster's job; return its exit code."""
-    with locked(Path(folder) / job.log) as was_free:
-        if not was_free:
+    with locked(Path(folder) / job.log, PATIENCE_SECONDS) as lock:
+        if lock is None:
             return BUSY
+        if job.result and (Path(folder) / job.result).exists():
+            return 0
         with (Path(folder) / job.log).open("w", encoding="utf-8") as log:
             program = Path(root) / f"{job.module.replace('.', '/')}.py"
             words = [sys.executable, str(program), *job.words]
             environment = {**os.environ, **job.environment}
-            return subprocess.run(words, cwd=folder, env=environment, stdout=log, stderr=log, check=False).returncode  # noqa: S603 (this checkout's own program, without a shell)
+            # The program holds the lock too: it may outlive this process.
+            ended = subprocess.run(  # noqa: S603 (this checkout's own program, without a shell)
+                words, cwd=folder, env=environment, stdout=log, stderr=log, check=False, pass_fds=[lock.fileno()]
+            )
+            return ended.returncode
 
 
 @contextmanager
@@ -129,9 +155,7 @@ def run_here(
                 if slot not in running and waiting:
                     job = waiting.pop()
                     environment = {**job.environment, **({"CUDA_VISIBLE_DEVICES": str(slot % gpus)} if gpus else {})}
-                    process = context.Process(
-                        target=_child, args=(Job(job.name, job.module, job.words, job.log, environment), os.getcwd())
-                    )
+                    process = context.Process(target=_child, args=(replace(job, environment=environment), os.getcwd()))
                     process.start()
                     running[slot] = (job, process)
             for slot, (job, process) in list(running.items()):

@@ -5,7 +5,7 @@ In: a `Spec` and the metadata of its data sets. Out: `PlannedRun`s, named by wha
 
 import re
 import zlib
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import product
 from pathlib import Path
@@ -17,10 +17,10 @@ from wsol.core import registry
 from wsol.core.errors import InputError
 from wsol.core.options import Option
 from wsol.data.levels import load_level
-from wsol.sweeps.spec import ALL, CHOSEN, Block, Range, Spec, matches
+from wsol.sweeps.spec import ALL, CHOSEN, FINEST, Block, Range, Spec, matches
 
 BARE = ("dataset_name", "architecture", "wsol_method", "label_level")  # options whose values stand by themselves in a name
-CHECKPOINT, RESULTS = "last_checkpoint.pth.tar", "results.json"
+RESULTS = "results.json"
 NO_TRAINING = {"epochs": 0, "pretrained": True}  # for maps of another level from a trained run
 DIGITS = 6  # significant digits of drawn numbers
 
@@ -81,7 +81,7 @@ class Plan:
                 yield "-".join(map(_word, grid, values)), dict(zip(grid, values, strict=True))
         else:
             ranges = _own(method, choose.ranges)
-            for index in range(choose.draws):
+            for index in range(choose.draws if ranges else 1):
                 drawn: dict[str, Any] = {}
                 for option, one in ranges.items():
                     drawn[option] = draw(one, drawn, [choose.draw_seed, index, zlib.crc32(option.encode())])
@@ -96,8 +96,7 @@ class Plan:
             if not matches(point.values, block.where, point.finest):
                 continue
             for run in self._of_block(point, block, label, chosen, winner):
-                if run.options != runs.setdefault(run.name, run).options:
-                    raise InputError(f"{self.spec.path}: two runs with other options would be named {run.name}")
+                check_names([runs.setdefault(run.name, run), run])
         return list(runs.values())
 
     def _of_block(
@@ -116,7 +115,8 @@ class Plan:
                 run = PlannedRun(_joined("-".join([point.name, *words])), options, point.name, needs)
                 yield run
                 for level in self._agg_levels(point, block):
-                    checkpoint = str(self.folder / run.name / CHECKPOINT)
+                    kind = options.get("eval_checkpoint_type", "last")  # the model that the run itself reports
+                    checkpoint = str(self.folder / run.name / f"{kind}_checkpoint.pth.tar")
                     mapped = {**options, **NO_TRAINING, "pretrained_path": checkpoint, "cam_agg_level": level}
                     yield PlannedRun(f"{run.name}-{_word('cam_agg_level', level)}", mapped, point.name, run.name)
 
@@ -161,9 +161,22 @@ def make_plan(spec: Spec, options: Mapping[str, Option], log_root: Path) -> Plan
         for one in [each for each in levels if each not in same] if level == ALL else [level]:
             point = {**values, **({"label_level": one} if one else {})}
             points.append(_point(spec, point, defaults, levels))
+    _check_levels(spec, {level for levels, _ in known.values() for level in levels})
     plan = Plan(spec, tuple(points), alike, log_root / spec.name)
     _check_names(plan)
     return plan
+
+
+def _check_levels(spec: Spec, known: set[str]) -> None:
+    """Raise InputError for a level that the spec names and no data set has: a part of the spec would be about nothing."""
+    wheres = [*(block.where for block in spec.report), *(case.where for case in spec.cases)]
+    named = [level for where in wheres for level in where.get("label_level", ()) if level != FINEST]
+    named += [level for block in spec.report for level in block.cam_agg_levels if block.cam_agg_levels != (ALL,)]
+    if unknown := [level for level in named if level not in known]:
+        raise InputError(
+            f"{spec.path}: no data set has a level {unknown[0]} with two classes or more; expected one of "
+            f"{', '.join(sorted(known))}"
+        )
 
 
 def _grid(vary: Mapping[str, Sequence[Any]]) -> Iterator[dict[str, Any]]:
@@ -186,6 +199,15 @@ def _check_names(plan: Plan) -> None:
     points = [point.name for point in plan.points]
     if twice := [name for name in points if points.count(name) > 1]:
         raise InputError(f"{plan.spec.path}: two points of the grid would be named {twice[0]!r}")
+    check_names([run for point in plan.points for run in plan.candidates(point)])
+
+
+def check_names(runs: Iterable[PlannedRun]) -> None:
+    """Raise InputError if two runs with other options have the same name."""
+    known: dict[str, PlannedRun] = {}
+    for run in runs:
+        if run.options != known.setdefault(run.name, run).options:
+            raise InputError(f"two other runs would be named {run.name}; expected values that differ in names")
 
 
 def levels_and_twins(metadata_root: str, dataset_name: str, proxy: bool) -> tuple[tuple[str, ...], dict[str, str]]:
@@ -222,6 +244,8 @@ def draw(one: Range, drawn: Mapping[str, Any], seed: Sequence[int]) -> Any:  # n
     if one.kind == "choice":
         return one.values[int(rng.integers(len(one.values)))]
     low, high = (float(drawn[end]) if isinstance(end, str) else end for end in one.values)
+    if low > high or (one.kind == "log_uniform" and low <= 0):
+        raise InputError(f"choose.random: {one.kind} in [{low:g}, {high:g}] was drawn; expected ends that fit every draw")
     if one.kind == "whole":
         return int(rng.integers(int(low), int(high) + 1))
     if one.kind == "log_uniform":

@@ -130,6 +130,19 @@ class Protocol:
             self.write()
         return [run for run in seeds if self.test_runs[run]["opened"] is None]
 
+    def check_results(self) -> None:
+        """Check that no run for which test was opened has lost its results; training it again would replace its checkpoint.
+
+        Raises:
+            InputError: one has; the message names it.
+        """
+        for run in self.test_runs:
+            if (self.sweep / run).is_dir() and not has_results(self.sweep / run):
+                raise InputError(
+                    f"{self.sweep / run}: test was opened for it, but its results are gone; expected them to be put back, "
+                    "or the folder to be removed, to train it again"
+                )
+
     def _new_marks(self, point: str, chosen: str, seed: int) -> list[str]:
         """Return the marks of a run for which test is to be opened."""
         if self.content["test"] is None:

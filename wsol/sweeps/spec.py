@@ -170,6 +170,10 @@ class _Reader:
             inner.fail(kind, f"[{low:g}, {high:g}]; expected the lower end first")
         if kind == "log_uniform" and isinstance(low, float) and low <= 0:
             inner.fail(kind, "expected a lower end above 0")
+        if kind == "size_prior" and isinstance(low, float) and low < 0:
+            inner.fail(kind, "expected a lower end of 0 or more")
+        if kind == "whole" and any(isinstance(end, float) and not (end.is_integer() and abs(end) < 2**53) for end in ends):
+            inner.fail(kind, "expected whole numbers")
         return Range(kind, ends)
 
     def _of(self, section: Section, option: str, word: str) -> Any:  # noqa: ANN401 (as above)
@@ -208,8 +212,12 @@ class _Reader:
         found = {key: self.range(ranges, key) for key in ranges}
         for key, drawn in found.items():
             for end in drawn.values:
-                if drawn.kind != "choice" and isinstance(end, str) and end not in list(found)[: list(found).index(key)]:
+                if drawn.kind == "choice" or not isinstance(end, str):
+                    continue
+                if end not in list(found)[: list(found).index(key)]:
                     ranges.fail(key, f"{end} is not drawn before it; expected a number, or an option drawn earlier")
+                if found[end].kind == "choice" and not all(isinstance(one, int | float) for one in found[end].values):
+                    ranges.fail(key, f"{end} is no number; expected a number, or an option drawn as one")
         draw_seed = _count(random, "seed", 0, 2**63 - 1) if "seed" in random else 0
         return Choice(ranges=found, draws=draws, draw_seed=draw_seed, figure=figure, seed=seed, options=options)
 
@@ -295,6 +303,16 @@ def read_spec(path: str | os.PathLike, options: Mapping[str, Option], overrides:
         root.fail("vary", f"{min(both)} is in options too; expected it in one of them")
     if "seed" in vary or "seed" in chosen:
         root.fail("vary" if "seed" in vary else "choose", "seed: expected seeds in the blocks of report")
+    if "wsol_method" in chosen:
+        root.fail("choose", "wsol_method: its other options would be left out; expected it in vary")
+    parts = {
+        "report": [name for block in blocks for name in (*block.options, *block.vary)],
+        "cases": [name for case in cases for name in case.options],
+        "choose": list(choose.options) if choose else [],
+    }
+    for what, set_there in parts.items():
+        if twice := set(set_there) & {*chosen, *vary, "seed"}:
+            root.fail(what, f"{min(twice)} is chosen, varies or is the seed; expected another option in this part")
     if "seed" in fixed:
         root.fail("options", "seed: expected seeds in the blocks of report, and seed in choose")
     tree = root.tree()

@@ -74,6 +74,8 @@ def state_of(run: Path, is_locked: bool = False) -> State:
     """
     check_kept(run)
     record = read_record(run) if run.is_dir() else None
+    if has_results(run) and not (run / CONFIG).is_file():
+        raise InputError(f"{run} has results, but no {CONFIG} that says of what; expected that file to be put back")
     about: dict[str, Any] = {}
     if record:
         about = {"seconds": record["wall_seconds"], "host": str(record.get("host", ""))}
