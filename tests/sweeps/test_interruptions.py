@@ -44,11 +44,12 @@ def outcome(folder: Path) -> dict[str, object]:
 def place(toy_root, tmp_path_factory):
     """A function that makes a folder with Toy and a spec."""
 
-    def make(**where: object) -> Path:
+    def make(workers: int = 0, **where: object) -> Path:
         folder = tmp_path_factory.mktemp("sweep")
         for name in ("dataset", "metadata"):
             (folder / name).symlink_to(toy_root / name)
-        spec = {**LARGE, "run": {"threads": 1, "retries": 0, **where}}
+        options = {**LARGE["options"], "workers": workers}
+        spec = {**LARGE, "options": options, "run": {"threads": 1, "retries": 0, **where}}
         (folder / "s.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
         return folder
 
@@ -77,7 +78,7 @@ def living(folder: Path) -> list[int]:
 
 
 def test_killed_twice_and_called_again_it_ends_with_the_same_files(place, reference):
-    folder = place(jobs=2)
+    folder = place(jobs=2, workers=1)  # processes that load images must not outlive their run
     for runs in (5, 29):  # while candidates are trained, and while what is reported is
         process = subprocess.Popen([sys.executable, str(CHECKOUT / "scripts/sweep.py"), "s.yaml"], cwd=folder)
         while len(list(folder.glob("train_log/s/*/results.json"))) < runs:

@@ -260,3 +260,12 @@ def test_the_first_of_equal_candidates_is_chosen(tmp_path):
     candidates = [Candidate("a", {"lr": 1}, 5.0), Candidate("b", {"lr": 2}, 7.0), Candidate("c", {"lr": 3}, 7.0)]
     assert protocol.choose("p", candidates, "PxAP", {}, allow_reuse=False).run == "b"
     assert read_protocol(tmp_path).role("c") == "choosing" and read_protocol(tmp_path).role("d") == ""
+
+
+def test_a_figure_that_val_cannot_have_is_refused_before_anything_is_trained(workspace):
+    shutil.copytree(workspace / "metadata" / "Toy", workspace / "boxes" / "Toy")
+    (workspace / "boxes" / "Toy" / "val" / "masks.txt").unlink()
+    spec = {**SPEC, "options": {**SPEC["options"], "metadata_root": "boxes"}}
+    printed = sweep(workspace, {**spec, "choose": {**SPEC["choose"], "figure": "PxAP"}}, code=2)
+    assert "choose.figure: PxAP needs masks, and val of Toy has none" in printed
+    assert not list(workspace.glob("train_log/s/*/config.yaml"))
