@@ -111,6 +111,12 @@ def test_called_again_nothing_is_done(again):
     assert "3 of 3 runs finished" in sweep(again, SPEC, "--status")
 
 
+def test_runs_at_the_finest_level_by_default_are_known_again(workspace):
+    spec = {name: value for name, value in SPEC.items() if name not in ("vary", "choose")} | {"report": [{"seeds": [0]}]}
+    assert "1 runs trained" in sweep(workspace, spec)
+    assert "0 runs trained, 1 finished before" in sweep(workspace, spec)
+
+
 def test_another_choice_is_refused_and_marked_where_it_is_allowed(again):
     (loser,) = set(record(again)["choices"]["order"]["candidates"]) - {winner(again)}
     other = {**SPEC, "choose": {"grid": {"lr": [float(loser.split("-lr")[1].split("-seed")[0])]}}}

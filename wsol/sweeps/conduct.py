@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any
 
 from wsol.core.errors import InputError
-from wsol.data.levels import load_level
+from wsol.data.levels import finest_level, load_level
+from wsol.data.metadata import dataset_folder
 from wsol.data.truth import SplitTruth
 from wsol.runs.open_test import TEST
 from wsol.runs.results import read_run
@@ -81,6 +82,8 @@ class Sweep:
         state = state_of(folder, is_locked(self.log(run.name)))
         words = self.words(run if run.needs is None else _without(run, FROM_OTHER_RUNS))
         config = {**self.program.configure(words), **{name: run.options.get(name) for name in FROM_OTHER_RUNS if run.needs}}
+        if config.get("label_level") is None and not config["coarsening"]:  # main.py records the level that it stands for
+            config["label_level"] = finest_level(dataset_folder(config["metadata_root"], config["dataset_name"]))
         if (folder / CONFIG).is_file():
             saved = self.program.read_config(folder)
             name = saved.get("experiment_name")
