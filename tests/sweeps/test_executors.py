@@ -3,6 +3,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -117,3 +119,36 @@ def test_a_program_that_outlives_its_cluster_job_keeps_the_lock(jobs, tmp_path):
         assert is_locked(jobs[0].log)
     finally:
         os.kill(int(program), signal.SIGKILL)
+
+
+SLEEPER = """
+import os, sys, time
+def main():
+    with open(sys.argv[1], "w") as file:
+        file.write(str(os.getpid()))
+    time.sleep(100)
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
+def test_jobs_end_with_a_killed_sweep(tmp_path):
+    (tmp_path / "sleeper.py").write_text(SLEEPER)
+    (tmp_path / "parent.py").write_text(
+        "from pathlib import Path\n"
+        "from wsol.sweeps.executors import Job, run_here\n"
+        "if __name__ == '__main__':\n"
+        "    jobs = [Job(n, 'sleeper', (f'{n}.pid',), Path(f'{n}.txt')) for n in ('a', 'b')]\n"
+        "    list(run_here(jobs, 2, [], Path.cwd()))\n"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(CHECKOUT)}
+    parent = subprocess.Popen([sys.executable, "parent.py"], cwd=tmp_path, env=environment)
+    until = time.monotonic() + 60
+    written = [tmp_path / "a.pid", tmp_path / "b.pid"]
+    while not all(path.is_file() and path.read_text() for path in written):
+        assert time.monotonic() < until and parent.poll() is None
+        time.sleep(0.05)
+    parent.send_signal(signal.SIGKILL)
+    parent.wait()
+    while left := [path.read_text() for path in written if Path(f"/proc/{path.read_text()}").exists()]:
+        assert time.monotonic() < until, f"left behind: {left}"
+        time.sleep(0.05)

@@ -89,6 +89,8 @@ def _die_with_parent() -> None:
 def _child(job: Job, folder: str) -> None:
     """Be the process of a job."""
     _die_with_parent()
+    # Every child holds the pipe that keeps the fork server alive; without it, the server ends with the sweep, and so do we.
+    os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]  # not in the stubs
     multiprocessing.set_start_method("fork", force=True)  # not this process's own: loaders must end with their run
     os.chdir(folder)
     with locked(job.log, PATIENCE_SECONDS) as lock:
