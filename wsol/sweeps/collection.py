@@ -17,7 +17,7 @@ from wsol.runs.results import FROM_CONFIG, Results, Row, read_run
 from wsol.runs.run_folder import CONFIG, PREVIOUS, RESULTS
 from wsol.runs.run_record import read_record
 from wsol.sweeps.protocol import Protocol, check_recorded, read_protocol
-from wsol.sweeps.states import NOT_COMPARED, differing
+from wsol.sweeps.states import NOT_COMPARED
 
 # Options that change how a run is done or what it keeps, not what it gives.
 NOT_SHOWN = frozenset((*NOT_COMPARED, "eval_test", "save_scoremaps", "scoremap_format"))
@@ -89,13 +89,18 @@ def tidy_rows(entries: Iterable[RunEntry]) -> list[dict[str, object]]:
 
 
 def options_that_differ(configs: Sequence[Mapping[str, Any]], ignored: Iterable[str] = NOT_SHOWN) -> list[str]:
-    """Return the options in which some of the configurations differ; an absent option is None.
+    """Return the options in which some of the configurations differ.
 
-    >>> options_that_differ([{"lr": 0.1, "seed": 0, "workers": 2}, {"lr": 0.1, "seed": 1}])
+    An option that a configuration lacks, since an older version wrote it, does not count: the run had its default.
+
+    >>> options_that_differ([{"lr": 0.1, "seed": 0, "workers": 2}, {"lr": 0.1, "seed": 1, "logger": "none"}])
     ['seed']
     """
-    found = {name for config in configs for name in differing(configs[0], config, ignored)}
-    return [name for name in dict.fromkeys(name for config in configs for name in config) if name in found]
+    values: dict[str, list[Any]] = {}
+    for config in configs:
+        for name, value in config.items():
+            values.setdefault(name, []).append(value)
+    return [name for name, found in values.items() if name not in set(ignored) and any(one != found[0] for one in found)]
 
 
 def run_folders(above: Path) -> Iterator[Path]:
