@@ -171,6 +171,7 @@ def test_sizes_are_numbers_of_training_images_and_the_finest_level_with_all_is_d
     entries = [entry("species", 50.0), entry("species", 54.0, seed=1), entry("order", 60.0)]
     entries += [entry("species", 40.0, num_train_sample_per_class=1), entry("order", 45.0, num_train_sample_per_class=3)]
     entries += [entry("order", 1.0, method="cutmix")]  # no subset: not in this figure
+    entries += [entry("species", 99.0, num_train_sample_per_class=2)]  # all twelve: repeats the runs on all images
     (panel,) = sizes_figure(only(entries)).panels
     assert data(panel.lines) == {"species": [(6, 40.0), (12, 52.0)], "order": [(6, 45.0), (12, 60.0)]}
     assert dict(panel.references) == {"species, all images": 52.0} and panel.title == "CAM"

@@ -106,6 +106,11 @@ def sizes_figure(shown: ShownRuns) -> Drawing:
     metric, panels = shown.headline, []
     for method in sorted(names):
         some = shown.named(method)
+        whole = {(run.level, training_images(run)) for run in some.runs if not run.images_per_class}
+        some = replace(  # a draw that takes every image repeats the runs on all images
+            some,
+            runs=tuple(r for r in some.runs if not r.images_per_class or (r.level, training_images(r)) not in whole),
+        )
         lines = some.lines(
             figure_of(metric),
             lambda run: run.level,
