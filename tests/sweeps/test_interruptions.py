@@ -103,6 +103,6 @@ def test_one_at_a_time_it_ends_with_the_same_files(place, reference):
 
 def test_as_jobs_of_submitit_it_ends_with_the_same_files(place, reference):
     pytest.importorskip("submitit")
-    folder = place(submitit={"cluster": "local", "timeout_min": 10})
+    folder = place(jobs=2, submitit={"cluster": "local", "timeout_min": 10})
     call(sweep_command.main, "s.yaml", cwd=folder)
     assert outcome(folder) == reference

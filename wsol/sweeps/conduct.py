@@ -210,7 +210,8 @@ class Sweep:
         if not jobs:
             return
         if self.where.submitit:
-            ended = run_on_cluster(jobs, self.folder / "submitit", self.where.submitit, self.program.root)
+            folder, root = self.folder / "submitit", self.program.root
+            ended = run_on_cluster(jobs, folder, self.where.submitit, root, self.where.jobs)
         else:
             modules = list(dict.fromkeys(job.module for job in jobs))
             ended = run_here(jobs, self.where.jobs, modules, self.program.root, self.where.gpus)

@@ -175,12 +175,13 @@ def run_here(
 
 
 def run_on_cluster(
-    jobs: Sequence[Job], folder: Path, parameters: Mapping[str, Any], root: Path
+    jobs: Sequence[Job], folder: Path, parameters: Mapping[str, Any], root: Path, at_once: int = 1
 ) -> Iterator[tuple[Job, int]]:
     """Run jobs through submitit, as one array where the cluster has arrays, and yield (job, exit code) as they end.
 
     folder: for submitit's own files. parameters: `cluster`, and those of submitit's `AutoExecutor.update_parameters`. root:
-    the checkout, whose programs are run. A job whose process died gives the exit code 1.
+    the checkout, whose programs are run. at_once: how many run at a time where there is no queue, as with submitit's local
+    executor. A job whose process died gives the exit code 1.
 
     Raises:
         InputError: submitit is not installed, or does not know a parameter.
@@ -197,20 +198,25 @@ def run_on_cluster(
         executor.update_parameters(**own)
     except Exception as error:  # noqa: BLE001 (submitit raises a dozen kinds, assertions among them)
         raise InputError(f"run.submitit: {error}; expected parameters of submitit's AutoExecutor") from None
-    with _importable(root), executor.batch():
-        submitted = [executor.submit(_run_command, job, os.getcwd(), str(root)) for job in jobs]
-    left = dict(zip(range(len(jobs)), submitted, strict=True))
+    has_queue = parameters["cluster"] == "slurm"
+    waiting = list(enumerate(jobs))
+    left: dict[int, Any] = {}
     try:
-        while left:
-            for index, job in list(left.items()):
-                if job.done():
+        while waiting or left:
+            started = waiting if has_queue else waiting[: max(0, at_once - len(left))]
+            waiting = waiting[len(started) :]
+            if started:
+                with _importable(root), executor.batch():
+                    left |= {i: executor.submit(_run_command, job, os.getcwd(), str(root)) for i, job in started}
+            for index, submitted in list(left.items()):
+                if submitted.done():
                     del left[index]
-                    yield jobs[index], _exit_code(job)
+                    yield jobs[index], _exit_code(submitted)
             if left:
-                time.sleep(CLUSTER_POLL_SECONDS if parameters["cluster"] == "slurm" else POLL_SECONDS)
+                time.sleep(CLUSTER_POLL_SECONDS if has_queue else POLL_SECONDS)
     except (KeyboardInterrupt, SystemExit):
-        for job in left.values():
-            job.cancel(check=False)
+        for submitted in left.values():
+            submitted.cancel(check=False)
         raise
 
 
