@@ -266,6 +266,8 @@ def _check_full_supervision(config: Munch) -> None:
     of_method = f" with {name}, which "
     budget = (f"0{of_method}is trained on val; its number of images is ", OptionName("num_val_sample_per_class"))
     _require(not config.num_train_sample_per_class, "num_train_sample_per_class", config.num_train_sample_per_class, *budget)
+    all_of_val = f"FALSE{of_method}is trained on val"
+    _require(not config.proxy_training_set, "proxy_training_set", config.proxy_training_set, all_of_val)
     agnostic = f"none{of_method}tells no classes apart"
     _require(config.cam_agg_level is None, "cam_agg_level", config.cam_agg_level, agnostic)
     theirs = f"another method; wsolevaluation has no {name}"

@@ -24,7 +24,7 @@ from wsol.core.options import AUTO
 from wsol.networks.device import resolve_device
 from wsol.runs.open_test import chosen_checkpoint, open_test, require_unopened
 from wsol.runs.predictor import restore
-from wsol.runs.run_folder import LOG
+from wsol.runs.run_folder import LOG, RESULTS
 from wsol.sweeps.protocol import NAME, file_hash, read_protocol
 
 
@@ -59,7 +59,7 @@ def main() -> None:
             torch.use_deterministic_algorithms(True)
         start_logging(run / LOG).info("test, from the checkpoint of epoch %d", predictor.epoch)
         open_test(run, predictor, device, config.workers)
-        print(f"written: {run / 'results.json'}")
+        print(f"written: {run / RESULTS}")
 
 
 if __name__ == "__main__":

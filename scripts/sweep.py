@@ -32,6 +32,7 @@ from option_tables import training_groups
 from wsol.core.arguments import folder_name, path, whole
 from wsol.core.errors import InputError, command
 from wsol.core.options import by_name
+from wsol.runs.run_folder import CONFIG
 from wsol.runs.run_tables import markdown_table
 from wsol.sweeps.conduct import LOGS, Program, Sweep
 from wsol.sweeps.executors import locked
@@ -52,7 +53,7 @@ def configure(words: Sequence[str]) -> Mapping[str, Any]:
 
 def saved_config(run: Path) -> Mapping[str, Any]:
     """Return the configuration that a run's folder holds."""
-    return read_config(run / "config.yaml")
+    return read_config(run / CONFIG)
 
 
 def planned(sweep: Sweep) -> list[PlannedRun]:

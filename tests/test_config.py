@@ -172,6 +172,10 @@ def test_impossible_options_are_refused(options, message):
         ("--wsol_method fsl_seg --fsl_val_share 1", "--fsl_val_share 1.0: expected 0 or more, less than 1"),
         ("--wsol_method fsl_seg --cam_agg_level order", "--cam_agg_level order: expected none with fsl_seg, which tells"),
         (
+            "--wsol_method fsl_seg --proxy_training_set",
+            "--proxy_training_set True: expected FALSE with fsl_seg, which is trained on val",
+        ),
+        (
             "--wsol_method fsl_det --num_train_sample_per_class 5",
             "its number of images is --num_val_sample_per_class",
         ),

@@ -110,6 +110,8 @@ def test_random_draws_are_repeatable_within_their_ranges_and_independent_of_each
     assert -5 <= exponents.min() < -4 and -1 < exponents.max() <= 0
     assert {one["large_feature_map"] for one in spg} == {True, False}
     assert plan.candidates(plan.points[0])[7].name == "spg-draw07-seed0"
+    fewer = plan_of(text.replace("draws: 30", "draws: 9"))
+    assert plan.candidates(plan.points[0])[:9] == fewer.candidates(fewer.points[0])
 
 
 def test_a_size_prior_is_the_reciprocal_of_a_uniform_number():
@@ -183,4 +185,4 @@ def test_ends_that_cross_are_refused_and_a_method_without_own_ranges_is_drawn_on
         with pytest.raises(InputError, match="expected ends that fit every draw"):
             plan_of(text.format(one))
     plan = plan_of("choose: {random: {draws: 3, ranges: {has_drop_rate: {uniform: [0, 1]}}}}\n")
-    assert [run.name for run in plan.candidates(plan.points[0])] == ["draw0-seed0"]
+    assert [run.name for run in plan.candidates(plan.points[0])] == ["draw00-seed0"]

@@ -164,6 +164,17 @@ def test_an_edited_option_is_refused_where_nothing_is_chosen(again):
     assert "began with other options (epochs was '1', now '2')" in sweep(again, other, code=2)
 
 
+def test_options_that_change_no_result_and_another_spelling_are_the_same_experiment(again):
+    other = {**SPEC["options"], "workers": 1, "pretrained": "no", "large_feature_map": "TRUE"}
+    assert "0 runs trained, 3 finished before" in sweep(again, {**SPEC, "options": other})
+
+
+def test_what_is_reported_stays_while_a_new_candidate_fails(again):
+    before = record(again)["reported"]
+    sweep(again, {**SPEC, "choose": {"grid": {"lr": [0.01, 0.0001, 0.1]}}, "cases": []}, "--device", "cuda:9", code=2)
+    assert record(again)["reported"] == before and record(again)["test"]["runs"].keys() == before.keys()
+
+
 def test_results_of_test_without_a_record_are_refused(again):
     (again / "train_log/s/protocol.json").unlink()
     assert "has results of test, but train_log/s/protocol.json does not say when" in sweep(again, SPEC, code=2)

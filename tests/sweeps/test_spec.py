@@ -30,9 +30,9 @@ def test_values_have_the_types_of_the_options_and_the_name_is_the_files(tmp_path
     assert spec.options == {"epochs": 5, "large_feature_map": True, "amp": "off", "iou_threshold_list": [30, 50]}
     assert spec.tree["options"] == {
         "epochs": "5",
-        "large_feature_map": "yes",
+        "large_feature_map": "True",
         "amp": "off",
-        "iou_threshold_list": ["30", "50"],
+        "iou_threshold_list": "30 50",
     }
     assert spec.choose.grid == {"lr": (0.01, 0.001)} and spec.choose.seed == 4
     assert spec.report[0].seeds == (0, 1) and spec.report[0].where == {"label_level": (FINEST,)}

@@ -103,7 +103,8 @@ def predict(
             bad_images.extend(batch.bad)
             if not batch.image_ids:
                 continue
-            images, labels = (moved := to_device(batch, device)).images, moved.labels
+            moved = to_device(batch, device)
+            images, labels = moved.images, moved.labels
             with autocast(device, amp):
                 outputs = mapper(images, labels)
             size = (images.shape[3], images.shape[2])

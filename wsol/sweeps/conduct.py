@@ -11,14 +11,15 @@ from pathlib import Path
 from typing import Any
 
 from wsol.core.errors import InputError
-from wsol.data.levels import finest_level, load_level
+from wsol.data.levels import finest_level
 from wsol.data.metadata import dataset_folder
 from wsol.data.truth import SplitTruth
 from wsol.runs.open_test import TEST
 from wsol.runs.results import read_run
+from wsol.runs.run_data import read_level
 from wsol.runs.run_folder import CONFIG, RESULTS
 from wsol.sweeps.executors import BUSY, Job, is_locked, run_here, run_on_cluster
-from wsol.sweeps.plan import Plan, PlannedRun, Point, check_names, to_words
+from wsol.sweeps.plan import Plan, PlannedRun, check_names, to_words
 from wsol.sweeps.protocol import Candidate, Protocol, check_recorded, open_protocol
 from wsol.sweeps.states import State, check_options, has_results, state_of
 
@@ -100,8 +101,9 @@ class Sweep:
         for run in every:  # every folder is checked before anything starts
             self.state(run)
         present = self.present()
-        for point in plan.points:
-            self.check_figure(candidates[point.name])
+        budgets = {point.name: self.budget(candidates[point.name][0]) for point in plan.points if candidates[point.name]}
+        for name, budget in budgets.items():
+            self.check_figure(candidates[name][0], budget)
         protocol = self.protocol(is_new=not present)
         check_recorded(self.folder, present, protocol)
         protocol.check_results()
@@ -113,10 +115,15 @@ class Sweep:
             if any(run.name in self.outcome.failed for run in candidates[point.name]):
                 self.say(f"{point.name}: nothing is chosen, since candidates failed")
                 continue
-            chosen[point.name] = self.choose(protocol, point, candidates[point.name], allow_reuse)
+            chosen[point.name] = {}
+            if candidates[point.name]:
+                chosen[point.name] = self.choose(
+                    protocol, point.name, candidates[point.name], budgets[point.name], allow_reuse
+                )
             reported += plan.reported(point, chosen[point.name])
         check_names([*every, *reported])
-        protocol.report({run.name: run.point for run in reported})
+        undecided = {point.name for point in plan.points} - set(chosen)
+        protocol.report({run.name: run.point for run in reported}, undecided)
         self.run([run for run in reported if run.needs is None])
         self.run([run for run in reported if run.needs is not None and run.needs not in self.outcome.failed])
         self.open_test(protocol, reported, chosen)
@@ -131,49 +138,41 @@ class Sweep:
         """Return the names of all runs in the sweep's folder, planned or not."""
         return sorted({path.parent.name for file in (CONFIG, RESULTS) for path in self.folder.glob(f"*/{file}")})
 
+    @property
+    def figure(self) -> str:
+        """The figure on val that decides; nothing asks for it where nothing is chosen."""
+        return self.plan.spec.choose.figure if self.plan.spec.choose else ""
+
     def choose(
-        self, protocol: Protocol, point: Point, candidates: Sequence[PlannedRun], allow_reuse: bool
+        self,
+        protocol: Protocol,
+        point: str,
+        candidates: Sequence[PlannedRun],
+        budget: Mapping[str, int],
+        allow_reuse: bool,
     ) -> Mapping[str, Any]:
-        """Return the options that val prefers for a point; nothing where the spec chooses nothing."""
-        choose = self.plan.spec.choose
-        if choose is None:
-            return {}
+        """Return the options that val prefers for a point."""
         found = []
         for run in candidates:
-            value = read_run(self.folder / run.name).split("val").value(choose.figure)
+            value = read_run(self.folder / run.name).split("val").value(self.figure)
             found.append(Candidate(run.name, run.chosen or {}, value))
-        best = protocol.choose(point.name, found, choose.figure, self.budget(candidates[0]), allow_reuse)
-        self.say(f"{point.name}: {best.run} has the best {choose.figure} on val, {best.value:.2f}")
+        best = protocol.choose(point, found, self.figure, budget, allow_reuse)
+        self.say(f"{point}: {best.run} has the best {self.figure} on val, {best.value:.2f}")
         return best.options
 
-    def check_figure(self, candidates: Sequence[PlannedRun]) -> None:
-        """Raise InputError if val cannot have the figure by which a point's configuration is to be chosen."""
-        choose = self.plan.spec.choose
-        if choose is None or choose.figure == "top1_cls" or not candidates:
-            return
-        truth = "masks" if choose.figure == "PxAP" else "boxes"
-        if not self.budget(candidates[0])[f"fullsup_{truth}"]:
-            dataset = self.program.configure(self.words(candidates[0]))["dataset_name"]
-            raise InputError(
-                f"{self.plan.spec.path}: choose.figure: {choose.figure} needs {truth}, and val of {dataset} has none"
-            )
+    def check_figure(self, run: PlannedRun, budget: Mapping[str, int]) -> None:
+        """Raise InputError if val cannot have the figure by which a candidate is to be compared."""
+        truth = "masks" if self.figure == "PxAP" else "boxes"
+        if self.figure != "top1_cls" and not budget[f"fullsup_{truth}"]:
+            dataset = run.options.get("dataset_name", self.program.defaults["dataset_name"])
+            path = self.plan.spec.path
+            raise InputError(f"{path}: choose.figure: {self.figure} needs {truth}, and val of {dataset} has none")
 
     def budget(self, run: PlannedRun) -> dict[str, int]:
         """Return how many images, boxes and masks of train-fullsup a choice may use."""
         config = self.program.configure(self.words(run))
-        level = load_level(
-            config["metadata_root"],
-            config["dataset_name"],
-            config["label_level"],
-            ("val",),
-            num_val_sample_per_class=config["num_val_sample_per_class"],
-            seed=config["seed"],
-            coarsening=config["coarsening"],
-        )
-        ids = level.splits["val"].image_ids
-        truth = SplitTruth.of(config, "val", ids, needs_truth=False)
-        boxes = sum(len(truth.boxes.boxes[one]) for one in ids) if truth.boxes else 0
-        masks = sum(len(truth.masks.paths[one]) for one in ids) if truth.masks else 0
+        ids = read_level(config, ("val",)).splits["val"].image_ids
+        boxes, masks = SplitTruth.of(config, "val", ids, needs_truth=False).count()
         return {"fullsup_images": len(ids), "fullsup_boxes": boxes, "fullsup_masks": masks}
 
     def run(self, runs: Sequence[PlannedRun]) -> None:

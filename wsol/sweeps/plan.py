@@ -17,10 +17,10 @@ from wsol.core import registry
 from wsol.core.errors import InputError
 from wsol.core.options import Option
 from wsol.data.levels import load_level
+from wsol.runs.run_folder import RESULTS
 from wsol.sweeps.spec import ALL, CHOSEN, FINEST, Block, Range, Spec, matches
 
 BARE = ("dataset_name", "architecture", "wsol_method", "label_level")  # options whose values stand by themselves in a name
-RESULTS = "results.json"
 NO_TRAINING = {"epochs": 0, "pretrained": True}  # for maps of another level from a trained run
 DIGITS = 6  # significant digits of drawn numbers
 
@@ -85,7 +85,7 @@ class Plan:
                 drawn: dict[str, Any] = {}
                 for option, one in ranges.items():
                     drawn[option] = draw(one, drawn, [choose.draw_seed, index, zlib.crc32(option.encode())])
-                yield f"draw{index:0{len(str(choose.draws - 1))}}", drawn
+                yield f"draw{index:02}", drawn  # whatever the number of draws, so that more of them rename none
 
     def reported(self, point: Point, chosen: Mapping[str, Any]) -> list[PlannedRun]:
         """Return the runs that are reported of a point, given the options that were chosen for it."""

@@ -5,7 +5,7 @@ against accidents, not against malice (docs/sweeps.md says which manipulations i
 """
 
 import hashlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,10 +13,10 @@ from typing import Any
 from wsol.core.errors import InputError
 from wsol.core.files import read_json, write_json
 from wsol.core.plain_values import is_number, shown
-from wsol.runs.open_test import chosen_checkpoint
+from wsol.runs.open_test import TEST, chosen_checkpoint
 from wsol.runs.results import read_run
 from wsol.runs.run_record import now
-from wsol.sweeps.states import has_results
+from wsol.sweeps.states import NOT_COMPARED, has_results
 
 NAME = "protocol.json"
 FORMAT = 1
@@ -89,10 +89,11 @@ class Protocol:
             self.write()
         return best
 
-    def report(self, runs: Mapping[str, str]) -> None:
-        """Record which runs are reported: run to its point."""
-        if self.content["reported"] != runs:
-            self.content["reported"] = dict(runs)
+    def report(self, runs: Mapping[str, str], undecided: Collection[str]) -> None:
+        """Record which runs are reported: run to its point. Of points that are `undecided` now, the earlier runs stay."""
+        kept = {run: point for run, point in self.content["reported"].items() if point in undecided}
+        if self.content["reported"] != {**kept, **runs}:
+            self.content["reported"] = {**kept, **runs}
             self.write()
 
     def intend(self, seeds: Mapping[str, int], chosen: Mapping[str, Mapping[str, Any]]) -> list[str]:
@@ -232,7 +233,7 @@ def open_protocol(
     if found.content["name"] != name:
         raise InputError(f"{sweep / NAME}: the record of {shown(found.content['name'])}; expected that of {name}")
     for part in FIXED:
-        before, after = found.content["spec"].get(part) or {}, tree.get(part) or {}
+        before, after = (_decisive(one.get(part)) for one in (found.content["spec"], tree))
         if not is_new and before != after:
             raise InputError(
                 f"{sweep / NAME}: the sweep began with other {part} ({_change(before, after)}); expected the same, or "
@@ -240,6 +241,13 @@ def open_protocol(
             )
     found.content |= {"spec": dict(tree), "levels_alike": levels_alike}
     return found
+
+
+def _decisive(part: object) -> object:
+    """Return a part of a spec without the options that do not change what a run gives."""
+    return (
+        {name: value for name, value in part.items() if name not in NOT_COMPARED} if isinstance(part, dict) else part or {}
+    )
 
 
 def _change(before: object, after: object) -> str:
@@ -259,7 +267,7 @@ def check_recorded(sweep: Path, runs: Iterable[str], protocol: Protocol | None) 
     """
     recorded = protocol.test_runs if protocol else {}
     for run in runs:
-        if run not in recorded and has_results(sweep / run) and "test" in read_run(sweep / run).splits:
+        if run not in recorded and has_results(sweep / run) and TEST in read_run(sweep / run).splits:
             raise InputError(
                 f"{sweep / run}: has results of test, but {sweep / NAME} does not say when test was opened for it; expected "
                 "that file to be put back, or the run's folder to be removed"

@@ -89,7 +89,7 @@ class Where:
 
 @dataclass(frozen=True)
 class Spec:
-    """A sweep; docs/sweeps.md explains the parts. `tree` is what the file says, as plain text, with what replaces it."""
+    """A sweep; docs/sweeps.md explains the parts. `tree` is the file as plain text, its options as they were read."""
 
     path: Path
     name: str
@@ -316,7 +316,7 @@ def read_spec(path: str | os.PathLike, options: Mapping[str, Option], overrides:
     if "seed" in fixed:
         root.fail("options", "seed: expected seeds in the blocks of report, and seed in choose")
     tree = root.tree()
-    tree["options"] = {**root.section("options").tree(), **{key: str(value) for key, value in (overrides or {}).items()}}
+    tree["options"] = {name: " ".join(map(str, one)) if isinstance(one, list) else str(one) for name, one in fixed.items()}
     run = _run(root.section("run"))
     return Spec(Path(path), str(name), fixed, tuple(cases), vary, choose, tuple(blocks), run, tree)
 
