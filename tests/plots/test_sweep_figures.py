@@ -124,6 +124,7 @@ def test_levels_finest_first_a_line_a_method_and_the_mean_over_seeds_with_studen
     said = " ".join(drawing.notes).replace("\N{NO-BREAK SPACE}", " ")
     assert "95 % interval of the mean over 3 seeds (Student's t); where there is one run, 95 % bootstrap" in said
     assert "FSL-Seg: trained on 7 images of train-fullsup." in said
+    assert not any("FSL" in note for note in ious_figure(only(entries)).notes)  # which does not show it
 
 
 def test_of_a_sweep_only_reported_runs_count_and_what_it_chose_parts_no_line(entry, tmp_path):

@@ -29,6 +29,7 @@ from wsol.plots.report_tables import (
     time_text,
     unfinished_table,
 )
+from wsol.plots.run_examples import ANY_CONTOUR
 from wsol.plots.shown_runs import ShownRuns, shown_runs
 from wsol.plots.sweep_figures import OF_ONE, Drawing, datasets_figure, levels_figure
 from wsol.sweeps.collection import RunEntry
@@ -183,6 +184,8 @@ def build_page(folder: Path, entries: Sequence[RunEntry], examples: int, seed: i
     differing, common = options_tables(entries)
     split = _shown_split(entries)
     said = f"Images of {split}, drawn with seed {seed}; each method and level from its run with the lowest seed."
+    if any(entry.config.get("multi_contour_eval") for entry in entries):
+        said = f"{said} {ANY_CONTOUR}"
     return Page(
         title=f"Report of {folder.resolve().name}",
         facts=_facts(entries, unfinished),

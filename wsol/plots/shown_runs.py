@@ -139,17 +139,21 @@ class ShownRuns:
             for (style, name), by_x in sorted(found.items())
         )
 
-    def notes(self, bars: str = "") -> list[str]:
-        """Return what a reader has to know: the split if it is not test, what the bars are, levels alike, marks."""
+    def notes(self, bars: str = "", with_supervised: bool = False) -> list[str]:
+        """Return what a reader has to know: the split if it is not test, what the bars are, levels alike, marks.
+
+        `with_supervised`: the figure shows the runs with full supervision too.
+        """
+        supervised = self.supervised if with_supervised else ()
         notes = [f"{self.split} (train-fullsup), not test."] if self.split == "val" else []
         if bars:
             notes.append(bars)
         alike = {f"{run.level}: the runs of {run.entry.same_as}" for run in self.runs if run.entry.same_as}
         if alike:
             notes.append(f"The same classes at two levels, trained once; {'; '.join(sorted(alike))}.")
-        boxes = {f"{run.name}: trained on {run.entry.fullsup_images} images of train-fullsup." for run in self.supervised}
+        boxes = {f"{run.name}: trained on {run.entry.fullsup_images} images of train-fullsup." for run in supervised}
         notes += sorted(boxes)
-        runs = (*self.runs, *self.supervised)
+        runs = (*self.runs, *supervised)
         marks: dict[str, list[str]] = {}
         for run in runs:
             for mark in run.entry.marks:

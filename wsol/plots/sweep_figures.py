@@ -85,7 +85,7 @@ def levels_figure(shown: ShownRuns, center: float | None) -> Drawing:
         _level_panel(shown, metric, left, "localization", references=references(shown, center)),
         _level_panel(shown, "top-1 accuracy", right, title="classification"),
     )
-    return Drawing(_title(shown), panels, tuple(shown.notes(bars_note((*left, *right)))))
+    return Drawing(_title(shown), panels, tuple(shown.notes(bars_note((*left, *right)), True)))
 
 
 def training_images(run: ShownRun) -> int:
@@ -170,7 +170,7 @@ def datasets_figure(by_dataset: Mapping[str, ShownRuns], centers: Mapping[str, f
         lines = some.lines(figure_of(metric))
         lined = references(some, centers.get(name))
         panels.append(_level_panel(some, metric, lines, title=_title(some), references=lined))
-        notes += some.notes()
+        notes += some.notes(with_supervised=True)
     bars = bars_note(line for panel in panels for line in panel.lines)
     return Drawing("", tuple(panels), (bars, *dict.fromkeys(notes)))
 
