@@ -25,7 +25,8 @@ from wsol.runs.predictor import restore
 CHOICES = ("seed", "gain")
 CANDIDATES = 10  # times the images of a page: so many are mapped to find the largest gains
 ANY_CONTOUR = "The predicted box is, of all contours' boxes, the one that fits the true box best, as MaxBoxAccV2 counts it."
-PAGE_CELL, PAGE_POINTS, PAGE_LETTERS = 1.05, 9, 80  # inches, of text, in a line: five columns fit the width of a page
+PAGE_CELL, PAGE_POINTS = 1.05, 9  # inches, of text: five columns fit the width of a page
+NOTE_LETTERS = (30, 10)  # that fit a line of notes: at least, and more for each column
 Maps = Mapping[str, np.ndarray]  # image id to score map
 
 
@@ -137,7 +138,8 @@ def example_page(
     columns = {level: each.column for level, each in maps.items()}
     with mpl.rc_context({"font.size": PAGE_POINTS}):
         said = [*([ANY_CONTOUR] if config["multi_contour_eval"] else []), *shown.named(name).notes()]
-        notes = [line for one in said for line in textwrap.wrap(one, PAGE_LETTERS)]
+        letters = NOTE_LETTERS[0] + NOTE_LETTERS[1] * (1 + len(columns))
+        notes = [line for one in said for line in textwrap.wrap(one, letters)]
         title = "\n".join([f"{shown.dataset}, {split}, {name}: {how}", *notes])
         figure = examples_figure(config, split, chosen, columns, title, PAGE_CELL)
     return figure, chosen
