@@ -177,7 +177,7 @@ def read_options(argv: Sequence[str] | None = None) -> tuple[Any, Spec]:
     table = by_name(training_groups())
     overrides = {name: value for name, value in vars(options).items() if name in table}
     if wrong := [name for name in overrides if name in (*SET_BY_SWEEP, "seed")]:
-        raise InputError(f"--{wrong[0]}: the sweep sets it; expected options of main.py for every run, and seeds in the spec")
+        raise InputError(f"--{wrong[0]}: the sweep sets it; expected options for every run, and seeds in the spec")
     spec = read_spec(options.spec, table, overrides)
     if options.name:
         spec = replace(spec, name=options.name)
