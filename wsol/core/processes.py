@@ -17,8 +17,8 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
 from dataclasses import dataclass
 from multiprocessing import resource_tracker
-from multiprocessing.resource_sharer import DupFd
-from typing import IO, TypeVar, cast
+from multiprocessing.reduction import DupFd
+from typing import IO, Any, TypeVar, cast
 
 from wsol.core.errors import InputError, OptionError, OptionName, attach_last_file, plain_warning
 from wsol.core.machine import usable_cores
@@ -65,7 +65,7 @@ def map_beside(function: Callable[[Item], Result], items: Iterable[Item]) -> Ite
 
 @dataclass
 class _JobFile:
-    """A job in an unnamed file, which each worker receives open and reads; unpickling it gives the job itself.
+    """A job in an unnamed file, which each worker inherits open and reads; unpickling it gives the job itself.
 
     What a process is sent when it starts must fit in the buffer of a pipe: Python writes it while the process starts, and
     would wait forever for one that died.
@@ -73,11 +73,11 @@ class _JobFile:
 
     file: IO[bytes]
 
-    def __reduce__(self) -> tuple:
+    def __reduce__(self) -> tuple:  # while a process starts: `DupFd` lets it inherit the file
         return _read_job, (DupFd(self.file.fileno()),)
 
 
-def _read_job(duplicate: DupFd) -> Job:
+def _read_job(duplicate: Any) -> Job:  # noqa: ANN401 (a class that multiprocessing does not show)
     """Return the job; the file is mapped, not read, because all workers share its position."""
     with os.fdopen(duplicate.detach(), "rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return pickle.loads(content)  # noqa: S301 (written by this process's own parent)
