@@ -17,8 +17,8 @@ from wsol.core.errors import InputError, OptionError, OptionName, did_you_mean, 
 from wsol.core.files import write_text
 from wsol.core.flat_yaml import Value, read_flat_yaml
 from wsol.core.machine import default_workers
-from wsol.core.options import Option, TableParser, by_name
-from wsol.runs.run_folder import MOST_NAME
+from wsol.core.options import AUTO, Option, TableParser, by_name
+from wsol.runs.run_folder import MOST_NAME, NEVER
 from wsol.runs.trackers import check_trackers
 
 # Toy is small, and so are its network and images: plain `python main.py` takes about a minute on two cores.
@@ -96,6 +96,11 @@ def read_config(path: str | os.PathLike) -> Munch:
         InputError: the file cannot be read, or an option is unknown or invalid.
     """
     return Munch(_read_yaml(path, by_name(training_groups())))
+
+
+def training_defaults() -> dict[str, object]:
+    """Return the default of every option of main.py, for what the configuration of an older run lacks."""
+    return {name: option.initial for name, option in by_name(training_groups()).items()}
 
 
 def get_config(argv: Sequence[str] | None = None, description: str = "") -> tuple[Munch, list[str]]:
@@ -247,7 +252,8 @@ def _check_weights(config: Munch) -> None:
     """Raise InputError if the options for weights exclude each other, or a file is missing."""
     if config.pretrained_path:
         _require(config.pretrained, "pretrained", config.pretrained, "TRUE with ", OptionName("pretrained_path"))
-        _require_file(config, "pretrained_path")
+        if config.resume == NEVER:  # else its weights are in a checkpoint, or the file is missed when it is read
+            _require_file(config, "pretrained_path")
     if config.keep_classifier is True:
         random = ("auto or FALSE with ", OptionName("pretrained"), " FALSE")
         _require(config.pretrained, "keep_classifier", config.keep_classifier, *random)
@@ -302,13 +308,15 @@ def check_config(config: Munch) -> None:
         untested = ("none or val with ", OptionName("eval_test"), " FALSE")
         _require(config.eval_test, "save_scoremaps", config.save_scoremaps, *untested)
     _check_name(config.experiment_name)
+    if config.resume not in (NEVER, AUTO):
+        _require_file(config, "resume")
     _check_weights(config)
     _check_full_supervision(config)
     _require_known_architecture(config)
     check_trackers(config.logger)
 
 
-def write_config(config: Mapping, path: str | os.PathLike, leave_out: Iterable[str] = ("override_cache",)) -> None:
+def write_config(config: Mapping, path: str | os.PathLike, leave_out: Iterable[str] = ("override_cache", "resume")) -> None:
     """Write a configuration as YAML that `--config` accepts."""
     plain = {name: value for name, value in config.items() if name not in leave_out}
     write_text(path, yaml.safe_dump(plain, sort_keys=False, default_flow_style=None))

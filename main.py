@@ -4,26 +4,25 @@ r"""One experiment: train from image-level labels at one label level, map, score
     python main.py --dataset_name OxfordPet --label_level species --experiment_name pets \
         --architecture timm:tf_efficientnet_lite0 --pretrained_path weights.pth
     python main.py --config train_log/pets/config.yaml --experiment_name pets_again
+    python main.py --config train_log/pets/config.yaml --resume auto           # continue a run that was stopped
 
 Validates before training and after every epoch, evaluates the test split once at the end, and writes
 train_log/<experiment_name>/: config.yaml, log.txt, metrics.jsonl, checkpoints, scoremaps/, results.json (docs/runs.md).
 """
 
-import json
 import logging
 import math
 import shlex
 import sys
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 
 from wsol.core.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
 
 # isort: split
-from config import LOG_ROOT, get_config, write_config
+from config import LOG_ROOT, check_saved_config, get_config, read_config, training_defaults, write_config
 from wsol.core.errors import command, refuse_early
 
 if __name__ == "__main__":  # before the seconds in which torch is loaded
@@ -31,77 +30,104 @@ if __name__ == "__main__":  # before the seconds in which torch is loaded
 
 import torch
 from munch import Munch
-from torch import nn
 
 from data_loaders import EpochShuffle, LabeledImages, make_loader
 from dataset import toy
 from dataset.known import how_to_prepare, require_dataset
 from evaluation import format_results, rescoring_command
 from wsol.core import registry
-from wsol.core.files import write_json, write_text
 from wsol.core.log import start_logging
-from wsol.core.progress import progress
+from wsol.core.options import AUTO
+from wsol.core.progress import progress, tell
 from wsol.data.batches import Batch
+from wsol.data.levels import finest_level
 from wsol.data.loading import loading_failures
-from wsol.maps.mapper import Mapper, make_mapper
+from wsol.data.metadata import dataset_folder
+from wsol.maps.mapper import make_mapper
 from wsol.maps.prediction import predict
-from wsol.maps.score_maps import MAPS_OF_A_RUN, being_written, save_score_map
+from wsol.maps.score_maps import MAPS_OF_A_RUN, being_written
 from wsol.methods.draws import DrawSource, on_device
 from wsol.methods.method import Method
 from wsol.metrics.images_file import images_name, write_images
 from wsol.metrics.map_sizes import small_map_note
 from wsol.metrics.split_evaluator import SplitEvaluator, headline
 from wsol.networks.device import autocast, resolve_device, to_device
-from wsol.runs.checkpoints import write_checkpoint
+from wsol.runs.checkpoints import read_checkpoint, restore_model
+from wsol.runs.experiment import Experiment, between_images, map_writer, record, save_checkpoint, save_if_due, write_metrics
 from wsol.runs.final_evaluation import (
-    SaveMap,
     analysis_threshold,
     count_predictions,
     evaluate_split,
     final_results,
     new_evaluator,
     run_figures,
-    stop_at_bad_images,
     write_tables,
 )
 from wsol.runs.predictor import restore
+from wsol.runs.resume import (
+    BEST,
+    LAST,
+    Found,
+    bring_best,
+    check_best,
+    check_same_run,
+    checkpoint_path,
+    continued,
+    continuing_command,
+    load_state,
+    read_to_resume,
+)
 from wsol.runs.run_data import RunData, read_run_data
-from wsol.runs.run_folder import LOG, RESULTS, check_run_folder, finish_folder, make_folder, replaced_note
-from wsol.runs.run_record import RunRecord, recorded
+from wsol.runs.run_folder import (
+    CONFIG,
+    LOG,
+    NEVER,
+    RESULTS,
+    check_run_folder,
+    finish_folder,
+    hold_run,
+    kept_run,
+    make_folder,
+    replaced_note,
+    write_results,
+)
+from wsol.runs.run_record import RunRecord, earlier_record, recorded
 from wsol.runs.starting_weights import start_model
-from wsol.runs.trackers import Trackers, check_logins, tracking
-from wsol.runs.train_state import TrainState, to_arrays
+from wsol.runs.trackers import check_logins, tracking
+from wsol.runs.train_state import to_arrays
 from wsol.runs.training import TrainingStep, check_network, set_learning_rate, start_training
 from wsol.runs.val_thresholds import read_val_thresholds
 
 logger = logging.getLogger("wsol")
 
 
-@dataclass
-class Experiment:
-    """What a run is made of; only `state` and the model's weights change while it runs."""
-
-    config: Munch
-    folder: Path
-    device: torch.device
-    data: RunData
-    model: Method
-    mapper: Mapper  # what makes the maps: the model, or the model with its maps aggregated
-    step: nn.Module  # what trains the model: `TrainingStep`, or a wrapper of it
-    state: TrainState
-    loaders: dict[str, torch.utils.data.DataLoader]  # of train, and of val unless nothing validates
-    shuffle: EpochShuffle
-    thresholds: dict[str, float] | None  # for score maps, chosen by another run (--thresholds_from)
-    replaced: Path | None  # the earlier run's folder, kept until this one is finished
-    record: RunRecord  # its run.json
-    trackers: Trackers = field(default_factory=Trackers)  # of --logger
+def begun_config(config: Munch, folder: Path) -> Munch | None:
+    """Return the configuration of the run that --resume continues, None for a new run."""
+    if config.resume != NEVER and (folder / CONFIG).is_file():
+        saved, source = read_config(folder / CONFIG), folder / CONFIG
+    elif config.resume in (NEVER, AUTO):
+        return None
+    else:
+        saved, source = check_saved_config(read_checkpoint(config.resume)["config"], config.resume), Path(config.resume)
+    require_dataset(config.metadata_root, config.dataset_name)
+    if config.label_level is None and not config.coarsening:  # a run records the level that it stands for
+        config.label_level = finest_level(dataset_folder(config.metadata_root, config.dataset_name))
+    saved = Munch({**training_defaults(), **saved})
+    check_same_run(config, saved, source)
+    return continued(config, saved)
 
 
 def build(config: Munch) -> Experiment:
     """Read the data, build the model, then make the run's folder: nothing is written before all is checked."""
     check_logins(config.logger)
     folder = Path(LOG_ROOT) / config.experiment_name
-    check_run_folder(folder, Path(LOG_ROOT), config.override_cache)
+    goes_on = config.resume != NEVER and (folder / CONFIG).is_file()
+    if not goes_on:
+        check_run_folder(folder, Path(LOG_ROOT), config.override_cache, continuing_command(folder))
+    lock = hold_run(folder) if goes_on else None
+    found = read_to_resume(config.resume, folder) if goes_on or config.resume not in (NEVER, AUTO) else None
+    if found:
+        check_best(found, folder, config.eval_checkpoint_type)
     device = resolve_device(config.device, config.amp)
     require_dataset(config.metadata_root, config.dataset_name)
     data = read_run_data(config, how_to_prepare(config.dataset_name))
@@ -109,7 +135,10 @@ def build(config: Munch) -> Experiment:
     thresholds = chosen_thresholds(config, data)
 
     torch.manual_seed(config.seed)
-    model, notes = start_model(config, data.levels)
+    if found:
+        model, notes = restore_model(found.content, found.path), [*found.notes, found.describe()]
+    else:
+        model, notes = start_model(config, data.levels)
     check_network(model, config, len(data.splits["train"].image_ids))
     model.to(device).to(memory_format=torch.channels_last)
     mapper = make_mapper(registry.OWN_MAPS if data.ancestors is None else registry.CAM_AGG, model, data.ancestors)
@@ -117,10 +146,16 @@ def build(config: Munch) -> Experiment:
     splits = [name for name in data.splits if name != "test"]
     loaders = {name: split_loader(config, data, model, name, device, shuffle) for name in splits}
     step, state = TrainingStep(model), start_training(model, config, device)
-    replaced = make_folder(folder, partial(write_config, config), config.override_cache)
+    if found:
+        load_state(state, found)
+    if lock:
+        write_config(config, folder / CONFIG)
+        replaced = kept_run(folder)
+    else:
+        replaced, lock = make_folder(folder, partial(write_config, config), config.override_cache)
     data.levels.notes += [*notes, replaced_note(replaced)] if replaced else notes
-    run_record = RunRecord(folder, device, config.threads)
-    return Experiment(
+    run_record = RunRecord(folder, device, config.threads, earlier=earlier_record(folder) if goes_on else None)
+    run = Experiment(
         config,
         folder,
         device,
@@ -133,8 +168,21 @@ def build(config: Munch) -> Experiment:
         shuffle,
         thresholds,
         replaced,
+        lock,
         run_record,
     )
+    if found:
+        take_up(run, found)
+    return run
+
+
+def take_up(run: Experiment, found: Found) -> None:
+    """Bring a run's folder to where the checkpoint stands that it continues from."""
+    write_metrics(run)
+    bring_best(found, run.folder)
+    at_the_end_of_an_epoch = run.state.is_validated and not run.state.step
+    if at_the_end_of_an_epoch and found.path != checkpoint_path(run.folder, LAST):
+        save_checkpoint(run, LAST)
 
 
 def chosen_thresholds(config: Munch, data: RunData) -> dict[str, float] | None:
@@ -158,17 +206,8 @@ def split_loader(
         model.backbone.offer.preprocessing,
         data.targets if name == "train" else None,
     )
-    return make_loader(images, config.batch_size, config.workers, device, shuffle if name == "train" else None)
-
-
-def handle_bad_images(run: Experiment, bad: list[str]) -> None:
-    """Stop at images that could not be read, or log each one and skip it."""
-    if run.config.on_bad_image == "stop":
-        stop_at_bad_images(bad)
-    for message in bad:
-        if message not in run.state.bad_images:
-            logger.warning("skipped: %s", message)
-            run.state.bad_images.append(message)
+    size = config.batch_size if name == "train" else config.eval_batch_size or config.batch_size
+    return make_loader(images, size, config.workers, device, shuffle if name == "train" else None)
 
 
 def train_one_step(run: Experiment, batch: Batch) -> None:
@@ -200,10 +239,11 @@ def train_one_epoch(run: Experiment) -> None:
     set_learning_rate(state.optimizer, epoch, run.config.lr_decay_frequency)
     run.step.train()
     for batch in progress(run.loaders["train"], f"epoch {epoch}"):
-        handle_bad_images(run, batch.bad)
+        between_images(run, batch.bad)
         if batch.image_ids:
             train_one_step(run, batch)
         state.step += 1
+        save_if_due(run)
     loss, accuracy = state.finish_epoch()
     is_finite = math.isfinite(loss)
     if not is_finite:
@@ -214,64 +254,26 @@ def train_one_epoch(run: Experiment) -> None:
     run.trackers.figures(epoch, "lr", {f"group{number}": rate for number, rate in enumerate(rates)})
 
 
-def map_writer(run: Experiment) -> SaveMap:
-    """Return a function that saves a score map in the run's folder."""
-    return lambda image_id, score_map: save_score_map(
-        run.folder / MAPS_OF_A_RUN, image_id, score_map, run.config.scoremap_format
-    )
-
-
-def record(run: Experiment, epoch: int, split: str, results: Mapping) -> None:
-    """Add one line to metrics.jsonl; the file is written whole each time."""
-    run.state.metrics.append({"epoch": epoch, "split": split, **results})
-    lines = [json.dumps(line, allow_nan=False) for line in run.state.metrics]
-    write_text(run.folder / "metrics.jsonl", "\n".join(lines) + "\n")
-    figures = {name: value for name, value in results.items() if isinstance(value, float)}
-    figures |= {f"MaxBoxAcc{iou}": value for iou, value in (results.get("MaxBoxAcc") or {}).items()}
-    run.trackers.figures(epoch, split, figures)
-    logger.info("epoch %d %s: %s", epoch, split, ", ".join(f"{name} {value:.5g}" for name, value in figures.items()))
-
-
-def save_checkpoint(run: Experiment, kind: str) -> None:
-    """Write best_ or last_checkpoint.pth.tar: the model, how it was built, and the state of its training."""
-    ancestors = run.data.ancestors
-    chosen = run.state.validation[kind].results.get("best_threshold")
-    write_checkpoint(
-        run.folder / f"{kind}_checkpoint.pth.tar",
-        {
-            "architecture": run.config.architecture,
-            "config": dict(run.config),
-            "label_level": run.data.levels.level,
-            "class_names": run.data.levels.class_names,
-            "file_labels": run.data.levels.file_labels,
-            "ancestors": None if ancestors is None else {run.config.cam_agg_level: ancestors.tolist()},
-            "score_map_thresholds": run.thresholds or chosen,
-            "state_dict": run.model.state_dict(),
-            **run.state.state_dict(),
-        },
-    )
-
-
 def validate(run: Experiment) -> None:
     """Evaluate val; write the last checkpoint, and the best one if this is it. Save validation maps here if the last
     checkpoint's are wanted. Without images to validate on, only write the last checkpoint."""
     state, config = run.state, run.config
     if "val" not in run.loaders:
         state.keep_validation({}, {}, None)
-        save_checkpoint(run, "last")
+        save_checkpoint(run, LAST)
         return
     maps_wanted = config.eval_checkpoint_type == "last" and config.save_scoremaps in ("val", "both")
     save = map_writer(run) if maps_wanted and state.epoch == config.epochs else None
     evaluator, bad = new_evaluator(config, run.data.truths["val"]), list[str]()
     predictions = predict(run.mapper, run.loaders["val"], run.device, config.amp, bad)
     save = run.trackers.keeping_examples(save)
-    count_predictions(predictions, evaluator, bad, partial(handle_bad_images, run), save)
+    count_predictions(predictions, evaluator, bad, partial(between_images, run), save)
     results = run_figures(evaluator)
     record(run, state.epoch, "val", results)
     run.trackers.examples(state.epoch, "val")
     is_best = state.keep_validation(results, evaluator.state_dict(), headline(results, config.multi_iou_eval))
     # The best one first: if the run is killed in between, resuming from the last one writes the same best one again.
-    for kind in ("best", "last") if is_best else ("last",):
+    for kind in (BEST, LAST) if is_best else (LAST,):
         save_checkpoint(run, kind)
 
 
@@ -285,6 +287,7 @@ def train(run: Experiment) -> None:
             break
         with run.record.phase("training"):
             train_one_epoch(run)
+        save_if_due(run)
 
 
 def restored_validation(run: Experiment, kind: str) -> SplitEvaluator:
@@ -300,7 +303,7 @@ def final_evaluation(run: Experiment) -> dict:
     Val is evaluated again only if the best checkpoint's maps of it are wanted.
     """
     config, kind = run.config, run.config.eval_checkpoint_type
-    predictor = restore(run.folder / f"{kind}_checkpoint.pth.tar").to(run.device)
+    predictor = restore(checkpoint_path(run.folder, kind)).to(run.device)
     results = {
         "dataset_name": config.dataset_name,
         "label_level": predictor.level,
@@ -315,7 +318,7 @@ def final_evaluation(run: Experiment) -> dict:
         saved = config.save_scoremaps in (name, "both")
         again = name != "val" or (saved and kind == "best")
         if again:
-            save, on_bad = map_writer(run) if saved else None, partial(handle_bad_images, run)
+            save, on_bad = map_writer(run) if saved else None, partial(between_images, run)
             evaluator = evaluate_split(predictor, run.data.splits[name], truth, run.device, config.workers, on_bad, save)
         else:
             evaluator = restored_validation(run, kind)
@@ -356,7 +359,7 @@ def run_experiment(run: Experiment) -> None:
             results = final_evaluation(run)
     if bad_images := run.state.bad_images:
         logger.warning("%d images could not be read and were skipped", len(bad_images))
-    write_json(run.folder / RESULTS, results)
+    write_results(run.folder, results)
     finish_folder(run.replaced)
     logger.info("written: %s", run.folder / RESULTS)
 
@@ -365,10 +368,16 @@ def run_experiment(run: Experiment) -> None:
 def main() -> None:
     """Run one experiment."""
     config, notes = get_config(description=__doc__)
-    config.threads = resolve_threads(config.threads)
-    use_threads(config.threads)
+    folder = Path(LOG_ROOT) / config.experiment_name
     is_toy = config.dataset_name == toy.NAME
     with toy.prepared(config.data_root, config.metadata_root) if is_toy else nullcontext():  # puts back an older Toy
+        config = begun_config(config, folder) or config
+        if config.resume == AUTO and (folder / CONFIG).is_file() and (folder / RESULTS).is_file():
+            finish_folder(kept_run(folder))
+            tell(f"finished before: {folder / RESULTS}")
+            return
+        config.threads = resolve_threads(config.threads)
+        use_threads(config.threads)
         run = build(config)
     if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
         torch.use_deterministic_algorithms(True)
@@ -389,7 +398,12 @@ def main() -> None:
         run.device,
     )
     validated = run.data.splits["val"].image_ids if "val" in run.data.splits else ()
-    with recorded(run.record), tracking(config, run.folder, validated) as run.trackers:
+    with (
+        run.lock,
+        recorded(run.record),
+        tracking(config, run.folder, validated, run.state.epoch) as run.trackers,
+        run.signals,
+    ):
         run_experiment(run)
 
 

@@ -15,6 +15,7 @@ from wsol.core.machine import default_workers
 from wsol.core.options import AUTO, Group, Option, Range, boolean
 from wsol.data.levels import SAMPLE_LEVELS, TRAINED
 from wsol.maps.score_maps import FORMATS
+from wsol.runs.run_folder import NEVER
 from wsol.runs.trackers import NONE, TRACKERS
 from wsol.runs.val_thresholds import MIN_INTERVAL
 
@@ -100,6 +101,18 @@ _RUN = (
     Option("config", None, "YAML file of options by name; the command line takes precedence", metavar="FILE"),
     Option("experiment_name", "test_case", f"results go to {LOG_ROOT}/<experiment_name>/"),
     Option("override_cache", False, "replace an existing experiment folder; otherwise an existing folder is an error"),
+    Option(
+        "resume",
+        NEVER,
+        "continue a stopped run: auto, from its last checkpoint, or start if there is none; or from this checkpoint",
+        metavar="never|auto|FILE",
+    ),
+    Option(
+        "checkpoint_minutes",
+        15.0,
+        "also write a checkpoint within an epoch when the last one is older than this; 0: only after every epoch",
+        range=Range(0, 1e6),
+    ),
     Option("seed", 0, "source of all randomness; the same seed gives the same result on a CPU", range=SEED),
     *_MACHINE,
     Option(
@@ -150,6 +163,7 @@ _WEIGHTS = (
 _TRAINING = (
     Option("epochs", 40, "passes over the training images; 0 only evaluates", range=Range(0, 1_000_000)),
     Option("batch_size", 64, "images per step", range=BATCH),
+    Option("eval_batch_size", None, "images at a time in evaluation (default: batch_size)", whole, BATCH),
     Option("lr", 0.01, "learning rate; the papers search over powers of ten", range=RATE),
     Option(
         "lr_decay_frequency", 30, "lr is divided by 10 at the start of every epoch that is a multiple of this", range=DECAY

@@ -31,11 +31,11 @@ from dataset.known import require_dataset
 from option_tables import training_groups
 from wsol.core.arguments import folder_name, path, whole
 from wsol.core.errors import InputError, command
+from wsol.core.locks import locked
 from wsol.core.options import by_name
 from wsol.runs.run_folder import CONFIG
 from wsol.runs.run_tables import markdown_table
 from wsol.sweeps.conduct import LOGS, Program, Sweep
-from wsol.sweeps.executors import locked
 from wsol.sweeps.plan import PlannedRun, make_plan
 from wsol.sweeps.protocol import read_protocol
 from wsol.sweeps.spec import SET_BY_SWEEP, Spec, read_spec

@@ -14,7 +14,8 @@ import pytest
 
 from conftest import CHECKOUT
 from wsol.core.errors import InputError
-from wsol.sweeps.executors import BUSY, PATIENCE_SECONDS, Job, _run_command, is_locked, locked, run_here, run_on_cluster
+from wsol.core.locks import is_locked, locked
+from wsol.sweeps.executors import BUSY, PATIENCE_SECONDS, Job, _run_command, run_here, run_on_cluster
 
 PROGRAM = """
 import json, os, sys

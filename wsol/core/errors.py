@@ -11,10 +11,27 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
-BUG, REFUSED, INTERRUPTED, BROKEN_PIPE = 1, 2, 130, 141  # exit codes (docs/runs.md); the last two are a shell's 128 + signal
+BUG, REFUSED, CHECKPOINTED, INTERRUPTED, BROKEN_PIPE = (
+    1,
+    2,
+    75,
+    130,
+    141,
+)  # exit codes (docs/runs.md); 128 + a signal at the end
 MOST_SAID = 600  # characters of an exception's own text in a message
 
 _last_file: str | None = None  # the file last opened for reading or writing
+
+
+class Stopped(BaseException):
+    """A signal stopped a command, and a checkpoint holds what was done; `command` continues from it.
+
+    No error, so that `except Exception` lets it through.
+    """
+
+    def __init__(self, why: str, command: str):
+        super().__init__(why, command)
+        self.why, self.command = why, command
 
 
 class OptionName(str):
@@ -233,6 +250,9 @@ def _run(main: Callable[[], object]) -> int | None:
     except InputError as error:
         _say(f"error: {error.on_command_line()}")
         return REFUSED
+    except Stopped as stop:
+        _say(f"{stop.why}; to continue:\n{stop.command}")
+        return CHECKPOINTED
     except KeyboardInterrupt:
         _say("interrupted")
         return INTERRUPTED
@@ -272,8 +292,8 @@ def command(main: Callable[[], None]) -> Callable[[], None]:
     """Make `main` a command, which always ends with an exit code and, on failure, a message.
 
     0: finished. 1: a bug; its traceback comes first. 2: refused or failed, for the reason given in the message (an
-    InputError, a full disk, too little memory, an output that cannot be written). 130: interrupted. 141: the reader of its
-    output has gone.
+    InputError, a full disk, too little memory, an output that cannot be written). 75: stopped by a signal and checkpointed;
+    the last line is the command that continues. 130: interrupted. 141: the reader of its output has gone.
     """
 
     @functools.wraps(main)

@@ -1,6 +1,7 @@
 """Files: read only if they are regular files, written whole or not at all (under a temporary name next to the target,
 which is then renamed)."""
 
+import errno
 import hashlib
 import json
 import os
@@ -227,11 +228,27 @@ def _identity(path: str | os.PathLike) -> tuple[int, int] | None:
     return status.st_dev, status.st_ino
 
 
+def to_disk(path: str | os.PathLike) -> None:
+    """Wait until a file's content, or a folder's list of names, would survive a loss of power.
+
+    Raises:
+        OSError: it cannot be written.
+    """
+    number = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(number)
+    except OSError as error:
+        if error.errno != errno.EINVAL:  # some file systems cannot do this for a folder
+            raise
+    finally:
+        os.close(number)
+
+
 @contextmanager
-def whole_file(path: str | os.PathLike) -> Iterator[Path]:
+def whole_file(path: str | os.PathLike, durable: bool = False) -> Iterator[Path]:
     """Yield a temporary path; on success it is renamed to `path`, on any error it is removed.
 
-    If `path` is a link, its target is written.
+    If `path` is a link, its target is written. `durable`: once it has its name, it would survive a loss of power.
 
     Raises:
         InputError: `path` is not a regular file, or cannot be written.
@@ -244,7 +261,11 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
         check_writable(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary
+        if durable:
+            to_disk(temporary)
         os.replace(temporary, path)
+        if durable:
+            to_disk(path.parent)
     except OSError as error:
         raise InputError(f"{path}: cannot be written ({error.strerror or error})") from None
     finally:
@@ -252,8 +273,8 @@ def whole_file(path: str | os.PathLike) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
-def write_text(path: str | os.PathLike, text: str) -> None:
-    """Write UTF-8 text with Unix line ends.
+def write_text(path: str | os.PathLike, text: str, durable: bool = False) -> None:
+    """Write UTF-8 text with Unix line ends; `durable` as in `whole_file`.
 
     Raises:
         InputError: it cannot be written, or the text has a lone surrogate, which UTF-8 cannot encode.
@@ -263,15 +284,15 @@ def write_text(path: str | os.PathLike, text: str) -> None:
     except UnicodeEncodeError as error:
         around = ascii(text[max(0, error.start - 20) : error.end + 20])
         raise InputError(f"{path}: not written: {around} cannot be encoded as UTF-8") from None
-    with whole_file(path) as temporary:
+    with whole_file(path, durable) as temporary:
         temporary.write_bytes(encoded)
 
 
-def write_json(path: str | os.PathLike, value: object) -> None:
-    """Write JSON, indented by two spaces.
+def write_json(path: str | os.PathLike, value: object, durable: bool = False) -> None:
+    """Write JSON, indented by two spaces; `durable` as in `whole_file`.
 
     Raises:
         InputError: it cannot be written.
         ValueError: NaN or infinity, which JSON does not have.
     """
-    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+    write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n", durable)

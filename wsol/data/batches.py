@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler
 
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError
+from wsol.core.stopping import ignore_stopping
 from wsol.data.crops import draw_crop
 from wsol.data.images import load_image
 from wsol.data.levels import LevelSplit
@@ -119,6 +120,10 @@ def _collate(samples: list, targets: Targets | None = None) -> Batch:
     return batch._replace(boxes=list(found)) if isinstance(targets, BoxTargets) else batch._replace(masks=torch.stack(found))
 
 
+def _start_worker(number: int) -> None:
+    ignore_stopping()
+
+
 def make_loader(
     dataset: LabeledImages, batch_size: int, workers: int, device: torch.device, shuffle: EpochShuffle | None = None
 ) -> DataLoader:
@@ -129,6 +134,7 @@ def make_loader(
         sampler=shuffle,
         num_workers=workers,
         collate_fn=partial(_collate, targets=dataset.targets),
+        worker_init_fn=_start_worker,
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,
         prefetch_factor=4 if workers else None,

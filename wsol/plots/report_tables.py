@@ -9,13 +9,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from wsol.core.errors import InputError
+from wsol.core.locks import is_locked
 from wsol.runs.results import Row, SplitResults
 from wsol.runs.run_record import read_record
 from wsol.sweeps import cells
 from wsol.sweeps.cells import method_name
 from wsol.sweeps.collection import RunEntry, options_that_differ, run_folders
 from wsol.sweeps.conduct import LOGS
-from wsol.sweeps.executors import is_locked
 from wsol.sweeps.protocol import Protocol
 from wsol.sweeps.states import has_results
 from wsol.sweeps.table_text import cell_text, numbered_notes

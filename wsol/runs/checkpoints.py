@@ -125,7 +125,9 @@ KEYS = tuple(name for name, entry in ENTRIES.items() if entry.since == 1 and not
 
 
 def write_checkpoint(path: str | os.PathLike, content: dict) -> None:
-    """Write a checkpoint. `content` has all of ENTRIES except `format`, as tensors and plain values.
+    """Write a checkpoint, so that it would survive a loss of power once it is there.
+
+    `content` has all of ENTRIES except `format`, as tensors and plain values.
 
     Raises:
         InputError: an entry is not what ENTRIES says, or the file cannot be written, as on a full disk; an older checkpoint
@@ -133,7 +135,7 @@ def write_checkpoint(path: str | os.PathLike, content: dict) -> None:
     """
     content = {**content, "format": FORMAT}
     check_entries(content, str(path))
-    with whole_file(path) as temporary:
+    with whole_file(path, durable=True) as temporary:
         try:
             with open(temporary, "wb") as file:
                 torch.save(content, file)

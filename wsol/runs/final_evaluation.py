@@ -98,7 +98,7 @@ def predict_split(
         max_megapixels=config.max_megapixels,
         preprocessing=predictor.preprocessing,
     )
-    batches = make_loader(images, config.batch_size, workers, device)
+    batches = make_loader(images, config.get("eval_batch_size") or config.batch_size, workers, device)
     return predictor.predictions(batches, device, config.amp, bad_images)
 
 

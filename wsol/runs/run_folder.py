@@ -3,13 +3,18 @@
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
+from typing import IO
 
 from wsol.core.errors import InputError, OptionError, OptionName
-from wsol.core.files import MOST_BYTES, temporary_sibling
+from wsol.core.files import MOST_BYTES, temporary_sibling, to_disk, write_json
+from wsol.core.locks import hold
 
 CONFIG, RESULTS, LOG = "config.yaml", "results.json", "log.txt"
+NEVER = "never"  # of the option `resume`
 PREVIOUS = ".previous"
+PATIENCE_SECONDS = 1.0  # `is_locked` of another process holds a lock for a moment
 MOST_NAME = MOST_BYTES - len(f".{PREVIOUS}")  # bytes of a run's name, so that the run can be set aside (`previous_of`)
 
 
@@ -33,8 +38,23 @@ def check_kept(folder: Path) -> None:
         )
 
 
-def check_run_folder(folder: Path, log_root: Path, override: bool) -> None:
+def hold_run(folder: Path) -> IO[str]:
+    """Return the open log of a run's folder, which holds the run's lock until it is closed or the process ends.
+
+    Raises:
+        InputError: another process is at the run.
+    """
+    if lock := hold(folder / LOG, PATIENCE_SECONDS):
+        return lock
+    raise InputError(
+        f"{folder}: another process is at this run; expected it to end first, or another ", OptionName("experiment_name")
+    )
+
+
+def check_run_folder(folder: Path, log_root: Path, override: bool, to_continue: str = "") -> None:
     """Check that a run's folder can be created, or may be replaced if it exists.
+
+    `to_continue`: the command that continues the run in the folder, for the message.
 
     Raises:
         InputError: part of the path is a file, or another run's folder; the folder, or a run kept next to it, exists and
@@ -61,7 +81,7 @@ def check_run_folder(folder: Path, log_root: Path, override: bool) -> None:
             OptionName("experiment_name"),
             ", or ",
             OptionName("override_cache"),
-            " TRUE to replace that run",
+            f" TRUE to replace that run{_or_continue(folder, to_continue)}",
         )
     if folder.is_symlink():
         raise InputError(f"{folder} is a link, so it is not replaced; expected a folder, or an unused name")
@@ -71,23 +91,34 @@ def check_run_folder(folder: Path, log_root: Path, override: bool) -> None:
         raise InputError(f"{folder} holds other runs ({below[0].parent}), so it is not replaced")
 
 
-def make_folder(folder: Path, write_config: Callable[[Path], None], override: bool) -> Path | None:
-    """Create the run's folder together with its config.yaml; return the folder of the run that it replaces, or None.
+def _or_continue(folder: Path, command: str) -> str:
+    """Return the end of a message: the command that continues a run, if there is one to continue."""
+    unfinished = command and (folder / CONFIG).is_file() and not (folder / RESULTS).is_file()
+    return f", or to continue it:\n{command}" if unfinished else ""
+
+
+def make_folder(folder: Path, write_config: Callable[[Path], None], override: bool) -> tuple[Path | None, IO[str]]:
+    """Create the run's folder together with its config.yaml; return (the folder of the run that it replaces, or None; the
+    run's lock, see `hold_run`).
 
     The replaced run is kept next to the new one (`previous_of`) until `finish_folder`. If one is kept already, it stays, and
     the unfinished run in the folder is removed; but a run with results is kept in place of the older one. If two processes
-    start the same run, one gets the folder and the other an InputError.
+    start the same run, one gets the folder and the other an InputError; a run that is running is never replaced.
     """
     new, old, kept = temporary_sibling(folder), temporary_sibling(folder).with_suffix(".old"), previous_of(folder)
     for left_over in (new, old):
         shutil.rmtree(left_over, ignore_errors=True)
+    replacing = folder.exists() and override
     try:
-        write_config(new / CONFIG)
-        if folder.exists() and override:
-            if os.path.isdir(kept) and (folder / RESULTS).is_file():  # killed between its results and `finish_folder`
-                os.rename(kept, old)
-            os.rename(folder, old if os.path.isdir(kept) else kept)
-        os.rename(new, folder)  # fails if another process has put its folder there
+        with hold_run(folder) if replacing else nullcontext():
+            write_config(new / CONFIG)
+            lock = hold_run(new)
+            if replacing:
+                if os.path.isdir(kept) and (folder / RESULTS).is_file():  # killed between its results and `finish_folder`
+                    os.rename(kept, old)
+                os.rename(folder, old if os.path.isdir(kept) else kept)
+            os.rename(new, folder)  # fails if another process has put its folder there
+        to_disk(folder.parent)
     except OSError as error:
         raise InputError(
             f"{folder}: cannot be created ({error.strerror}); expected one process per run, and a writable folder"
@@ -95,13 +126,27 @@ def make_folder(folder: Path, write_config: Callable[[Path], None], override: bo
     finally:
         shutil.rmtree(new, ignore_errors=True)
         shutil.rmtree(old, ignore_errors=True)
-    return kept if override and os.path.isdir(kept) else None
+    return kept_run(folder) if override else None, lock
+
+
+def kept_run(folder: Path) -> Path | None:
+    """Return the folder of the run that the one in `folder` replaces, if it is kept still."""
+    kept = previous_of(folder)
+    return kept if os.path.isdir(kept) else None
 
 
 def replaced_note(kept: Path) -> str:
     """Return the message for the log about the run that a new one replaces."""
     state = "the finished run" if (kept / RESULTS).is_file() else "the run"
     return f"{state} that this one replaces is kept in {kept} until this one is finished"
+
+
+def write_results(folder: Path, results: dict) -> None:
+    """Write results.json, with which a run is finished; its tables would survive a loss of power before it is there."""
+    for path in folder.iterdir():
+        if path.is_file():
+            to_disk(path)
+    write_json(folder / RESULTS, results, durable=True)
 
 
 def finish_folder(replaced: Path | None) -> None:

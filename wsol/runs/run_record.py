@@ -19,9 +19,9 @@ from typing import Any
 
 import torch
 
-from wsol.core.errors import InputError
+from wsol.core.errors import InputError, Stopped
 from wsol.core.files import read_json, write_json
-from wsol.core.plain_values import is_number, shown
+from wsol.core.plain_values import is_number, is_whole, shown
 
 NAME = "run.json"
 FORMAT = 1
@@ -40,25 +40,32 @@ def now() -> str:
 
 
 class RunRecord:
-    """The record of a run, in its folder; `phase` and `end` write it."""
+    """The record of a run, in its folder; `phase` and `end` write it.
 
-    def __init__(self, folder: Path, device: torch.device, threads: int):
+    `earlier`: the record of the run that is continued; its seconds count too.
+    """
+
+    def __init__(
+        self, folder: Path, device: torch.device, threads: int, processes: int = 1, earlier: Mapping[str, Any] | None = None
+    ):
         self.path = folder / NAME
         self.device = device
         self._began = time.monotonic()
+        self._seconds_before = float(earlier["wall_seconds"]) if earlier else 0.0
         self.content: dict[str, Any] = {
             "format": FORMAT,
             "state": "running",
             "host": socket.gethostname(),
             "process": os.getpid(),
-            "processes": 1,
+            "processes": processes,
             "device": _device_name(device),
             "threads": threads,
-            "start": now(),
+            "start": earlier["start"] if earlier else now(),
+            "continued": earlier.get("continued", 0) + 1 if earlier else 0,
             "updated": now(),
             "end": None,
-            "progress": None,
-            "seconds": {},
+            "progress": earlier.get("progress") if earlier else None,
+            "seconds": dict(earlier["seconds"]) if earlier else {},
             "wall_seconds": 0.0,
             "peak_memory_bytes": None,
             "peak_device_memory_bytes": None,
@@ -79,13 +86,13 @@ class RunRecord:
         self._write()
 
     def end(self, state: str, error: str | None = None) -> None:
-        """Record the end of the run: `finished`, or `failed` with the reason."""
+        """Record the end of the run: `finished`, `checkpointed`, or `failed`; the last two with the reason."""
         self.content |= {"state": state, "end": now(), "error": error}
         self._write()
 
     def _write(self) -> None:
         self.content["updated"] = now()
-        self.content["wall_seconds"] = round(time.monotonic() - self._began, 3)
+        self.content["wall_seconds"] = round(self._seconds_before + time.monotonic() - self._began, 3)
         self.content["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
         if self.device.type == "cuda":
             self.content["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
@@ -94,15 +101,26 @@ class RunRecord:
 
 @contextmanager
 def recorded(record: RunRecord) -> Iterator[RunRecord]:
-    """Record that what is done in the context has finished, or that it failed, with the reason."""
+    """Record that what is done in the context has finished, or stopped at a signal, or failed, with the reason."""
     try:
         yield record
+    except Stopped as stop:
+        record.end("checkpointed", stop.why)
+        raise
     except BaseException as error:
         reason = "interrupted" if isinstance(error, KeyboardInterrupt) else str(error) or type(error).__name__
         with suppress(InputError):  # on a full disk, say: the run's own error is the one to report
             record.end("failed", reason)
         raise
     record.end("finished")
+
+
+def earlier_record(folder: Path) -> dict[str, Any] | None:
+    """Return the record of the run in a folder that is to be continued, None if there is none that can be read."""
+    try:
+        return read_record(folder)
+    except InputError:  # only times are lost
+        return None
 
 
 def read_record(folder: Path) -> dict[str, Any] | None:
@@ -120,6 +138,9 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         and content.get("state") in STATES
         and is_number(content.get("wall_seconds"))
         and isinstance(content.get("seconds"), Mapping)
+        and all(is_number(value) for value in content["seconds"].values())
+        and isinstance(content.get("start"), str)
+        and is_whole(content.get("continued", 0))
     )
     if not valid:
         raise InputError(f"{path}: {shown(content)}; expected a run's record, which main.py writes")

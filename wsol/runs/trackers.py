@@ -5,6 +5,7 @@ they are imported when a run logs to them, and nothing that they do changes the 
 """
 
 import os
+import uuid
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import PackageNotFoundError, version
@@ -14,11 +15,13 @@ from typing import Any, Protocol
 import numpy as np
 
 from wsol.core.errors import OptionError
+from wsol.core.files import read_text, write_text
 from wsol.data.images import load_image
 from wsol.maps.overlay import overlay
 
 NONE = "none"
 PROJECT = "wsol-granularity"  # under which the packages list the runs
+WANDB_ID = "wandb_id.txt"
 EXAMPLES = 4  # val's images whose maps are logged, spread evenly over its list
 INSTALL = "pip install -e .[{}] in the checkout, or pip install wsol-granularity[{}]"
 
@@ -39,10 +42,10 @@ class Tracker(Protocol):
 class TensorBoard:
     """Event files in the run's folder, tensorboard/."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]):
+    def __init__(self, folder: Path, config: Mapping[str, Any], epoch: int):
         from torch.utils.tensorboard import SummaryWriter
 
-        self._writer = SummaryWriter(str(folder / "tensorboard"))
+        self._writer = SummaryWriter(str(folder / "tensorboard"), purge_step=epoch + 1 if epoch else None)
 
     def figures(self, epoch: int, figures: Mapping[str, float]) -> None:
         """Log figures by name."""
@@ -63,7 +66,7 @@ class TensorBoard:
 class WandB:
     """A run of Weights & Biases; its files are in the run's folder, wandb/. WANDB_MODE=offline needs no account."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]):
+    def __init__(self, folder: Path, config: Mapping[str, Any], epoch: int):
         import wandb
 
         self._module = wandb
@@ -73,6 +76,8 @@ class WandB:
             self._run = wandb.init(
                 project=os.environ.get("WANDB_PROJECT", PROJECT),
                 name=config["experiment_name"],
+                id=self._id(folder),
+                resume="allow",
                 dir=str(folder),
                 config=dict(config),
                 settings=settings,
@@ -80,6 +85,13 @@ class WandB:
         except wandb.errors.Error as error:
             raise OptionError("logger", "wandb", f"{error}; expected a login, or WANDB_MODE=offline") from None
         self._run.define_metric("*", step_metric="epoch")
+
+    def _id(self, folder: Path) -> str:
+        """Return the run's id, the same when it is continued."""
+        path = folder / WANDB_ID
+        if not path.is_file():
+            write_text(path, uuid.uuid4().hex[:8])
+        return read_text(path).strip()
 
     def figures(self, epoch: int, figures: Mapping[str, float]) -> None:
         """Log figures by name."""
@@ -98,11 +110,11 @@ class WandB:
 class Trackio:
     """A run in Trackio's local database, which TRACKIO_DIR places."""
 
-    def __init__(self, folder: Path, config: Mapping[str, Any]):
+    def __init__(self, folder: Path, config: Mapping[str, Any], epoch: int):
         import trackio
 
         self._module = trackio
-        settings = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False}
+        settings = {"embed": False, "auto_log_gpu": False, "auto_log_cpu": False, "resume": "allow" if epoch else "never"}
         self._run = trackio.init(project=PROJECT, name=config["experiment_name"], config=dict(config), **settings)
 
     def figures(self, epoch: int, figures: Mapping[str, float]) -> None:
@@ -118,7 +130,7 @@ class Trackio:
         self._module.finish()
 
 
-TRACKERS: dict[str, Callable[[Path, Mapping[str, Any]], Tracker]] = {
+TRACKERS: dict[str, Callable[[Path, Mapping[str, Any], int], Tracker]] = {
     "tensorboard": TensorBoard,
     "wandb": WandB,
     "trackio": Trackio,
@@ -198,17 +210,18 @@ class Trackers:
 
 
 @contextmanager
-def tracking(config: Mapping[str, Any], folder: Path, image_ids: Sequence[str]) -> Iterator[Trackers]:
+def tracking(config: Mapping[str, Any], folder: Path, image_ids: Sequence[str], epoch: int = 0) -> Iterator[Trackers]:
     """Give the trackers of the option `logger`, and close them at the end, also of a run that fails.
 
-    `folder`: the run's. `image_ids`: the images of val.
+    `folder`: the run's. `image_ids`: the images of val. `epoch`: the last one of a run that is continued, which goes on in
+    the same place; what it logged after that is logged again.
     """
     opened: list[Tracker] = []
     failed = True
     try:
         for name in config["logger"]:
             if name != NONE:
-                opened.append(TRACKERS[name](folder, config))
+                opened.append(TRACKERS[name](folder, config, epoch))
         yield Trackers(opened, Path(config["data_root"]) / config["dataset_name"], image_ids)
         failed = False
     finally:

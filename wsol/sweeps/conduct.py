@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from wsol.core.errors import InputError
+from wsol.core.locks import is_locked
 from wsol.data.levels import finest_level
 from wsol.data.metadata import dataset_folder
 from wsol.data.truth import SplitTruth
@@ -18,7 +19,7 @@ from wsol.runs.open_test import TEST
 from wsol.runs.results import read_run
 from wsol.runs.run_data import read_level
 from wsol.runs.run_folder import CONFIG, RESULTS
-from wsol.sweeps.executors import BUSY, Job, is_locked, run_here, run_on_cluster
+from wsol.sweeps.executors import BUSY, Job, run_here, run_on_cluster
 from wsol.sweeps.plan import Plan, PlannedRun, check_names, to_words
 from wsol.sweeps.protocol import Candidate, Protocol, check_recorded, open_protocol
 from wsol.sweeps.states import State, check_options, has_results, state_of
@@ -227,7 +228,7 @@ class Sweep:
             return ""
         if code == BUSY:
             self.say(f"{job.name}: another process is at it; waiting")
-        while is_locked(job.log):  # also by what a killed job leaves: workers that load images end seconds after it
+        while is_locked(job.log):
             time.sleep(WAIT_SECONDS)
         if self.is_done(job):
             return ""

@@ -5,7 +5,6 @@ holds the lock of its log file while it runs, so that two sweeps, also on two ma
 """
 
 import ctypes
-import fcntl
 import importlib
 import multiprocessing
 import os
@@ -19,12 +18,12 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 from wsol.core.errors import InputError
+from wsol.core.locks import POLL_SECONDS, locked
 
 BUSY = 76  # the exit code of a job whose lock another process holds
-POLL_SECONDS = 0.05
 CLUSTER_POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 1.0  # `is_locked` of another process holds a lock for a moment
 PR_SET_PDEATHSIG = 1  # of Linux's prctl
@@ -43,39 +42,6 @@ class Job:
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     result: Path | None = None
-
-
-@contextmanager
-def locked(path: Path, patience: float = 0.0) -> Iterator[IO[str] | None]:
-    """Hold a file's lock, and give the open file, if the lock is free within `patience` seconds; else give None.
-
-    It ends with the process, and with those that inherit the file, however they end.
-    """
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("a", encoding="utf-8") as file:
-        until = time.monotonic() + patience
-        while not _try_lock(file, fcntl.LOCK_EX):
-            if time.monotonic() >= until:
-                yield None
-                return
-            time.sleep(POLL_SECONDS)
-        yield file
-
-
-def is_locked(path: Path) -> bool:
-    """Return whether a process holds a file's lock; the file need not be writable."""
-    if not path.is_file():
-        return False
-    with path.open(encoding="utf-8") as file:
-        return not _try_lock(file, fcntl.LOCK_SH)
-
-
-def _try_lock(file: IO[str], kind: int) -> bool:
-    try:
-        fcntl.flock(file, kind | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    return True
 
 
 def _die_with_parent() -> None:

@@ -64,7 +64,7 @@ class Protocol:
 
     def write(self) -> None:
         """Write the record."""
-        write_json(self.sweep / NAME, self.content)
+        write_json(self.sweep / NAME, self.content, durable=True)
 
     def choose(
         self, point: str, candidates: Sequence[Candidate], figure: str, budget: Mapping[str, int], allow_reuse: bool
