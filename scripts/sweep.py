@@ -33,6 +33,7 @@ from wsol.core.arguments import folder_name, path, whole
 from wsol.core.errors import InputError, command
 from wsol.core.locks import locked
 from wsol.core.options import by_name
+from wsol.core.stopping import stopping_at_once
 from wsol.runs.run_folder import CONFIG
 from wsol.runs.run_tables import markdown_table
 from wsol.sweeps.conduct import LOGS, Program, Sweep
@@ -144,7 +145,8 @@ def conduct(sweep: Sweep, allow_reuse: bool) -> None:
         if lock is None:
             raise InputError(f"{sweep.folder}: another sweep.py is running it; expected one at a time (see --status)")
         began = time.monotonic()
-        outcome = sweep.conduct(allow_reuse)
+        with stopping_at_once(shlex.join(["python", *sys.argv])):  # runs that it started checkpoint too
+            outcome = sweep.conduct(allow_reuse)
     minutes = (time.monotonic() - began) / 60
     print(
         f"{len(outcome.trained)} runs trained, {len(outcome.skipped)} finished before, {len(outcome.opened)} evaluated on "

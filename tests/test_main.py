@@ -253,11 +253,14 @@ def test_of_two_processes_one_gets_the_folder(tmp_path, monkeypatch):
     write = partial(main.write_config, {"experiment_name": "race"})
     for _ in range(2):
         check_run_folder(folder, root, override=False)
-    make_folder(folder, write, override=False)
+    _, lock = make_folder(folder, write, override=False)
     with pytest.raises(InputError, match="expected one process per run"):
         make_folder(folder, write, override=False)
     assert [path.name for path in root.iterdir()] == ["race"]
-    make_folder(folder, write, override=True)
+    with pytest.raises(InputError, match="another process is at this run"):
+        make_folder(folder, write, override=True)
+    lock.close()
+    make_folder(folder, write, override=True)[1].close()
     assert sorted(path.name for path in root.iterdir()) == [".race.previous", "race"]
 
 

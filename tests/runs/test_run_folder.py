@@ -24,7 +24,10 @@ def _inside(tmp_path, monkeypatch):
 def begin(text, folder=FOLDER):
     """Make a run's folder as main.py does with --override_cache, the run called `text`; return what it replaces."""
     check_run_folder(folder, ROOT, override=True)
-    replaced = make_folder(folder, lambda path: (path.parent.mkdir(parents=True), path.write_text(text)), override=True)
+    replaced, lock = make_folder(
+        folder, lambda path: (path.parent.mkdir(parents=True), path.write_text(text)), override=True
+    )
+    lock.close()
     (folder / "weights").write_text(text)
     return replaced
 
@@ -88,7 +91,7 @@ def test_the_longest_name_can_be_replaced():
 
 
 def test_a_run_removes_only_what_it_replaces():
-    replaced = make_folder(FOLDER, lambda path: (path.parent.mkdir(parents=True), path.write_text("")), override=False)
+    replaced, _ = make_folder(FOLDER, lambda path: (path.parent.mkdir(parents=True), path.write_text("")), override=False)
     previous_of(FOLDER).mkdir()  # since, by another
     finish(replaced)
     assert previous_of(FOLDER).exists()

@@ -152,7 +152,7 @@ def test_a_failure_is_told_to_the_trackers_and_they_are_closed(tmp_path, monkeyp
     closed = []
 
     class Tracker:
-        def __init__(self, folder, config):
+        def __init__(self, folder, config, epoch):
             pass
 
         def close(self, failed):

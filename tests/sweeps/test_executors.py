@@ -15,7 +15,8 @@ import pytest
 from conftest import CHECKOUT
 from wsol.core.errors import InputError
 from wsol.core.locks import is_locked, locked
-from wsol.sweeps.executors import BUSY, PATIENCE_SECONDS, Job, _run_command, run_here, run_on_cluster
+from wsol.sweeps.cluster import ClusterTask, run_on_cluster
+from wsol.sweeps.executors import BUSY, PATIENCE_SECONDS, Job, run_here
 
 PROGRAM = """
 import json, os, sys
@@ -101,15 +102,13 @@ def test_a_job_whose_result_is_there_when_it_starts_does_nothing(jobs, tmp_path)
     (tmp_path / "result.json").touch()
     job = replace(jobs[0], result=Path("result.json"))
     assert [code for _, code in run_here([job], 1, [], tmp_path / "root")] == [0]
-    assert _run_command(job, str(tmp_path), str(tmp_path / "root")) == 0
+    assert ClusterTask(job, str(tmp_path), str(tmp_path / "root"))() == 0
     assert not (tmp_path / "0.json").exists()
 
 
 def test_a_program_that_outlives_its_cluster_job_keeps_the_lock(jobs, tmp_path):
     (tmp_path / "root" / "some_program.py").write_text("import time\nprint('began', flush=True)\ntime.sleep(60)\n")
-    job = multiprocessing.get_context("fork").Process(
-        target=_run_command, args=(jobs[0], str(tmp_path), str(tmp_path / "root"))
-    )
+    job = multiprocessing.get_context("fork").Process(target=ClusterTask(jobs[0], str(tmp_path), str(tmp_path / "root")))
     job.start()
     while not (jobs[0].log.is_file() and jobs[0].log.read_text()):
         time.sleep(0.05)

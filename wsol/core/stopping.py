@@ -5,8 +5,12 @@ came; a second Ctrl-C raises KeyboardInterrupt at once.
 """
 
 import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
 from types import FrameType
 from typing import Self
+
+from wsol.core.errors import Stopped
 
 STOPPING = (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -33,6 +37,21 @@ class StopSignals:
         self._interrupts += number == signal.SIGINT
         if self._interrupts > 1:
             raise KeyboardInterrupt
+
+
+@contextmanager
+def stopping_at_once(command: str) -> Iterator[None]:
+    """Raise Stopped at a signal but Ctrl-C, which keeps its meaning; `command` continues what is done in the context."""
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise Stopped(signal.Signals(number).name, command)
+
+    before = {number: signal.signal(number, stop) for number in STOPPING if number != signal.SIGINT}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def ignore_stopping() -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 from wsol.core.errors import InputError
 from wsol.core.locks import is_locked
 from wsol.runs.results import Row, SplitResults
+from wsol.runs.resume import OF_A_CALL
 from wsol.runs.run_record import read_record
 from wsol.sweeps import cells
 from wsol.sweeps.cells import method_name
@@ -30,7 +31,7 @@ FIGURES = {
     "Top-1 Loc": ("top1_loc", False),
     "Top-5 Loc": ("top5_loc", False),
 }
-ALWAYS_DIFFER = ("experiment_name", "override_cache")
+ALWAYS_DIFFER = ("experiment_name", *OF_A_CALL)
 NOTHING = "-"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from wsol.core.errors import InputError
 from wsol.core.locks import is_locked
+from wsol.core.options import AUTO
 from wsol.data.levels import finest_level
 from wsol.data.metadata import dataset_folder
 from wsol.data.truth import SplitTruth
@@ -19,7 +20,8 @@ from wsol.runs.open_test import TEST
 from wsol.runs.results import read_run
 from wsol.runs.run_data import read_level
 from wsol.runs.run_folder import CONFIG, RESULTS
-from wsol.sweeps.executors import BUSY, Job, run_here, run_on_cluster
+from wsol.sweeps.cluster import run_on_cluster
+from wsol.sweeps.executors import BUSY, Job, run_here
 from wsol.sweeps.plan import Plan, PlannedRun, check_names, to_words
 from wsol.sweeps.protocol import Candidate, Protocol, check_recorded, open_protocol
 from wsol.sweeps.states import State, check_options, has_results, state_of
@@ -185,20 +187,25 @@ class Sweep:
                     self.outcome.skipped.append(run.name)
             else:
                 waiting.append(run)
-        for attempt in range(self.where.retries + 1):
+        left = self.where.retries
+        while waiting:
             jobs = [self.training(run) for run in waiting]
             failed = {name: reason for name, reason in self.ended(jobs) if reason}
             self.outcome.trained += [run.name for run in waiting if run.name not in failed]
             waiting = [run for run in waiting if run.name in failed]
-            if not waiting or attempt == self.where.retries:
-                break
-            self.say(f"{len(waiting)} failed and are tried again")
-        self.outcome.failed |= {run.name: failed[run.name] for run in waiting}
+            checkpointed = [run for run in waiting if self.state(run).name == "checkpointed"]
+            if len(checkpointed) < len(waiting):
+                left -= 1
+            if left < 0:  # what a signal stopped did not fail
+                failed = {run.name: failed[run.name] for run in waiting if run not in checkpointed}
+                self.outcome.failed |= failed
+                waiting = checkpointed
+            if waiting:
+                self.say(f"{len(waiting)} did not finish and are taken up again")
 
     def training(self, run: PlannedRun) -> Job:
-        """Return the job that trains a run; one that was interrupted starts from the beginning."""
-        again = ["--override_cache", "TRUE"] if (self.folder / run.name).exists() else []
-        words = [*self.words(run), *again]
+        """Return the job that trains a run, or goes on with it."""
+        words = [*self.words(run), "--resume", AUTO]
         return self.job(run.name, self.program.train, words, self.folder / run.name / RESULTS)
 
     def job(self, name: str, module: str, words: Sequence[str], result: Path | None = None) -> Job:

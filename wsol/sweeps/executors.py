@@ -9,7 +9,6 @@ import importlib
 import multiprocessing
 import os
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,9 +17,7 @@ from dataclasses import dataclass, field, replace
 from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
-from typing import Any
 
-from wsol.core.errors import InputError
 from wsol.core.locks import POLL_SECONDS, locked
 
 BUSY = 76  # the exit code of a job whose lock another process holds
@@ -72,26 +69,8 @@ def _child(job: Job, folder: str) -> None:
         importlib.import_module(job.module).main()
 
 
-def _run_command(job: Job, folder: str, root: str) -> int:
-    """Run a job as a command, in the process of a cluster's job; return its exit code."""
-    with locked(Path(folder) / job.log, PATIENCE_SECONDS) as lock:
-        if lock is None:
-            return BUSY
-        if job.result and (Path(folder) / job.result).exists():
-            return 0
-        with (Path(folder) / job.log).open("w", encoding="utf-8") as log:
-            program = Path(root) / f"{job.module.replace('.', '/')}.py"
-            words = [sys.executable, str(program), *job.words]
-            environment = {**os.environ, **job.environment}
-            # The program holds the lock too: it may outlive this process.
-            ended = subprocess.run(  # noqa: S603 (this checkout's own program, without a shell)
-                words, cwd=folder, env=environment, stdout=log, stderr=log, check=False, pass_fds=[lock.fileno()]
-            )
-            return ended.returncode
-
-
 @contextmanager
-def _importable(root: Path) -> Iterator[None]:
+def importable(root: Path) -> Iterator[None]:
     """Let processes that are started in the context import from the checkout `root`."""
     before = os.environ.get("PYTHONPATH")
     os.environ["PYTHONPATH"] = os.pathsep.join([str(root), *([before] if before else [])])
@@ -114,7 +93,7 @@ def run_here(
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*preload])
-    with _importable(root):
+    with importable(root):
         forkserver.ensure_running()
     waiting, running = list(reversed(jobs)), dict[int, tuple[Job, ForkServerProcess]]()
     try:
@@ -138,56 +117,3 @@ def run_here(
             process.terminate()
         for _, process in running.values():
             process.join()
-
-
-def run_on_cluster(
-    jobs: Sequence[Job], folder: Path, parameters: Mapping[str, Any], root: Path, at_once: int = 1
-) -> Iterator[tuple[Job, int]]:
-    """Run jobs through submitit, as one array where the cluster has arrays, and yield (job, exit code) as they end.
-
-    folder: for submitit's own files. parameters: `cluster`, and those of submitit's `AutoExecutor.update_parameters`. root:
-    the checkout, whose programs are run. at_once: how many run at a time where there is no queue, as with submitit's local
-    executor. A job whose process died gives the exit code 1.
-
-    Raises:
-        InputError: submitit is not installed, or does not know a parameter.
-    """
-    try:
-        import submitit
-    except ImportError:
-        raise InputError(
-            "run.submitit: submitit is not installed; expected it, from: pip install 'wsol-granularity[cluster]'"
-        ) from None
-    own = {name: value for name, value in parameters.items() if name != "cluster"}
-    try:
-        executor = submitit.AutoExecutor(folder=folder, cluster=parameters["cluster"])
-        executor.update_parameters(**own)
-    except Exception as error:  # noqa: BLE001 (submitit raises a dozen kinds, assertions among them)
-        raise InputError(f"run.submitit: {error}; expected parameters of submitit's AutoExecutor") from None
-    has_queue = parameters["cluster"] == "slurm"
-    waiting = list(enumerate(jobs))
-    left: dict[int, Any] = {}
-    try:
-        while waiting or left:
-            started = waiting if has_queue else waiting[: max(0, at_once - len(left))]
-            waiting = waiting[len(started) :]
-            if started:
-                with _importable(root), executor.batch():
-                    left |= {i: executor.submit(_run_command, job, os.getcwd(), str(root)) for i, job in started}
-            for index, submitted in list(left.items()):
-                if submitted.done():
-                    del left[index]
-                    yield jobs[index], _exit_code(submitted)
-            if left:
-                time.sleep(CLUSTER_POLL_SECONDS if has_queue else POLL_SECONDS)
-    except (KeyboardInterrupt, SystemExit):
-        for submitted in left.values():
-            submitted.cancel(check=False)
-        raise
-
-
-def _exit_code(job: Any) -> int:  # noqa: ANN401 (submitit's Job, an optional library's class)
-    try:
-        return int(job.result())
-    except Exception:  # noqa: BLE001 (whatever ended it; its log says more)
-        return 1

@@ -18,7 +18,7 @@ from wsol.core.options import Option
 ALL, FINEST = "all", "finest"  # of label_level: every level with two classes or more, and the finest of them
 CHOSEN = "chosen"  # of thresholds_from: the run that was chosen
 FIGURES = ("MaxBoxAccV2", "MaxBoxAcc", "PxAP", "top1_loc", "top1_cls")
-SET_BY_SWEEP = ("config", "experiment_name", "override_cache", "eval_test", "threads")
+SET_BY_SWEEP = ("config", "experiment_name", "override_cache", "resume", "eval_test", "threads")
 DISTRIBUTIONS = ("uniform", "log_uniform", "whole", "size_prior", "choice")
 MOST_DRAWS = 10_000
 

@@ -11,17 +11,21 @@ from typing import Any
 from wsol.core.errors import InputError
 from wsol.core.options import AUTO
 from wsol.runs.results import read_run
+from wsol.runs.resume import MAY_CHANGE, OF_A_CALL
 from wsol.runs.run_folder import CONFIG, RESULTS, check_kept
 from wsol.runs.run_record import read_record
 from wsol.runs.starting_weights import auto_is_false
 
 # They change how a run is done or recorded, not what it gives (threads: beyond rounding).
-NOT_COMPARED = ("experiment_name", "override_cache", "workers", "threads", "device", "logger")
+NOT_COMPARED = ("experiment_name", "threads", *OF_A_CALL, *MAY_CHANGE)
 
 
 @dataclass(frozen=True)
 class State:
-    """name: missing, interrupted, running, failed or finished. `said`: how far the run is, or why it failed."""
+    """name: missing, interrupted, checkpointed, running, failed or finished.
+
+    said: how far the run is, or what ended it.
+    """
 
     name: str
     said: str = ""
@@ -84,8 +88,8 @@ def state_of(run: Path, is_locked: bool = False) -> State:
         return State("finished", **about)
     if is_locked:
         return State("running", str((record or {}).get("progress") or "starting"), **about)
-    if record and record["state"] == "failed":
-        return State("failed", str(record.get("error") or ""), **about)
+    if record and record["state"] in ("checkpointed", "failed"):
+        return State(record["state"], str(record.get("error") or ""), **about)
     if (run / CONFIG).is_file():
         return State("interrupted", str((record or {}).get("progress") or ""), **about)
     if run.exists() and (not run.is_dir() or any(run.iterdir())):
