@@ -91,7 +91,7 @@ from wsol.runs.run_folder import (
     replaced_note,
     write_results,
 )
-from wsol.runs.run_record import RunRecord, earlier_record, recorded
+from wsol.runs.run_record import RunRecord, earlier_record, record_finished, recorded
 from wsol.runs.starting_weights import start_model
 from wsol.runs.trackers import check_logins, tracking
 from wsol.runs.train_state import to_arrays
@@ -374,6 +374,7 @@ def main() -> None:
         config = begun_config(config, folder) or config
         if config.resume == AUTO and (folder / CONFIG).is_file() and (folder / RESULTS).is_file():
             finish_folder(kept_run(folder))
+            record_finished(folder)
             tell(f"finished before: {folder / RESULTS}")
             return
         config.threads = resolve_threads(config.threads)

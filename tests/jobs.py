@@ -1,7 +1,9 @@
 """Jobs of test_parallel's worker processes, in a module that imports little: each process imports it."""
 
+import importlib
 import os
 import signal
+import sys
 
 from wsol.core.files import check_input
 
@@ -40,3 +42,19 @@ def threads_and_file(items):
     if 5 in items:
         raise KeyError
     return [(os.environ["OMP_NUM_THREADS"], cv2.getNumThreads())] * len(items)
+
+
+def run_and_die(folder, words, module, function, number):
+    """Call main.py in `folder`; be killed at the n-th call of a function of a module, counted from 1."""
+    place = importlib.import_module(module)
+    original, calls = getattr(place, function), iter(range(1, 10**9))
+
+    def instead(*arguments, **options):
+        if next(calls) == number:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return original(*arguments, **options)
+
+    setattr(place, function, instead)
+    os.chdir(folder)
+    sys.argv = ["main.py", *words]
+    importlib.import_module("main").main()

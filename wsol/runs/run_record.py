@@ -115,6 +115,13 @@ def recorded(record: RunRecord) -> Iterator[RunRecord]:
     record.end("finished")
 
 
+def record_finished(folder: Path) -> None:
+    """Record that the run in a folder is finished, if it ended between its results and this record."""
+    content = earlier_record(folder)
+    if content and content["state"] != "finished":
+        write_json(folder / NAME, {**content, "state": "finished", "end": now(), "error": None})
+
+
 def earlier_record(folder: Path) -> dict[str, Any] | None:
     """Return the record of the run in a folder that is to be continued, None if there is none that can be read."""
     try:
