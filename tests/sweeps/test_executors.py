@@ -121,6 +121,34 @@ def test_a_program_that_outlives_its_cluster_job_keeps_the_lock(jobs, tmp_path):
         os.kill(int(program), signal.SIGKILL)
 
 
+STOPPABLE = """
+import os, signal, sys, time
+from pathlib import Path
+
+place = Path("checkpoint")
+if place.exists():
+    place.with_name("finished").write_text(place.read_text())
+    sys.exit(0)
+
+def stop(number, frame):
+    place.write_text(signal.Signals(number).name)
+    sys.exit(75)
+
+signal.signal(signal.SIGTERM, stop)
+time.sleep(50)
+"""
+
+
+@pytest.mark.slow
+def test_a_job_of_a_cluster_checkpoints_before_its_time_is_up_and_is_queued_again(jobs, tmp_path):
+    pytest.importorskip("submitit")
+    (tmp_path / "root" / "some_program.py").write_text(STOPPABLE)
+    parameters = {"cluster": "local", "timeout_min": 1}  # of which submitit warns after half
+    ended = [code for _, code in run_on_cluster(jobs[:1], tmp_path / "submitit", parameters, tmp_path / "root")]
+    assert ended == [0]
+    assert (tmp_path / "finished").read_text() == "SIGTERM"
+
+
 SLEEPER = """
 import os, sys, time
 def main():

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -92,6 +93,25 @@ def test_killed_twice_and_called_again_it_ends_with_the_same_files(place, refere
             time.sleep(0.1)
     printed = call(sweep_command.main, "s.yaml", cwd=folder)
     assert "27 evaluated on test, 0 failed" in printed and " 0 finished before" not in printed
+    assert outcome(folder) == reference
+
+
+def test_stopped_by_a_signal_it_names_the_command_that_continues(place, reference):
+    folder = place(jobs=2)
+    command = [sys.executable, str(CHECKOUT / "scripts/sweep.py"), "s.yaml"]
+    with subprocess.Popen(command, cwd=folder, stderr=subprocess.PIPE, text=True) as process:
+        while not list(folder.glob("train_log/s/*/results.json")):
+            assert process.poll() is None
+            time.sleep(0.05)
+        process.send_signal(signal.SIGTERM)
+        _, said = process.communicate(timeout=60)
+    assert process.returncode == 75 and said.splitlines()[-2:] == [
+        "SIGTERM; to continue:",
+        shlex.join(["python", *command[1:]]),
+    ]
+    states = [json.loads(path.read_text())["state"] for path in folder.glob("train_log/s/*/run.json")]
+    assert set(states) == {"finished", "checkpointed"}
+    call(sweep_command.main, "s.yaml", cwd=folder)
     assert outcome(folder) == reference
 
 
