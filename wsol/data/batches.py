@@ -12,7 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError
@@ -119,10 +119,13 @@ def _collate(samples: list, targets: Targets | None = None) -> Batch:
     if not good:
         return Batch(torch.empty(0), torch.empty(0, dtype=torch.int64), [], bad)
     images, labels, image_ids, positions, found = zip(*good, strict=True)
-    batch = Batch(torch.stack(images), torch.tensor(labels), list(image_ids), bad, positions)
+    # In a worker, `default_collate` stacks in shared memory, where `torch.stack` would take one copy more.
+    batch = Batch(default_collate(list(images)), torch.tensor(labels), list(image_ids), bad, positions)
     if targets is None:
         return batch
-    return batch._replace(boxes=list(found)) if isinstance(targets, BoxTargets) else batch._replace(masks=torch.stack(found))
+    if isinstance(targets, BoxTargets):
+        return batch._replace(boxes=list(found))
+    return batch._replace(masks=default_collate(list(found)))
 
 
 def _start_worker(number: int) -> None:

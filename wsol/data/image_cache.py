@@ -20,7 +20,7 @@ import PIL
 from PIL import Image, features
 
 from wsol.core.errors import InputError
-from wsol.core.files import check_input, whole_file
+from wsol.core.files import check_input, remove_stale_files, whole_file
 
 logger = logging.getLogger("wsol")
 
@@ -57,6 +57,7 @@ class ImageCache:
     def __init__(self, folder: str | os.PathLike):
         self.folder = Path(folder)
         self.is_writable = True
+        self._cleaned: set[Path] = set()
 
     def entry(self, source: Source) -> Path:
         """Return the file of a source: one per path, side and scale, so that what is stale is replaced."""
@@ -86,9 +87,13 @@ class ImageCache:
         """Keep a square, unless an earlier one could not be written."""
         if not self.is_writable:
             return
+        entry = self.entry(source)
         content = _heading(source) + NUMBERS.pack(*square.size) + square.image.tobytes()
         try:
-            with whole_file(self.entry(source)) as temporary:
+            if entry.parent not in self._cleaned:  # of what killed processes left; the whole folder may hold millions
+                remove_stale_files(entry.parent)
+                self._cleaned.add(entry.parent)
+            with whole_file(entry) as temporary:
                 temporary.write_bytes(content + CHECKSUM.pack(zlib.crc32(content)))
         except InputError as error:
             self.is_writable = False
