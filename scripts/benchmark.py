@@ -122,8 +122,8 @@ def main() -> None:
     parser.add_argument("--images", type=int, default=256, help="load: JPEGs of each kind; default: 256")
     parser.add_argument("--repeats", type=int, help="methods: default 15; load: default 7")
     options = parser.parse_args()
-    for name, value in (("maps", options.maps), ("images", options.images), ("repeats", options.repeats or 15)):
-        if value < 1:
+    for name in ("maps", "images", "repeats"):
+        if (value := getattr(options, name)) is not None and value < 1:
             raise InputError(f"--{name} {value}: expected 1 or more")
     cv2.setNumThreads(1)
     if options.what == "evaluation":

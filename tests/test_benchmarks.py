@@ -1,7 +1,10 @@
+"""What the benchmarks measure with, and that they run."""
+
 import numpy as np
 import pytest
 from PIL import Image
 
+from conftest import run
 from scripts.benchmark_images import SIZES, make_jpegs
 
 
@@ -29,3 +32,16 @@ def test_made_jpegs_depend_on_the_seed_alone(tmp_path):
         for folder, seed in (("first", 0), ("again", 0), ("other", 1))
     )
     assert first == again != other
+
+
+@pytest.mark.slow
+def test_the_benchmark_of_loading_runs_and_other_decoders_give_the_same_pixels(tmp_path):
+    printed = run("scripts/benchmark.py", "load", "--images", "2", "--repeats", "1", cwd=tmp_path)
+    assert printed.count("| square from the cache |") == printed.count("| workers | usual loader |") == 3
+    assert printed.count("| decode, torchvision | 0 | 0.000 | 0.0 % |") == 3
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_number_below_1_is_refused(tmp_path):
+    assert "--images 0: expected 1 or more" in run("scripts/benchmark.py", "load", "--images", "0", cwd=tmp_path, code=2)
+    assert "--repeats 0: expected 1 or more" in run("scripts/benchmark.py", "load", "--repeats", "0", cwd=tmp_path, code=2)
