@@ -105,22 +105,34 @@ def images_to_map(
     config: Mapping, split: LevelSplit, preprocessing: Preprocessing, cache_images: str | os.PathLike | None = None
 ) -> LabeledImages:
     """Return the images of a split whole, resized to the crop size; `cache_images`: a folder that keeps them so."""
-    return LabeledImages(
-        Path(config["data_root"]) / config["dataset_name"],
-        split,
-        config["crop_size"],
-        max_megapixels=config["max_megapixels"],
-        preprocessing=preprocessing,
-        decode_scale=config["decode_scale"],
-        cache_images=cache_images,
-    )
+    return _images(config, split, preprocessing, cache_images)
 
 
 def images_to_train_on(config: Mapping, data: RunData, preprocessing: Preprocessing) -> LabeledImages:
     """Return the images of train, which are cropped at random, with the masks or boxes that the method learns from."""
-    images = images_to_map(config, data.splits["train"], preprocessing, config["cache_images"])
-    images.resize_size, images.targets = config["resize_size"], data.targets
-    return images
+    split, side = data.splits["train"], config["resize_size"]
+    return _images(config, split, preprocessing, config["cache_images"], side, data.targets)
+
+
+def _images(
+    config: Mapping,
+    split: LevelSplit,
+    preprocessing: Preprocessing,
+    cache_images: str | os.PathLike | None,
+    resize_size: int | None = None,
+    targets: Targets | None = None,
+) -> LabeledImages:
+    return LabeledImages(
+        Path(config["data_root"]) / config["dataset_name"],
+        split,
+        config["crop_size"],
+        resize_size,
+        config["max_megapixels"],
+        preprocessing,
+        targets,
+        config["decode_scale"],
+        cache_images,
+    )
 
 
 def _train_on_val(config: Mapping, levels: LevelData) -> None:
