@@ -119,7 +119,7 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("what", choices=["evaluation", "methods", "load"])
     parser.add_argument("--maps", type=int, default=30, help="evaluation: maps of each kind, each timed once; default: 30")
-    parser.add_argument("--images", type=int, default=256, help="load: JPEGs of each kind; default: 256")
+    parser.add_argument("--images", type=int, default=64, help="load: JPEGs of each kind; default: 64")
     parser.add_argument("--repeats", type=int, help="methods: default 15; load: default 7")
     options = parser.parse_args()
     for name in ("maps", "images", "repeats"):
