@@ -6,7 +6,9 @@ import torch
 from PIL import Image
 
 from conftest import SMALL, TINY, run
+from wsol.core.errors import OptionError
 from wsol.runs.checkpoints import read_checkpoint
+from wsol.runs.resume import check_same_run
 from wsol.sweeps.states import differing
 
 GIVEN = ("metrics.jsonl", "results.json", "val_images.npz", "test_images.npz", "test_curve.csv", "test_per_class.csv")
@@ -97,7 +99,10 @@ def checkpoint(workspace):
     return workspace / "train_log/c/last_checkpoint.pth.tar"
 
 
-def test_a_cache_makes_no_other_run_and_a_reduced_scale_does():
+def test_a_cache_makes_no_other_run_and_a_reduced_scale_does(workspace):
     one = {"cache_images": None, "decode_scale": "full", "lr": 0.1}
     assert differing(one, {**one, "cache_images": "kept"}) == []
+    check_same_run(one, {**one, "cache_images": "kept"}, workspace)
     assert differing(one, {**one, "decode_scale": "reduced"}) == ["decode_scale"]
+    with pytest.raises(OptionError, match=r"decode_scale full: .* began with reduced"):
+        check_same_run(one, {**one, "decode_scale": "reduced"}, workspace)
