@@ -6,7 +6,7 @@ defaults. The options themselves are the rows of option_tables.py.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 
 import yaml
 from munch import Munch
@@ -14,7 +14,7 @@ from munch import Munch
 from option_tables import CAM_CURVE_INTERVAL, EVALUATION, INFERENCE, LOG_ROOT, training_groups
 from wsol.core import registry
 from wsol.core.errors import InputError, OptionError, OptionName, did_you_mean, shortened
-from wsol.core.files import write_text
+from wsol.core.files import check_folder, write_text
 from wsol.core.flat_yaml import Value, read_flat_yaml
 from wsol.core.machine import default_workers
 from wsol.core.options import AUTO, Option, TableParser, by_name
@@ -238,6 +238,22 @@ def check_evaluation_options(config: Mapping) -> None:
         _require(not no_maps, "map_size", config["map_size"], *saved)
 
 
+def check_cache(folder: str | None, image_root: str | os.PathLike) -> None:
+    """Raise OptionError if resized images cannot be kept in a folder: a file is in its way, or it is among the images.
+
+    A folder that exists but is read-only will do: what is in it is used.
+    """
+    if folder is None:
+        return
+    if not os.path.isdir(folder):
+        try:
+            check_folder(folder)
+        except InputError as error:
+            raise OptionError("cache_images", "", *error.parts, "; expected a folder, or a name for a new one") from None
+    among = Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(image_root))
+    _require(not among, "cache_images", folder, f"a folder outside {image_root}, which holds the images themselves")
+
+
 def _check_name(name: str) -> None:
     """Raise InputError if a run's name leads outside train_log/, or is too long for the run to be set aside."""
     path = PurePosixPath(name)
@@ -314,6 +330,7 @@ def check_config(config: Munch) -> None:
     _check_full_supervision(config)
     _require_known_architecture(config)
     check_trackers(config.logger)
+    check_cache(config.cache_images, os.path.join(config.data_root, config.dataset_name))
 
 
 def write_config(config: Mapping, path: str | os.PathLike, leave_out: Iterable[str] = ("override_cache", "resume")) -> None:

@@ -14,7 +14,7 @@ from pathlib import Path
 from wsol.core.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
 
 # isort: split
-from config import check_saved_config, get_inference_options
+from config import check_cache, check_saved_config, get_inference_options
 from wsol.core import registry
 from wsol.core.errors import InputError, command, refuse_early
 
@@ -23,7 +23,7 @@ if __name__ == "__main__":  # before the seconds in which torch is loaded
 
 from munch import Munch
 
-from data_loaders import LabeledImages, make_loader, require_images
+from data_loaders import make_loader, require_images
 from dataset.known import how_to_prepare, require_dataset
 from wsol.core.files import check_folder
 from wsol.core.processes import map_beside
@@ -36,6 +36,7 @@ from wsol.maps.score_maps import being_written, holds_score_maps, save_score_map
 from wsol.networks.device import resolve_device
 from wsol.runs.final_evaluation import stop_at_bad_images
 from wsol.runs.predictor import restore
+from wsol.runs.run_data import images_to_map
 from wsol.runs.run_tables import write_class_ranks
 
 
@@ -86,7 +87,7 @@ def main() -> None:
     config = check_saved_config(predictor.config, options.checkpoint)
     if registry.method_entry(config.wsol_method).detects:
         raise InputError(f"--checkpoint {options.checkpoint}: {config.wsol_method} gives boxes, not score maps")
-    given = {name: options[name] for name in ("dataset_name", "data_root", "metadata_root", "batch_size")}
+    given = {name: options[name] for name in ("dataset_name", "data_root", "metadata_root", "batch_size", "decode_scale")}
     config |= {name: value for name, value in given.items() if value is not None}
     check_split(options, config)
     data = predictor.load_splits((options.split,), config.metadata_root, config.dataset_name)
@@ -95,10 +96,10 @@ def main() -> None:
         choose_images(split, options)
     predictor.keep_mapped(split)
     image_root = Path(config.data_root) / config.dataset_name
+    check_cache(options.cache_images, image_root)
     if options.on_bad_image == "stop":
         require_images(image_root, split.image_ids, options.split, how_to_prepare(config.dataset_name))
-    limit = config.max_megapixels
-    images = LabeledImages(image_root, split, config.crop_size, max_megapixels=limit, preprocessing=predictor.preprocessing)
+    images = images_to_map(config, split, predictor.preprocessing, options.cache_images)
     loader = make_loader(images, config.batch_size, options.workers, device)
     bad_images: list[str] = []
     maps = predictor.predictions(loader, device, options.amp, bad_images)

@@ -31,7 +31,7 @@ if __name__ == "__main__":  # before the seconds in which torch is loaded
 import torch
 from munch import Munch
 
-from data_loaders import EpochShuffle, LabeledImages, make_loader
+from data_loaders import EpochShuffle, make_loader
 from dataset import toy
 from dataset.known import how_to_prepare, require_dataset
 from evaluation import format_results, rescoring_command
@@ -77,7 +77,7 @@ from wsol.runs.resume import (
     load_state,
     read_to_resume,
 )
-from wsol.runs.run_data import RunData, read_run_data
+from wsol.runs.run_data import RunData, images_to_map, images_to_train_on, read_run_data
 from wsol.runs.run_folder import (
     CONFIG,
     LOG,
@@ -197,17 +197,12 @@ def split_loader(
     config: Munch, data: RunData, model: Method, name: str, device: torch.device, shuffle: EpochShuffle
 ) -> torch.utils.data.DataLoader:
     """Return the loader of train, or of a split to evaluate."""
-    images = LabeledImages(
-        Path(config.data_root) / config.dataset_name,
-        data.splits[name],
-        config.crop_size,
-        config.resize_size if name == "train" else None,
-        config.max_megapixels,
-        model.backbone.offer.preprocessing,
-        data.targets if name == "train" else None,
-    )
-    size = config.batch_size if name == "train" else config.eval_batch_size or config.batch_size
-    return make_loader(images, size, config.workers, device, shuffle if name == "train" else None)
+    preprocessing = model.backbone.offer.preprocessing
+    if name == "train":
+        images = images_to_train_on(config, data, preprocessing)
+        return make_loader(images, config.batch_size, config.workers, device, shuffle)
+    images = images_to_map(config, data.splits[name], preprocessing, config.cache_images)
+    return make_loader(images, config.eval_batch_size or config.batch_size, config.workers, device)
 
 
 def train_one_step(run: Experiment, batch: Batch) -> None:
@@ -319,7 +314,9 @@ def final_evaluation(run: Experiment) -> dict:
         again = name != "val" or (saved and kind == "best")
         if again:
             save, on_bad = map_writer(run) if saved else None, partial(between_images, run)
-            evaluator = evaluate_split(predictor, run.data.splits[name], truth, run.device, config.workers, on_bad, save)
+            evaluator = evaluate_split(
+                predictor, run.data.splits[name], truth, run.device, config.workers, on_bad, save, config.cache_images
+            )
         else:
             evaluator = restored_validation(run, kind)
         if name != "val":

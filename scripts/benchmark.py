@@ -2,9 +2,10 @@
 
     python scripts/benchmark.py evaluation
     python scripts/benchmark.py methods
+    python scripts/benchmark.py load
 
-Prints a Markdown table of medians over maps, or over operations and training steps; docs/benchmarks.md and docs/methods.md
-have them. `evaluation` uses one core.
+Prints Markdown tables of medians over maps, over operations and training steps, or over images; docs/benchmarks.md and
+docs/methods.md have them. `evaluation` uses one core. `load` makes its own JPEGs.
 """
 
 import os
@@ -20,6 +21,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 import cv2
 import numpy as np
 
+from scripts.benchmark_loading import loading
 from scripts.benchmark_methods import methods
 from wsol.core.arguments import Parser
 from wsol.core.errors import InputError, command
@@ -115,17 +117,21 @@ def evaluation(num_maps: int) -> None:
 def main() -> None:
     """Run one benchmark."""
     parser = Parser(__doc__)
-    parser.add_argument("what", choices=["evaluation", "methods"])
+    parser.add_argument("what", choices=["evaluation", "methods", "load"])
     parser.add_argument("--maps", type=int, default=30, help="evaluation: maps of each kind, each timed once; default: 30")
-    parser.add_argument("--repeats", type=int, default=15, help="methods: default 15")
+    parser.add_argument("--images", type=int, default=64, help="load: JPEGs of each kind; default: 64")
+    parser.add_argument("--repeats", type=int, help="methods: default 15; load: default 7")
     options = parser.parse_args()
-    if min(options.maps, options.repeats) < 1:
-        raise InputError(f"--maps {options.maps} --repeats {options.repeats}: expected 1 or more of each")
+    for name in ("maps", "images", "repeats"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise InputError(f"--{name} {value}: expected 1 or more")
     cv2.setNumThreads(1)
     if options.what == "evaluation":
         evaluation(options.maps)
+    elif options.what == "methods":
+        methods(options.repeats or 15)
     else:
-        methods(options.repeats)
+        loading(options.images, options.repeats or 7)
 
 
 if __name__ == "__main__":

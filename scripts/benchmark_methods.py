@@ -66,14 +66,14 @@ def guided_loss_plainly(logits: torch.Tensor, maps: torch.Tensor, high: float, l
     return functional.binary_cross_entropy_with_logits(logits[kept], target[kept])
 
 
-def _medians(repeats: int, *functions: Callable[[], object]) -> list[float]:
+def medians(repeats: int, *functions: Callable[[], object], clock: Callable[[], float] = time.perf_counter) -> list[float]:
     """Return the median milliseconds of each; they take turns, so that other load on the machine affects all alike."""
     times: list[list[float]] = [[] for _ in functions]
     for _ in range(repeats):
         for function, spent in zip(functions, times, strict=True):
-            start = time.perf_counter()
+            start = clock()
             function()
-            spent.append((time.perf_counter() - start) * 1000)
+            spent.append((clock() - start) * 1000)
     return [statistics.median(spent) for spent in times]
 
 
@@ -124,5 +124,5 @@ def methods(repeats: int) -> None:
             ("operation", (partial(plain, *arguments), partial(fast, *arguments))),
             ("step", (partial(step, plain), partial(step, fast))),
         ):
-            slow, quick = _medians(repeats, *both)
+            slow, quick = medians(repeats, *both)
             print(f"| {name} | {what} | {slow:.1f} | {quick:.1f} | {slow - quick:.1f} | {slow / quick:.2f} |", flush=True)

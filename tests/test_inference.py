@@ -47,7 +47,7 @@ def test_a_bad_image_leaves_the_mark(workspace, checkpoint, monkeypatch):
     def fail(path, *_):
         raise InputError(f"{path}: not a readable image")
 
-    monkeypatch.setattr("wsol.data.batches.load_image", fail)
+    monkeypatch.setattr("wsol.data.reading.read_image", fail)
     words = ("--checkpoint", checkpoint, "--scoremap_root", "maps", "--workers", "0")
     assert "--on_bad_image skip" in run("inference.py", *words, cwd=workspace, code=2)
     assert (workspace / "maps/UNFINISHED.txt").exists()

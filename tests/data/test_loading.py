@@ -11,7 +11,7 @@ import torch
 from conftest import SMALL, run
 from data_loaders import LabeledImages, make_loader
 from wsol.core.errors import InputError
-from wsol.data import batches
+from wsol.data import reading
 from wsol.data.levels import LevelSplit
 from wsol.data.loading import loading_failures
 
@@ -73,15 +73,15 @@ def test_a_fault_of_the_program_comes_through_with_its_traceback():
 @pytest.fixture
 def killed_at_the_third(monkeypatch):
     """The process that loads the third image kills itself."""
-    own, seen = batches.load_image, []
+    own, seen = reading.read_image, []
 
-    def load_image(*arguments, **options):
+    def read_image(*arguments, **options):
         seen.append(arguments)
         if len(seen) >= 3 and torch.utils.data.get_worker_info():
             kill()
         return own(*arguments, **options)
 
-    monkeypatch.setattr(batches, "load_image", load_image)
+    monkeypatch.setattr(reading, "read_image", read_image)
 
 
 def test_commands_end_with_one_line(workspace, killed_at_the_third):

@@ -41,7 +41,7 @@ def test_an_image_that_cannot_be_read_stops_it(finished, monkeypatch):
     def fail(path, *_):
         raise InputError(f"{path}: broken")
 
-    monkeypatch.setattr("wsol.data.batches.load_image", fail)
+    monkeypatch.setattr("wsol.data.reading.read_image", fail)
     with pytest.raises(InputError, match=r"broken \(on_bad_image skip leaves such images out\)"):
         evaluate_run("train_log/done/best_checkpoint.pth.tar", "val")
 

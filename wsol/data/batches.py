@@ -12,15 +12,17 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader, Dataset, Sampler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError
 from wsol.core.stopping import ignore_stopping
 from wsol.data.crops import draw_crop
-from wsol.data.images import load_image
+from wsol.data.image_cache import ImageCache
+from wsol.data.images import FULL
 from wsol.data.levels import LevelSplit
 from wsol.data.preprocessing import IMAGENET, Preprocessing
+from wsol.data.reading import ImageReader
 from wsol.data.targets import BoxTargets, Targets
 
 
@@ -50,7 +52,8 @@ class LabeledImages(Dataset):
 
     Without `resize_size`, items are indexed by position and get the evaluation transform; with it, they are indexed by
     (position, seed of the draws) and get the training transform. An image that cannot be read gives its error message.
-    With `targets`, training items also have a mask or boxes, which move with the image.
+    With `targets`, training items also have a mask or boxes, which move with the image. `decode_scale`: see `ImageReader`.
+    `cache_images`: a folder that keeps the resized images.
     """
 
     def __init__(
@@ -62,12 +65,14 @@ class LabeledImages(Dataset):
         max_megapixels: float = MAX_MEGAPIXELS,
         preprocessing: Preprocessing = IMAGENET,
         targets: Targets | None = None,
+        decode_scale: str = FULL,
+        cache_images: str | os.PathLike | None = None,
     ):
-        self.image_root = Path(image_root)
+        cache = None if cache_images is None else ImageCache(cache_images)
+        self.reader = ImageReader(Path(image_root), max_megapixels, decode_scale, cache)
         self.split = split
         self.crop_size = crop_size
         self.resize_size = resize_size
-        self.max_megapixels = max_megapixels
         self.preprocessing = preprocessing
         self.targets = targets
 
@@ -79,14 +84,14 @@ class LabeledImages(Dataset):
         image_id = self.split.image_ids[position]
         target = None
         try:
-            image = load_image(self.image_root / image_id, self.max_megapixels)
+            image, size = self.reader.square(image_id, self.resize_size or self.crop_size)
             if self.resize_size is None:
-                tensor = self.preprocessing.evaluation(image, self.crop_size)
+                tensor = self.preprocessing.normalize(image)
             else:
                 crop = draw_crop(self.resize_size, self.crop_size, np.random.default_rng(seed))
-                tensor = self.preprocessing.training(image, crop)
+                tensor = self.preprocessing.normalize(crop.cut(image))
                 if self.targets:
-                    target = torch.from_numpy(self.targets.crop(image_id, image.size, crop))
+                    target = torch.from_numpy(self.targets.crop(image_id, size, crop))
         except InputError as error:
             return error.on_command_line()
         return tensor, int(self.split.labels[position]), image_id, position, target
@@ -114,10 +119,13 @@ def _collate(samples: list, targets: Targets | None = None) -> Batch:
     if not good:
         return Batch(torch.empty(0), torch.empty(0, dtype=torch.int64), [], bad)
     images, labels, image_ids, positions, found = zip(*good, strict=True)
-    batch = Batch(torch.stack(images), torch.tensor(labels), list(image_ids), bad, positions)
+    # In a worker, `default_collate` stacks in shared memory, where `torch.stack` would take one copy more.
+    batch = Batch(default_collate(list(images)), torch.tensor(labels), list(image_ids), bad, positions)
     if targets is None:
         return batch
-    return batch._replace(boxes=list(found)) if isinstance(targets, BoxTargets) else batch._replace(masks=torch.stack(found))
+    if isinstance(targets, BoxTargets):
+        return batch._replace(boxes=list(found))
+    return batch._replace(masks=default_collate(list(found)))
 
 
 def _start_worker(number: int) -> None:

@@ -4,6 +4,7 @@ In: files in any format that Pillow supports. Out: 8-bit RGB, as stored; or an I
 """
 
 import os
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image, UnidentifiedImageError
@@ -12,6 +13,8 @@ from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels
 from wsol.core.errors import InputError, OptionName
 from wsol.core.files import check_input, missing_files
 from wsol.data.metadata import first_names
+
+FULL, REDUCED = DECODE_SCALES = ("full", "reduced")  # of JPEGs
 
 
 def _to_rgb(path: str | os.PathLike, image: Image.Image) -> Image.Image:
@@ -26,8 +29,30 @@ def _to_rgb(path: str | os.PathLike, image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
+class Decoded(NamedTuple):
+    """An image file as RGB, the (width, height) that it declares, and the part of `image` that it fills: x0, y0, x1, y1.
+
+    Decoded at a scale of 1 / n, sides that n does not divide are rounded up, and the file ends within the last pixel.
+    """
+
+    image: Image.Image
+    size: tuple[int, int]
+    box: tuple[float, float, float, float]
+
+
 def load_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
     """Return an image file as RGB, as it is stored: the EXIF orientation is not applied (docs/datasets.md).
+
+    Raises:
+        InputError: it cannot be read, or declares more than `max_megapixels` (nothing is decoded then); names the file.
+    """
+    return read_image(path, max_megapixels).image
+
+
+def read_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS, least_side: int | None = None) -> Decoded:
+    """Return an image file as RGB, as `load_image` does, and its size.
+
+    `least_side`: a JPEG is decoded at the least of 1/8, 1/4, 1/2 and 1 of its size whose sides are at least this long.
 
     Raises:
         InputError: it cannot be read, or declares more than `max_megapixels` (nothing is decoded then); names the file.
@@ -36,8 +61,11 @@ def load_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS) 
     try:
         # A handle, not the path: Pillow memory-maps some files given by path, and then garbles TIFFs with an orientation.
         with open(path, "rb") as file, Image.open(file) as image:
-            check_pixels(path, image.size, max_megapixels)
-            return _to_rgb(path, image)
+            size = image.size
+            check_pixels(path, size, max_megapixels)
+            reduced = image.draft(None, (least_side, least_side)) if least_side else None
+            box = reduced[1] if reduced else (0, 0, *size)
+            return Decoded(_to_rgb(path, image), size, box)
     except InputError:
         raise
     except UnidentifiedImageError:

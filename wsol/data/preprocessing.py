@@ -8,10 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from PIL import Image
-from torchvision.transforms import InterpolationMode
 from torchvision.transforms import functional as tvf
-
-from wsol.data.crops import Crop
 
 
 @dataclass(frozen=True)
@@ -28,14 +25,6 @@ class Preprocessing:
         """Return an RGB image of any size (w, h) as float32 (3, h, w)."""
         return tvf.normalize(tvf.to_tensor(image), list(self.mean), list(self.std))
 
-    def evaluation(self, image: Image.Image, size: int) -> torch.Tensor:
-        """Return float32 (3, size, size): the whole image, resized to a square."""
-        return self.normalize(resize(image, size))
-
-    def training(self, image: Image.Image, crop: Crop) -> torch.Tensor:
-        """Return float32 (3, crop_size, crop_size): the image resized to a square, and a crop of it."""
-        return self.normalize(crop.cut(resize(image, crop.resize_size)))
-
     def to_rgb(self, image: np.ndarray) -> np.ndarray:
         """Return a normalised image, float32 (3, h, w), as the uint8 RGB (h, w, 3) that it was made from.
 
@@ -47,9 +36,10 @@ class Preprocessing:
         return np.rint(255 * (image * std + mean)).clip(0, 255).astype(np.uint8).transpose(1, 2, 0)
 
 
-def resize(image: Image.Image, size: int) -> Image.Image:
-    """Return an image resized to (size, size), bilinearly with antialiasing, regardless of its proportions."""
-    return tvf.resize(image, [size, size], interpolation=InterpolationMode.BILINEAR, antialias=True)
+def resize(image: Image.Image, size: int, box: tuple[float, float, float, float] | None = None) -> Image.Image:
+    """Return an image, or a box x0, y0, x1, y1 of it, resized to (size, size): bilinearly with antialiasing, regardless of
+    its proportions."""
+    return image.resize((size, size), Image.Resampling.BILINEAR, box)
 
 
 IMAGENET = Preprocessing((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # for all networks of the two papers

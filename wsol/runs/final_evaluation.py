@@ -18,7 +18,7 @@ from wsol.core.errors import InputError, OptionName
 from wsol.core.files import write_text
 from wsol.core.processes import map_beside
 from wsol.core.progress import progress
-from wsol.data.batches import LabeledImages, make_loader
+from wsol.data.batches import make_loader
 from wsol.data.levels import LevelSplit
 from wsol.data.truth import SplitTruth
 from wsol.maps.prediction import Prediction
@@ -27,6 +27,7 @@ from wsol.metrics.map_details import analyze_map
 from wsol.metrics.scored import Scored
 from wsol.metrics.split_evaluator import DETECTIONS, LOC_IOU, SplitEvaluator
 from wsol.runs.predictor import Predictor, restore
+from wsol.runs.run_data import images_to_map
 from wsol.runs.run_folder import RESULTS
 from wsol.runs.run_tables import class_rows, curve_rows, read_classes, write_class_ranks, write_table
 
@@ -87,17 +88,19 @@ def count_predictions(
 
 
 def predict_split(
-    predictor: Predictor, split: LevelSplit, device: torch.device, workers: int, bad_images: list[str]
+    predictor: Predictor,
+    split: LevelSplit,
+    device: torch.device,
+    workers: int,
+    bad_images: list[str],
+    cache_images: str | os.PathLike | None = None,
 ) -> Iterator[Prediction]:
-    """Return the predictions of a restored model, on its device, for a split's images; see `Predictor.predictions`."""
+    """Return the predictions of a restored model, on its device, for a split's images; see `Predictor.predictions`.
+
+    `cache_images`: a folder that keeps the resized images.
+    """
     config = predictor.config
-    images = LabeledImages(
-        Path(config.data_root) / config.dataset_name,
-        split,
-        config.crop_size,
-        max_megapixels=config.max_megapixels,
-        preprocessing=predictor.preprocessing,
-    )
+    images = images_to_map(config, split, predictor.preprocessing, cache_images)
     batches = make_loader(images, config.get("eval_batch_size") or config.batch_size, workers, device)
     return predictor.predictions(batches, device, config.amp, bad_images)
 
@@ -115,11 +118,12 @@ def evaluate_split(
     workers: int = 0,
     on_bad_images: Callable[[list[str]], None] = stop_at_bad_images,
     save: SaveMap | None = None,
+    cache_images: str | os.PathLike | None = None,
 ) -> SplitEvaluator:
     """Return the evaluator of a split's images, after one pass of a restored model, on its device, over them."""
     evaluator = new_evaluator(predictor.config, truth)
     bad_images: list[str] = []
-    predictions = predict_split(predictor, split, device, workers, bad_images)
+    predictions = predict_split(predictor, split, device, workers, bad_images, cache_images)
     threshold = analysis_threshold(predictor.thresholds)
     count_predictions(predictions, evaluator, bad_images, on_bad_images, save, threshold)
     return evaluator

@@ -17,6 +17,7 @@ from wsol.core import registry
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError, OptionError
 from wsol.data.batches import Batch
+from wsol.data.images import FULL
 from wsol.data.levels import LevelData, LevelSplit, load_level, read_levels
 from wsol.data.metadata import dataset_folder, first_names
 from wsol.data.preprocessing import Preprocessing
@@ -27,7 +28,14 @@ from wsol.methods.method import Method
 from wsol.runs.checkpoints import read_checkpoint, restore_model
 
 # What runs from before an option had, and what they lack.
-DEFAULTS = {"amp": "off", "bootstrap": 1000, "seed": 0, "max_megapixels": MAX_MEGAPIXELS, "mask_root": "dataset/"}
+DEFAULTS = {
+    "amp": "off",
+    "bootstrap": 1000,
+    "decode_scale": FULL,
+    "mask_root": "dataset/",
+    "max_megapixels": MAX_MEGAPIXELS,
+    "seed": 0,
+}
 
 
 @dataclass

@@ -22,7 +22,16 @@ from wsol.runs.run_folder import CONFIG
 from wsol.runs.train_state import TrainState
 
 # Options that may change when a run is continued: how it is done, not what it gives.
-MAY_CHANGE = ("checkpoint_minutes", "data_root", "device", "eval_batch_size", "logger", "mask_root", "workers")
+MAY_CHANGE = (
+    "cache_images",
+    "checkpoint_minutes",
+    "data_root",
+    "device",
+    "eval_batch_size",
+    "logger",
+    "mask_root",
+    "workers",
+)
 OF_A_CALL = ("override_cache", "resume")  # of a call of main.py, not of the run
 KEPT = ("amp", "threads")  # resolved when the run began; auto keeps that
 STEP, LAST, BEST = "step", "last", "best"  # checkpoints, by what they hold: within an epoch, after the last one, the best

@@ -3,6 +3,7 @@
 A method that is trained on full supervision takes its training images, and their masks or boxes, from val (train-fullsup).
 """
 
+import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,10 +12,12 @@ import numpy as np
 
 from wsol.core import registry
 from wsol.core.errors import OptionError
+from wsol.data.batches import LabeledImages
 from wsol.data.held_out import hold_out
 from wsol.data.images import require_images
 from wsol.data.levels import TRAINED, LevelData, LevelSplit, labels_by_level, load_level
 from wsol.data.metadata import dataset_folder
+from wsol.data.preprocessing import Preprocessing
 from wsol.data.targets import BoxTargets, MaskTargets, Targets
 from wsol.data.truth import SplitTruth
 from wsol.maps.cam_agg import ancestors_at, keep_with_ancestor
@@ -96,6 +99,40 @@ def read_run_data(config: Mapping, advice: str = "") -> RunData:
     if method.detects and (without := [name for name, truth in truths.items() if truth.boxes is None]):
         raise OptionError("wsol_method", config["wsol_method"], f"{config['dataset_name']} {without[0]} {NO_BOXES}")
     return RunData(levels, truths, ancestors, targets)
+
+
+def images_to_map(
+    config: Mapping, split: LevelSplit, preprocessing: Preprocessing, cache_images: str | os.PathLike | None = None
+) -> LabeledImages:
+    """Return the images of a split whole, resized to the crop size; `cache_images`: a folder that keeps them so."""
+    return _images(config, split, preprocessing, cache_images)
+
+
+def images_to_train_on(config: Mapping, data: RunData, preprocessing: Preprocessing) -> LabeledImages:
+    """Return the images of train, which are cropped at random, with the masks or boxes that the method learns from."""
+    split, side = data.splits["train"], config["resize_size"]
+    return _images(config, split, preprocessing, config["cache_images"], side, data.targets)
+
+
+def _images(
+    config: Mapping,
+    split: LevelSplit,
+    preprocessing: Preprocessing,
+    cache_images: str | os.PathLike | None,
+    resize_size: int | None = None,
+    targets: Targets | None = None,
+) -> LabeledImages:
+    return LabeledImages(
+        Path(config["data_root"]) / config["dataset_name"],
+        split,
+        config["crop_size"],
+        resize_size,
+        config["max_megapixels"],
+        preprocessing,
+        targets,
+        config["decode_scale"],
+        cache_images,
+    )
 
 
 def _train_on_val(config: Mapping, levels: LevelData) -> None:
