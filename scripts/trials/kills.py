@@ -55,6 +55,7 @@ class Job:
     """A command to kill: its words, and the advised ones that must work if the next call is refused.
 
     `advice`: what such a refusal must contain. `forked`: run it in a fork of this process. `prepare` adds to the workspace.
+    `same`: files whose bytes, after a kill and the next call, must be those of a run that was not killed.
     """
 
     command: str
@@ -63,6 +64,7 @@ class Job:
     advice: str = ""
     forked: bool = False
     prepare: Callable[[Path], object] = lambda folder: None
+    same: Sequence[str] = ()
 
 
 RUN = (*TINY, "--epochs", "2", "--scoremap_format", "npz", "--experiment_name")
@@ -73,6 +75,12 @@ PETS = "OxfordPet --archive archives/images.tar.gz archives/annotations.tar.gz"
 OWN = "Own --images photos --boxes boxes.csv --masks photo_masks --taxonomy taxonomy.csv"
 JOBS = {
     "main": Job("main.py", (*RUN, "killed"), (*RUN, "killed", "--override_cache"), advice="override_cache", forked=True),
+    "main continued": Job(
+        "main.py",
+        (*RUN, "killed", "--resume", "auto", "--checkpoint_minutes", "1e-9"),
+        forked=True,
+        same=[f"train_log/killed/{name}" for name in ("metrics.jsonl", "results.json", "test_images.npz", "test_curve.csv")],
+    ),
     "main replacing": Job("main.py", (*RUN, "mini", "--override_cache"), forked=True),
     "evaluation": Job("evaluation.py", SCORE.split()),
     "inference": Job(
@@ -198,8 +206,13 @@ def lost(job: Job, before: dict[str, str], after: dict[str, str], folder: Path) 
     return gone
 
 
-def one_kill(job: Job, name: str, after: float, number: int, template: Path, folder: Path, output: Path) -> Outcome:
-    """Kill one run `after` some seconds, check what it left, call it again, and return the outcome of all this."""
+def one_kill(
+    job: Job, name: str, after: float, number: int, template: Path, folder: Path, output: Path, whole: dict[str, str]
+) -> Outcome:
+    """Kill one run `after` some seconds, check what it left, call it again, and return the outcome of all this.
+
+    `whole`: what a run that was not killed left, see `snapshot`.
+    """
     copy_workspace(template, folder)
     before = snapshot(folder)
     kind = signal.SIGTERM if number % 4 == 3 else signal.SIGINT if number % 5 == 4 else signal.SIGKILL
@@ -237,6 +250,9 @@ def one_kill(job: Job, name: str, after: float, number: int, template: Path, fol
     if job.command == "inference.py" and not finished and (folder / "out").is_dir():
         faults += scored_half(folder, output)
     faults += call_again(job, folder, output, temporary(list(before)))
+    now = snapshot(folder)
+    if unlike := [path for path in job.same if now.get(path) != whole[path]]:
+        faults.append(f"differs from a run that was not killed: {', '.join(unlike)}")
     return Outcome(
         f"{name} {kind.name} after {after:.2f} s",
         job.command,
@@ -286,10 +302,10 @@ def kills(name: str, job: Job, count: int, seed: int, template: Path, folder: Pa
     code, printed, seconds = run_to_end(job, job.words, folder, output)
     faults = [f"does not finish: exit code {code}: {printed.strip()[-300:]}"] if code else []
     yield Outcome(f"{name} to its end", job.command, list(job.words), "", code, seconds, 0, faults, printed)
-    rng = random.Random(seed)
+    rng, whole = random.Random(seed), snapshot(folder)
     for number in range(0 if faults else count):
         after = seconds * (number + rng.random()) / count
-        yield one_kill(job, name, after, number, own, folder, output)
+        yield one_kill(job, name, after, number, own, folder, output, whole)
 
 
 def main() -> None:

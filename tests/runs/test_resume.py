@@ -131,8 +131,12 @@ def test_killed_at_any_moment_it_ends_with_the_same_bytes(workspace, reference, 
     process.start()
     process.join()
     assert process.exitcode == -signal.SIGKILL
+    half = workspace / f"train_log/k/.step_checkpoint.pth.tar.{files.HOST}.{process.pid}.tmp"
+    half.write_bytes(b"PK")  # as of a process killed while it writes
     assert not is_locked(workspace / "train_log/k/log.txt")
     run("main.py", *AUTO, "--experiment_name", "k", cwd=workspace)
+    assert half.exists() == (moment[1] == "finish_folder")  # which had finished: nothing is left to do in its folder
+    half.unlink(missing_ok=True)
     assert outcome(workspace / "train_log/k") == reference
 
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import IO
 
 from wsol.core.errors import InputError, OptionError, OptionName
-from wsol.core.files import MOST_BYTES, temporary_sibling, to_disk, write_json
+from wsol.core.files import MOST_BYTES, remove_stale_files, temporary_sibling, to_disk, write_json
 from wsol.core.locks import hold
 
 CONFIG, RESULTS, LOG = "config.yaml", "results.json", "log.txt"
@@ -41,10 +41,13 @@ def check_kept(folder: Path) -> None:
 def hold_run(folder: Path) -> IO[str]:
     """Return the open log of a run's folder, which holds the run's lock until it is closed or the process ends.
 
+    Temporary files of processes that were killed at the run are removed.
+
     Raises:
         InputError: another process is at the run.
     """
     if lock := hold(folder / LOG, PATIENCE_SECONDS):
+        remove_stale_files(folder)
         return lock
     raise InputError(
         f"{folder}: another process is at this run; expected it to end first, or another ", OptionName("experiment_name")
