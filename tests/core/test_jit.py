@@ -1,10 +1,18 @@
 import pytest
 
 from wsol.core import jit as compiled
-from wsol.metrics import component_tree, histogram
+from wsol.metrics import component_tree, histogram, hole_filling
 
 
-@pytest.mark.parametrize("function", [component_tree.best_iou_by_level, histogram.count_scores])
+@pytest.mark.parametrize(
+    "function",
+    [
+        component_tree.best_iou_by_level,
+        component_tree.largest_boxes_by_level,
+        hole_filling.fill_holes,
+        histogram.count_scores,
+    ],
+)
 def test_the_evaluators_loops_leave_pythons_lock(function):
     assert function.targetoptions["nogil"] is True
 

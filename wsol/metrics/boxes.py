@@ -1,6 +1,6 @@
 """Score maps to boxes, and boxes against boxes: pure functions on arrays.
 
-Plain OpenCV, one level at a time; for all contours of a map `map_ious` takes the compiled one-pass version instead.
+Plain OpenCV, one level at a time; `map_ious`, which scores a map at all its levels, takes the compiled one-pass versions.
 
 A box is (x0, y0, x1, y1) in pixels; both ends count (width = x1 - x0 + 1). The rules are those of wsolevaluation
 (Choe et al., CVPR 2020), to the last pixel.
@@ -14,7 +14,8 @@ import numpy as np
 
 from wsol.core.errors import BoxError
 from wsol.maps.score_maps import check_score_map
-from wsol.metrics.component_tree import best_iou_by_level
+from wsol.metrics.component_tree import best_iou_by_level, largest_boxes_by_level
+from wsol.metrics.hole_filling import fill_holes
 
 NO_BOX = np.zeros((1, 4), dtype=np.int64)  # what a threshold above every pixel gives
 
@@ -166,10 +167,14 @@ def map_ious(
     Equal to `best_ious(candidate_boxes(...), true_boxes)`, to the last bit.
     """
     limits = np.asarray(thresholds, dtype=np.float64)
-    if not multi_contour or not limits.size or limits.min() < 0:
+    if not limits.size or limits.min() < 0:
         return best_ious(candidate_boxes(score_map, limits, multi_contour), true_boxes)
-    _check_boxes(true_boxes)
-    by_level = best_iou_by_level(np.ascontiguousarray(score_map, dtype=np.float64), true_boxes.astype(np.int64))
+    if multi_contour:
+        _check_boxes(true_boxes)
+        by_level = best_iou_by_level(np.ascontiguousarray(score_map, dtype=np.float64), true_boxes.astype(np.int64))
+    else:
+        largest = largest_boxes_by_level(fill_holes(np.ascontiguousarray(quantize(score_map))))
+        by_level = calculate_multiple_iou(largest, true_boxes).max(axis=1)
     top = len(by_level)
     above = calculate_multiple_iou(NO_BOX, true_boxes).max()  # nothing is above the highest level
     return np.append(by_level, above)[np.minimum((limits * top).astype(np.int64), top)]

@@ -1,4 +1,4 @@
-"""The best IoU at every level of a score map from its critical pixels alone, compiled by numba.
+"""The best IoU, or the largest contour's box, at every level of a score map in one pass, compiled by numba.
 
 The boxes that thresholding gives at all levels together are one structure, the component tree (Salembier et al., 1998):
 as the level falls, foreground components appear, grow and merge; as it rises, so do the holes. Let pixels join one at a
@@ -9,61 +9,36 @@ them; so only such peaks of columns, and of rows, extend a rectangle. These crit
 smooth map, and most of white noise. Each finds its component by a path of upper neighbours, which never leaves it.
 
 A union-find keeps every component's rectangle; it is compared with the true boxes only when it changes, and its IoU holds
-for the levels until it changes again. `wsol/metrics/boxes.py` is the plain version of the same rule, and the tests' oracle.
+for the levels until it changes again.
+
+The largest contour is that of a component outside all holes: the contour of a hole, or of what is inside, encloses no more
+than the one around it, and OpenCV lists it later. So of a map whose holes are filled (`hole_filling.py`) the foreground
+alone is enough. What a component's contour encloses is then a count over squares of four pixels (`HALF_SQUARES`), to which
+nearly every pixel adds, not only the critical ones. Of equal areas, OpenCV lists first the one whose first pixel, row by
+row, is last.
+
+`wsol/metrics/boxes.py` is the plain version of the same rules, and the tests' oracle.
 """
 
 import numpy as np
 
 from wsol.core.jit import compiled
+from wsol.metrics.neighbours import (
+    CRITICAL,
+    CRITICAL_ABOVE,
+    CRITICAL_BELOW,
+    DIRECTIONS,
+    EVERY,
+    HALF_SQUARES,
+    NUM_GROUPS_ABOVE,
+    NUM_GROUPS_BELOW,
+    WAYS_ABOVE,
+    WAYS_BELOW,
+)
 
 NO_COMPONENT = -1
 OUTSIDE = 0  # the component of the background that touches the image's edge, which is no hole
 KEY_BITS = 23  # of a score below its quantised level: keys up to 255 << 23 are int32
-DIRECTIONS = ((-1, 0), (-1, 1), (0, 1), (1, 1), (1, 0), (1, -1), (0, -1), (-1, -1))  # (dy, dx), clockwise from above
-
-
-def _groups(upper: set[tuple[int, int]], diagonals: bool) -> list[set[tuple[int, int]]]:
-    """Return the directions of upper neighbours that are joined around a pixel without it, one set a group."""
-    rest, groups = set(upper), []
-    while rest:
-        group, grown = set(), {rest.pop()}
-        while grown:
-            group |= grown
-            grown = {b for b in rest for a in grown if (b[0] - a[0]) ** 2 + (b[1] - a[1]) ** 2 <= 1 + diagonals}
-            rest -= grown
-        neighbours = {(dy, dx) for dy, dx in group if diagonals or not dy * dx}
-        if neighbours:
-            groups.append(neighbours)
-    return groups
-
-
-def _middle(group: set[tuple[int, int]]) -> int:
-    """Return the direction nearest to the middle of a group: about the steepest way up, so that paths are short."""
-    up, left = sum(dy for dy, _ in group), sum(dx for _, dx in group)
-    return DIRECTIONS.index(max(sorted(group), key=lambda d: (d[0] * up + d[1] * left) / (d[0] ** 2 + d[1] ** 2) ** 0.5))
-
-
-def _ways_up(holes: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return what a pixel does by its code, the bits of DIRECTIONS in which its neighbour has the greater key.
-
-    (critical bool (256,), num_groups int8 (256,), ways int8 (256, 4): a direction into each group). For holes, which grow
-    upward over 4-connected pixels, the upper neighbours are those of the lesser keys.
-    """
-    critical, num_groups = np.zeros(256, np.bool_), np.zeros(256, np.int8)
-    ways = np.zeros((256, 4), np.int8)
-    for code in range(256):
-        upper = {d for bit, d in enumerate(DIRECTIONS) if (code >> bit & 1) != holes}
-        groups = _groups(upper, diagonals=not holes)
-        num_groups[code] = len(groups)
-        ways[code, : len(groups)] = [_middle(group) for group in groups]
-        peak = upper.isdisjoint({(0, -1), (0, 1)}) or upper.isdisjoint({(-1, 0), (1, 0)})
-        critical[code] = peak or len(groups) > 1
-    return critical, num_groups, ways
-
-
-CRITICAL_ABOVE, NUM_GROUPS_ABOVE, WAYS_ABOVE = _ways_up(holes=False)
-CRITICAL_BELOW, NUM_GROUPS_BELOW, WAYS_BELOW = _ways_up(holes=True)
-CRITICAL = CRITICAL_ABOVE + 2 * CRITICAL_BELOW.astype(np.uint8)
 LOG2 = np.array([0] + [n.bit_length() - 1 for n in range(1, 256)], np.int8)  # of a number of steps, rounded down
 SPANS = 8  # lengths of 1, 2, 4 up to 128 steps
 
@@ -108,8 +83,8 @@ def _codes(keys: np.ndarray, stride: int) -> np.ndarray:
 
 
 @compiled
-def _critical_pixels(codes: np.ndarray, height: int, width: int) -> np.ndarray:
-    """Return int32 (n,): the places of the pixels that are critical for the foreground, for holes or for both."""
+def _pixels(codes: np.ndarray, height: int, width: int, wanted: np.ndarray) -> np.ndarray:
+    """Return int32 (n,): the places of the pixels whose codes are `wanted` (256,)."""
     stride = width + 2
     pixels = np.empty(height * width + 1, np.int32)  # one more, since a place is written before it is known to count
     n = 0
@@ -118,33 +93,32 @@ def _critical_pixels(codes: np.ndarray, height: int, width: int) -> np.ndarray:
         row = codes[first : first + width]
         for x in range(width):
             pixels[n] = first + x
-            n += CRITICAL[row[x]] != 0
+            n += wanted[row[x]] != 0
     return pixels[:n]
 
 
 @compiled
 def _joining_order(
-    critical: np.ndarray, keys: np.ndarray, codes: np.ndarray, steps: int, holes: bool
+    pixels: np.ndarray, keys: np.ndarray, codes: np.ndarray, steps: int, holes: bool, wanted: np.ndarray
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Return (ends, order): the critical pixels that join at step k are order[ends[2 k] : ends[2 k + 2]].
+    """Return (ends, order): the pixels of `wanted` codes that join at step k are order[ends[2 k] : ends[2 k + 2]].
 
     Holes gain the pixels of q = k at step k, the foreground those of q = steps - k; the rest never joins. Those before
     ends[2 k + 1] begin a component.
     """
-    kind = 2 if holes else 1
     num_groups = NUM_GROUPS_BELOW if holes else NUM_GROUPS_ABOVE
-    places = np.empty(len(critical), np.int32)
+    places = np.empty(len(pixels), np.int32)
     ends = np.zeros(2 * steps + 2, np.int64)
-    for i in range(len(critical)):
-        code, q = codes[critical[i]], keys[critical[i]] >> KEY_BITS
-        step = (q if holes else steps - q) if CRITICAL[code] & kind else steps
+    for i in range(len(pixels)):
+        code, q = codes[pixels[i]], keys[pixels[i]] >> KEY_BITS
+        step = (q if holes else steps - q) if wanted[code] else steps
         places[i] = min(2 * step + (num_groups[code] != 0), 2 * steps)
         ends[places[i] + 1] += 1
     ends = np.cumsum(ends)
-    order = np.empty(len(critical), np.int32)
+    order = np.empty(len(pixels), np.int32)
     filled = ends.copy()
-    for i in range(len(critical)):
-        order[filled[places[i]]] = critical[i]
+    for i in range(len(pixels)):
+        order[filled[places[i]]] = pixels[i]
         filled[places[i]] += 1
     return ends, order
 
@@ -222,6 +196,14 @@ def _place(pixel: int, stride: int) -> tuple[int, int]:
 
 
 @compiled
+def _begin(component: int, pixel: int, stride: int, label: np.ndarray, box: np.ndarray) -> None:
+    """Let a component begin at a pixel: its label, and its rectangle of one pixel."""
+    x, y = _place(pixel, stride)
+    label[pixel] = component
+    box[component] = (x, y, x, y)
+
+
+@compiled
 def _hold(held: np.ndarray, iou: float, first: int, end: int) -> None:
     """Count an IoU at the steps from the first to the one before the end: two spans of `held` cover them.
 
@@ -263,7 +245,7 @@ def _sweep(
     num_groups, ways = (NUM_GROUPS_BELOW, WAYS_BELOW) if holes else (NUM_GROUPS_ABOVE, WAYS_ABOVE)
     ahead = np.array([dy * stride + dx for dy, dx in DIRECTIONS])
     ascent = ahead[ways[:, 0]]
-    ends, order = _joining_order(critical, keys, codes, steps, holes)
+    ends, order = _joining_order(critical, keys, codes, steps, holes, CRITICAL_BELOW if holes else CRITICAL_ABOVE)
     label = _empty_labels(height, width, holes)
     held = np.zeros((SPANS, steps))
 
@@ -279,9 +261,7 @@ def _sweep(
     for k in range(steps):
         num_changed = 0
         for pixel in order[ends[2 * k] : ends[2 * k + 1]]:
-            x, y = _place(pixel, stride)
-            label[pixel] = num_components
-            box[num_components] = (x, y, x, y)
+            _begin(num_components, pixel, stride, label, box)
             since[num_components] = k
             changed[num_changed] = num_components
             num_components += 1
@@ -325,8 +305,92 @@ def best_iou_by_level(score_map: np.ndarray, truth: np.ndarray) -> np.ndarray:
     height, width = score_map.shape
     keys = _bordered_keys(score_map)
     codes = _codes(keys, width + 2)
-    critical = _critical_pixels(codes, height, width)
+    critical = _pixels(codes, height, width, CRITICAL)
     top = keys.max() >> KEY_BITS
     of_holes = _sweep(critical, keys, codes, score_map.shape, top, True, truth)  # step k is level k
     of_foreground = _sweep(critical, keys, codes, score_map.shape, top, False, truth)  # step 0 is the highest level
     return np.maximum(of_holes, of_foreground[::-1])
+
+
+@compiled
+def _largest(present: np.ndarray, parent: np.ndarray, half_squares: np.ndarray, first: np.ndarray) -> tuple[int, int]:
+    """Return (the largest of the components `present`, of equal ones that whose first pixel is last; how many are left).
+
+    Those that have merged into another are dropped from `present`, in place.
+    """
+    best, num_present = present[0], 0  # the oldest component of all stays when it merges
+    for root in present:
+        if parent[root] != root:
+            continue
+        present[num_present] = root
+        num_present += 1
+        if (half_squares[root], first[root]) > (half_squares[best], first[best]):
+            best = root
+    return best, num_present
+
+
+@compiled
+def _sweep_largest(codes: np.ndarray, ends: np.ndarray, order: np.ndarray, shape: tuple[int, int], steps: int) -> np.ndarray:
+    """Join all pixels step by step; return int32 (steps, 4), the rectangle of the largest component of each step."""
+    stride = shape[1] + 2
+    ahead = np.array([dy * stride + dx for dy, dx in DIRECTIONS])
+    ascent = ahead[WAYS_ABOVE[:, 0]]
+    label = _empty_labels(shape[0], shape[1], False)
+    rectangles = np.empty((steps, 4), np.int32)
+
+    # By component, in the order in which they begin.
+    num_components = (ends[1::2] - ends[:-1:2]).sum()
+    parent, present = np.arange(num_components), np.empty(num_components, np.int64)
+    box = np.empty((num_components, 4), np.int32)
+    half_squares = np.zeros(num_components, np.int64)  # twice the area
+    first = np.empty(num_components, np.int64)  # pixel, row by row
+
+    num_components = num_present = 0
+    for k in range(steps):
+        for pixel in order[ends[2 * k] : ends[2 * k + 1]]:
+            _begin(num_components, pixel, stride, label, box)
+            first[num_components] = pixel
+            present[num_present] = num_components
+            num_components += 1
+            num_present += 1
+        for pixel in order[ends[2 * k + 1] : ends[2 * k + 2]]:
+            code = codes[pixel]
+            root = _find(parent, _component(pixel, codes, ascent, label))
+            half_squares[root] += HALF_SQUARES[code]
+            first[root] = min(first[root], pixel)
+            if not CRITICAL_ABOVE[code]:
+                continue
+            x, y = _place(pixel, stride)
+            _include(box, root, x, y, x, y)
+            for i in range(1, NUM_GROUPS_ABOVE[code]):
+                other = _find(parent, _component(pixel + ahead[WAYS_ABOVE[code, i]], codes, ascent, label))
+                if other == root:
+                    continue
+                root, gone = min(root, other), max(root, other)
+                parent[gone] = root
+                _include(box, root, box[gone, 0], box[gone, 1], box[gone, 2], box[gone, 3])
+                half_squares[root] += half_squares[gone]
+                first[root] = min(first[root], first[gone])
+        best, num_present = _largest(present[:num_present], parent, half_squares, first)
+        rectangles[k] = box[best]
+    return rectangles
+
+
+@compiled
+def largest_boxes_by_level(filled: np.ndarray) -> np.ndarray:
+    """Return int64 (max q, 4): at every level, the box of the largest contour of the pixels with q > level.
+
+    `filled` uint8 (H, W): a quantised map q without holes at any level. A map whose q are all zero has no level.
+    """
+    height, width = filled.shape
+    bordered = np.full((height + 2, width + 2), -1, np.int32)
+    for y in range(height):
+        for x in range(width):
+            bordered[y + 1, x + 1] = np.int32(filled[y, x]) << KEY_BITS
+    keys, steps = bordered.ravel(), np.int64(filled.max())
+    codes = _codes(keys, width + 2)
+    ends, order = _joining_order(_pixels(codes, height, width, EVERY), keys, codes, steps, False, EVERY)
+    boxes = _sweep_largest(codes, ends, order, filled.shape, steps)[::-1].astype(np.int64)
+    boxes[:, 2] = np.minimum(boxes[:, 2] + 1, width - 1)
+    boxes[:, 3] = np.minimum(boxes[:, 3] + 1, height - 1)
+    return boxes
