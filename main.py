@@ -5,6 +5,7 @@ r"""One experiment: train from image-level labels at one label level, map, score
         --architecture timm:tf_efficientnet_lite0 --pretrained_path weights.pth
     python main.py --config train_log/pets/config.yaml --experiment_name pets_again
     python main.py --config train_log/pets/config.yaml --resume auto           # continue a run that was stopped
+    torchrun --nproc_per_node 4 main.py --experiment_name fast                 # on four GPUs (docs/scaling.md)
 
 Validates before training and after every epoch, evaluates the test split once at the end, and writes
 train_log/<experiment_name>/: config.yaml, log.txt, metrics.jsonl, checkpoints, scoremaps/, results.json (docs/runs.md).
@@ -15,7 +16,7 @@ import math
 import shlex
 import sys
 from collections.abc import Mapping
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 
@@ -36,6 +37,7 @@ from dataset import toy
 from dataset.known import how_to_prepare, require_dataset
 from evaluation import format_results, rescoring_command
 from wsol.core import registry
+from wsol.core.launch import launched
 from wsol.core.log import start_logging
 from wsol.core.options import AUTO
 from wsol.core.progress import progress, tell
@@ -51,9 +53,24 @@ from wsol.methods.method import Method
 from wsol.metrics.images_file import images_name, write_images
 from wsol.metrics.map_sizes import small_map_note
 from wsol.metrics.split_evaluator import SplitEvaluator, headline
+from wsol.networks import ranks
 from wsol.networks.device import autocast, resolve_device, to_device
+from wsol.networks.shares import all_images, spread_over
 from wsol.runs.checkpoints import read_checkpoint, restore_model
-from wsol.runs.experiment import Experiment, between_images, map_writer, record, save_checkpoint, save_if_due, write_metrics
+from wsol.runs.experiment import (
+    Experiment,
+    agree,
+    agreed,
+    between_images,
+    chosen_thresholds,
+    log_start,
+    map_writer,
+    open_folder,
+    record,
+    restored_validation,
+    save_checkpoint,
+    save_if_due,
+)
 from wsol.runs.final_evaluation import (
     analysis_threshold,
     count_predictions,
@@ -67,8 +84,6 @@ from wsol.runs.predictor import restore
 from wsol.runs.resume import (
     BEST,
     LAST,
-    Found,
-    bring_best,
     check_best,
     check_same_run,
     checkpoint_path,
@@ -87,16 +102,19 @@ from wsol.runs.run_folder import (
     finish_folder,
     hold_run,
     kept_run,
-    make_folder,
-    replaced_note,
     write_results,
 )
-from wsol.runs.run_record import RunRecord, earlier_record, record_finished, recorded
+from wsol.runs.run_record import record_finished, recorded
 from wsol.runs.starting_weights import start_model
 from wsol.runs.trackers import check_logins, tracking
-from wsol.runs.train_state import to_arrays
-from wsol.runs.training import TrainingStep, check_network, set_learning_rate, start_training
-from wsol.runs.val_thresholds import read_val_thresholds
+from wsol.runs.training import (
+    blank_batch,
+    check_network,
+    check_sync_batchnorm,
+    set_learning_rate,
+    spread_step,
+    start_training,
+)
 
 logger = logging.getLogger("wsol")
 
@@ -118,43 +136,44 @@ def begun_config(config: Munch, folder: Path) -> Munch | None:
 
 
 def build(config: Munch) -> Experiment:
-    """Read the data, build the model, then make the run's folder: nothing is written before all is checked."""
-    check_logins(config.logger)
+    """Read the data, build the model, then make the run's folder: nothing is written before all is checked.
+
+    Of several ranks, the first one has the folder and its lock; if one fails, all end.
+    """
     folder = Path(LOG_ROOT) / config.experiment_name
     goes_on = config.resume != NEVER and (folder / CONFIG).is_file()
-    if not goes_on:
-        check_run_folder(folder, Path(LOG_ROOT), config.override_cache, continuing_command(folder))
-    lock = hold_run(folder) if goes_on else None
-    found = read_to_resume(config.resume, folder) if goes_on or config.resume not in (NEVER, AUTO) else None
-    if found:
-        check_best(found, folder, config.eval_checkpoint_type)
-    device = resolve_device(config.device, config.amp)
-    require_dataset(config.metadata_root, config.dataset_name)
-    data = read_run_data(config, how_to_prepare(config.dataset_name))
-    config.label_level = None if config.coarsening else data.levels.level
-    thresholds = chosen_thresholds(config, data)
+    lock = None
+    with ranks.agreeing():
+        if ranks.is_first():
+            check_logins(config.logger)
+            if not goes_on:
+                check_run_folder(folder, Path(LOG_ROOT), config.override_cache, continuing_command(folder))
+            lock = hold_run(folder) if goes_on else None
+        found = read_to_resume(config.resume, folder) if goes_on or config.resume not in (NEVER, AUTO) else None
+        if found:
+            check_best(found, folder, config.eval_checkpoint_type)
+        device = resolve_device(config.device, config.amp)
+        check_sync_batchnorm(config.sync_batchnorm, device)
+        require_dataset(config.metadata_root, config.dataset_name)
+        data = read_run_data(config, how_to_prepare(config.dataset_name))
+        config.label_level = None if config.coarsening else data.levels.level
+        thresholds = chosen_thresholds(config, data)
 
-    torch.manual_seed(config.seed)
-    if found:
-        model, notes = restore_model(found.content, found.path), [*found.notes, found.describe()]
-    else:
-        model, notes = start_model(config, data.levels)
-    check_network(model, config, len(data.splits["train"].image_ids))
-    model.to(device).to(memory_format=torch.channels_last)
-    mapper = make_mapper(registry.OWN_MAPS if data.ancestors is None else registry.CAM_AGG, model, data.ancestors)
-    shuffle = EpochShuffle(len(data.splits["train"].image_ids), config.seed)
-    splits = [name for name in data.splits if name != "test"]
-    loaders = {name: split_loader(config, data, model, name, device, shuffle) for name in splits}
-    step, state = TrainingStep(model), start_training(model, config, device)
-    if found:
-        load_state(state, found)
-    if lock:
-        write_config(config, folder / CONFIG)
-        replaced = kept_run(folder)
-    else:
-        replaced, lock = make_folder(folder, partial(write_config, config), config.override_cache)
-    data.levels.notes += [*notes, replaced_note(replaced)] if replaced else notes
-    run_record = RunRecord(folder, device, config.threads, earlier=earlier_record(folder) if goes_on else None)
+        torch.manual_seed(config.seed)
+        if found:
+            model, notes = restore_model(found.content, found.path), [*found.notes, found.describe()]
+        else:
+            model, notes = start_model(config, data.levels)
+        check_network(model, config, len(data.splits["train"].image_ids))
+        model.to(device).to(memory_format=torch.channels_last)
+        mapper = make_mapper(registry.OWN_MAPS if data.ancestors is None else registry.CAM_AGG, model, data.ancestors)
+        shuffle = EpochShuffle(len(data.splits["train"].image_ids), config.seed)
+        splits = [name for name in data.splits if name != "test"]
+        loaders = {name: split_loader(config, data, model, name, device, shuffle) for name in splits}
+        state = start_training(model, config, device)
+        if found:
+            load_state(state, found)
+    data.levels.notes += notes
     run = Experiment(
         config,
         folder,
@@ -162,35 +181,15 @@ def build(config: Munch) -> Experiment:
         data,
         model,
         mapper.to(device),
-        step,
+        spread_step(model, config, device),
         state,
         loaders,
         shuffle,
         thresholds,
-        replaced,
-        lock,
-        run_record,
     )
-    if found:
-        take_up(run, found)
+    with ranks.agreeing():
+        open_folder(run, lock, found, partial(write_config, config))
     return run
-
-
-def take_up(run: Experiment, found: Found) -> None:
-    """Bring a run's folder to where the checkpoint stands that it continues from."""
-    write_metrics(run)
-    bring_best(found, run.folder)
-    at_the_end_of_an_epoch = run.state.is_validated and not run.state.step
-    if at_the_end_of_an_epoch and found.path != checkpoint_path(run.folder, LAST):
-        save_checkpoint(run, LAST)
-
-
-def chosen_thresholds(config: Munch, data: RunData) -> dict[str, float] | None:
-    """Return the score-map thresholds that the run of --thresholds_from chose, None without this option."""
-    if not (config.thresholds_from and data.targets):
-        return None
-    chosen = read_val_thresholds(config.thresholds_from)
-    return chosen.fit(config.dataset_name, new_evaluator(config, data.targets.truth))
 
 
 def split_loader(
@@ -200,14 +199,16 @@ def split_loader(
     preprocessing = model.backbone.offer.preprocessing
     if name == "train":
         images = images_to_train_on(config, data, preprocessing)
-        return make_loader(images, config.batch_size, config.workers, device, shuffle)
+        return make_loader(images, config.batch_size, config.workers, device, shuffle, ranks.place())
     images = images_to_map(config, data.splits[name], preprocessing, config.cache_images)
-    return make_loader(images, config.eval_batch_size or config.batch_size, config.workers, device)
+    return make_loader(images, config.eval_batch_size or config.batch_size, config.workers, device, None, ranks.place())
 
 
 def train_one_step(run: Experiment, batch: Batch) -> None:
-    """Take one step of SGD on a batch that is not empty."""
-    state = run.state
+    """Take one step of SGD on a batch; a rank without images, while others have some, takes it with a stand-in."""
+    state, own = run.state, len(batch.image_ids)
+    if not own:
+        batch = blank_batch(2, run.config.crop_size)
     source = DrawSource(run.config.seed, state.epoch + 1, state.step, batch.positions)
     height, width = batch.images.shape[2:]
     draws = on_device(run.model.draw(source, (height, width)), run.device)
@@ -221,8 +222,8 @@ def train_one_step(run: Experiment, batch: Batch) -> None:
     state.scaler.update()
     right = torch.zeros((), device=run.device)
     if "logits" in outputs:
-        right = (outputs["logits"].detach().argmax(dim=1) == batch.labels).sum()
-    state.count(loss.detach(), right, len(batch.labels))
+        right = (outputs["logits"].detach().argmax(dim=1) == batch.labels)[:own].sum()
+    state.count(loss.detach(), right, all_images(own))
 
 
 def train_one_epoch(run: Experiment) -> None:
@@ -234,9 +235,10 @@ def train_one_epoch(run: Experiment) -> None:
     set_learning_rate(state.optimizer, epoch, run.config.lr_decay_frequency)
     run.step.train()
     for batch in progress(run.loaders["train"], f"epoch {epoch}"):
-        between_images(run, batch.bad)
-        if batch.image_ids:
-            train_one_step(run, batch)
+        images = agree(run, batch)  # of every rank
+        if sum(images):
+            with spread_over(images):
+                train_one_step(run, batch)
         state.step += 1
         save_if_due(run)
     loss, accuracy = state.finish_epoch()
@@ -260,12 +262,16 @@ def validate(run: Experiment) -> None:
     maps_wanted = config.eval_checkpoint_type == "last" and config.save_scoremaps in ("val", "both")
     save = map_writer(run) if maps_wanted and state.epoch == config.epochs else None
     evaluator, bad = new_evaluator(config, run.data.truths["val"]), list[str]()
-    predictions = predict(run.mapper, run.loaders["val"], run.device, config.amp, bad)
+    ranks.take_buffers(run.model)
+    predictions = predict(run.mapper, agreed(run, run.loaders["val"]), run.device, config.amp, bad)
     save = run.trackers.keeping_examples(save)
     count_predictions(predictions, evaluator, bad, partial(between_images, run), save)
+    run.trackers.examples(state.epoch, "val")
+    if not ranks.is_first():
+        state.keep_validation({}, {}, None)  # the first one has the counts
+        return
     results = run_figures(evaluator)
     record(run, state.epoch, "val", results)
-    run.trackers.examples(state.epoch, "val")
     is_best = state.keep_validation(results, evaluator.state_dict(), headline(results, config.multi_iou_eval))
     # The best one first: if the run is killed in between, resuming from the last one writes the same best one again.
     for kind in (BEST, LAST) if is_best else (LAST,):
@@ -285,19 +291,13 @@ def train(run: Experiment) -> None:
         save_if_due(run)
 
 
-def restored_validation(run: Experiment, kind: str) -> SplitEvaluator:
-    """Return the evaluator of val as it was for the last or the best checkpoint, from the saved counts."""
-    evaluator = new_evaluator(run.config, run.data.truths["val"])
-    evaluator.load_state_dict(to_arrays(run.state.validation[kind].counts))
-    return evaluator
-
-
 def final_evaluation(run: Experiment) -> dict:
     """Evaluate the chosen checkpoint, on test once; return what results.json holds.
 
     Val is evaluated again only if the best checkpoint's maps of it are wanted.
     """
     config, kind = run.config, run.config.eval_checkpoint_type
+    ranks.wait()  # for the first one to have written it
     predictor = restore(checkpoint_path(run.folder, kind)).to(run.device)
     results = {
         "dataset_name": config.dataset_name,
@@ -315,10 +315,20 @@ def final_evaluation(run: Experiment) -> dict:
         if again:
             save, on_bad = map_writer(run) if saved else None, partial(between_images, run)
             evaluator = evaluate_split(
-                predictor, run.data.splits[name], truth, run.device, config.workers, on_bad, save, config.cache_images
+                predictor,
+                run.data.splits[name],
+                truth,
+                run.device,
+                config.workers,
+                on_bad,
+                save,
+                config.cache_images,
+                partial(agreed, run),
             )
-        else:
+        elif ranks.is_first():
             evaluator = restored_validation(run, kind)
+        if not ranks.is_first():
+            continue
         if name != "val":
             record(run, predictor.epoch, name, run_figures(evaluator))
         results[name] = final_results(evaluator, config, predictor.thresholds)
@@ -349,11 +359,13 @@ def run_experiment(run: Experiment) -> None:
     """Train, evaluate and write the results; the maps are marked as unfinished until then."""
     saves = any(run.config.save_scoremaps in (name, "both") for name in run.data.truths)
     words = shlex.join(["python", Path(sys.argv[0]).name, *sys.argv[1:]])
-    writing = being_written(run.folder / MAPS_OF_A_RUN, words) if saves else nullcontext()
-    with loading_failures(run.config.workers), writing:
+    writing = being_written(run.folder / MAPS_OF_A_RUN, words) if saves and ranks.is_first() else nullcontext()
+    with ranks.lost_ranks(), loading_failures(run.config.workers), writing:
         train(run)
         with run.record.phase("final evaluation"):
             results = final_evaluation(run)
+    if not ranks.is_first():
+        return
     if bad_images := run.state.bad_images:
         logger.warning("%d images could not be read and were skipped", len(bad_images))
     write_results(run.folder, results)
@@ -361,40 +373,32 @@ def run_experiment(run: Experiment) -> None:
     logger.info("written: %s", run.folder / RESULTS)
 
 
-@command
-def main() -> None:
-    """Run one experiment."""
-    config, notes = get_config(description=__doc__)
+def run_as_rank(config: Munch, notes: list[str]) -> None:
+    """Build the experiment of a configuration and run it, alone or as one of several ranks."""
     folder = Path(LOG_ROOT) / config.experiment_name
-    is_toy = config.dataset_name == toy.NAME
-    with toy.prepared(config.data_root, config.metadata_root) if is_toy else nullcontext():  # puts back an older Toy
-        config = begun_config(config, folder) or config
-        if config.resume == AUTO and (folder / CONFIG).is_file() and (folder / RESULTS).is_file():
-            finish_folder(kept_run(folder))
-            record_finished(folder)
-            tell(f"finished before: {folder / RESULTS}")
-            return
+    with ExitStack() as prepared:  # puts back an older Toy, if the run is refused
+        launch = launched()
+        for turn in (launch.rank == 0, launch.rank > 0 == launch.local_rank):  # another machine may have its own disk
+            with ranks.agreeing():
+                if turn and config.dataset_name == toy.NAME:
+                    prepared.enter_context(toy.prepared(config.data_root, config.metadata_root))
+        with ranks.agreeing():
+            config = begun_config(config, folder) or config
+            if config.resume == AUTO and (folder / CONFIG).is_file() and (folder / RESULTS).is_file():
+                if ranks.is_first():
+                    finish_folder(kept_run(folder))
+                    record_finished(folder)
+                    tell(f"finished before: {folder / RESULTS}")
+                return
         config.threads = resolve_threads(config.threads)
         use_threads(config.threads)
         run = build(config)
     if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
         torch.use_deterministic_algorithms(True)
         torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
-    start_logging(run.folder / LOG)
-    for note in (*notes, *run.data.levels.notes):
-        logger.info(note)
-    sizes = ", ".join(f"{len(split.image_ids)} {name}" for name, split in run.data.splits.items())
-    logger.info(
-        "%s at level %s (of %s): %d classes, %s images; %s %s on %s",
-        config.dataset_name,
-        run.data.levels.level,
-        ", ".join(run.data.levels.levels),
-        len(run.data.levels.class_names),
-        sizes,
-        config.architecture,
-        config.wsol_method,
-        run.device,
-    )
+    if ranks.is_first():
+        start_logging(run.folder / LOG)
+    log_start(run, notes)
     validated = run.data.splits["val"].image_ids if "val" in run.data.splits else ()
     with (
         run.lock,
@@ -403,6 +407,14 @@ def main() -> None:
         run.signals,
     ):
         run_experiment(run)
+
+
+@command
+def main() -> None:
+    """Run one experiment."""
+    config, notes = get_config(description=__doc__)
+    with ranks.running(config.device):
+        run_as_rank(config, notes)
 
 
 if __name__ == "__main__":

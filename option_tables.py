@@ -171,7 +171,7 @@ _WEIGHTS = (
 )
 _TRAINING = (
     Option("epochs", 40, "passes over the training images; 0 only evaluates", range=Range(0, 1_000_000)),
-    Option("batch_size", 64, "images per step", range=BATCH),
+    Option("batch_size", 64, "images per step, of all processes together", range=BATCH),
     Option("eval_batch_size", None, "images at a time in evaluation (default: batch_size)", whole, BATCH),
     Option("lr", 0.01, "learning rate; the papers search over powers of ten", range=RATE),
     Option(
@@ -180,6 +180,7 @@ _TRAINING = (
     Option("lr_classifier_ratio", 10.0, "ratio of the learning rate of the classifier and the last stage to lr", range=RATE),
     Option("momentum", 0.9, "from 0 (plain SGD) up to, but not including, 1", range=Range(0, 1, open_high=True)),
     Option("weight_decay", 1e-4, "L2 penalty on all weights", range=Range(0, 1e6)),
+    Option("sync_batchnorm", False, "batch statistics of all processes (torchrun), not of each one's images; on GPUs"),
 )
 _FINAL = (
     Option("cam_agg_level", None, _CAM_AGG, metavar="LEVEL"),

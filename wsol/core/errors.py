@@ -11,6 +11,8 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, suppress
 
+from wsol.core.launch import launched, rank_prefix
+
 BUG, REFUSED, CHECKPOINTED, INTERRUPTED, BROKEN_PIPE = (
     1,
     2,
@@ -149,15 +151,17 @@ def _say_unexpected(error: Exception) -> int:
     last = f" (the last file was {path})" if path else ""
     said = shortened(reason(error), MOST_SAID)
     if _is_lack_of_memory(error):
-        _say(f"error: not enough memory{last}: {said}")
+        _say(f"error: {rank_prefix()}not enough memory{last}: {said}")
         return REFUSED
     if isinstance(error, OSError):
         where = f"{error.filename}: " if error.filename is not None else ""
-        _say(f"error: {where}{error.strerror or said}{'' if where else last}")
+        _say(f"error: {rank_prefix()}{where}{error.strerror or said}{'' if where else last}")
         return REFUSED
     with suppress(OSError, ValueError, AttributeError):
         traceback.print_exception(error)
-    _say(f"error: a bug of this program{last}: {said}\nPlease report it, with the command and all lines above.")
+    _say(
+        f"error: {rank_prefix()}a bug of this program{last}: {said}\nPlease report it, with the command and all lines above."
+    )
     return BUG
 
 
@@ -248,7 +252,7 @@ def _run(main: Callable[[], object]) -> int | None:
             _say(stop.code)
         return stop.code if isinstance(stop.code, int) else int(stop.code is not None)
     except InputError as error:
-        _say(f"error: {error.on_command_line()}")
+        _say(f"error: {rank_prefix()}{error.on_command_line()}")
         return REFUSED
     except Stopped as stop:
         _say(f"{stop.why}; to continue:\n{stop.command}")
@@ -279,8 +283,11 @@ def _end_output(code: int, was_closed: bool) -> int:
 def refuse_early(parse: Callable[[], object]) -> None:
     """Exit like a command if `parse` rejects the options or prints their help; otherwise return.
 
-    For a program whose libraries take seconds to load: it parses before loading them, and again in its command.
+    For a program whose libraries take seconds to load: it parses before loading them, and again in its command. Of several
+    processes that torchrun started, the first one speaks for all.
     """
+    if launched().rank:
+        return
     was_closed = _open_streams()
     with plain_warnings():
         code = _run(parse)

@@ -5,10 +5,12 @@ from contextlib import suppress
 
 from tqdm import tqdm
 
+from wsol.core.launch import launched
+
 
 def progress(items: Iterable, description: str, total: int | None = None) -> Iterable:
-    """Return the items, with a progress bar that disappears at the end."""
-    return tqdm(items, description, total, leave=False, disable=None)
+    """Return the items, with a progress bar that disappears at the end; of several processes, the first one has it."""
+    return tqdm(items, description, total, leave=False, disable=True if launched().rank else None)
 
 
 def tell(line: str) -> None:

@@ -4,9 +4,11 @@ In: `LevelSplit` tables (wsol/data/levels.py) and a folder of images. Out: `Batc
 (seed, epoch, position), never in a worker, so the batches do not depend on the number of workers.
 """
 
+import math
 import os
 from collections.abc import Iterator, Sequence
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -113,6 +115,42 @@ class EpochShuffle(Sampler):
         return iter(zip(order[self.start :], seeds[self.start :], strict=True))
 
 
+def shares(count: int, processes: int) -> list[int]:
+    """Return how many of a batch's `count` images each process has: nearly the same number, the first ones more.
+
+    >>> shares(5, 2), shares(1, 3)
+    ([3, 2], [1, 0, 0])
+    """
+    return [count // processes + (number < count % processes) for number in range(processes)]
+
+
+class ProcessBatches(Sampler):
+    """Yields this process's part of every batch of `order`, lists of indices; every process gets as many lists.
+
+    place: (this process's number, the number of processes N). In training, each has its rows of every batch, which may be
+    none. `whole`: each has every N-th batch, whole, so that no image's batch depends on their number; the last list may be
+    empty.
+    """
+
+    def __init__(self, order: EpochShuffle | range, batch_size: int, place: tuple[int, int] = (0, 1), whole: bool = False):
+        self.order, self.batch_size, self.place, self.whole = order, batch_size, place, whole
+
+    def __len__(self) -> int:
+        batches = math.ceil(len(self.order) / self.batch_size)
+        return math.ceil(batches / self.place[1]) if self.whole else batches
+
+    def __iter__(self) -> Iterator[list]:
+        own, processes = self.place
+        order = iter(self.order)
+        turns = self.batch_size * processes if self.whole else self.batch_size  # images for which all get a list
+        while turn := list(islice(order, turns)):
+            if self.whole:
+                yield turn[own * self.batch_size : (own + 1) * self.batch_size]
+            else:
+                parts = shares(len(turn), processes)
+                yield turn[sum(parts[:own]) : sum(parts[: own + 1])]
+
+
 def _collate(samples: list, targets: Targets | None = None) -> Batch:
     good = [sample for sample in samples if not isinstance(sample, str)]
     bad = [sample for sample in samples if isinstance(sample, str)]
@@ -133,13 +171,22 @@ def _start_worker(number: int) -> None:
 
 
 def make_loader(
-    dataset: LabeledImages, batch_size: int, workers: int, device: torch.device, shuffle: EpochShuffle | None = None
+    dataset: LabeledImages,
+    batch_size: int,
+    workers: int,
+    device: torch.device,
+    shuffle: EpochShuffle | None = None,
+    place: tuple[int, int] = (0, 1),
 ) -> DataLoader:
-    """Return a loader of Batches, in file order or in that of `shuffle`; a last partial batch is kept."""
+    """Return a loader of Batches, in file order or in that of `shuffle`; a last partial batch is kept.
+
+    `place`: (this process's number, the number of processes). With `shuffle` each has its rows of every batch, else its
+    share of the batches (see `ProcessBatches`).
+    """
+    order = range(len(dataset)) if shuffle is None else shuffle
     return DataLoader(
         dataset,
-        batch_size=batch_size,
-        sampler=shuffle,
+        batch_sampler=ProcessBatches(order, batch_size, place, whole=shuffle is None),
         num_workers=workers,
         collate_fn=partial(_collate, targets=dataset.targets),
         worker_init_fn=_start_worker,

@@ -14,12 +14,13 @@ from wsol.methods.cam import CAM
 from wsol.methods.draws import Draws, DrawSource
 from wsol.methods.method import Outputs
 from wsol.networks.backbone import Backbone
+from wsol.networks.shares import all_images, gather_rows, rows
 
 
 class CutMixDraw(NamedTuple):
     """The draws of one batch.
 
-    partners: each image's partner, int64 (B,), a permutation of the batch.
+    partners: each image's partner, int64 (B,): its part of a permutation of the batch of all ranks.
     ratio: the mixing ratio lambda in [0, 1], a float64 scalar.
     x, y: uniform numbers in [0, 1) that place the box, float64 scalars.
     """
@@ -64,14 +65,17 @@ def cut_span(size: int, ratio: torch.Tensor, position: torch.Tensor) -> tuple[to
 
 
 def mix(images: torch.Tensor, draw: CutMixDraw) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return images (B, C, H, W) with their partners' pixels inside the box, and the share of pixels outside it."""
+    """Return images (B, C, H, W) with their partners' pixels inside the box, and the share of pixels outside it.
+
+    The partners may be images of other ranks.
+    """
     height, width = images.shape[2:]
     (left, right), (top, bottom) = cut_span(width, draw.ratio, draw.x), cut_span(height, draw.ratio, draw.y)
     column = torch.arange(width, device=images.device)
     row = torch.arange(height, device=images.device)[:, None]
     inside = (column >= left) & (column < right) & (row >= top) & (row < bottom)
     ratio = 1 - ((right - left) * (bottom - top)).double() / (height * width)
-    return torch.where(inside, images[draw.partners], images), ratio
+    return torch.where(inside, gather_rows(images)[draw.partners], images), ratio
 
 
 class CutMix(CAM):
@@ -82,15 +86,12 @@ class CutMix(CAM):
         self.beta, self.prob = cutmix_beta, cutmix_prob
 
     def draw(self, source: DrawSource, size: tuple[int, int]) -> Draws:
-        """Return a batch's `CutMixDraw`, by name.
-
-        The permutation is drawn for `len(source.positions)` images. Several processes share a draw if each of them passes
-        the positions of the whole global batch and takes its own rows; with only its own positions, each process would draw
-        a different permutation and no partners from the others.
-        """
+        """Return a batch's `CutMixDraw`, by name; several ranks draw that of the whole batch, and each takes its rows."""
         if not self.beta:
             return {}
-        return draw_cutmix(len(source.positions), self.beta, self.prob, source.of_step())._asdict()
+        own = len(source.positions)
+        draw = draw_cutmix(all_images(own), self.beta, self.prob, source.of_step())
+        return draw._replace(partners=draw.partners[rows(own)])._asdict()
 
     def step(self, images: torch.Tensor, labels: torch.Tensor, draws: Draws) -> tuple[Outputs, torch.Tensor]:
         """Return outputs and loss of the mixed images."""
@@ -99,5 +100,5 @@ class CutMix(CAM):
         draw = CutMixDraw(**draws)
         images, ratio = mix(images, draw)
         outputs = self(images, labels)
-        own, other = self.loss(outputs, labels), self.loss(outputs, labels[draw.partners])
+        own, other = self.loss(outputs, labels), self.loss(outputs, gather_rows(labels)[draw.partners])
         return outputs, (ratio * own + (1 - ratio) * other).to(own.dtype)

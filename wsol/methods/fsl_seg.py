@@ -14,6 +14,7 @@ from wsol.methods.draws import Draws
 from wsol.methods.method import Method, Outputs
 from wsol.networks.backbone import Backbone
 from wsol.networks.initialize import initialize
+from wsol.networks.shares import part_by_count
 
 TIE = 1e-9  # rounding must not decide between halves
 
@@ -49,7 +50,8 @@ def balanced_loss(logits: torch.Tensor, masks: torch.Tensor) -> torch.Tensor:
         loss = functional.binary_cross_entropy_with_logits(logits, torch.full_like(logits, truth), reduction="none")
         losses = losses + (loss * pixels).sum(dim=(1, 2)) / number.clamp(min=1)
         counted = counted + (number > 0)
-    return (losses / counted.clamp(min=1)).sum() / (counted > 0).sum().clamp(min=1)
+    images = (counted > 0).sum()
+    return part_by_count((losses / counted.clamp(min=1)).sum() / images.clamp(min=1), images)
 
 
 class FSLSeg(Method):

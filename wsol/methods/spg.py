@@ -14,6 +14,7 @@ from wsol.core.errors import OptionError
 from wsol.methods.method import ConvolutionalClassifier, Method, Outputs, attention_of
 from wsol.networks.backbone import GUIDED, Backbone
 from wsol.networks.initialize import initialize
+from wsol.networks.shares import part_by_count
 
 SIDE = 224  # guidance is compared at this size, regardless of the images' size
 FEWEST = 30  # pixels of an image above the high threshold; with fewer, those above PEAK times its maximum count instead
@@ -40,10 +41,14 @@ def guidance(maps: torch.Tensor, high: float, low: float) -> tuple[torch.Tensor,
 
 
 def guided_loss(logits: torch.Tensor, maps: torch.Tensor, high: float, low: float) -> torch.Tensor:
-    """Return the mean binary cross-entropy of logits (B, h, w) over the pixels that the guidance keeps; without any, 0."""
+    """Return the mean binary cross-entropy of logits (B, h, w) over the pixels that the guidance keeps; without any, 0.
+
+    With several ranks, their mean over all kept pixels, see `part_by_count`.
+    """
     foreground, kept = guidance(maps, high, low)
     losses = functional.binary_cross_entropy_with_logits(logits, foreground.to(logits.dtype), reduction="none")
-    return (losses * kept).sum() / kept.sum().clamp(min=1)
+    count = kept.sum()
+    return part_by_count((losses * kept).sum() / count.clamp(min=1), count)
 
 
 def upsample(maps: torch.Tensor) -> torch.Tensor:

@@ -5,21 +5,32 @@ import re
 import torch
 
 from wsol.core.errors import OptionError
+from wsol.core.launch import launched
 from wsol.core.machine import AUTO
 from wsol.data.batches import Batch
+from wsol.networks import ranks
 
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def resolve_device(name: str, amp: str = "off") -> torch.device:
-    """Return the torch device of a name (auto, cpu, cuda, cuda:N).
+    """Return the torch device of a name (auto, cpu, cuda, cuda:N); of several processes, each has a GPU of its own.
 
     Raises:
-        InputError: there is no such device, or it does not support `amp` (off, bf16, fp16).
+        InputError: there is no such device, it cannot be that of several processes, or it does not support `amp` (off, bf16,
+            fp16).
     """
     if name == AUTO:
         name = "cuda" if torch.cuda.is_available() else "cpu"
     count = torch.cuda.device_count()
+    if ranks.size() > 1 and name.startswith("cuda"):
+        if name != "cuda":
+            raise OptionError("device", name[:40], "expected auto, cuda or cpu with several processes, each on its own GPU")
+        local = launched()
+        if count and local.local_rank >= count:
+            problem = f"{local.local_size} processes on this machine; expected at most one for each of its {count} GPUs"
+            raise OptionError("device", name, problem)
+        name = f"cuda:{local.local_rank}"
     known = re.fullmatch(r"cpu|cuda(?::(\d{1,4}))?", name)  # neither torch nor int() accepts numbers of any length
     if not known or (name != "cpu" and int(known[1] or 0) >= count):
         raise OptionError("device", name[:40], f"expected cpu or one of the {count} GPUs found here")

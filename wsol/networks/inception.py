@@ -14,6 +14,7 @@ from torchvision.models.inception import InceptionB
 
 from wsol.networks.backbone import BRANCHED, Backbone, Offer
 from wsol.networks.initialize import initialize
+from wsol.networks.shares import SharedDropout
 from wsol.networks.weights import load_pretrained
 
 STAGES = (
@@ -48,7 +49,7 @@ def inception_v3(trunk: str, large_feature_map: bool, pretrained: bool, pretrain
     stages = OrderedDict((name, getattr(network, name)) for name in STAGES)
     if trunk != BRANCHED:
         first, second = nn.Conv2d(768, 1024, 3, padding=1), nn.Conv2d(1024, 1024, 3, padding=1)
-        dropout = (nn.Dropout(0.5) for _ in range(3))
+        dropout = (SharedDropout(0.5) for _ in range(3))
         stages["extra"] = nn.Sequential(next(dropout), first, nn.ReLU(), next(dropout), second, nn.ReLU(), next(dropout))
     for stage in stages.values():
         initialize(stage)

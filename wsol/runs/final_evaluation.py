@@ -6,8 +6,10 @@ In: a checkpoint, or predictions. Out: a `SplitEvaluator` that has counted them,
 """
 
 import logging
+import math
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +20,7 @@ from wsol.core.errors import InputError, OptionName
 from wsol.core.files import write_text
 from wsol.core.processes import map_beside
 from wsol.core.progress import progress
-from wsol.data.batches import make_loader
+from wsol.data.batches import Batch, make_loader
 from wsol.data.levels import LevelSplit
 from wsol.data.truth import SplitTruth
 from wsol.maps.prediction import Prediction
@@ -26,6 +28,7 @@ from wsol.metrics.bootstrap import Resampled, intervals
 from wsol.metrics.map_details import analyze_map
 from wsol.metrics.scored import Scored
 from wsol.metrics.split_evaluator import DETECTIONS, LOC_IOU, SplitEvaluator
+from wsol.networks import ranks
 from wsol.runs.predictor import Predictor, restore
 from wsol.runs.run_data import images_to_map
 from wsol.runs.run_folder import RESULTS
@@ -35,6 +38,7 @@ logger = logging.getLogger("wsol")
 
 OF_CLASSES = ("top1_cls", "top1_loc", "top5_cls", "top5_loc")  # what a method that tells no classes apart does not have
 
+Through = Callable[[Iterable[Batch]], Iterable[Batch]]
 SaveMap = Callable[[str, np.ndarray], object]  # an image's id and its score map
 
 
@@ -53,6 +57,8 @@ def count_predictions(
     analysis_threshold: float | None = None,
 ) -> None:
     """Score and count every prediction, in threads next to the network; images without one are counted as skipped.
+
+    Several ranks have the predictions of different images; only the first one's evaluator counts, those of all.
 
     `bad_images`: what `predict` adds messages to; `on_bad_images` is called with it. `analysis_threshold`: the score-map
     threshold of each map's area ratio and components, if one is known.
@@ -74,17 +80,31 @@ def count_predictions(
         return scored._replace(**analyze_map(score_map, true_boxes, analysis_threshold)._asdict())
 
     split = evaluator.truth.split
-    for _, scored in progress(map_beside(score, predictions), split, len(evaluator.image_ids)):
+    own: list[Scored] = []
+    for _, scored in progress(map_beside(score, predictions), split, math.ceil(len(evaluator.image_ids) / ranks.size())):
         on_bad_images(bad_images)
-        evaluator.add(scored)
+        own.append(scored)
     on_bad_images(bad_images)
-    if not evaluator.scored_ids:
-        raise InputError(f"no image of the {split} split could be read")
+    for scored in _in_order(evaluator.image_ids, ranks.gather_first(own)):
+        evaluator.add(scored)
+    with ranks.agreeing():
+        if ranks.is_first() and not evaluator.scored_ids:
+            raise InputError(f"no image of the {split} split could be read")
+    if not ranks.is_first():
+        return
     scored_ids = set(evaluator.scored_ids)
     for image_id in evaluator.image_ids:
         if image_id not in scored_ids:
             evaluator.add(Scored(image_id, skipped=True))
     evaluator.counts["skipped_images"] = len(evaluator.skipped_ids)
+
+
+def _in_order(image_ids: Sequence[str], parts: Sequence[Sequence[Scored]]) -> list[Scored]:
+    """Return what all ranks have scored, in the order of a split's images: that of a single process."""
+    if len(parts) == 1:
+        return list(parts[0])
+    position = {image_id: number for number, image_id in enumerate(image_ids)}
+    return sorted(chain(*parts), key=lambda scored: position[scored.image_id])
 
 
 def predict_split(
@@ -94,15 +114,18 @@ def predict_split(
     workers: int,
     bad_images: list[str],
     cache_images: str | os.PathLike | None = None,
+    through: Through = iter,
 ) -> Iterator[Prediction]:
     """Return the predictions of a restored model, on its device, for a split's images; see `Predictor.predictions`.
 
-    `cache_images`: a folder that keeps the resized images.
+    `cache_images`: a folder that keeps the resized images. `through`: what the batches go through first. Several ranks each
+    have their share of the batches.
     """
     config = predictor.config
     images = images_to_map(config, split, predictor.preprocessing, cache_images)
-    batches = make_loader(images, config.get("eval_batch_size") or config.batch_size, workers, device)
-    return predictor.predictions(batches, device, config.amp, bad_images)
+    size = config.get("eval_batch_size") or config.batch_size
+    batches = make_loader(images, size, workers, device, place=ranks.place())
+    return predictor.predictions(through(batches), device, config.amp, bad_images)
 
 
 def new_evaluator(config: Mapping, truth: SplitTruth) -> SplitEvaluator:
@@ -119,11 +142,15 @@ def evaluate_split(
     on_bad_images: Callable[[list[str]], None] = stop_at_bad_images,
     save: SaveMap | None = None,
     cache_images: str | os.PathLike | None = None,
+    through: Through = iter,
 ) -> SplitEvaluator:
-    """Return the evaluator of a split's images, after one pass of a restored model, on its device, over them."""
+    """Return the evaluator of a split's images, after one pass of a restored model, on its device, over them.
+
+    Of several ranks, only the first one's has counted; see `count_predictions`, and `predict_split` for `through`.
+    """
     evaluator = new_evaluator(predictor.config, truth)
     bad_images: list[str] = []
-    predictions = predict_split(predictor, split, device, workers, bad_images, cache_images)
+    predictions = predict_split(predictor, split, device, workers, bad_images, cache_images, through)
     threshold = analysis_threshold(predictor.thresholds)
     count_predictions(predictions, evaluator, bad_images, on_bad_images, save, threshold)
     return evaluator

@@ -22,6 +22,7 @@ import torch
 from wsol.core.errors import InputError, Stopped
 from wsol.core.files import read_json, write_json
 from wsol.core.plain_values import is_number, is_whole, shown
+from wsol.networks import ranks
 
 NAME = "run.json"
 FORMAT = 1
@@ -40,14 +41,12 @@ def now() -> str:
 
 
 class RunRecord:
-    """The record of a run, in its folder; `phase` and `end` write it.
+    """The record of a run, in its folder; `phase` and `end` write it, of several ranks those of the first.
 
     `earlier`: the record of the run that is continued; its seconds count too.
     """
 
-    def __init__(
-        self, folder: Path, device: torch.device, threads: int, processes: int = 1, earlier: Mapping[str, Any] | None = None
-    ):
+    def __init__(self, folder: Path, device: torch.device, threads: int, earlier: Mapping[str, Any] | None = None):
         self.path = folder / NAME
         self.device = device
         self._began = time.monotonic()
@@ -57,7 +56,7 @@ class RunRecord:
             "state": "running",
             "host": socket.gethostname(),
             "process": os.getpid(),
-            "processes": processes,
+            "processes": ranks.size(),
             "device": _device_name(device),
             "threads": threads,
             "start": earlier["start"] if earlier else now(),
@@ -91,6 +90,8 @@ class RunRecord:
         self._write()
 
     def _write(self) -> None:
+        if not ranks.is_first():
+            return
         self.content["updated"] = now()
         self.content["wall_seconds"] = round(self._seconds_before + time.monotonic() - self._began, 3)
         self.content["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT

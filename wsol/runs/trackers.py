@@ -18,6 +18,7 @@ from wsol.core.errors import OptionError
 from wsol.core.files import read_text, write_text
 from wsol.data.images import load_image
 from wsol.maps.overlay import overlay
+from wsol.networks import ranks
 
 NONE = "none"
 PROJECT = "wsol-granularity"  # under which the packages list the runs
@@ -177,7 +178,7 @@ class Trackers:
     def __init__(self, opened: Sequence[Tracker] = (), image_root: Path = Path(), image_ids: Sequence[str] = ()):
         self._opened = opened
         self._image_root = image_root
-        self.example_ids = list(image_ids[:: max(1, len(image_ids) // EXAMPLES)][:EXAMPLES]) if opened else []
+        self.example_ids = list(image_ids[:: max(1, len(image_ids) // EXAMPLES)][:EXAMPLES])
         self._maps: dict[str, np.ndarray] = {}
 
     def figures(self, epoch: int, split: str, figures: Mapping[str, float]) -> None:
@@ -187,7 +188,7 @@ class Trackers:
 
     def keeping_examples(self, save: Callable[[str, np.ndarray], object] | None) -> Callable | None:
         """Return a function of an image's id and its score map that keeps the examples' maps, then calls `save`."""
-        if not self._opened:
+        if not self.example_ids:
             return save
 
         def keep(image_id: str, score_map: np.ndarray) -> None:
@@ -199,11 +200,15 @@ class Trackers:
         return keep
 
     def examples(self, epoch: int, split: str) -> None:
-        """Log the maps that were kept, each over its photo, and forget them."""
-        kept = [image_id for image_id in self.example_ids if image_id in self._maps]
+        """Log the maps that were kept, of several ranks by all of them, each over its photo, and forget them."""
+        if not self.example_ids:
+            return
+        maps = {name: kept for part in ranks.gather_first(self._maps) for name, kept in part.items()}
+        self._maps = {}
         pictures = {
-            f"{split}/{image_id}": overlay(load_image(self._image_root / image_id), self._maps.pop(image_id))
-            for image_id in kept
+            f"{split}/{image_id}": overlay(load_image(self._image_root / image_id), maps[image_id])
+            for image_id in self.example_ids
+            if image_id in maps
         }
         for tracker in self._opened:
             tracker.pictures(epoch, pictures)
@@ -220,9 +225,10 @@ def tracking(config: Mapping[str, Any], folder: Path, image_ids: Sequence[str], 
     failed = True
     try:
         for name in config["logger"]:
-            if name != NONE:
+            if name != NONE and ranks.is_first():
                 opened.append(TRACKERS[name](folder, config, epoch))
-        yield Trackers(opened, Path(config["data_root"]) / config["dataset_name"], image_ids)
+        shown = image_ids if list(config["logger"]) != [NONE] else ()
+        yield Trackers(opened, Path(config["data_root"]) / config["dataset_name"], shown)
         failed = False
     finally:
         for tracker in opened:

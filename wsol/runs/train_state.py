@@ -10,6 +10,8 @@ from dataclasses import dataclass, field
 import numpy as np
 import torch
 
+from wsol.networks import ranks
+
 
 def _converted(value: object, kind: type, convert: Callable) -> object:
     """Return nested dicts and lists with all values of one type converted."""
@@ -49,7 +51,7 @@ class TrainState:
 
     optimizer, scaler: torch's, for the model's parameters.
     epoch_sums: float64 (2,) on the device, sums over the current epoch's steps so far: loss times images, and correctly
-        classified images.
+        classified images; of several ranks, each has its part.
     epoch_images: the number of these images.
     epoch: the number of finished epochs.
     step: the number of finished steps of the current epoch; 0 between epochs.
@@ -71,13 +73,17 @@ class TrainState:
     bad_images: list[str] = field(default_factory=list)
 
     def count(self, loss: torch.Tensor, right: torch.Tensor, num_images: int) -> None:
-        """Add a step's mean loss and number of correctly classified images, both scalars; the device is not waited for."""
-        self.epoch_sums += torch.stack([loss * num_images, right.to(loss.dtype)])
+        """Add a step's mean loss and number of correctly classified images, both scalars; the device is not waited for.
+
+        Of several ranks, each adds its part of the loss (`part_of_mean`) and its own correctly classified images, and the
+        number of all images.
+        """
+        self.epoch_sums += torch.stack([loss * (num_images / ranks.size()), right.to(loss.dtype)])
         self.epoch_images += num_images
 
     def finish_epoch(self) -> tuple[float, float]:
         """End the current epoch; return its mean loss and its accuracy in percent."""
-        loss, right = self.epoch_sums.tolist()
+        loss, right = ranks.summed(self.epoch_sums).tolist()
         images = max(self.epoch_images, 1)
         self.epoch, self.step, self.epoch_images = self.epoch + 1, 0, 0
         self.epoch_sums.zero_()
@@ -101,13 +107,16 @@ class TrainState:
         return True
 
     def state_dict(self) -> dict:
-        """Return the entries of a checkpoint; the optimizer's tensors are not copies."""
+        """Return the entries of a checkpoint; the optimizer's tensors are not copies.
+
+        Within an epoch, all ranks call it together.
+        """
         return {
             "epoch": self.epoch,
             "step": self.step,
             "optimizer": self.optimizer.state_dict(),
             "scaler": self.scaler.state_dict(),
-            "epoch_sums": self.epoch_sums,
+            "epoch_sums": ranks.summed(self.epoch_sums) if self.step else self.epoch_sums,
             "epoch_images": self.epoch_images,
             "best": self.best,
             "validation": {kind: dict(vars(kept)) for kind, kept in self.validation.items()},
@@ -119,7 +128,7 @@ class TrainState:
         """Restore the state from a checkpoint whose entries `read_checkpoint` has checked."""
         self.optimizer.load_state_dict(checkpoint["optimizer"])
         self.scaler.load_state_dict(checkpoint["scaler"])
-        self.epoch_sums.copy_(checkpoint["epoch_sums"])
+        self.epoch_sums.copy_(checkpoint["epoch_sums"] if ranks.is_first() else torch.zeros(2))
         self.validation = {kind: Validation(**kept) for kind, kept in checkpoint["validation"].items()}
         self.metrics, self.bad_images = list(checkpoint["metrics"]), list(checkpoint["bad_images"])
         for name in ("epoch", "step", "epoch_images", "best"):

@@ -11,9 +11,12 @@ from torch import nn
 
 from wsol.core import registry
 from wsol.core.errors import OptionError, OptionName, reason
-from wsol.data.batches import Batch
-from wsol.methods.draws import Draws
+from wsol.data.batches import Batch, shares
+from wsol.methods.draws import Draws, DrawSource, on_device
 from wsol.methods.method import Method, Outputs
+from wsol.networks import ranks
+from wsol.networks.device import to_device
+from wsol.networks.shares import part_of_mean
 from wsol.runs.train_state import TrainState
 
 
@@ -25,8 +28,12 @@ class TrainingStep(nn.Module):
         self.model = model
 
     def forward(self, batch: Batch, draws: Draws | None = None) -> tuple[Outputs, torch.Tensor]:
-        """Return outputs and loss of a batch on the model's device; `draws` as in `Method.training_step`."""
-        return self.model.batch_step(batch, draws)
+        """Return outputs and loss of a batch on the model's device; `draws` as in `Method.training_step`.
+
+        Where the step is spread over ranks, the loss is this rank's part of it, see `part_of_mean`.
+        """
+        outputs, loss = self.model.batch_step(batch, draws)
+        return outputs, part_of_mean(loss)
 
 
 def start_training(model: Method, config: Mapping, device: torch.device) -> TrainState:
@@ -64,6 +71,40 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, epoch: int, decay_freque
         group["lr"] = lr_at(group["initial_lr"], epoch, decay_frequency)
 
 
+def blank_batch(num_images: int, side: int) -> Batch:
+    """Return a batch of black squares with whatever a method may be trained on: label 0, a box and a mask of everything."""
+    return Batch(
+        torch.zeros(num_images, 3, side, side),
+        torch.zeros(num_images, dtype=torch.int64),
+        ["a blank image"] * num_images,
+        [],
+        range(num_images),
+        boxes=[torch.tensor([[0.0, 0.0, side, side]])] * num_images,
+        masks=torch.ones(num_images, side, side, dtype=torch.uint8),
+    )
+
+
+def spread_step(model: Method, config: Mapping, device: torch.device) -> nn.Module:
+    """Return the step that trains a model on its device; with several ranks, in DistributedDataParallel."""
+    step = TrainingStep(model)
+    if ranks.size() == 1:
+        return step
+    with torch.random.fork_rng(devices=[]):
+        blank = to_device(blank_batch(2, config["crop_size"]), device)
+        size = (config["crop_size"], config["crop_size"])
+        draws = on_device(model.draw(DrawSource(0, 0, 0, blank.positions), size), device)
+        buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
+        unused = ranks.has_unused(step.train()(blank, draws)[1], model.parameters())
+        model.load_state_dict(buffers, strict=False)
+    return ranks.spread(step, unused, config["sync_batchnorm"])
+
+
+def check_sync_batchnorm(wanted: bool, device: torch.device) -> None:
+    """Raise OptionError if batch statistics are to be those of all ranks where torch has no such layer."""
+    if wanted and ranks.size() > 1 and device.type == "cpu":
+        raise OptionError("sync_batchnorm", "TRUE", "torch has it for GPUs only; expected FALSE for processes on CPUs")
+
+
 def check_network(model: Method, config: Mapping, num_train: int) -> None:
     """Check that a network can train on `num_train` images of the crop size.
 
@@ -72,14 +113,7 @@ def check_network(model: Method, config: Mapping, num_train: int) -> None:
             cannot train on that.
     """
     crop = config["crop_size"]
-    blank = Batch(
-        torch.zeros(1, 3, crop, crop),
-        torch.zeros(1, dtype=torch.int64),
-        ["a blank image"],
-        [],
-        boxes=[torch.tensor([[0.0, 0.0, crop, crop]])],
-        masks=torch.ones(1, crop, crop, dtype=torch.uint8),
-    )
+    blank = blank_batch(1, crop)
     try:
         with torch.no_grad():
             model.eval()
@@ -100,7 +134,8 @@ def check_network(model: Method, config: Mapping, num_train: int) -> None:
             OptionName("large_feature_map"),
             " TRUE",
         )
-    if num_train % config["batch_size"] == 1 or config["batch_size"] == 1:
+    whole, last = config["batch_size"] * (num_train >= config["batch_size"]), num_train % config["batch_size"]
+    if 1 in (*shares(whole, ranks.size()), *shares(last, ranks.size())):
         try:
             with torch.no_grad(), torch.random.fork_rng(devices=[]):
                 copy.deepcopy(model).train().batch_step(blank)
@@ -109,5 +144,5 @@ def check_network(model: Method, config: Mapping, num_train: int) -> None:
                 "batch_size",
                 config["batch_size"],
                 f"{config['architecture']} cannot train on a single image, which is the last batch of {num_train} "
-                f"images ({error}); expected another batch size",
+                f"images, or a process's part of one ({error}); expected another batch size",
             ) from None
