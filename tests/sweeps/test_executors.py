@@ -71,6 +71,23 @@ def test_jobs_of_a_cluster_give_the_same(jobs, tmp_path):
     checked(ended, tmp_path)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("where", ["here", "cluster"])
+def test_a_job_of_two_processes_is_one_run_of_torchrun(jobs, tmp_path, where):
+    code = "import os, sys\nopen(sys.argv[1] + os.environ['RANK'], 'w').write(os.environ['CUDA_VISIBLE_DEVICES'])"
+    (tmp_path / "root" / "some_program.py").write_text(code)
+    job = replace(jobs[0], processes=2, environment={"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "1,2"})
+    if where == "cluster":
+        pytest.importorskip("submitit")
+        parameters = {"cluster": "local", "timeout_min": 5}
+        ended = list(run_on_cluster([job], tmp_path / "submitit", parameters, tmp_path / "root"))
+    else:
+        ended = list(run_here([job], 1, [], tmp_path / "root", gpus=3))
+    assert [(one.name, code) for one, code in ended] == [("j0", 0)], job.log.read_text()
+    seen = [(tmp_path / f"j0.json{rank}").read_text() for rank in range(2)]
+    assert seen == ["1,2" if where == "cluster" else "0,1"] * 2
+
+
 def test_a_parameter_that_submitit_does_not_know_is_refused(jobs, tmp_path):
     pytest.importorskip("submitit")
     with pytest.raises(InputError, match=r"run\.submitit"):

@@ -3,8 +3,12 @@
 In: torchrun's environment variables. Out: a `Launch`. No torch: messages and progress bars ask too.
 """
 
+import ctypes
 import os
+import sys
 from dataclasses import dataclass
+
+PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 @dataclass(frozen=True)
@@ -24,6 +28,12 @@ def launched() -> Launch:
     if "MASTER_ADDR" not in os.environ or not all(value.isdecimal() for value in values) or int(values[1]) < 2:
         return Launch()
     return Launch(*map(int, values))
+
+
+def end_with_parent(number: int) -> None:
+    """Have this process sent a signal when its parent ends, so that a killed parent leaves nothing behind (Linux only)."""
+    if sys.platform == "linux":
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, number)
 
 
 def rank_prefix() -> str:

@@ -6,6 +6,7 @@ In: torchrun's environment. Out: what all ranks agree on. A single process joins
 
 import logging
 import re
+import signal
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -17,7 +18,7 @@ from timm.layers import convert_sync_batchnorm
 from torch import distributed, nn
 
 from wsol.core.errors import REFUSED, InputError
-from wsol.core.launch import Launch, launched
+from wsol.core.launch import Launch, end_with_parent, launched
 
 LIMIT = timedelta(minutes=30)  # how long a rank waits for the others, as gloo does; a rank that died is noticed at once
 LOST = re.compile(r"gloo|nccl|connection (?:closed|reset|refused)|timed out waiting|broken pipe", re.IGNORECASE)
@@ -63,6 +64,7 @@ def running(device: str) -> Iterator[None]:
     if on_gpus and launch.local_rank < torch.cuda.device_count():
         torch.cuda.set_device(launch.local_rank)
     _joined = launch
+    end_with_parent(signal.SIGTERM)  # a checkpoint, if torchrun is killed
     if launch.rank:
         logging.getLogger("wsol").setLevel(logging.ERROR)
         warnings.simplefilter("ignore")

@@ -39,8 +39,7 @@ class ClusterTask:
                 return BUSY
             if job.result and (Path(self.folder) / job.result).exists():
                 return 0
-            program = Path(self.root) / f"{job.module.replace('.', '/')}.py"
-            words = [sys.executable, str(program), *job.words]
+            words = [sys.executable, *job.program(Path(self.root))]
             with (Path(self.folder) / job.log).open("w", encoding="utf-8") as log:
                 # The program holds the lock too: it may outlive this process.
                 self._process = subprocess.Popen(  # noqa: S603 (this checkout's own program, without a shell)

@@ -6,7 +6,7 @@ what is there.
 
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -206,7 +206,8 @@ class Sweep:
     def training(self, run: PlannedRun) -> Job:
         """Return the job that trains a run, or goes on with it."""
         words = [*self.words(run), "--resume", AUTO]
-        return self.job(run.name, self.program.train, words, self.folder / run.name / RESULTS)
+        job = self.job(run.name, self.program.train, words, self.folder / run.name / RESULTS)
+        return replace(job, processes=self.where.processes)
 
     def job(self, name: str, module: str, words: Sequence[str], result: Path | None = None) -> Job:
         """Return a job with the spec's number of threads."""

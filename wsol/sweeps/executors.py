@@ -4,7 +4,6 @@ In: `Job`s, each a command that is a module of this project with a `main`. Out: 
 holds the lock of its log file while it runs, so that two sweeps, also on two machines, never do one twice.
 """
 
-import ctypes
 import importlib
 import multiprocessing
 import os
@@ -18,19 +17,22 @@ from multiprocessing import forkserver
 from multiprocessing.context import ForkServerProcess
 from pathlib import Path
 
+from wsol.core.launch import end_with_parent
 from wsol.core.locks import POLL_SECONDS, locked
 
+TORCHRUN = "torch.distributed.run"
+PASSED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"  # by torchrun to its processes; a cluster warns by the last two
 BUSY = 76  # the exit code of a job whose lock another process holds
 CLUSTER_POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 1.0  # `is_locked` of another process holds a lock for a moment
-PR_SET_PDEATHSIG = 1  # of Linux's prctl
 
 
 @dataclass(frozen=True)
 class Job:
     """A command: `module`'s main with `words`; what it prints goes to `log`. `environment` adds to this process's.
 
-    result: with this file there is nothing left to do; a cluster may start a job after another one that did the same.
+    processes: how many of it torchrun starts on the machine, as one run. result: with this file there is nothing left to
+    do; a cluster may start a job after another one that did the same.
     """
 
     name: str
@@ -39,17 +41,32 @@ class Job:
     log: Path
     environment: Mapping[str, str] = field(default_factory=dict)
     result: Path | None = None
+    processes: int = 1
+
+    def program(self, root: Path) -> list[str]:
+        """Return the command after `python`, with the programs of the checkout `root`."""
+        launcher: list[str] = []
+        if self.processes > 1:
+            launcher = [
+                "-m",
+                TORCHRUN,
+                "--standalone",
+                "--nproc_per_node",
+                str(self.processes),
+                "--signals_to_handle",
+                PASSED_ON,
+            ]
+        return [*launcher, str(root / f"{self.module.replace('.', '/')}.py"), *self.words]
 
 
 def _die_with_parent() -> None:
     """Have this process killed when its parent ends, so that a killed sweep leaves nothing behind (Linux only)."""
-    if sys.platform == "linux":
-        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() == 1:  # the parent had ended before
-            os._exit(1)
+    end_with_parent(signal.SIGKILL)
+    if sys.platform == "linux" and os.getppid() == 1:  # the parent had ended before
+        os._exit(1)
 
 
-def _child(job: Job, folder: str) -> None:
+def _child(job: Job, folder: str, root: Path) -> None:
     """Be the process of a job."""
     _die_with_parent()
     # Every child holds the pipe that keeps the fork server alive; without it, the server ends with the sweep, and so do we.
@@ -65,8 +82,11 @@ def _child(job: Job, folder: str) -> None:
         for stream in (1, 2):
             os.dup2(descriptor, stream)
         os.environ.update(job.environment)
-        sys.argv = [f"{job.module.replace('.', '/')}.py", *job.words]
-        importlib.import_module(job.module).main()
+        module, sys.argv = job.module, [f"{job.module.replace('.', '/')}.py", *job.words]
+        if job.processes > 1:
+            _, module, *words = job.program(root)
+            sys.argv = [module, *words]
+        importlib.import_module(module).main()
 
 
 @contextmanager
@@ -89,7 +109,7 @@ def run_here(
     """Run jobs on this machine, `at_once` at a time, and yield (job, exit code) as they end.
 
     Every job is a process of its own, forked from one that has loaded the modules of `preload` from the checkout `root`.
-    With `gpus`, each job sees one of that many GPUs, in turn. If the caller stops early, the jobs are ended.
+    With `gpus`, each process of a job has one of that many GPUs, in turn. If the caller stops early, the jobs are ended.
     """
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload([*preload])
@@ -101,8 +121,10 @@ def run_here(
             for slot in range(at_once):
                 if slot not in running and waiting:
                     job = waiting.pop()
-                    environment = {**job.environment, **({"CUDA_VISIBLE_DEVICES": str(slot % gpus)} if gpus else {})}
-                    process = context.Process(target=_child, args=(replace(job, environment=environment), os.getcwd()))
+                    own = [str((slot * job.processes + number) % gpus) for number in range(job.processes if gpus else 0)]
+                    environment = {**job.environment, **({"CUDA_VISIBLE_DEVICES": ",".join(own)} if gpus else {})}
+                    job = replace(job, environment=environment)
+                    process = context.Process(target=_child, args=(job, os.getcwd(), root.resolve()))
                     process.start()
                     running[slot] = (job, process)
             for slot, (job, process) in list(running.items()):

@@ -78,12 +78,14 @@ class Case:
 @dataclass(frozen=True)
 class Where:
     """Where runs run: `jobs` at once on this machine, each with `threads`, on `gpus` GPUs in turn (0: as main.py decides),
-    failed ones tried `retries` times again; or as jobs of a cluster, with submitit's parameters."""
+    failed ones tried `retries` times again; or as jobs of a cluster, with submitit's parameters. Each trains with
+    `processes`, which torchrun starts."""
 
     jobs: int = 1
     threads: int = 1
     retries: int = 1
     gpus: int = 0
+    processes: int = 1
     submitit: Mapping[str, Any] | None = None
 
 
@@ -259,8 +261,8 @@ def _count(section: Section, key: str, low: int, high: int) -> int:
 
 
 def _run(section: Section) -> Where:
-    section.known(("jobs", "threads", "retries", "gpus", "submitit"))
-    limits = {"jobs": (1, 1000), "threads": (1, 1000), "retries": (0, 100), "gpus": (0, 1000)}
+    limits = {"jobs": (1, 1000), "threads": (1, 1000), "retries": (0, 100), "gpus": (0, 1000), "processes": (1, 1000)}
+    section.known((*limits, "submitit"))
     counts = {key: _count(section, key, *limits[key]) for key in limits if key in section}
     submitit: dict[str, Any] | None = None
     if "submitit" in section:
@@ -272,7 +274,10 @@ def _run(section: Section) -> Where:
             submitit[key] = int(value) if value.isdecimal() else value
         if submitit.get("cluster") not in ("slurm", "local", "debug"):
             section.fail("submitit", "expected 'cluster: slurm', or local, among its entries")
-    return Where(**counts, submitit=submitit)
+    where = Where(**counts, submitit=submitit)
+    if 0 < where.gpus < where.processes:
+        section.fail("processes", f"{where.processes}; expected at most one for each of the {where.gpus} gpus")
+    return where
 
 
 def read_spec(path: str | os.PathLike, options: Mapping[str, Option], overrides: Mapping[str, Any] | None = None) -> Spec:
