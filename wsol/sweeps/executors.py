@@ -20,8 +20,11 @@ from pathlib import Path
 from wsol.core.launch import end_with_parent
 from wsol.core.locks import POLL_SECONDS, locked
 
-TORCHRUN = "torch.distributed.run"
-PASSED_ON = "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"  # by torchrun to its processes; a cluster warns by the last two
+# torchrun, as a module and options; a cluster warns by one of the last two signals that it is to pass on.
+TORCHRUN = (
+    *("torch.distributed.run", "--standalone"),
+    *("--signals_to_handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"),
+)
 BUSY = 76  # the exit code of a job whose lock another process holds
 CLUSTER_POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 1.0  # `is_locked` of another process holds a lock for a moment
@@ -45,17 +48,7 @@ class Job:
 
     def program(self, root: Path) -> list[str]:
         """Return the command after `python`, with the programs of the checkout `root`."""
-        launcher: list[str] = []
-        if self.processes > 1:
-            launcher = [
-                "-m",
-                TORCHRUN,
-                "--standalone",
-                "--nproc_per_node",
-                str(self.processes),
-                "--signals_to_handle",
-                PASSED_ON,
-            ]
+        launcher = ["-m", *TORCHRUN, "--nproc_per_node", str(self.processes)] if self.processes > 1 else []
         return [*launcher, str(root / f"{self.module.replace('.', '/')}.py"), *self.words]
 
 
