@@ -117,8 +117,9 @@ def test_a_step_of_two_processes_is_the_step_of_the_whole_batch(torchrun, tmp_pa
         assert one["place"] == [number, 2]
         assert set(one["gradients"]) == {*OF_LABELS, "fsl_seg"}
         for method, worst in one["gradients"].items():
+            limit = 1e-5 if method in ("spg", "fsl_seg") else 1e-12  # these compute in float32, the others in float64
             for images, (gradient, loss) in worst.items():
-                assert gradient < 1e-5 and loss < 1e-5, (method, images)
+                assert gradient < limit and loss < limit, (method, images)
         weights, sums, images = one["steps"]
         assert weights < 1e-12 and sums < 1e-12 and images == 9
         assert all(one["dropout"]) and len(one["dropout"]) == 6
