@@ -12,26 +12,32 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from conftest import CHECKOUT, run
 from samples import OF_LABELS
+from wsol.core.errors import OptionError
 from wsol.core.launch import Launch, launched, rank_prefix
 from wsol.data.batches import EpochShuffle, ProcessBatches, shares
 from wsol.metrics.images_file import images_name, write_images
+from wsol.networks import ranks
+from wsol.networks.device import resolve_device
+from wsol.networks.shares import all_images, part_of_mean, rows, spread_over
 from wsol.runs.checkpoints import read_checkpoint
 from wsol.runs.final_evaluation import evaluate_run
 from wsol.runs.run_record import read_record
+from wsol.runs.training import check_sync_batchnorm
 
 LIMIT = 300  # seconds for what takes a few on an idle machine
 RUN = "--label_level order --large_feature_map F --workers 0 --threads 1 --pretrained F --bootstrap 20 --resize_size 72"
-RUN += " --crop_size 64 --num_val_sample_per_class 2 --experiment_name"
+RUN += " --crop_size 64 --experiment_name"
 # Batch statistics; of 10 images in threes, the last batch is one for the first process alone; mapped in fives.
 SHORT = [*RUN.split(), "short", "--architecture", "timm:test_efficientnet", "--num_train_sample_per_class", "5"]
 SHORT += ["--epochs", "1", "--batch_size", "3", "--eval_batch_size", "5", "--save_scoremaps", "both"]
 # No batch statistics: any number of processes gives the same weights, up to rounding.
 LONG = [*RUN.split(), "long", "--architecture", "timm:test_efficientnet_gn", "--num_train_sample_per_class", "25"]
 LONG += ["--epochs", "3", "--batch_size", "3", "--wsol_method", "cutmix", "--save_scoremaps", "none", "--eval_test", "F"]
-LONG += ["--checkpoint_minutes", "1e-9"]  # a checkpoint after every step
+LONG += ["--num_val_sample_per_class", "2", "--checkpoint_minutes", "1e-9"]  # a checkpoint after every step
 
 
 @pytest.fixture
@@ -80,10 +86,10 @@ def test_every_process_has_its_rows_of_every_batch(processes):
     whole = list(ProcessBatches(shuffle, 6))
     parts = [ProcessBatches(shuffle, 6, (number, processes)) for number in range(processes)]
     assert {len(part) for part in parts} == {len(whole)}
-    for batch, *rows in zip(whole, *map(list, parts), strict=True):
-        assert [one for part in rows for one in part] == batch
-        assert [len(part) for part in rows] == shares(len(batch), processes)
-        assert max(map(len, rows)) - min(map(len, rows)) <= 1
+    for batch, *own in zip(whole, *map(list, parts), strict=True):
+        assert [one for part in own for one in part] == batch
+        assert [len(part) for part in own] == shares(len(batch), processes)
+        assert max(map(len, own)) - min(map(len, own)) <= 1
 
 
 @pytest.mark.parametrize("images", [0, 1, 11, 12, 13])
@@ -105,6 +111,34 @@ def test_a_process_that_torchrun_did_not_start_is_alone(monkeypatch):
     for name, value in {"WORLD_SIZE": "4", "LOCAL_RANK": "1", "LOCAL_WORLD_SIZE": "2", "MASTER_ADDR": "here"}.items():
         monkeypatch.setenv(name, value)
     assert launched() == Launch(3, 4, 1, 2) and rank_prefix() == "rank 3: "
+
+
+@pytest.mark.parametrize(
+    ("check", "message"),
+    [
+        (lambda: resolve_device("cuda:0"), "device cuda:0: expected auto, cuda or cpu with several processes"),
+        (lambda: check_sync_batchnorm(True, torch.device("cpu")), "sync_batchnorm TRUE: torch has it for GPUs only"),
+    ],
+)
+def test_what_several_processes_cannot_have_is_refused(check, message, monkeypatch):
+    monkeypatch.setattr(ranks, "_joined", Launch(1, 2, 1, 2))
+    with pytest.raises(OptionError, match=message):
+        check()
+
+
+@pytest.mark.parametrize("processes", [1, 2, 5])
+def test_parts_of_means_add_up_to_the_mean_over_all_images(processes, monkeypatch):
+    """As DistributedDataParallel averages them: over the processes."""
+    losses = torch.rand(7, dtype=torch.float64)
+    parts = shares(7, processes)
+    found = []
+    for number, own in enumerate(torch.split(losses, parts)):
+        monkeypatch.setattr(ranks, "_joined", Launch(number, processes, number, processes))
+        with spread_over(parts):
+            found.append(part_of_mean(own.mean() if len(own) else torch.tensor(5.0, dtype=torch.float64)))
+            assert rows(len(own)).tolist() == list(range(sum(parts[:number]), sum(parts[: number + 1])))
+            assert all_images(len(own)) == 7
+    torch.testing.assert_close(torch.stack(found).mean(), losses.mean())
 
 
 @pytest.mark.slow
@@ -136,7 +170,7 @@ def test_a_checkpoint_has_the_same_figures_on_one_and_on_two_processes(torchrun,
     folder = workspace / "train_log/short"
     assert read_record(folder)["processes"] == 2
     assert not (folder / "scoremaps/UNFINISHED.txt").exists()
-    assert len(list((folder / "scoremaps").rglob("*.npy"))) == 4 * 8 + 192
+    assert len(list((folder / "scoremaps").rglob("*.npy"))) == 128 + 192
     monkeypatch.chdir(workspace)
     written = json.loads((folder / "results.json").read_text())
     for split in ("val", "test"):
