@@ -22,6 +22,7 @@ from wsol.core.launch import Launch, end_with_parent, launched
 
 LIMIT = timedelta(minutes=30)  # how long a rank waits for the others, as gloo does; a rank that died is noticed at once
 LOST = re.compile(r"gloo|nccl|connection (?:closed|reset|refused)|timed out waiting|broken pipe", re.IGNORECASE)
+HOW = re.compile(r"connection (?:closed|reset|refused)(?: by peer)?|timed out|broken pipe", re.IGNORECASE)
 
 Value = TypeVar("Value")
 
@@ -103,9 +104,9 @@ def lost_ranks() -> Iterator[None]:
     except RuntimeError as error:
         if size() == 1 or not LOST.search(str(error)):
             raise
-        said = (str(error).splitlines() or [""])[-1]
+        how = f" ({found[0].lower()})" if (found := HOW.search(str(error))) else ""
         raise InputError(
-            f"another process of this run ended, or does not answer; torchrun's summary names the first that failed ({said})"
+            f"another process of this run ended, or does not answer{how}; torchrun's summary names the first that failed"
         ) from None
 
 
