@@ -14,7 +14,6 @@ from datetime import timedelta
 from typing import Any, TypeVar
 
 import torch
-from timm.layers import convert_sync_batchnorm
 from torch import distributed, nn
 
 from wsol.core.errors import REFUSED, InputError
@@ -189,7 +188,9 @@ def spread(step: nn.Module, unused: bool, sync_batchnorm: bool) -> nn.Module:
     if size() == 1:
         return step
     if sync_batchnorm:
-        step = convert_sync_batchnorm(step)  # timm's, which also knows its own layers
+        from timm.layers import convert_sync_batchnorm  # torch's does not know timm's own layers
+
+        step = convert_sync_batchnorm(step)
     return nn.parallel.DistributedDataParallel(step, find_unused_parameters=unused)
 
 

@@ -16,9 +16,9 @@ import numpy as np
 
 from wsol.core.errors import OptionError
 from wsol.core.files import read_text, write_text
+from wsol.core.launch import launched
 from wsol.data.images import load_image
 from wsol.maps.overlay import overlay
-from wsol.networks import ranks
 
 NONE = "none"
 PROJECT = "wsol-granularity"  # under which the packages list the runs
@@ -203,6 +203,8 @@ class Trackers:
         """Log the maps that were kept, of several ranks by all of them, each over its photo, and forget them."""
         if not self.example_ids:
             return
+        from wsol.networks import ranks  # imports torch, which the table of options should not
+
         maps = {name: kept for part in ranks.gather_first(self._maps) for name, kept in part.items()}
         self._maps = {}
         pictures = {
@@ -225,7 +227,7 @@ def tracking(config: Mapping[str, Any], folder: Path, image_ids: Sequence[str], 
     failed = True
     try:
         for name in config["logger"]:
-            if name != NONE and ranks.is_first():
+            if name != NONE and launched().rank == 0:
                 opened.append(TRACKERS[name](folder, config, epoch))
         shown = image_ids if list(config["logger"]) != [NONE] else ()
         yield Trackers(opened, Path(config["data_root"]) / config["dataset_name"], shown)
