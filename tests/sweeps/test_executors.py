@@ -84,7 +84,7 @@ def test_a_job_of_two_processes_is_one_run_of_torchrun(jobs, tmp_path, where):
     else:
         ended = list(run_here([job], 1, [], tmp_path / "root", gpus=3))
     assert [(one.name, code) for one, code in ended] == [("j0", 0)], job.log.read_text()
-    seen = [(tmp_path / f"j0.json{rank}").read_text() for rank in range(2)]
+    seen = [(tmp_path / f"0.json{rank}").read_text() for rank in range(2)]
     assert seen == ["1,2" if where == "cluster" else "0,1"] * 2
 
 
