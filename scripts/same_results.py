@@ -24,6 +24,7 @@ import torch
 
 from wsol.core.arguments import Parser, path
 from wsol.core.errors import InputError, command
+from wsol.runs.run_record import NAME as RUN_RECORD
 
 SMALL = "--threads 1 --workers 0 --num_train_sample_per_class 8 --bootstrap 100"
 PETS = f"{SMALL} --dataset_name OxfordPet --architecture resnet18 --pretrained FALSE --resize_size 72 --crop_size 64"
@@ -106,6 +107,7 @@ def same_file(old: Path, new: Path) -> bool:
 def compared_files(folder: Path) -> dict[str, Path]:
     """Return what is compared of a folder of runs, by relative path."""
     files = (file for file in folder.rglob("*") if file.is_file() and file.suffix in COMPARED | {".tar"})
+    files = (file for file in files if file.name != RUN_RECORD)  # times and versions, which may differ
     found = {str(file.relative_to(folder)): file for file in sorted(files)}
     return {name: file for name, file in found.items() if not name.startswith(("dataset/", "metadata/"))}
 
