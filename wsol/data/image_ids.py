@@ -151,6 +151,6 @@ def first_of_each(values: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarra
     which they occur, which of these each one is, and where each occurs first."""
     found = pyarrow.array(values).dictionary_encode()
     codes, labels = found.indices.to_numpy(), found.dictionary.to_numpy()
-    first = np.empty(len(labels), dtype=np.int64)
-    first[codes[::-1]] = np.arange(len(codes))[::-1]  # of repeated indices the last counts, which is the first here
+    most = np.maximum.accumulate(codes)  # codes count up as labels occur, so each is a new maximum where it occurs first
+    first = np.searchsorted(most, np.arange(len(labels)))
     return codes, labels, first

@@ -21,18 +21,17 @@ def first_inconsistent(below: Tables, tables: Tables) -> tuple[str, int, int, in
     if not tables:
         return None
     children = np.concatenate([below[split].at(labels.ids) for split, labels in tables.items()])
-    both = np.flatnonzero(children >= 0)  # other images of the level have no class at the finer one
-    labels = np.concatenate([labels.values for labels in tables.values()])[both]
-    codes, classes, first = first_of_each(children[both])
+    labels = np.concatenate([labels.values for labels in tables.values()])
+    codes, _, first = first_of_each(children)
     parents = labels[first]
-    wrong = np.flatnonzero(labels != parents[codes])
+    wrong = np.flatnonzero((labels != parents[codes]) & (children >= 0))  # -1: an image without a class at the finer level
     if not len(wrong):
         return None
-    i, position = int(wrong[0]), int(both[wrong[0]])
+    position = int(wrong[0])
     ends = dict(zip(tables, accumulate(len(one.values) for one in tables.values()), strict=True))
     split = next(split for split, end in ends.items() if position < end)
     number = position - ends[split] + len(tables[split].values) + 1
-    return split, number, int(classes[codes[i]]), int(parents[codes[i]]), int(labels[i])
+    return split, number, int(children[position]), int(parents[codes[position]]), int(labels[position])
 
 
 def rows_of_labels(

@@ -116,7 +116,7 @@ def _split_labels(lines: pyarrow.StringArray) -> tuple[pyarrow.StringArray, np.n
     fields = compute.split_pattern(lines, ",", max_splits=1, reverse=True)
     whole = _before_false(compute.equal(compute.list_value_length(fields), 2))
     texts = fields.slice(0, whole).flatten()
-    ids, labels = (texts.take(pyarrow.array(np.arange(start, 2 * whole, 2))) for start in (0, 1))
+    ids, labels = (texts.take(pyarrow.array(np.arange(start, 2 * whole, 2, dtype=np.int32))) for start in (0, 1))
     is_short = compute.less_equal(compute.binary_length(labels), MOST_DIGITS)
     good = compute.and_(compute.and_(compute.ascii_is_decimal(labels), is_short), compute.not_equal(ids, ""))
     count = _before_false(good)
