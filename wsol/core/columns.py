@@ -70,6 +70,7 @@ def write_columns(path: str | os.PathLike, blocks: Iterable[pyarrow.StringArray]
     """
     with whole_file(path) as temporary, temporary.open("wb") as file:
         for block in blocks:
-            _, ends, data = block.buffers()
-            first, *_, last = np.frombuffer(ends, dtype=np.int32)[block.offset : block.offset + len(block) + 1]
-            file.write(memoryview(data or b"")[first:last])
+            if len(block):
+                _, ends, data = block.buffers()
+                ends = np.frombuffer(ends, dtype=np.int32)
+                file.write(memoryview(data or b"")[ends[block.offset] : ends[block.offset + len(block)]])

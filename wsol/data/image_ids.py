@@ -40,7 +40,12 @@ class ImageIds(Sequence[str]):
     @overload
     def __getitem__(self, index: slice) -> "ImageIds": ...
     def __getitem__(self, index: int | slice) -> "str | ImageIds":
-        return ImageIds(self.array[index]) if isinstance(index, slice) else self.array[index].as_py()
+        if not isinstance(index, slice):
+            return self.array[index].as_py()
+        chosen = range(len(self))[index]
+        if chosen.step == 1:
+            return ImageIds(self.array.slice(chosen.start, len(chosen)))
+        return ImageIds(self.array.take(pyarrow.array(chosen, pyarrow.int64())))
 
     def __iter__(self) -> Iterator[str]:
         for start in range(0, len(self), AT_ONCE):
@@ -107,7 +112,7 @@ class Collector:
         """Return all ids, and whether they are known to be different ones."""
         if self.like:
             whole = (one for one in self.like if len(one) == self.size)
-            return next(whole, None) or self.like[0][: self.size], True
+            return next(whole, self.like[0][: self.size]), True
         return ImageIds(pyarrow.concat_arrays(self.blocks or [text_column([])])), False
 
 
