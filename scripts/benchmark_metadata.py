@@ -5,19 +5,22 @@ as long as the real ones. Each measurement is a process of its own.
 """
 
 import contextlib
+import importlib
 import io
-import multiprocessing
+import json
 import re
 import runpy
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
 
 from wsol.core.files import write_text
+from wsol.data.levels import load_level
 
 NAME = "ILSVRC"
 CHECKOUT = Path(__file__).resolve().parent.parent
@@ -56,29 +59,22 @@ def make_metadata(root: Path) -> None:
         write_text(folder / "localization.txt", "".join(_boxes(ids, rng)))
 
 
-def add_levels(root: Path) -> None:
+def add_levels(root: str) -> None:
     """Write the 18 coarser levels, by the command."""
-    sys.argv = ["add_levels.py", NAME, "--metadata_root", str(root)]
+    sys.argv = ["add_levels.py", NAME, "--metadata_root", root]
     runpy.run_path(str(CHECKOUT / "dataset/add_levels.py"), run_name="__main__")
 
 
-def read_level(root: Path, level: str) -> None:
-    """Read all splits at a level, as main.py does."""
+def read_level(root: str, level: str) -> None:
+    """Read all splits at a level."""
+    load_level(root, NAME, level)
+
+
+def read_as_a_run(root: str, level: str) -> None:
+    """Read all splits at a level and the boxes of val and test, as main.py does; images are not looked for."""
     from wsol.runs import run_data
 
-    run_data.read_level(_config(root, level), ("train", "val", "test"))
-
-
-def read_truth(root: Path, level: str) -> None:
-    """Read all that a run reads of metadata, as main.py does: the boxes of val and test too."""
-    from wsol.runs import run_data
-
-    run_data.read_run_data(_config(root, level))
-
-
-def _config(root: Path, level: str) -> dict:
-    """Return the options that reading depends on; images are not looked for."""
-    return {
+    config = {
         "metadata_root": root,
         "mask_root": root,
         "data_root": root,
@@ -95,6 +91,7 @@ def _config(root: Path, level: str) -> dict:
         "on_bad_image": "skip",
         "eval_checkpoint_type": "best",
     }
+    run_data.read_run_data(config)
 
 
 def _memory(field: str) -> float:
@@ -103,31 +100,39 @@ def _memory(field: str) -> float:
     return int(found[1]) / 1024 if found else float("nan")
 
 
-def _measure(function: Callable, arguments: tuple) -> tuple[float, float, float, float]:
-    """Return (seconds, seconds of all cores, MB before, MB at most); imports of the modules it needs come first."""
-    import wsol.runs.run_data  # noqa: F401 (main.py has loaded it, with torch)
-
+def measure(function: str, arguments: Sequence[str], modules: Sequence[str]) -> None:
+    """Print seconds, seconds of all cores, MB before and MB at most of a function here; the modules are imported before."""
+    for name in modules:
+        importlib.import_module(name)
     before, start, spent = _memory("VmRSS"), time.perf_counter(), time.process_time()
     with contextlib.redirect_stdout(io.StringIO()):
-        function(*arguments)
-    return time.perf_counter() - start, time.process_time() - spent, before, _memory("VmHWM")
+        globals()[function](*arguments)
+    print(json.dumps((time.perf_counter() - start, time.process_time() - spent, before, _memory("VmHWM"))))
+
+
+def _in_a_process(*arguments: object) -> list[float]:
+    """Return what `measure` prints in a process that has imported nothing else."""
+    code = "import json, sys; from scripts.benchmark_metadata import measure; measure(*json.loads(sys.argv[1]))"
+    words = [sys.executable, "-c", code, json.dumps(arguments)]
+    done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, check=True)  # noqa: S603 (this file's own code)
+    return json.loads(done.stdout)
 
 
 def metadata(repeats: int) -> None:
-    """Print a Markdown table: medians over `repeats` processes, each its own; levels are written once."""
-    with tempfile.TemporaryDirectory() as scratch:
-        root = Path(scratch)
-        make_metadata(root)
+    """Print a Markdown table of medians over `repeats` processes."""
+    with tempfile.TemporaryDirectory() as root:
+        make_metadata(Path(root))
         print(f"{TRAIN:,} training lines, {CLASSES:,} classes, 18 coarser levels\n")
         print("| what | seconds | seconds of all cores | MB before | MB at most |\n" + "| --- " * 5 + "|", flush=True)
-        for what, function, arguments, count in (
-            ("write the levels (dataset/add_levels.py)", add_levels, (root,), 1),
-            ("read the finest level", read_level, (root, "synset"), repeats),
-            ("read level c0", read_level, (root, "c0"), repeats),
-            (f"read level {COARSEST}", read_level, (root, COARSEST), repeats),
-            (f"read level {COARSEST} and the boxes", read_truth, (root, COARSEST), repeats),
+        main = ["wsol.runs.run_data"]  # with torch
+        for what, function, arguments, modules in (
+            ("write the levels: dataset/add_levels.py", "add_levels", [root], []),
+            ("read the finest level", "read_level", [root, "synset"], []),
+            ("read level c0", "read_level", [root, "c0"], []),
+            (f"read level {COARSEST}", "read_level", [root, COARSEST], []),
+            ("as main.py: the finest level, boxes", "read_as_a_run", [root, "synset"], main),
+            (f"as main.py: level {COARSEST}, boxes", "read_as_a_run", [root, COARSEST], main),
         ):
-            with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
-                figures = [pool.apply(_measure, (function, arguments)) for _ in range(count)]
+            figures = [_in_a_process(function, arguments, modules) for _ in range(repeats)]
             seconds, spent, before, most = np.median(figures, axis=0)
             print(f"| {what} | {seconds:.1f} | {spent:.1f} | {before:.0f} | {most:.0f} |", flush=True)

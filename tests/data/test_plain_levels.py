@@ -73,7 +73,7 @@ def data_sets(draw):
     parents = [draw(st.lists(st.integers(0, 2), min_size=5, max_size=5)) for _ in levels[1:]]
     files = {"levels.txt": "".join(f"{level}\n" for level in levels)}
     for split in draw(st.sets(st.sampled_from(SPLITS), min_size=1)):
-        ids = draw(st.lists(IDS, unique=True, max_size=8))
+        ids = draw(st.lists(IDS, unique=True, min_size=draw(st.sampled_from([0, 4, 4, 4, 4])), max_size=8))
         labels = {image_id: draw(st.integers(0, 4)) for image_id in ids}
         order = draw(st.permutations(ids)) if draw(st.booleans()) else ids
         files[f"{split}/image_ids.txt"] = "".join(f"{image_id}\n" for image_id in order)

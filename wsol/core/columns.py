@@ -41,7 +41,8 @@ def line_blocks(path: str | os.PathLike) -> Iterator[pyarrow.StringArray]:
     try:
         with check_input(path).open("rb") as file:
             for block in _blocks(file):
-                block.decode()
+                if not block.isascii():
+                    block.decode()
                 if b"\0" in block:
                     raise ValueError("a NUL")
                 ends = pyarrow.py_buffer(np.array([0, len(block) - block.endswith(b"\n")], dtype=np.int32))

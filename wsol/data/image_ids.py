@@ -93,11 +93,12 @@ class Collector:
     """Puts ids together that are read block by block.
 
     As long as they are the same as those of `like`, lists that are known already, nothing is kept of them: the files of a
-    split's levels mostly have the same ids.
+    split's levels mostly have the same ids, or some of those of the first list.
     """
 
     def __init__(self, like: Iterable[ImageIds] = ()):
         self.like, self.blocks, self.size = list(like), list[pyarrow.StringArray](), 0
+        self.among = next(iter(self.like), None)
 
     def add(self, block: pyarrow.StringArray) -> None:
         """Add the next ids."""
@@ -113,7 +114,12 @@ class Collector:
         if self.like:
             whole = (one for one in self.like if len(one) == self.size)
             return next(whole, self.like[0][: self.size]), True
-        return ImageIds(pyarrow.concat_arrays(self.blocks or [text_column([])])), False
+        ids = ImageIds(pyarrow.concat_arrays(self.blocks or [text_column([])]))
+        self.blocks.clear()  # what comes next needs the memory
+        if self.among is None:
+            return ids, False
+        found = ids.positions(self.among)  # a caller with other ids asks for these next
+        return ids, bool((found >= 0).all() and (np.bincount(found) <= 1).all())
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,6 +13,7 @@ from wsol.core.errors import MetadataError
 from wsol.data.image_ids import Labels, first_of_each
 
 Tables = dict[str, Labels]  # split to its labels at one level
+SMALL = 1 << 16  # labels below this are looked up in an array
 
 
 def first_inconsistent(below: Tables, tables: Tables) -> tuple[str, int, int, int, int] | None:
@@ -22,9 +23,15 @@ def first_inconsistent(below: Tables, tables: Tables) -> tuple[str, int, int, in
         return None
     children = np.concatenate([below[split].at(labels.ids) for split, labels in tables.items()])
     labels = np.concatenate([labels.values for labels in tables.values()])
+    has_class = children >= 0  # the others have no class at the finer level
+    if children.max(initial=-1) < SMALL:
+        last = np.zeros(SMALL + 1, dtype=np.int32)
+        last[children] = labels
+        if (last[children] == labels)[has_class].all():  # as almost always, and found in half the time
+            return None
     codes, _, first = first_of_each(children)
     parents = labels[first]
-    wrong = np.flatnonzero((labels != parents[codes]) & (children >= 0))  # -1: an image without a class at the finer level
+    wrong = np.flatnonzero((labels != parents[codes]) & has_class)
     if not len(wrong):
         return None
     position = int(wrong[0])

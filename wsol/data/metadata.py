@@ -114,8 +114,9 @@ def read_ids(path: str | os.PathLike, like: Sequence[ImageIds] = ()) -> ImageIds
 def _split_labels(lines: pyarrow.StringArray) -> tuple[pyarrow.StringArray, np.ndarray]:
     """Return (ids, labels int32) of lines path,label; of those before the first that is malformed."""
     fields = compute.split_pattern(lines, ",", max_splits=1, reverse=True)
-    whole = _before_false(compute.equal(compute.list_value_length(fields), 2))
-    texts = fields.slice(0, whole).flatten()
+    texts, whole = fields.flatten(), len(lines)
+    if len(texts) < 2 * whole:  # one or two fields each
+        whole = _before_false(compute.equal(compute.list_value_length(fields), 2))
     ids, labels = (texts.take(pyarrow.array(np.arange(start, 2 * whole, 2, dtype=np.int32))) for start in (0, 1))
     is_short = compute.less_equal(compute.binary_length(labels), MOST_DIGITS)
     good = compute.and_(compute.and_(compute.ascii_is_decimal(labels), is_short), compute.not_equal(ids, ""))
