@@ -19,7 +19,7 @@ from wsol.core.arguments import Parser, folder_name
 from wsol.core.csv_rows import read_rows
 from wsol.core.errors import InputError, command
 from wsol.data.hierarchy import read_tiers, read_tree, some_names
-from wsol.data.levels import finest_level, load_level, read_distinct_names, read_hierarchy, read_levels
+from wsol.data.levels import finest_level, load_levels, read_distinct_names, read_hierarchy
 
 OURS = {"CUB": cub_levels.write_levels, "ILSVRC": wordnet.write_ilsvrc_levels}
 
@@ -27,7 +27,7 @@ OURS = {"CUB": cub_levels.write_levels, "ILSVRC": wordnet.write_ilsvrc_levels}
 def class_list(folder: Path, splits: Splits) -> list[str]:
     """Return the names of the finest classes in the order of their labels; without names, the labels themselves."""
     names = read_distinct_names(folder, finest_level(folder))
-    names = names or {label: str(label) for labels in splits.values() for label in labels.values()}
+    names = names or {label: str(label) for labels in splits.values() for label in labels.classes()}
     if sorted(names) != list(range(len(names))):
         raise InputError(f"{folder}: the finest labels are not 0 to {len(names) - 1}; expected numbers without gaps")
     return [names[label] for label in range(len(names))]
@@ -62,9 +62,9 @@ def main() -> None:
     if not splits:
         raise InputError(f"{folder}: no split with class_labels.txt; expected metadata with the finest labels")
     write_any_levels(options.name, folder, splits)
-    for level in read_levels(folder):
-        count = len(load_level(options.metadata_root, options.name, level, splits).class_names)
-        print(f"level {level}: {count} classes" if count > 1 else f"level {level}: 1 class, too few to train on")
+    for data in load_levels(options.metadata_root, options.name, splits):
+        count = len(data.class_names)
+        print(f"level {data.level}: {count} classes" if count > 1 else f"level {data.level}: 1 class, too few to train on")
     classes, inside = class_list(folder, splits), set(read_hierarchy(folder).leaves)
     if outside := [name for name in classes if name not in inside]:
         print(

@@ -15,6 +15,7 @@ from dataset.released import lay_out, real_sizes, take_text
 from dataset.sources import take_annotations
 from wsol.core.errors import InputError
 from wsol.core.files import read_lines
+from wsol.data.image_ids import Labels
 from wsol.data.metadata import (
     configure_metadata,
     get_bounding_boxes,
@@ -121,6 +122,7 @@ def prepare(archives: list[Path], folder: Path, metadata: Path, splits: list[str
     write_metadata(metadata, ("category",), [(name,) for name in names], entries)
     number = {name: label for label, name in enumerate(names)}
     cub_levels.write_levels(
-        metadata, {split: {e.image_id: number[e.classes[0]] for e in part} for split, part in entries.items()}
+        metadata,
+        {split: Labels.of({e.image_id: number[e.classes[0]] for e in part}) for split, part in entries.items()},
     )
     return notes

@@ -4,24 +4,31 @@ In: per split, image id to finest label. Out: class_labels_<level>.txt next to c
 class_names[_<level>].txt, levels.txt, and hierarchy.csv or tree.csv (docs/hierarchies.md).
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from itertools import repeat
 from pathlib import Path
 
+import numpy as np
+import pyarrow
+from pyarrow import compute
+
+from wsol.core.columns import write_columns
 from wsol.core.csv_rows import csv_text, read_rows
 from wsol.core.errors import InputError
 from wsol.core.files import write_text
 from wsol.data.hierarchy import TREE_HEADER, Hierarchy, check_level_names
+from wsol.data.image_ids import Labels
 from wsol.data.levels import SPLITS, level_file, read_names
-from wsol.data.metadata import configure_metadata, get_class_labels
+from wsol.data.metadata import configure_metadata, read_labels
 
-Splits = dict[str, dict[str, int]]  # split, image id: finest label
+Splits = dict[str, Labels]  # split to its finest labels
+AT_ONCE = 1 << 15  # lines that are made at a time
 
 
-def read_splits(folder: Path) -> Splits:
-    """Return the finest labels of all splits of a data set."""
-    metadata = {split: configure_metadata(folder / split) for split in SPLITS}
-    return {split: get_class_labels(each) for split, each in metadata.items() if Path(each.class_labels).exists()}
+def read_splits(folder: Path, splits: Sequence[str] = SPLITS) -> Splits:
+    """Return the finest labels of the splits of a data set, as far as it has them."""
+    metadata = {split: configure_metadata(folder / split) for split in splits}
+    return {split: read_labels(each.class_labels) for split, each in metadata.items() if Path(each.class_labels).exists()}
 
 
 def _check_names(path: Path, rows: Sequence[Sequence[str]]) -> None:
@@ -45,6 +52,13 @@ def _describes(path: Path, table: Sequence[Sequence[str]]) -> bool:
     return header == list(table[0]) and sorted(row for _, row in rows if any(row[1:])) == expected
 
 
+def _lines(labels: Labels, ends: pyarrow.StringArray) -> Iterator[pyarrow.StringArray]:
+    """Yield the lines of a level's file: every id with the end for its finest label, without those that have none."""
+    for start in range(0, len(labels.ids), AT_ONCE):
+        end_of = ends.take(pyarrow.array(labels.values[start : start + AT_ONCE]))
+        yield compute.binary_join_element_wise(labels.ids.array.slice(start, AT_ONCE), end_of, "").drop_null()
+
+
 def write_levels(
     folder: Path,
     levels: Sequence[str],
@@ -61,7 +75,7 @@ def write_levels(
         folder: metadata/<dataset>.
         levels: the levels' names, finest first.
         rows: one per finest class, in the order of labels: its name at every level, "" if the level leaves it out.
-        splits: split to image id to label at the finest level.
+        splits: split to its labels at the finest level.
         tree: for leaves at many depths, written to tree.csv after the notice; without it the rows go to hierarchy.csv.
         notice: comment lines above the tree.
 
@@ -71,8 +85,10 @@ def write_levels(
     """
     check_level_names(levels, repeat(str(folder)))
     for split, labels in splits.items():
-        if wrong := [f"{image_id},{label}" for image_id, label in labels.items() if not 0 <= label < len(rows)]:
-            raise InputError(f"{folder / split}/class_labels.txt: {wrong[0]!r}; expected labels from 0 to {len(rows) - 1}")
+        wrong = np.flatnonzero((labels.values < 0) | (labels.values >= len(rows)))
+        if len(wrong):
+            first = f"{labels.ids[int(wrong[0])]},{labels.values[wrong[0]]}"
+            raise InputError(f"{folder / split}/class_labels.txt: {first!r}; expected labels from 0 to {len(rows) - 1}")
     _check_names(folder / "class_names.txt", rows)
     table = [levels, *rows] if tree is None else [TREE_HEADER, *tree.parents.items()]
     description = folder / ("hierarchy.csv" if tree is None else "tree.csv")
@@ -87,9 +103,9 @@ def write_levels(
         if number.keys() != names.keys():
             number = {name: label for label, name in enumerate(names)}
             write_text(path, "".join(f"{name},{label}\n" for name, label in number.items()))
+        ends = pyarrow.array((f",{number[row[i]]}\n" if row[i] else None for row in rows), pyarrow.string())
         for split, labels in splits.items():
-            lines = [f"{image_id},{number[rows[label][i]]}\n" for image_id, label in labels.items() if rows[label][i]]
-            write_text(folder / split / level_file("class_labels", level, levels[0]), "".join(lines))
+            write_columns(folder / split / level_file("class_labels", level, levels[0]), _lines(labels, ends))
     if not described:
         write_text(description, csv_text(table) if tree is None else tree.tree_text(notice))
     write_text(folder / "levels.txt", "".join(f"{level}\n" for level in levels))

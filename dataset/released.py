@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataset.label_levels import Splits
+from dataset.label_levels import Splits, read_splits
 from dataset.layout import image_size, whole_folder, write_lines, write_rows
 from dataset.sources import by_suffix, extract
 from dataset.wordnet import write_ilsvrc_levels
@@ -197,7 +197,7 @@ class Released:
         for path in sorted(path for path in released.iterdir() if path.is_file()):
             write_text(metadata / path.name, path.read_text(encoding="utf-8"))
         if self.write_levels:
-            self.write_levels(metadata, {split: get_class_labels(configure_metadata(metadata / split)) for split in splits})
+            self.write_levels(metadata, read_splits(metadata, splits))
         shutil.rmtree(released)
         return notes
 

@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
 from dataset.label_levels import Splits, write_tree_levels
 from wsol.core.arguments import Parser
-from wsol.core.csv_rows import read_notice
+from wsol.core.csv_rows import read_notice, read_rows
 from wsol.core.errors import InputError, MetadataError, command
 from wsol.core.files import read_lines, write_text
 from wsol.data.hierarchy import Hierarchy, greedy_parents, read_tree
@@ -105,16 +105,20 @@ def write_levels(folder: Path, tree: str, synsets: Sequence[str], classes: Seque
     return write_tree_levels(folder, "synset", classes, hierarchy, splits, read_notice(path))
 
 
+def ilsvrc_classes() -> dict[str, str]:
+    """Return synset to name of the classes of ILSVRC, in the order of their labels.
+
+    The names come from files: timm, which knows them too, would load torch.
+    """
+    names = {synset: node_name(word, synset) for _, (synset, word) in read_rows(HIERARCHIES / "imagenet_outside.csv")[1]}
+    names |= {synset_of(leaf): leaf for leaf in read_tree(HIERARCHIES / "imagenet_tree.csv").leaves}
+    return dict(sorted(names.items()))
+
+
 def write_ilsvrc_levels(folder: Path, splits: Splits) -> list[str]:
     """Write the levels of ILSVRC, whose labels 0 to 999 number the synsets in ascending order; return the level names."""
-    from timm.data import ImageNetInfo
-
-    info = ImageNetInfo("imagenet-1k")
-    synsets = info.label_names()
-    words = {synset_of(leaf): leaf for leaf in read_tree(HIERARCHIES / "imagenet_tree.csv").leaves}
-    lemmas = {synset: info.label_name_to_description(synset).partition(",")[0] for synset in synsets}
-    classes = [words.get(synset, node_name(lemmas[synset], synset)) for synset in synsets]
-    return write_levels(folder, "imagenet_tree.csv", synsets, classes, splits)
+    classes = ilsvrc_classes()
+    return write_levels(folder, "imagenet_tree.csv", list(classes), list(classes.values()), splits)
 
 
 @command

@@ -3,9 +3,11 @@
     python scripts/benchmark.py evaluation
     python scripts/benchmark.py methods
     python scripts/benchmark.py load
+    python scripts/benchmark.py metadata
 
-Prints Markdown tables of medians over maps, over operations and training steps, or over images; docs/benchmarks.md and
-docs/methods.md have them. `evaluation` uses one core. `load` makes its own JPEGs.
+Prints Markdown tables of medians over maps, over operations and training steps, over images, or over processes;
+docs/benchmarks.md and docs/methods.md have them. `evaluation` uses one core. `load` makes its own JPEGs, `metadata` its own
+metadata.
 """
 
 import os
@@ -22,6 +24,7 @@ import cv2
 import numpy as np
 
 from scripts.benchmark_loading import loading
+from scripts.benchmark_metadata import metadata
 from scripts.benchmark_methods import methods
 from wsol.core.arguments import Parser
 from wsol.core.errors import InputError, command
@@ -117,10 +120,10 @@ def evaluation(num_maps: int) -> None:
 def main() -> None:
     """Run one benchmark."""
     parser = Parser(__doc__)
-    parser.add_argument("what", choices=["evaluation", "methods", "load"])
+    parser.add_argument("what", choices=["evaluation", "methods", "load", "metadata"])
     parser.add_argument("--maps", type=int, default=30, help="evaluation: maps of each kind, each timed once; default: 30")
     parser.add_argument("--images", type=int, default=64, help="load: JPEGs of each kind; default: 64")
-    parser.add_argument("--repeats", type=int, help="methods: default 15; load: default 7")
+    parser.add_argument("--repeats", type=int, help="methods: default 15; load: default 7; metadata: default 3")
     options = parser.parse_args()
     for name in ("maps", "images", "repeats"):
         if (value := getattr(options, name)) is not None and value < 1:
@@ -130,8 +133,10 @@ def main() -> None:
         evaluation(options.maps)
     elif options.what == "methods":
         methods(options.repeats or 15)
-    else:
+    elif options.what == "load":
         loading(options.images, options.repeats or 7)
+    else:
+        metadata(options.repeats or 3)
 
 
 if __name__ == "__main__":

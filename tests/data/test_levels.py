@@ -1,6 +1,9 @@
 import shutil
+import subprocess
+import sys
 
 import pytest
+from timm.data import ImageNetInfo
 
 from conftest import CHECKOUT, run
 from dataset import cub_levels, wordnet
@@ -119,6 +122,25 @@ def test_the_levels_of_ilsvrc(tmp_path):
         "train: 73 of 1000 images have no class at level 'c0' and are left out" in load_level(tmp_path, "ILSVRC", "c0").notes
     )
     assert len(read_hierarchy(folder).leaves) == 927
+
+
+def test_the_class_names_of_ilsvrc_are_timms():
+    info = ImageNetInfo("imagenet-1k")
+    classes = wordnet.ilsvrc_classes()
+    assert list(classes) == info.label_names()
+    inside = set(read_tree(TREES / "imagenet_tree.csv").leaves)
+    words = {synset: info.label_name_to_description(synset).partition(",")[0] for synset in classes}
+    outside = {synset: name for synset, name in classes.items() if name not in inside}
+    assert len(outside) == 73
+    assert outside == {synset: wordnet.node_name(words[synset], synset) for synset in outside}
+
+
+def test_adding_levels_loads_no_torch(tmp_path):
+    labelled(tmp_path / "ILSVRC", train=range(1000))
+    code = "import sys; from dataset import add_levels; add_levels.main(); sys.exit('torch' in sys.modules)"
+    words = [sys.executable, "-c", code, "ILSVRC", "--metadata_root", str(tmp_path)]
+    done = subprocess.run(words, cwd=CHECKOUT, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
 
 
 def test_some_synsets_have_the_tree_above_them_alone(tmp_path):

@@ -27,7 +27,7 @@ def write_levels(folder, splits):
     write_lines(folder / "levels.txt", ["category", "family"])
     write_lines(folder / "class_names_family.txt", ["Diomedeidae,0"])
     for split, labels in splits.items():
-        write_lines(folder / split / "class_labels_family.txt", [f"{name},0" for name in labels])
+        write_lines(folder / split / "class_labels_family.txt", [f"{name},0" for name in labels.ids])
 
 
 @pytest.fixture(autouse=True)

@@ -4,6 +4,7 @@ In: files in any format that Pillow supports. Out: 8-bit RGB, as stored; or an I
 """
 
 import os
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -74,7 +75,7 @@ def read_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS, 
         raise InputError(f"{path}: not a readable image ({type(error).__name__}: {error})") from None
 
 
-def require_images(image_root: str | os.PathLike, image_ids: list[str], split: str, advice: str = "") -> None:
+def require_images(image_root: str | os.PathLike, image_ids: Sequence[str], split: str, advice: str = "") -> None:
     """Raise InputError if image files of a split are missing; `advice` says how to get them."""
     if missing := missing_files(image_root, image_ids):
         raise InputError(

@@ -4,9 +4,9 @@ In: the files of `metadata/<dataset>` (docs/metadata.md). Out: `LevelData`, with
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections import deque
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -14,13 +14,10 @@ import numpy as np
 from wsol.core.errors import InputError, MetadataError, OptionError, OptionName, did_you_mean, shortened
 from wsol.core.files import read_lines
 from wsol.data.hierarchy import Hierarchy, check_level_names, read_coarsening, read_tiers, read_tree, tier_tree
-from wsol.data.metadata import (
-    configure_metadata,
-    dataset_folder,
-    get_class_labels,
-    get_image_ids,
-    is_whole_number,
-)
+from wsol.data.image_ids import ImageIds, Labels, first_of_each, relabeled
+from wsol.data.label_rows import Tables, first_inconsistent, rows_of_labels
+from wsol.data.metadata import configure_metadata, dataset_folder, is_whole_number, read_ids, read_labels
+from wsol.data.sampling import draw_train, draw_val
 
 FINEST = "finest"
 TRAINED = "trained"
@@ -93,20 +90,33 @@ def read_levels(folder: Path) -> list[str]:
 
     def num_classes(level: str) -> int:
         names = read_class_names(folder, level)
-        return len(names) or len({label for split in SPLITS for label in _labels(folder, split, level, True).values()})
+        return len(names) or len({label for split in SPLITS for label in _labels(folder, split, level).classes()})
 
     return [FINEST, *sorted(found, key=lambda level: (-num_classes(level), level))]
 
 
-def _labels(folder: Path, split: str, level: str, optional: bool = False) -> dict[str, int]:
+def _labels(folder: Path, split: str, level: str, like: Sequence[ImageIds] = (), optional: bool = True) -> Labels:
+    """Return the labels of a split at a level; an optional file that is absent has none."""
     path = folder / split / level_file("class_labels", level, finest_level(folder))
-    return {} if optional and not path.exists() else get_class_labels({"class_labels": path})
+    return Labels.of({}) if optional and not path.exists() else read_labels(path, like)
+
+
+def label_tables(folder: Path, split: str, ids: ImageIds | None = None) -> dict[str, Labels]:
+    """Return level to the labels of one split, finest first, without levels that have no labels in the split. `ids`: of the
+    split, if they are known."""
+    tables: dict[str, Labels] = {}
+    like = [ids] if ids else []
+    for level in read_levels(folder):
+        labels = _labels(folder, split, level, like)
+        if len(labels.ids):
+            tables[level] = labels
+            like = [*like[:1], labels.ids]
+    return tables
 
 
 def labels_by_level(folder: Path, split: str) -> dict[str, dict[str, int]]:
-    """Return level to image id to label of one split, finest first, without levels that have no labels in the split."""
-    tables = {level: _labels(folder, split, level, optional=True) for level in read_levels(folder)}
-    return {level: labels for level, labels in tables.items() if labels}
+    """Return `label_tables` as level to image id to label."""
+    return {level: table.to_dict() for level, table in label_tables(folder, split).items()}
 
 
 def read_hierarchy(folder: Path) -> Hierarchy:
@@ -130,42 +140,21 @@ def read_hierarchy(folder: Path) -> Hierarchy:
         raise InputError(
             f"{folder}: no hierarchy.csv or tree.csv, and a single level; expected one of the files, or more levels"
         )
-    return tier_tree(levels, _rows_of_labels(folder, levels), str(folder))
-
-
-def _rows_of_labels(folder: Path, levels: list[str]) -> list[tuple[str, list[str]]]:
-    """Return (place, class name at every level) of every finest class, from the labels of its images."""
-    rows: dict[int, tuple[str, list[str]]] = {}
-    tables: dict[str, dict[str, int]] = {level: {} for level in levels}
-    for split in SPLITS:
-        for level, labels in labels_by_level(folder, split).items():
-            tables[level] |= {f"{split}/{image_id}": label for image_id, label in labels.items()}
+    tables = {split: label_tables(folder, split) for split in SPLITS}
     names = {level: read_distinct_names(folder, level) for level in levels}
-    for image_id, label in tables[levels[0]].items():
-        found = [tables[level].get(image_id) for level in levels]
-        row = [
-            "" if value is None else names[level].get(value, str(value)) for level, value in zip(levels, found, strict=True)
-        ]
-        known = rows.setdefault(label, (f"{folder}: {image_id}", row))[1]
-        if known != row:
-            raise MetadataError(
-                f"{folder}: the class {row[0]!r} is in {','.join(known[1:])!r} for one image and in {','.join(row[1:])!r} "
-                f"for {image_id!r}; expected one class at every level"
-            )
-    order = list(names[levels[0]]) or sorted(rows)
-    return [rows[label] for label in order if label in rows]
+    return tier_tree(levels, rows_of_labels(folder, levels, tables, names), str(folder))
 
 
 @dataclass
 class LevelSplit:
     """The images of one split at one label level.
 
-    image_ids: n ids.
+    image_ids: n ids; those of a file as `ImageIds`, which take a third of a list's memory.
     labels: int64 (n,), numbered from 0.
     subset: whether images of the split were left out.
     """
 
-    image_ids: list[str]
+    image_ids: Sequence[str]
     labels: np.ndarray
     subset: bool = False
 
@@ -190,83 +179,63 @@ class LevelData:
     notes: list[str] = field(default_factory=list)
 
 
-def _check_consistent(folder: Path, finer: str, level: str, tables: dict[str, dict[str, dict[str, int]]]) -> None:
-    """Raise MetadataError unless every class of the `finer` level belongs to one class of `level`."""
-    parent: dict[int, int] = {}
-    for split, by_level in tables.items():
-        below = by_level[finer]
-        for number, (image_id, label) in enumerate(by_level[level].items(), 1):
-            child = below.get(image_id)
-            if child is not None and parent.setdefault(child, label) != label:
-                names, finer_names = read_class_names(folder, level), read_class_names(folder, finer)
-                both = [repr(names.get(value, value)) for value in (parent[child], label)]
-                path = folder / split / level_file("class_labels", level, finest_level(folder))
-                raise MetadataError(
-                    f"{path}:{number}: level {level!r} is inconsistent: the class "
-                    f"{finer_names.get(child, child)!r} of level {finer!r} belongs to {both[0]} and to {both[1]}; "
-                    "expected one class"
-                )
+def _check_consistent(folder: Path, finer: str, below: Tables, level: str, tables: Tables) -> None:
+    """Raise MetadataError unless every class of the `finer` level, with the labels `below`, has one class of `level`."""
+    if found := first_inconsistent(below, tables):
+        split, number, child, *both = found
+        names, finer_names = read_class_names(folder, level), read_class_names(folder, finer)
+        first, other = (repr(names.get(label, label)) for label in both)
+        raise MetadataError(
+            f"{folder / split / level_file('class_labels', level, finest_level(folder))}:{number}: level {level!r} is "
+            f"inconsistent: the class {finer_names.get(child, child)!r} of level {finer!r} belongs to {first} and to "
+            f"{other}; expected one class"
+        )
 
 
-Tables = dict[str, dict[str, dict[str, int]]]  # split, level, image id: label
-
-
-def _read_tables(folder: Path, splits: Iterable[str], needed: list[str], proxy: bool) -> tuple[Tables, dict[str, list[str]]]:
-    """Return the labels at the first and last of the needed levels (finest first), and the image ids of the splits.
-
-    All levels in between are checked for consistency, with two in memory at a time: ILSVRC has 19 of 1.28 million lines.
-    """
-    finest, level = needed[0], needed[-1]
-    tables = {split: {finest: _labels(folder, split, finest)} for split in splits}
-    ids = {split: get_image_ids(configure_metadata(folder / split), proxy and split == "train") for split in tables}
-    for split, by_level in tables.items():
-        labeled = by_level[finest]
-        if missing := [image_id for image_id in ids[split] if image_id not in labeled]:
+def _read_finest(folder: Path, splits: Iterable[str], finest: str, proxy: bool) -> tuple[Tables, dict[str, ImageIds]]:
+    """Return the labels at the finest level, and the image ids, of the splits; every id has a label."""
+    tables = {split: _labels(folder, split, finest, optional=False) for split in splits}
+    ids = {}
+    for split, labels in tables.items():
+        paths = configure_metadata(folder / split)
+        ids[split] = read_ids(paths["image_ids_proxy" if proxy and split == "train" else "image_ids"], [labels.ids])
+    for split, labels in tables.items():
+        without = np.flatnonzero(labels.at(ids[split]) < 0)
+        if len(without):
             raise MetadataError(
-                f"{folder / split}/class_labels.txt: no label for {missing[0]!r} ({len(missing)} such ids); expected "
-                "a label at the finest level for every id in image_ids.txt"
+                f"{folder / split}/class_labels.txt: no label for {ids[split][int(without[0])]!r} ({len(without)} such ids)"
+                "; expected a label at the finest level for every id in image_ids.txt"
             )
-    for finer, coarser in pairwise(needed):
-        for split, by_level in tables.items():
-            by_level[coarser] = _labels(folder, split, coarser)
-        _check_consistent(folder, finer, coarser, tables)
-        for by_level in tables.values() if finer != finest else ():
-            del by_level[finer]
-    if level not in needed[:2]:
-        _check_consistent(folder, finest, level, tables)
     return tables, ids
 
 
-def _with_class(split: Path, level: str, labels: dict[str, int], ids: list[str], notes: list[str]) -> list[str]:
-    """Return the images that have a class at the level; add a note about others, raise MetadataError if none has."""
-    kept = [image_id for image_id in ids if image_id in labels]
-    if left_out := len(ids) - len(kept):
-        notes.append(f"{split.name}: {left_out} of {len(ids)} images have no class at level {level!r} and are left out")
-    if not kept:
+def _each_level(folder: Path, levels: Sequence[str], finest: Tables) -> Iterator[tuple[str, Tables]]:
+    """Yield the levels, finest first, with their labels; each is consistent with the one before it, and is read once.
+
+    Two are in memory at a time, and one copy of ids that they share: ILSVRC has 19 of 1.28 million lines.
+    """
+    tables, finer = finest, levels[0]
+    yield finer, tables
+    for level in levels[1:]:
+        below = tables
+        tables = {
+            split: _labels(folder, split, level, [below[split].ids, labels.ids], optional=False)
+            for split, labels in finest.items()
+        }
+        _check_consistent(folder, finer, below, level, tables)
+        yield level, tables
+        finer = level
+
+
+def _with_class(split: Path, level: str, labels: np.ndarray, kept: np.ndarray, notes: list[str]) -> np.ndarray:
+    """Return which images of a split have a class at the level, bool (n,); add a note if some that are kept do not, raise
+    MetadataError if none does. `labels`: of the images, int32 (n,), -1: none."""
+    total, left = int(kept.sum()), int((labels[kept] >= 0).sum())
+    if left < total:
+        notes.append(f"{split.name}: {total - left} of {total} images have no class at level {level!r} and are left out")
+    if not left:
         raise MetadataError(f"{split}: no image with a class at level {level!r}")
-    return kept
-
-
-def _draw_val(ids: list[str], labels: dict[str, int], count: int, seed: int) -> list[str]:
-    """Return `count` validation images of every finest class; raise OptionError if a class has fewer."""
-    drawn = _draw_per_class(ids, labels, count, seed, "val")
-    fewest = np.unique([labels[image_id] for image_id in drawn], return_counts=True)[1].min()
-    if fewest < count:
-        raise OptionError(
-            "num_val_sample_per_class",
-            count,
-            f"a class has only {fewest} validation images; expected 0 (all) to {fewest}",
-        )
-    return drawn
-
-
-def _draw_train(ids: list[str], labels: dict[str, int], count: int, seed: int, notes: list[str]) -> list[str]:
-    """Return up to `count` training images of every class of `labels`; add a note if a class has fewer."""
-    drawn = _draw_per_class(ids, labels, count, seed, "train")
-    counts = np.unique([labels[image_id] for image_id in drawn], return_counts=True)[1]
-    if fewer := int((counts < count).sum()):
-        notes.append(f"train: {fewer} of {len(counts)} classes have fewer than {count} images; all of these are used")
-    return drawn
+    return labels >= 0
 
 
 def _classes(folder: Path, level: str, tables: Tables) -> dict[int, str]:
@@ -275,23 +244,25 @@ def _classes(folder: Path, level: str, tables: Tables) -> dict[int, str]:
     All splits count, regardless of which are loaded and which images are drawn, so a class keeps its number.
     """
     names = read_class_names(folder, level)
-    others = (_labels(folder, split, level, optional=True) for split in SPLITS if split not in tables)
-    present = {label for labels in (*(table[level] for table in tables.values()), *others) for label in labels.values()}
+    others = (_labels(folder, split, level) for split in SPLITS if split not in tables)
+    present = {label for labels in (*tables.values(), *others) for label in labels.classes()}
     unnamed = sorted(present - set(names))
     if names and unnamed:
         raise MetadataError(f"{_names_file(folder, level)}: no name for label {unnamed[0]} of level {level!r}")
     return {label: names.get(label, str(label)) for label in (names or unnamed) if label in present}
 
 
-def _coarsened(folder: Path, path: str, level: str, finest: str, tables: Tables) -> dict[int, str]:
-    """Add the labels that the vector of a file gives (docs/hierarchies.md) to `tables` as `level`; return label to name."""
+def _coarsened(folder: Path, path: str, level: str, finest: Tables) -> tuple[Tables, dict[int, str]]:
+    """Return the labels that the vector of a file gives (docs/hierarchies.md), and label to name; `level`: the finest."""
     label_of = read_coarsening(path, read_hierarchy(folder))
-    category = {label: label_of[name] for label, name in _classes(folder, finest, tables).items() if name in label_of}
+    category = {label: label_of[name] for label, name in _classes(folder, level, finest).items() if name in label_of}
     names = list(dict.fromkeys(category.values()))
     number = {label: names.index(name) for label, name in category.items()}
-    for by_level in tables.values():
-        by_level[level] = {i: number[label] for i, label in by_level[finest].items() if label in number}
-    return dict(enumerate(names))
+    tables: Tables = {}
+    for split, labels in finest.items():
+        values = relabeled(labels.values, number)
+        tables[split] = Labels(labels.ids.take(values >= 0), values[values >= 0])
+    return tables, dict(enumerate(names))
 
 
 def load_level(
@@ -336,32 +307,67 @@ def load_level(
     if level not in levels:
         known = f"{dataset_name} has the levels {', '.join(levels)}{did_you_mean(level, levels)}"
         raise OptionError("label_level", level, known)
-    tables, ids = _read_tables(folder, splits, levels[: levels.index(level) + 1], proxy)
+    needed = levels[: levels.index(level) + 1]
+    finest, ids = _read_finest(folder, splits, levels[0], proxy)
+    _, tables = deque(_each_level(folder, needed, finest), maxlen=1).pop()
+    if level not in needed[:2]:
+        _check_consistent(folder, levels[0], finest, level, tables)
     if coarsening:
         level = f"{COARSENED}{coarsening}"
-        classes = _coarsened(folder, coarsening, level, levels[0], tables)
+        tables, classes = _coarsened(folder, coarsening, levels[0], finest)
     else:
         classes = _classes(folder, level, tables)
 
     notes: list[str] = []
-    kept = dict(ids)
+    kept = {split: np.ones(len(each), dtype=bool) for split, each in ids.items()}
+    rngs = {split: np.random.default_rng([seed, number]) for number, split in enumerate(SPLITS)}
+    drawn_train = num_train_sample_per_class if "train" in tables else 0
     # Drawn before the level leaves images out, so that every level has the same draw.
     if num_val_sample_per_class and "val" in tables:
-        kept["val"] = _draw_val(ids["val"], tables["val"][levels[0]], num_val_sample_per_class, seed)
-    drawn_train = num_train_sample_per_class if "train" in tables else 0
+        kept["val"] = draw_val(finest["val"].at(ids["val"]), num_val_sample_per_class, rngs["val"])
     if drawn_train and train_sample_level == FINEST:
-        kept["train"] = _draw_train(ids["train"], tables["train"][levels[0]], drawn_train, seed, notes)
-    kept = {split: _with_class(folder / split, level, tables[split][level], kept[split], notes) for split in kept}
+        kept["train"] = draw_train(finest["train"].at(ids["train"]), drawn_train, rngs["train"], notes)
+    for split, each in kept.items():
+        each &= _with_class(folder / split, level, tables[split].at(ids[split]), each, notes)
     if drawn_train and train_sample_level == TRAINED:
-        kept["train"] = _draw_train(kept["train"], tables["train"][level], drawn_train, seed, notes)
-    number_of = {label: number for number, label in enumerate(classes)}
-    result = LevelData(level, levels, list(classes.values()), list(classes), {}, notes)
-    for split, image_ids in kept.items():
-        labels = np.array([number_of[tables[split][level][image_id]] for image_id in image_ids], dtype=np.int64)
-        result.splits[split] = LevelSplit(image_ids, labels, len(image_ids) < len(ids[split]))
-    if "train" in tables and (untrained := len(classes) - len(np.unique(result.splits["train"].labels))):
-        notes.append(f"{untrained} of {len(classes)} classes have no training image")
-    return result
+        labels = tables["train"].at(ids["train"])[kept["train"]]
+        kept["train"][kept["train"]] = draw_train(labels, drawn_train, rngs["train"], notes)
+    return _level_data(LevelData(level, levels, list(classes.values()), list(classes), {}, notes), ids, kept, tables)
+
+
+def load_levels(
+    metadata_root: str | os.PathLike, dataset_name: str, splits: Iterable[str] = SPLITS, proxy: bool = False
+) -> Iterator[LevelData]:
+    """Yield a data set at each of its levels, finest first, as `load_level` returns it; every file is read once."""
+    folder = dataset_folder(metadata_root, dataset_name)
+    levels = read_levels(folder)
+    finest, ids = _read_finest(folder, splits, levels[0], proxy)
+    known: Mapping[str, LevelSplit] = {}
+    for level, tables in _each_level(folder, levels, finest):
+        if level not in levels[:2]:
+            _check_consistent(folder, levels[0], finest, level, tables)
+        classes, notes = _classes(folder, level, tables), list[str]()
+        kept = {
+            split: _with_class(folder / split, level, tables[split].at(each), np.ones(len(each), dtype=bool), notes)
+            for split, each in ids.items()
+        }
+        data = _level_data(LevelData(level, levels, list(classes.values()), list(classes), {}, notes), ids, kept, tables)
+        for split, same in known.items():
+            if data.splits[split].image_ids == same.image_ids:
+                data.splits[split].image_ids = same.image_ids  # one copy for all levels that a caller keeps
+        known = data.splits
+        yield data
+
+
+def _level_data(data: LevelData, ids: Mapping[str, ImageIds], kept: Mapping[str, np.ndarray], tables: Tables) -> LevelData:
+    """Return a level with its splits: of all ids those that are kept, with their labels renumbered."""
+    number_of = {label: number for number, label in enumerate(data.file_labels)}
+    for split, mask in kept.items():
+        labels = relabeled(tables[split].at(ids[split])[mask], number_of).astype(np.int64)
+        data.splits[split] = LevelSplit(ids[split].take(mask), labels, not mask.all())
+    if "train" in tables and (untrained := len(number_of) - len(np.unique(data.splits["train"].labels))):
+        data.notes.append(f"{untrained} of {len(number_of)} classes have no training image")
+    return data
 
 
 def class_ancestors(metadata_root: str | os.PathLike, dataset_name: str, level: str, coarser: str) -> dict[int, int]:
@@ -377,24 +383,13 @@ def class_ancestors(metadata_root: str | os.PathLike, dataset_name: str, level: 
     if coarser not in allowed:
         raise OptionError("cam_agg_level", coarser, f"expected one of {', '.join(allowed)} ({level} or coarser)")
     splits = [split for split in SPLITS if (folder / split / level_file("class_labels", level, levels[0])).exists()]
-    tables = {split: {name: _labels(folder, split, name, optional=True) for name in (level, coarser)} for split in splits}
+    below = {split: _labels(folder, split, level) for split in splits}
+    above = {split: _labels(folder, split, coarser, [labels.ids]) for split, labels in below.items()}
     if coarser != level:
-        _check_consistent(folder, level, coarser, tables)
-    return {
-        label: table[coarser][image_id]
-        for table in tables.values()
-        for image_id, label in table[level].items()
-        if image_id in table[coarser]
-    }
-
-
-def _draw_per_class(ids: list[str], labels: Mapping[str, int], count: int, seed: int, split: str) -> list[str]:
-    """Return up to `count` ids of every class, drawn uniformly without replacement, in the order of `ids`."""
-    rng = np.random.default_rng([seed, SPLITS.index(split)])
-    groups: dict[int, list[int]] = {}
-    for position, image_id in enumerate(ids):
-        groups.setdefault(labels[image_id], []).append(position)
-    chosen: list[int] = []
-    for label in sorted(groups):
-        chosen.extend(rng.permutation(groups[label])[:count].tolist())
-    return [ids[position] for position in sorted(chosen)]
+        _check_consistent(folder, level, below, coarser, above)
+    known: dict[int, int] = {}
+    for split, labels in below.items():
+        ancestors = above[split].at(labels.ids)
+        _, classes, first = first_of_each(labels.values[ancestors >= 0])
+        known |= dict(zip(classes.tolist(), ancestors[ancestors >= 0][first].tolist(), strict=True))
+    return known

@@ -9,10 +9,15 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
+import numpy as np
+import pyarrow
 from munch import Munch
+from pyarrow import compute
 
+from wsol.core.columns import line_blocks
 from wsol.core.errors import BoxError, InputError, MetadataError, did_you_mean, shortened
 from wsol.core.files import read_lines
+from wsol.data.image_ids import Collector, ImageIds, Labels
 
 Box = tuple[int, int, int, int]
 MOST_DIGITS = 9  # of a label or a size; Python refuses numbers of thousands of digits
@@ -74,33 +79,83 @@ def _check_inside(path: str | os.PathLike, number: int, name: str) -> None:
         raise MetadataError(f"{path}:{number}: {name!r}; expected a path relative to the data set's folder")
 
 
+def _raise_first(path: str | os.PathLike, ids: ImageIds, is_known: bool, wrong: MetadataError | None) -> None:
+    """Raise MetadataError for the first id that is there twice, or else `wrong`, which is about a later line; a file that is
+    not UTF-8 or has a NUL is refused for that instead."""
+    duplicate = None if is_known else ids.first_duplicate()
+    if duplicate is not None:
+        read_lines(path)
+        raise MetadataError(f"{path}:{duplicate + 1}: duplicate id {ids[duplicate]!r}; expected unique ids")
+    if wrong is not None:
+        read_lines(path)
+        raise wrong
+
+
+def read_ids(path: str | os.PathLike, like: Sequence[ImageIds] = ()) -> ImageIds:
+    """Return the ids of a file in the format of image_ids.txt, in file order. `like`: ids of which these may be the same."""
+    collector, wrong = Collector(like), None
+    for lines in line_blocks(path):
+        suspect = compute.or_(compute.starts_with(lines, "/"), compute.match_substring(lines, ".."))
+        suspect = compute.or_(suspect, compute.equal(lines, ""))
+        for i in compute.indices_nonzero(suspect).to_pylist():
+            try:
+                _check_inside(path, collector.size + i + 1, lines[i].as_py())
+            except MetadataError as error:
+                wrong, lines = error, lines.slice(0, i)
+                break
+        collector.add(lines)
+        if wrong:
+            break
+    ids, is_known = collector.ids()
+    _raise_first(path, ids, is_known, wrong)
+    return ids
+
+
+def _split_labels(lines: pyarrow.StringArray) -> tuple[pyarrow.StringArray, np.ndarray]:
+    """Return (ids, labels int32) of lines path,label; of those before the first that is malformed."""
+    fields = compute.split_pattern(lines, ",", max_splits=1, reverse=True)
+    texts, whole = fields.flatten(), len(lines)
+    if len(texts) < 2 * whole:  # one or two fields each
+        whole = _before_false(compute.equal(compute.list_value_length(fields), 2))
+    ids, labels = (texts.take(pyarrow.array(np.arange(start, 2 * whole, 2, dtype=np.int32))) for start in (0, 1))
+    is_short = compute.less_equal(compute.binary_length(labels), MOST_DIGITS)
+    good = compute.and_(compute.and_(compute.ascii_is_decimal(labels), is_short), compute.not_equal(ids, ""))
+    count = _before_false(good)
+    return ids.slice(0, count), labels.slice(0, count).cast(pyarrow.int32()).to_numpy()
+
+
+def _before_false(good: pyarrow.BooleanArray) -> int:
+    """Return how many values there are before the first that is false."""
+    first = compute.index(good, False).as_py()
+    return len(good) if first < 0 else first
+
+
+def read_labels(path: str | os.PathLike, like: Sequence[ImageIds] = ()) -> Labels:
+    """Return the labels of `class_labels.txt`, or of another level's file. `like`: ids of which these may be the same."""
+    collector, values, wrong = Collector(like), [np.empty(0, dtype=np.int32)], None
+    for lines in line_blocks(path):
+        ids, labels = _split_labels(lines)
+        collector.add(ids)
+        values.append(labels)
+        if len(ids) < len(lines):
+            wrong = MetadataError(
+                f"{path}:{collector.size + 1}: {shortened(repr(lines[len(ids)].as_py()), 300)}; expected path,label with a "
+                f"label of 0 or more (at most {MOST_DIGITS} digits)"
+            )
+            break
+    ids, is_known = collector.ids()
+    _raise_first(path, ids, is_known, wrong)
+    return Labels(ids, np.concatenate(values))
+
+
 def get_image_ids(metadata: Mapping, proxy: bool = False) -> list[str]:
     """Return the image ids of a split (relative paths) in file order; `proxy`: of the proxy training set."""
-    path = metadata["image_ids_proxy" if proxy else "image_ids"]
-    ids: dict[str, None] = {}
-    for number, line in enumerate(read_lines(path), 1):
-        if line in ids or not line or line[0] == "/" or ".." in line:
-            _check_inside(path, number, line)
-            _unique(path, number, ids, line)
-        ids[line] = None
-    return list(ids)
+    return list(read_ids(metadata["image_ids_proxy" if proxy else "image_ids"]))
 
 
 def get_class_labels(metadata: Mapping) -> dict[str, int]:
     """Return image id to integer label, from `class_labels.txt` or the file of another level."""
-    path = metadata["class_labels"]
-    labels: dict[str, int] = {}
-    for number, line in enumerate(read_lines(path), 1):
-        image_id, _, label = line.rpartition(",")
-        if not (image_id and is_whole_number(label)):
-            raise MetadataError(
-                f"{path}:{number}: {shortened(repr(line), 300)}; expected path,label with a label of 0 or more (at most "
-                f"{MOST_DIGITS} digits)"
-            )
-        if image_id in labels:
-            _unique(path, number, labels, image_id)
-        labels[image_id] = int(label)
-    return labels
+    return read_labels(metadata["class_labels"]).to_dict()
 
 
 def get_image_sizes(metadata: Mapping) -> dict[str, tuple[int, int]]:

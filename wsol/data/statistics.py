@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from wsol.core.errors import InputError
-from wsol.data.levels import SPLITS, labels_by_level, read_class_names
-from wsol.data.metadata import configure_metadata, get_bounding_boxes, get_fitting_sizes, get_image_ids, has_boxes
+from wsol.data.levels import SPLITS, label_tables, read_class_names
+from wsol.data.metadata import configure_metadata, get_bounding_boxes, get_fitting_sizes, has_boxes, read_ids
 
 
 def splits_of(folder: Path) -> list[str]:
@@ -26,11 +26,12 @@ def named_counts(folder: Path, split: str) -> dict[str, list[tuple[str, int]]]:
 
     A category of class_names without an image in the split has 0; one without a name is called by its label.
     """
-    ids = get_image_ids(configure_metadata(folder / split))
+    ids = read_ids(configure_metadata(folder / split)["image_ids"])
     counts = {}
-    for level, labels in labels_by_level(folder, split).items():
+    for level, table in label_tables(folder, split, ids).items():
         names = read_class_names(folder, level)
-        found = Counter(labels[image_id] for image_id in ids if image_id in labels)
+        labels = table.at(ids)
+        found = Counter(labels[labels >= 0].tolist())
         found.update(dict.fromkeys(names, 0))
         ordered = sorted(found.items(), key=lambda item: (-item[1], item[0]))
         counts[level] = [(names.get(label, str(label)), number) for label, number in ordered]

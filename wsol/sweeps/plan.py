@@ -16,7 +16,8 @@ import numpy as np
 from wsol.core import registry
 from wsol.core.errors import InputError
 from wsol.core.options import Option
-from wsol.data.levels import load_level
+from wsol.data.image_ids import first_of_each
+from wsol.data.levels import load_level, load_levels
 from wsol.runs.run_folder import RESULTS
 from wsol.sweeps.spec import ALL, CHOSEN, FINEST, Block, Range, Spec, matches
 
@@ -215,21 +216,20 @@ def levels_and_twins(metadata_root: str, dataset_name: str, proxy: bool) -> tupl
 
     Two levels have the same classes if they divide the images alike, whatever the classes are called.
     """
-    finest = load_level(metadata_root, dataset_name, None, ("train", "val"), proxy)
-    levels, twins, seen = [], {}, dict[tuple, str]()
-    for level in finest.levels:
-        data = load_level(metadata_root, dataset_name, level, ("train", "val"), proxy)
+    levels, twins = [], {}
+    seen: list[tuple[str, list[Sequence[str]], np.ndarray]] = []
+    for data in load_levels(metadata_root, dataset_name, ("train", "val"), proxy):
         if len(data.class_names) < 2:
             continue
-        levels.append(level)
-        ids = [f"{name}/{one}" for name, split in data.splits.items() for one in split.image_ids]
-        labels = np.concatenate([split.labels for split in data.splits.values()])
-        _, first, inverse = np.unique(labels, return_index=True, return_inverse=True)
-        key = (tuple(ids), first[inverse].tobytes())  # each image by the first of its class
-        if key in seen:
-            twins[level] = seen[key]
+        levels.append(data.level)
+        ids = [split.image_ids for split in data.splits.values()]
+        codes, _, first = first_of_each(np.concatenate([split.labels for split in data.splits.values()]).astype(np.int32))
+        key = first[codes].astype(np.int32)  # each image by the first of its class
+        twin = next((level for level, others, known in seen if np.array_equal(known, key) and others == ids), None)
+        if twin is None:
+            seen.append((data.level, ids, key))
         else:
-            seen[key] = level
+            twins[data.level] = twin
     if not levels:
         raise InputError(f"{dataset_name}: no level has two classes or more")
     return tuple(levels), twins
