@@ -195,14 +195,13 @@ def main() -> None:
     """Plan, show or conduct a sweep."""
     options, spec = read_options()
     table = by_name(training_groups())
-    defaults = {name: option.initial for name, option in table.items()}
-    data = {**defaults, **spec.options}
+    data = {**{name: option.initial for name, option in table.items()}, **spec.options}
     names = spec.vary.get("dataset_name", (data["dataset_name"],))
     with toy.prepared(data["data_root"], data["metadata_root"]) if toy.NAME in names else nullcontext():
         for name in names:
             require_dataset(data["metadata_root"], name)
         plan = make_plan(spec, table, Path(LOG_ROOT))
-        program = Program(configure, saved_config, defaults, ROOT, Path(LOG_ROOT))
+        program = Program(configure, saved_config, table, ROOT, Path(LOG_ROOT))
         sweep = Sweep(plan, program, partial(print, flush=True))
         for run in [] if options.status else planned(sweep):
             sweep.state(run)  # what is refused makes no folder, and leaves the Toy that was there

@@ -12,7 +12,7 @@ from typing import Any
 
 from wsol.core.errors import InputError
 from wsol.core.locks import is_locked
-from wsol.core.options import AUTO
+from wsol.core.options import AUTO, Option
 from wsol.data.levels import finest_level
 from wsol.data.metadata import dataset_folder
 from wsol.data.truth import SplitTruth
@@ -36,16 +36,21 @@ class Program:
     """main.py and its companion, as a sweep sees them.
 
     configure: the words of a command line to the whole checked configuration. read_config: a run's folder to its
-    configuration. defaults: of the options. root: the checkout. train, open_test: the modules that are run.
+    configuration. options: its table. root: the checkout. train, open_test: the modules that are run.
     """
 
     configure: Callable[[Sequence[str]], Mapping[str, Any]]
     read_config: Callable[[Path], Mapping[str, Any]]
-    defaults: Mapping[str, Any]
+    options: Mapping[str, Option]
     root: Path
     log_root: Path
     train: str = "main"
     open_test: str = "scripts.open_test"
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Name to default of every option."""
+        return {name: option.initial for name, option in self.options.items()}
 
 
 @dataclass
@@ -135,7 +140,7 @@ class Sweep:
     def protocol(self, is_new: bool) -> Protocol:
         """Return the sweep's record."""
         spec = self.plan.spec
-        return open_protocol(self.folder, spec.name, spec.tree, self.plan.levels_alike, is_new)
+        return open_protocol(self.folder, spec.name, spec.tree, self.plan.levels_alike, self.program.options, is_new)
 
     def present(self) -> list[str]:
         """Return the names of all runs in the sweep's folder, planned or not."""
