@@ -36,7 +36,7 @@ from wsol.core.options import by_name
 from wsol.core.stopping import stopping_at_once
 from wsol.runs.run_folder import CONFIG
 from wsol.runs.run_tables import markdown_table
-from wsol.sweeps.conduct import LOGS, Program, Sweep
+from wsol.sweeps.conduct import LOGS, Program, Sweep, last_error, printed
 from wsol.sweeps.plan import PlannedRun, make_plan
 from wsol.sweeps.protocol import read_protocol
 from wsol.sweeps.spec import SET_BY_SWEEP, Spec, read_spec
@@ -106,8 +106,11 @@ def status_table(sweep: Sweep) -> tuple[str, bool]:
     for run in runs:
         try:
             states[run.name] = sweep.state(run)
+            said = last_error(printed(sweep.log(run.name)))
+            if said and states[run.name].name == "missing":  # main.py refused it, and left no folder
+                states[run.name] = State("failed", said)
         except InputError as error:
-            states[run.name] = State("refused", str(error))
+            states[run.name] = State("refused", str(error).removeprefix(f"{sweep.folder / run.name}").lstrip(": "))
     protocol = read_protocol(sweep.folder)
     opened = protocol.test_runs if protocol else {}
     rows: list[Mapping[str, object]] = [

@@ -158,6 +158,7 @@ def test_an_edited_option_is_refused(again):
     other = {**SPEC, "options": {**SPEC["options"], "epochs": 2}}
     before = runs_of(again)
     assert "epochs was 1, now 2" in sweep(again, other, code=2)
+    assert "| refused | is a run with other options (epochs was 1, now 2)" in sweep(again, other, "--status")
     assert runs_of(again) == before
 
 
@@ -317,6 +318,7 @@ def test_a_failing_candidate_leaves_test_closed_and_says_why(workspace):
     printed = sweep(workspace, spec, code=2)
     assert "test stays closed until nothing fails" in printed and "weights.pth" in printed.split("still failing")[1]
     assert record(workspace)["test"] is None
+    assert "| failed | weights.pth: not a weights file" in sweep(workspace, spec, "--status")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": 9}'])

@@ -228,11 +228,16 @@ class Sweep:
         else:
             modules = list(dict.fromkeys(job.module for job in jobs))
             ended = run_here(jobs, self.where.jobs, modules, self.program.root, self.where.gpus)
+        is_test = jobs[0].module == self.program.open_test
+        self.say(
+            f"{len(jobs)} runs to {'evaluate on test' if is_test else 'train'}; {self.folder / LOGS} has what they print"
+        )
         began = time.monotonic()
         for done, (job, code) in enumerate(ended, 1):
             reason = self.reason(job, code)
             seconds = time.monotonic() - began
-            self.say(f"[{done}/{len(jobs)}, {seconds:.0f} s] {job.name}: {f'failed: {reason}' if reason else 'finished'}")
+            what = f"failed: {reason}" if reason else "evaluated on test" if is_test else "trained"
+            self.say(f"[{done}/{len(jobs)}, {seconds:.0f} s] {job.name}: {what}")
             yield job.name, reason
 
     def reason(self, job: Job, code: int) -> str:
@@ -247,10 +252,8 @@ class Sweep:
             return ""
         if code == BUSY:
             return "the process that was at it did not finish it"
-        lines = job.log.read_text(encoding="utf-8", errors="replace").splitlines() if job.log.is_file() else []
-        errors = [line for line in lines if line.startswith("error: ")] or lines[-1:]
-        said = errors[-1].removeprefix("error: ") if errors else "it printed nothing"
-        return f"{said} (exit code {code})"
+        lines = printed(job.log)
+        return f"{last_error(lines) or (lines or ['it printed nothing'])[-1]} (exit code {code})"
 
     def is_done(self, job: Job) -> bool:
         """Return whether a job has left what it was to do: a finished run, or its results of test."""
@@ -277,6 +280,16 @@ class Sweep:
             else:
                 protocol.opened(run)
                 self.outcome.opened.append(run)
+
+
+def printed(log: Path) -> list[str]:
+    """Return the lines that a run has printed; none if it never ran."""
+    return log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+
+
+def last_error(lines: Sequence[str]) -> str:
+    """Return the last error among the lines that a run printed; "" if there is none."""
+    return next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), "")
 
 
 def _without(run: PlannedRun, names: Sequence[str]) -> PlannedRun:
