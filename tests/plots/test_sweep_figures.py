@@ -12,7 +12,7 @@ from samples import write_split
 from wsol.core.errors import InputError
 from wsol.core.files import write_text
 from wsol.plots.panels import COLORS, DASHES, MARKERS, WIDTH, Line, Panel, Point, panels_figure
-from wsol.plots.shown_runs import shown_runs
+from wsol.plots.shown_runs import bars_note, shown_runs
 from wsol.plots.sweep_figures import (
     datasets_figure,
     ious_figure,
@@ -125,6 +125,13 @@ def test_levels_finest_first_a_line_a_method_and_the_mean_over_seeds_with_studen
     assert "95 % interval of the mean over 3 seeds (Student's t); where there is one run, 95 % bootstrap" in said
     assert "FSL-Seg: trained on 7 images of train-fullsup." in said
     assert not any("FSL" in note for note in ious_figure(only(entries)).notes)  # which does not show it
+
+
+def test_a_figure_says_that_its_points_are_single_runs_without_intervals():
+    single = Line("CAM", (Point(0, (50.0,)), Point(1, (60.0,))))
+    assert bars_note([single]) == "Each point is one run, without an interval."
+    assert bars_note([]) == ""
+    assert "bootstrap interval" in bars_note([single, Line("HaS", (Point(0, (50.0,), 49.0, 51.0),))])
 
 
 def test_of_a_sweep_only_reported_runs_count_and_what_it_chose_parts_no_line(entry, tmp_path):

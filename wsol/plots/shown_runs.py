@@ -177,8 +177,11 @@ def point_of(x: float, rows: Sequence[Row]) -> Point:
 
 
 def bars_note(lines: Iterable[Line]) -> str:
-    """Return the sentence on what the error bars of some lines are."""
-    points = [point for line in lines for point in line.points if point.low is not None]
+    """Return the sentence on what the error bars of some lines are, or that there are none; empty without points."""
+    every = [point for line in lines for point in line.points]
+    points = [point for point in every if point.low is not None]
+    if every and not points:
+        return "Each point is one run, without an interval."
     seeds = sorted({len(point.values) for point in points if len(point.values) > 1})
     said = []
     if seeds:
