@@ -26,7 +26,6 @@ TORCHRUN = (
     *("--signals_to_handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"),
 )
 BUSY = 76  # the exit code of a job whose lock another process holds
-CLUSTER_POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 1.0  # `is_locked` of another process holds a lock for a moment
 
 
