@@ -47,10 +47,12 @@ def main() -> None:
     parser = Parser(__doc__)
     parser.add_argument("runs", nargs="+", type=path, metavar="FOLDER")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
-    for run in (options := parser.parse_args()).runs:
+    options = parser.parse_args()
+    runs = {run.resolve(): run for run in options.runs}.values()  # each once, however often it is named
+    for run in runs:
         require_unopened(run)
         check_intent(run)
-    for run in options.runs:
+    for run in runs:
         predictor = restore(chosen_checkpoint(run))
         config = predictor.config
         use_threads(resolve_threads(config.get("threads", AUTO)))

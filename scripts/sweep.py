@@ -36,7 +36,7 @@ from wsol.core.options import by_name
 from wsol.core.stopping import stopping_at_once
 from wsol.runs.run_folder import CONFIG
 from wsol.runs.run_tables import markdown_table
-from wsol.sweeps.conduct import LOGS, Program, Sweep
+from wsol.sweeps.conduct import LOGS, Program, Sweep, last_error, printed
 from wsol.sweeps.plan import PlannedRun, make_plan
 from wsol.sweeps.protocol import read_protocol
 from wsol.sweeps.spec import SET_BY_SWEEP, Spec, read_spec
@@ -106,8 +106,11 @@ def status_table(sweep: Sweep) -> tuple[str, bool]:
     for run in runs:
         try:
             states[run.name] = sweep.state(run)
+            said = last_error(printed(sweep.log(run.name)))
+            if said and states[run.name].name == "missing":  # main.py refused it, and left no folder
+                states[run.name] = State("failed", said)
         except InputError as error:
-            states[run.name] = State("refused", str(error))
+            states[run.name] = State("refused", str(error).removeprefix(f"{sweep.folder / run.name}").lstrip(": "))
     protocol = read_protocol(sweep.folder)
     opened = protocol.test_runs if protocol else {}
     rows: list[Mapping[str, object]] = [
@@ -195,14 +198,13 @@ def main() -> None:
     """Plan, show or conduct a sweep."""
     options, spec = read_options()
     table = by_name(training_groups())
-    defaults = {name: option.initial for name, option in table.items()}
-    data = {**defaults, **spec.options}
+    data = {**{name: option.initial for name, option in table.items()}, **spec.options}
     names = spec.vary.get("dataset_name", (data["dataset_name"],))
     with toy.prepared(data["data_root"], data["metadata_root"]) if toy.NAME in names else nullcontext():
         for name in names:
             require_dataset(data["metadata_root"], name)
         plan = make_plan(spec, table, Path(LOG_ROOT))
-        program = Program(configure, saved_config, defaults, ROOT, Path(LOG_ROOT))
+        program = Program(configure, saved_config, table, ROOT, Path(LOG_ROOT))
         sweep = Sweep(plan, program, partial(print, flush=True))
         for run in [] if options.status else planned(sweep):
             sweep.state(run)  # what is refused makes no folder, and leaves the Toy that was there

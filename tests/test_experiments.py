@@ -74,6 +74,12 @@ def plan_of(path, root):
     return make_plan(read_spec(path, TABLE, {"metadata_root": str(root)}), TABLE, Path("train_log"))
 
 
+def taken_by_main(plan, run):
+    """Check that main.py takes a run's options, but for files that another run is to leave."""
+    options = {name: value for name, value in run.options.items() if name not in ("pretrained_path", "thresholds_from")}
+    get_config([*to_words(options), "--experiment_name", f"{plan.spec.name}/{run.name}", "--eval_test", "FALSE"])
+
+
 def test_every_spec_is_counted():
     assert {name_of(path) for path in SPECS} == RUNS.keys()
 
@@ -88,10 +94,7 @@ def test_a_spec_is_planned_and_main_takes_its_runs(path, stand_ins):
         candidates = plan.candidates(point)
         chosen = candidates[0].chosen if candidates else {}
         for run in (*candidates[:2], *plan.reported(point, chosen)):
-            options = {
-                name: value for name, value in run.options.items() if name not in ("pretrained_path", "thresholds_from")
-            }
-            get_config([*to_words(options), "--experiment_name", f"{plan.spec.name}/{run.name}", "--eval_test", "FALSE"])
+            taken_by_main(plan, run)
 
 
 @pytest.mark.parametrize("path", SPECS, ids=name_of)
@@ -158,3 +161,42 @@ def test_the_random_search_has_the_ranges_of_the_original_protocol(stand_ins):
         if method == "cutmix":
             assert all(one["cutmix_beta"] >= 0 for one in drawn) and max(one["cutmix_beta"] for one in drawn) > 1
     assert yaml.safe_load((FOLDER / "wsole_cub.yaml").read_text())["choose"]["random"]["draws"] == 30
+
+
+def parts_of(spec):
+    """Return which options vary, are chosen and are reported, without their values."""
+    choose = spec.choose
+    blocks = [(set(b.where), set(b.vary), set(b.options), bool(b.cam_agg_levels)) for b in spec.report]
+    return set(spec.vary), choose and ({*choose.grid}, {*choose.ranges}), blocks
+
+
+def test_twins_have_the_blocks_of_the_specs_that_they_stand_for():
+    docs = (CHECKOUT / "docs/experiments.md").read_text()
+    pairs = re.findall(r"^\| `(\w+)` .*`(small/\w+)` \|$", docs, re.MULTILINE)
+    assert {twin for _, twin in pairs} == {name for name in RUNS if name.startswith("small/")}
+    for name, twin in pairs:
+        if name != "fsl_openimages":  # its numbers of val images vary too, and it has no detector
+            one, other = (read_spec(FOLDER / f"{stem}.yaml", TABLE) for stem in (name, twin))
+            assert parts_of(one) == parts_of(other), name
+
+
+def test_the_examples_of_the_docs_are_specs_of_a_data_set_that_is_there(stand_ins, tmp_path):
+    """docs/sweeps.md: the whole spec; its grid replaced by the random search; its `run` replaced by the cluster's."""
+    docs = (CHECKOUT / "docs/sweeps.md").read_text()
+    whole, search, cluster = re.findall(r"```yaml\n(.*?)```", docs, re.DOTALL)
+    chosen, run = whole.index("choose:"), whole.index("run:")
+    texts = [whole, whole[:chosen] + search + whole[whole.index("report:") :], whole[:run] + cluster]
+    for text, candidates in zip(texts, (2, 30, 2), strict=True):
+        (tmp_path / "s.yaml").write_text(text)
+        plan = plan_of(tmp_path / "s.yaml", stand_ins)
+        assert {point.values["label_level"] for point in plan.points} == OURS["TinyAnimals"].levels.keys()
+        for point in plan.points:
+            runs = plan.candidates(point)
+            assert len(runs) == candidates
+            for each in (runs[0], *plan.reported(point, runs[0].chosen)):
+                proxy = each.options.get("proxy_training_set", False)
+                assert (stand_ins / "TinyAnimals/train/image_ids_proxy.txt").is_file() or not proxy
+                taken_by_main(plan, each)
+    submitit = pytest.importorskip("submitit")
+    parameters = {name: value for name, value in plan.spec.run.submitit.items() if name != "cluster"}
+    submitit.AutoExecutor(tmp_path, cluster="local").update_parameters(**parameters)

@@ -49,3 +49,7 @@ def test_long_names_are_broken_into_short_lines(name):
     lines = wrapped(name, 16).split("\n")
     assert len(lines) <= 3 and max(map(len, lines)) <= 16
     assert lines[0][:4] == name[:4] and (len(name) <= 40 or lines[-1].endswith("..."))
+
+
+def test_names_are_broken_where_their_words_end():
+    assert wrapped("test/angular-yellow-dotted-cross/009.png", 24) == "test/angular-yellow-\ndotted-cross/009.png"

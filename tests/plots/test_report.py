@@ -221,6 +221,15 @@ def test_the_same_runs_give_the_same_page(root, page):
     assert rendered_within(page)[0] == (root / "toy.html").read_text()
 
 
+def test_only_what_is_there_is_explained(page):
+    assert any(
+        note.startswith("Fig. 4, Toy: no runs that differ in num_train_sample_per_class") for note in page.figure_notes
+    )
+    bare = replace(page.runs, rows=[[replace(cell, note="") for cell in row] for row in page.runs.rows])
+    said = "95 % bootstrap intervals"
+    assert said in rendered_within(page)[0] and said not in rendered_within(replace(page, runs=bare))[0]
+
+
 def test_runs_outside_a_sweep_have_a_report_too(root, tmp_path):
     shutil.copytree(root / "train_log/toy" / name_of("order"), tmp_path / "runs" / "one")
     said = run("scripts/report.py", tmp_path / "runs", "--output", tmp_path / "a.html", "--examples", "0", cwd=root)

@@ -12,7 +12,7 @@ from samples import write_split
 from wsol.core.errors import InputError
 from wsol.core.files import write_text
 from wsol.plots.panels import COLORS, DASHES, MARKERS, WIDTH, Line, Panel, Point, panels_figure
-from wsol.plots.shown_runs import shown_runs
+from wsol.plots.shown_runs import bars_note, shown_runs
 from wsol.plots.sweep_figures import (
     datasets_figure,
     ious_figure,
@@ -22,6 +22,7 @@ from wsol.plots.sweep_figures import (
     spread_figure,
 )
 from wsol.runs.results import Results
+from wsol.sweeps.cells import rows_by_label
 from wsol.sweeps.collection import RunEntry
 
 CLASSES = {"species": 6, "genus": 3, "order": 2}
@@ -127,6 +128,14 @@ def test_levels_finest_first_a_line_a_method_and_the_mean_over_seeds_with_studen
     assert not any("FSL" in note for note in ious_figure(only(entries)).notes)  # which does not show it
 
 
+def test_a_figure_says_that_its_points_are_single_runs_without_intervals():
+    single = Line("CAM", (Point(0, (50.0,)), Point(1, (60.0,))))
+    assert bars_note([single]) == "Each point is one run, without an interval."
+    assert bars_note([]) == ""
+    said = bars_note([single, Line("HaS", (Point(0, (50.0,), 49.0, 51.0),))])
+    assert "bootstrap interval" in said and said.endswith("a point without a bar is one run.")
+
+
 def test_of_a_sweep_only_reported_runs_count_and_what_it_chose_parts_no_line(entry, tmp_path):
     sweep = {"sweep": tmp_path / "S", "chosen": {"lr": "of the point"}}
     reported = {**sweep, "role": "reported"}
@@ -172,6 +181,7 @@ def test_sizes_are_numbers_of_training_images_and_the_finest_level_with_all_is_d
     entries = [entry("species", 50.0), entry("species", 54.0, seed=1), entry("order", 60.0)]
     entries += [entry("species", 40.0, num_train_sample_per_class=1), entry("order", 45.0, num_train_sample_per_class=3)]
     entries += [entry("order", 1.0, method="cutmix")]  # no subset: not in this figure
+    entries += [entry("order", 1.0, method="has", num_train_sample_per_class=1)]  # one number alone: nor this
     entries += [entry("species", 99.0, num_train_sample_per_class=2)]  # all twelve: repeats the runs on all images
     (panel,) = sizes_figure(only(entries)).panels
     assert data(panel.lines) == {"species": [(6, 40.0), (12, 52.0)], "order": [(6, 45.0), (12, 60.0)]}
@@ -264,6 +274,49 @@ def test_lines_differ_without_colour_and_text_is_readable_and_inside_one_column(
     assert len({line.get_marker() for line in drawn}) == len({str(line._dash_pattern) for line in drawn}) == 7
     titles = [axes.title.get_window_extent() for axes in figure.axes[:2]]
     assert not figure.legends[0].get_window_extent().overlaps(titles[0])
+
+
+def test_axes_end_where_values_cannot_be():
+    def ends(**bounds):
+        panel = Panel("ratio", (Line("a", (Point(0, (90.0,), -200.0, 190.0),)),), places=("x",), **bounds)
+        return panels_figure([panel], "", []).axes[0].get_ylim()
+
+    assert -2 <= ends()[0] <= 0 and 100 <= ends()[1] <= 102
+    low, high = ends(bounds=(0, np.inf))
+    assert -5 < low <= 0 and high > 190
+    low, high = ends(bounds=(-100, np.inf))
+    assert -110 < low <= -100 and high > 190
+
+
+def test_long_names_stay_in_the_figure_and_horizontal_lines_can_be_told_apart():
+    names = [f"FSL-Seg, architecture timm:{'long_name_' * i}" for i in range(1, 7)]
+    lines = (Line("CAM, " + "an option of many letters " * 5, (Point(0, (9.0,)),)),)
+    panel = Panel("PxAP", lines, places=("x",), references={name: float(i) for i, name in enumerate(names)})
+    figure = panels_figure([panel], "Toy, test", [])
+    FigureCanvasAgg(figure).draw()
+    (legend,) = figure.legends
+    extent = legend.get_window_extent()
+    assert extent.x0 >= 0 and extent.x1 <= figure.bbox.width and extent.y1 <= figure.bbox.height
+    assert not extent.overlaps(figure.axes[0].get_window_extent())
+    dashes = {str(line._dash_pattern) for line in figure.axes[0].lines if line.get_label() in names}
+    assert len(dashes) == len(names)
+
+
+def test_full_supervision_is_not_named_by_the_file_of_its_thresholds(entry):
+    entries = [entry(level) for level in LEVELS]
+    entries += [
+        entry(
+            method="fsl_seg",
+            value=70.0 + i,
+            num_val_sample_per_class=i,
+            thresholds_from=f"train_log/s/share-{i}/results.json",
+        )
+        for i in (5, 25)
+    ]
+    left, _ = levels_figure(only(entries), None).panels
+    assert set(left.references) == {f"FSL-Seg, num_val_sample_per_class {i}" for i in (5, 25)}
+    rows = rows_by_label(entries, lambda one: ("", one.level))
+    assert set(rows) == {"CAM", *left.references}
 
 
 def test_percentages_end_at_100():

@@ -125,7 +125,7 @@ def test_a_missing_package_is_refused_with_the_line_that_installs_it(workspace, 
     monkeypatch.setattr(trackers, "version", absent)
     for name in trackers.TRACKERS:
         said = refused(workspace, name)
-        assert f"--logger {name}: {name} is not installed; expected pip install -e .[{name}]" in said
+        assert f"--logger {name}: {name} is not installed; expected pip install -e '.[{name}]'" in said
 
 
 @pytest.mark.parametrize("words", [("none", "tensorboard"), ("tensorboard", "tensorboard")])

@@ -166,6 +166,34 @@ def test_a_job_of_a_cluster_checkpoints_before_its_time_is_up_and_is_queued_agai
     assert (tmp_path / "finished").read_text() == "SIGTERM"
 
 
+ORPHAN = """
+import ctypes, os, sys, time
+from wsol.sweeps.executors import _die_with
+PR_SET_CHILD_SUBREAPER = 36
+ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1)
+parent = os.fork()
+if parent == 0:
+    parent = os.getpid()
+    if os.fork() == 0:
+        while os.getppid() == parent:
+            time.sleep(0.01)
+        _die_with(parent)
+        os._exit(77)
+    os._exit(0)
+os.waitpid(parent, 0)
+print(os.waitstatus_to_exitcode(os.wait()[1]))
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="only Linux tells a process of its parent's end")
+def test_a_job_whose_parent_ended_before_it_could_ask_ends_too(tmp_path):
+    """Also where a sub-reaper, as a container's or a desktop's, is the new parent, and not PID 1."""
+    ended = subprocess.run(
+        [sys.executable, "-c", ORPHAN], env={**os.environ, "PYTHONPATH": str(CHECKOUT)}, capture_output=True, check=True
+    )
+    assert ended.stdout.split() == [b"1"]
+
+
 SLEEPER = """
 import os, sys, time
 def main():

@@ -9,13 +9,17 @@ import pytest
 import yaml
 
 from conftest import call, run
+from option_tables import training_groups
 from scripts import open_test as open_test_command
 from scripts import sweep as sweep_command
 from wsol.core.errors import InputError
+from wsol.core.options import by_name
 from wsol.sweeps.conduct import Sweep
 from wsol.sweeps.executors import BUSY
 from wsol.sweeps.protocol import LATER_RUN, LATER_SEED, REUSED, Candidate, open_protocol, read_protocol
-from wsol.sweeps.spec import Where
+from wsol.sweeps.spec import Where, read_spec
+
+TABLE = by_name(training_groups())
 
 SPEC = {
     "name": "s",
@@ -154,6 +158,7 @@ def test_an_edited_option_is_refused(again):
     other = {**SPEC, "options": {**SPEC["options"], "epochs": 2}}
     before = runs_of(again)
     assert "epochs was 1, now 2" in sweep(again, other, code=2)
+    assert "| refused | is a run with other options (epochs was 1, now 2)" in sweep(again, other, "--status")
     assert runs_of(again) == before
 
 
@@ -162,6 +167,46 @@ def test_an_edited_option_is_refused_where_nothing_is_chosen(again):
     other = {**SPEC, "options": {**SPEC["options"], "epochs": 2, "lr": 0.01}, "report": [{"seeds": [7]}]}
     del other["choose"]
     assert "began with other options (epochs was '1', now '2')" in sweep(again, other, code=2)
+
+
+@pytest.mark.parametrize(
+    ("options", "cases"),
+    [
+        (  # as versions before wrote them: the texts of the file, several values as a list
+            {"large_feature_map": "true", "batch_size": "0128", "lr": "1e-2", "iou_threshold_list": ["30", "50"]},
+            [{"where": {"label_level": "finest"}, "options": {"pretrained": "no"}}],
+        ),
+        (
+            {"large_feature_map": "True", "batch_size": "128", "lr": "0.01", "iou_threshold_list": "30 50"},
+            [{"where": {"label_level": ["finest"]}, "options": {"pretrained": "False"}}],
+        ),
+    ],
+)
+def test_a_record_of_another_version_is_read_by_its_values(tmp_path, options, cases):
+    """A record stays that of the same experiment, however its version spelled options; another value is refused."""
+    content = {"format": 1, "name": "s", "levels_alike": {}, "choices": {}, "reported": {}, "test": None}
+    old = {"options": options, "cases": cases}
+    (tmp_path / "protocol.json").write_text(json.dumps({**content, "spec": old}))
+    text = (
+        "vary: {label_level: all}\n"
+        "options: {large_feature_map: TRUE, batch_size: 128, lr: 0.01, iou_threshold_list: [30, 50]}\n"
+        "cases:\n  - {where: {label_level: finest}, options: {pretrained: f}}\n"
+    )
+
+    def opened(text: str) -> dict:
+        (tmp_path / "s.yaml").write_text(text)
+        spec = read_spec(tmp_path / "s.yaml", TABLE)
+        return open_protocol(tmp_path, "s", spec.tree, {}, TABLE, is_new=False).content["spec"]
+
+    assert opened(text)["options"]["batch_size"] == "128"
+    with pytest.raises(InputError, match=r"other options \(lr was '0\.01', now '0\.02'\)"):
+        opened(text.replace("0.01", "0.02"))
+    with pytest.raises(InputError, match=r"other options \(iou_threshold_list was '30, 50', now '30, 70'\)"):
+        opened(text.replace("50", "70"))
+    with pytest.raises(InputError, match=r"other cases \(cases\[0\]\.options\.pretrained was 'False', now 'True'\)"):
+        opened(text.replace(": f}", ": yes}"))
+    with pytest.raises(InputError, match=r"other cases \(cases\[0\]\.where\.label_level was 'finest', now 'genus'\)"):
+        opened(text.replace("finest", "genus"))
 
 
 def test_options_that_change_no_result_and_another_spelling_are_the_same_experiment(again):
@@ -257,12 +302,23 @@ def test_test_is_not_opened_by_hand(again):
     assert "has results of test already" in call(open_test_command.main, f"train_log/s/{winner(again)}", cwd=again, code=2)
 
 
+def test_a_run_that_is_named_twice_is_evaluated_once(again):
+    folder, name = again / "train_log/s", winner(again)
+    before = runs_of(again)
+    results = json.loads((folder / name / "results.json").read_text())
+    (folder / name / "results.json").write_text(json.dumps({key: one for key, one in results.items() if key != "test"}))
+    (again / "link").symlink_to(folder / name)
+    printed = call(open_test_command.main, f"train_log/s/{name}", "link", f"train_log/./s/{name}", cwd=again)
+    assert printed.count("written:") == 1 and runs_of(again) == before
+
+
 def test_a_failing_candidate_leaves_test_closed_and_says_why(workspace):
     (workspace / "weights.pth").write_bytes(b"no weights")
     spec = {**SPEC, "options": {**SPEC["options"], "pretrained": True, "pretrained_path": "weights.pth"}}
     printed = sweep(workspace, spec, code=2)
     assert "test stays closed until nothing fails" in printed and "weights.pth" in printed.split("still failing")[1]
     assert record(workspace)["test"] is None
+    assert "| failed | weights.pth: not a weights file" in sweep(workspace, spec, "--status")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"format": 1}', '{"format": 9}'])
@@ -273,7 +329,7 @@ def test_a_damaged_record_is_refused(tmp_path, text):
 
 
 def test_the_first_of_equal_candidates_is_chosen(tmp_path):
-    protocol = open_protocol(tmp_path, "s", {}, {}, is_new=True)
+    protocol = open_protocol(tmp_path, "s", {}, {}, {}, is_new=True)
     candidates = [Candidate("a", {"lr": 1}, 5.0), Candidate("b", {"lr": 2}, 7.0), Candidate("c", {"lr": 3}, 7.0)]
     assert protocol.choose("p", candidates, "PxAP", {}, allow_reuse=False).run == "b"
     assert read_protocol(tmp_path).role("c") == "choosing" and read_protocol(tmp_path).role("d") == ""

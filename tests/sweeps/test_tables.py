@@ -140,7 +140,9 @@ def test_table_a2_has_cam_agg_and_levels_alike_with_their_notes(sweep):
 
 
 def test_table_a3_has_what_was_chosen(sweep):
-    (table,) = tables_of(run("scripts/tables.py", "train_log", "--table", "A3", cwd=sweep)).values()
+    text = run("scripts/tables.py", "train_log", "--table", "A3", cwd=sweep)
+    (table,) = tables_of(text).values()
+    assert "A number without a name is the learning rate." in text
     assert table["CAM"] == {"species": "0.01", "order": "0.01", "family": "0.01 [1]"}
     assert table["CutMix"] == {"species": "0.01 [2]", "order": "0.01", "family": "0.01 [1]"}
     assert set(table["ACoL"].values()) == {""} and "CAM-Agg" not in table and "Center" not in table

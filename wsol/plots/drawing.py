@@ -74,9 +74,9 @@ def draw_boxes(axes: Axes, boxes: Iterable[Sequence[float]], size: tuple[int, in
 
 
 def wrapped(name: str, width: int, lines: int = 3) -> str:
-    """Return a name in lines of at most `width` letters, cut after `lines`; it breaks after a space, / or _ if it can."""
+    """Return a name in lines of at most `width` letters, cut after `lines`; it breaks after a space, /, _ or - if it can."""
     rows = [""]
-    for piece in re.findall(r"[^ /_]*[ /_]|[^ /_]+", name):
+    for piece in re.findall(r"[^ /_-]*[ /_-]|[^ /_-]+", name):
         if rows[-1] and len((rows[-1] + piece).rstrip()) > width:
             rows.append("")
         rows[-1] += piece

@@ -17,13 +17,14 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter, NullLocator
 
 from wsol.metrics.spread import sample_deviation
-from wsol.plots.drawing import COLORS, MARKERS, plain
+from wsol.plots.drawing import COLORS, MARKERS, plain, wrapped
 
 WIDTH = 3.4  # inches: one column of a paper with two
 POINTS = 6.5  # of text; none is smaller than 6
 DASHES: tuple[tuple[float, ...], ...] = ((), (4, 1.5), (1, 1), (6, 1.5, 1, 1.5), (3, 1, 1, 1, 1, 1), (5, 3), (2, 2))
 REFERENCES = {"Center": (1, 2), "FSL-Seg": (6, 2), "FSL-Det": (6, 2, 1, 2)}  # dashes of the horizontal lines
-OTHER_REFERENCE = (4, 2)
+OTHER_REFERENCES = ((4, 2), (8, 2), (4, 1, 1, 1), (8, 1, 1, 1, 1, 1), (2, 3), (10, 3))
+LEGEND_LETTERS = 50  # of a line of the legend
 NOTE_LETTERS = 74  # of a line under a figure of WIDTH, at 6 points
 STYLE: dict[Any, Any] = {
     "font.size": POINTS,
@@ -68,7 +69,7 @@ class Panel:
 
     places: the names of x = 0, 1, ...; empty if x is a number, which is then drawn on a logarithmic scale.
     references: the name of a horizontal line to its value.
-    percent: whether values are percentages, so that the axis ends at 0 and 100 at the latest.
+    bounds: between which all values are, such as percentages; the axis ends there at the latest.
     spread: draw every run as a point with the mean as a bar, and write the sample standard deviation above.
     """
 
@@ -78,7 +79,7 @@ class Panel:
     title: str = ""
     places: tuple[str, ...] = ()
     references: Mapping[str, float] = field(default_factory=dict)
-    percent: bool = True
+    bounds: tuple[float, float] = (0, 100)
     spread: bool = False
 
 
@@ -120,10 +121,12 @@ def _draw_title(figure: Figure, title: str) -> int:
     if not handles:
         figure.suptitle(title, fontsize=POINTS + 0.5, parse_math=False)
         return 1
-    columns = max(1, min(4, len(handles), int(66 / (8 + max(map(len, handles))))))
+    names = [wrapped(name, LEGEND_LETTERS, 4) for name in handles]
+    longest = max(len(line) for name in names for line in name.split("\n"))
+    columns = max(1, min(4, len(names), int(66 / (8 + longest))))
     legend = figure.legend(
         list(handles.values()),
-        list(handles),
+        names,
         title=title,
         title_fontsize=POINTS + 0.5,
         loc="outside upper center",
@@ -132,7 +135,7 @@ def _draw_title(figure: Figure, title: str) -> int:
         frameon=False,
     )
     plain([legend.get_title(), *legend.get_texts()])
-    return math.ceil(len(handles) / columns) + 1
+    return math.ceil(len(names) / columns) + sum(name.count("\n") for name in names) + 1
 
 
 def _draw_lines(axes: Axes, panel: Panel) -> None:
@@ -156,8 +159,9 @@ def _draw_lines(axes: Axes, panel: Panel) -> None:
             linewidth=1.1,
             elinewidth=0.6,
         )
+    others = [name for name in panel.references if name not in REFERENCES]
     for name, value in panel.references.items():
-        dashes = REFERENCES.get(name, OTHER_REFERENCE)
+        dashes = REFERENCES.get(name) or OTHER_REFERENCES[others.index(name) % len(OTHER_REFERENCES)]
         axes.axhline(value, label=name, color="0.35", linestyle=(0, dashes), linewidth=1.0, zorder=1)
 
 
@@ -179,9 +183,9 @@ def _finish_axes(axes: Axes, panel: Panel) -> None:
     axes.set_title(panel.title, parse_math=False)
     axes.set_xlabel(panel.xlabel, parse_math=False)
     axes.set_ylabel(panel.ylabel, parse_math=False)
-    if panel.percent:
-        bottom, top = axes.get_ylim()
-        axes.set_ylim(max(bottom, -2), min(top, 102))
+    (bottom, top), (low, high) = axes.get_ylim(), panel.bounds
+    margin = 0.02 * (min(top, high) - max(bottom, low))
+    axes.set_ylim(max(bottom, low - margin), min(top, high + margin))
     axes.grid(alpha=0.3, linewidth=0.4)
     if panel.places:
         axes.set_xticks(

@@ -108,7 +108,8 @@ def draw_figures(by_dataset: Mapping[str, ShownRuns]) -> tuple[list[Picture], li
         try:
             pictures.append(picture(title, draw_it().figure()))
         except InputError as error:
-            problems.append(f"{title}: {error.on_command_line()}")
+            dataset = title.partition(", ")[2]  # which the message names too
+            problems.append(f"{title}: {error.on_command_line().removeprefix(f'{dataset}: ')}")
     return pictures, problems
 
 

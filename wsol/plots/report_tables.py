@@ -57,6 +57,11 @@ class Table:
         """Whether each column has numbers."""
         return [any(row[i].key is not None for row in self.rows) for i in range(len(self.columns))]
 
+    @property
+    def has_notes(self) -> bool:
+        """Whether any cell has something small below its text."""
+        return any(cell.note for row in self.rows for cell in row)
+
 
 @dataclass(frozen=True)
 class PaperTable:

@@ -16,6 +16,7 @@ from wsol.sweeps.cells import (
     CENTER,
     FULLY_SUPERVISED,
     IN_AGGREGATION,
+    IN_FULL_SUPERVISION,
     PAPER_ROWS,
     level_order,
     method_name,
@@ -177,14 +178,19 @@ def point_of(x: float, rows: Sequence[Row]) -> Point:
 
 
 def bars_note(lines: Iterable[Line]) -> str:
-    """Return the sentence on what the error bars of some lines are."""
-    points = [point for line in lines for point in line.points if point.low is not None]
+    """Return the sentence on what the error bars of some lines are, or that there are none; empty without points."""
+    every = [point for line in lines for point in line.points]
+    points = [point for point in every if point.low is not None]
+    if every and not points:
+        return "Each point is one run, without an interval."
     seeds = sorted({len(point.values) for point in points if len(point.values) > 1})
     said = []
     if seeds:
         said.append(f"{PERCENT} interval of the mean over {' or '.join(map(str, seeds))} seeds (Student's t)")
     if any(len(point.values) == 1 for point in points):
         said.append(f"where there is one run, {PERCENT} bootstrap interval over its images")
+    if len(points) < len(every):
+        said.append("a point without a bar is one run")
     return f"Bars: {'; '.join(said)}." if said else ""
 
 
@@ -234,4 +240,6 @@ def _names_of_variants(entries: Sequence[RunEntry]) -> list[str]:
     ignored = {*NOT_NAMED, *(name for entry in entries for name in entry.chosen)}
     if entries[0].is_aggregated:
         ignored |= {*IN_AGGREGATION, *OF_TRAINING}
+    if method_name(entries[0]) in FULLY_SUPERVISED:
+        ignored |= IN_FULL_SUPERVISION
     return options_that_differ([entry.config for entry in entries], ignored)

@@ -97,9 +97,12 @@ def sizes_figure(shown: ShownRuns) -> Drawing:
     """Return Fig. 4: localization against the number of training images, a line for each level, and the finest level's value
     with all images as a horizontal line; a panel for each method."""
     trained = shown.only(lambda run: not run.entry.is_aggregated)
-    names = {run.name for run in trained.runs if run.images_per_class}
+    drawn: dict[str, set[int]] = {}
+    for run in trained.runs:
+        drawn.setdefault(run.name, set()).add(run.images_per_class)
+    names = {name for name, numbers in drawn.items() if len(numbers) > 1}
     shown = trained.only(lambda run: run.name in names)
-    if len({run.images_per_class for run in shown.runs}) < 2:
+    if not names:
         raise InputError(
             f"{shown.dataset}: no runs that differ in num_train_sample_per_class; expected them for two or more values"
         )
@@ -145,7 +148,7 @@ def analysis_figure(shown: ShownRuns) -> Drawing:
     _require_levels(shown)
     rows = {run.entry.folder: analysis_rows(run) for run in shown.runs}
     lines = {name: shown.lines(partial(_row_in, rows, name)) for name in ANALYSIS}
-    panels = tuple(_level_panel(shown, ANALYSIS[name], some, percent=False) for name, some in lines.items() if some)
+    panels = tuple(_level_panel(shown, ANALYSIS[name], some, bounds=(0, math.inf)) for name, some in lines.items() if some)
     if not panels:
         raise InputError(f"{shown.dataset}: no analysis in {images_name(shown.split)}; expected a data set with boxes")
     notes = shown.notes(bars_note(line for panel in panels for line in panel.lines))
@@ -247,7 +250,7 @@ def ious_figure(shown: ShownRuns) -> Drawing:
             left += lines
             right += [gains for line in lines if (gains := _gains(line, values)).points]
         panels.append(_level_panel(some, "MaxBoxAcc", left, title=method))
-        panels.append(_level_panel(some, f"gain over {places[0]} (%)", right, method, percent=False))
+        panels.append(_level_panel(some, f"gain over {places[0]} (%)", right, method, bounds=(-100, math.inf)))
     notes = shown.notes(bars_note(line for panel in panels for line in panel.lines))
     return Drawing(_title(shown), tuple(panels), tuple(notes))
 

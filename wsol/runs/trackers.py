@@ -24,7 +24,7 @@ NONE = "none"
 PROJECT = "wsol-granularity"  # under which the packages list the runs
 WANDB_ID = "wandb_id.txt"
 EXAMPLES = 4  # val's images whose maps are logged, spread evenly over its list
-INSTALL = "pip install -e .[{}] in the checkout, or pip install wsol-granularity[{}]"
+INSTALL = "pip install -e '.[{}]' in the checkout, or pip install 'wsol-granularity[{}]'"
 
 
 class Tracker(Protocol):

@@ -26,6 +26,7 @@ METHOD_NAMES = {
 CAM_AGG, CENTER, FSL_DET = "CAM-Agg", "Center", "FSL-Det"
 FULLY_SUPERVISED = ("FSL-Seg", FSL_DET)
 PAPER_ROWS = ("CAM", "HaS", "ACoL", "SPG", "ADL", "CutMix", CAM_AGG, CENTER, *FULLY_SUPERVISED)  # in their order
+IN_FULL_SUPERVISION = frozenset(("thresholds_from",))  # the run that was chosen, another one for each configuration
 IN_AGGREGATION = frozenset(("epochs", "pretrained_path"))  # how CAM-Agg is run: from another run's checkpoint
 
 Column = tuple[str, str]  # the head above several columns ("": none), and the column's own
@@ -127,7 +128,8 @@ def rows_by_label(entries: Iterable[RunEntry], column_of: Callable[[RunEntry], C
     rows: dict[tuple[int, str, str], dict[Column, list[RunEntry]]] = {}
     for (method, column), runs in groups.items():
         ignored = {*NOT_SHOWN, "seed", "bootstrap", *(name for run in runs for name in run.chosen)}
-        names = options_that_differ([run.config for run in runs], ignored | (IN_AGGREGATION if method == CAM_AGG else set()))
+        ignored |= IN_AGGREGATION if method == CAM_AGG else IN_FULL_SUPERVISION if method in FULLY_SUPERVISED else set()
+        names = options_that_differ([run.config for run in runs], ignored)
         for run in runs:
             label = ", ".join([method, *(f"{name} {run.config.get(name)}" for name in names)])
             place = PAPER_ROWS.index(method) if method in PAPER_ROWS else PAPER_ROWS.index(CAM_AGG)

@@ -93,7 +93,7 @@ def run_on_cluster(
         import submitit
     except ImportError:
         raise InputError(
-            "run.submitit: submitit is not installed; expected it, from: pip install 'wsol-granularity[cluster]'"
+            "run.submitit: submitit is not installed; expected it, from: pip install -e '.[cluster]' in the checkout"
         ) from None
     own = {name: value for name, value in parameters.items() if name != "cluster"}
     try:

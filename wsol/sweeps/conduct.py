@@ -12,7 +12,7 @@ from typing import Any
 
 from wsol.core.errors import InputError
 from wsol.core.locks import is_locked
-from wsol.core.options import AUTO
+from wsol.core.options import AUTO, Option
 from wsol.data.levels import finest_level
 from wsol.data.metadata import dataset_folder
 from wsol.data.truth import SplitTruth
@@ -36,16 +36,21 @@ class Program:
     """main.py and its companion, as a sweep sees them.
 
     configure: the words of a command line to the whole checked configuration. read_config: a run's folder to its
-    configuration. defaults: of the options. root: the checkout. train, open_test: the modules that are run.
+    configuration. options: its table. root: the checkout. train, open_test: the modules that are run.
     """
 
     configure: Callable[[Sequence[str]], Mapping[str, Any]]
     read_config: Callable[[Path], Mapping[str, Any]]
-    defaults: Mapping[str, Any]
+    options: Mapping[str, Option]
     root: Path
     log_root: Path
     train: str = "main"
     open_test: str = "scripts.open_test"
+
+    @property
+    def defaults(self) -> dict[str, Any]:
+        """Name to default of every option."""
+        return {name: option.initial for name, option in self.options.items()}
 
 
 @dataclass
@@ -135,7 +140,7 @@ class Sweep:
     def protocol(self, is_new: bool) -> Protocol:
         """Return the sweep's record."""
         spec = self.plan.spec
-        return open_protocol(self.folder, spec.name, spec.tree, self.plan.levels_alike, is_new)
+        return open_protocol(self.folder, spec.name, spec.tree, self.plan.levels_alike, self.program.options, is_new)
 
     def present(self) -> list[str]:
         """Return the names of all runs in the sweep's folder, planned or not."""
@@ -223,11 +228,16 @@ class Sweep:
         else:
             modules = list(dict.fromkeys(job.module for job in jobs))
             ended = run_here(jobs, self.where.jobs, modules, self.program.root, self.where.gpus)
+        is_test = jobs[0].module == self.program.open_test
+        self.say(
+            f"{len(jobs)} runs to {'evaluate on test' if is_test else 'train'}; {self.folder / LOGS} has what they print"
+        )
         began = time.monotonic()
         for done, (job, code) in enumerate(ended, 1):
             reason = self.reason(job, code)
             seconds = time.monotonic() - began
-            self.say(f"[{done}/{len(jobs)}, {seconds:.0f} s] {job.name}: {f'failed: {reason}' if reason else 'finished'}")
+            what = f"failed: {reason}" if reason else "evaluated on test" if is_test else "trained"
+            self.say(f"[{done}/{len(jobs)}, {seconds:.0f} s] {job.name}: {what}")
             yield job.name, reason
 
     def reason(self, job: Job, code: int) -> str:
@@ -242,10 +252,8 @@ class Sweep:
             return ""
         if code == BUSY:
             return "the process that was at it did not finish it"
-        lines = job.log.read_text(encoding="utf-8", errors="replace").splitlines() if job.log.is_file() else []
-        errors = [line for line in lines if line.startswith("error: ")] or lines[-1:]
-        said = errors[-1].removeprefix("error: ") if errors else "it printed nothing"
-        return f"{said} (exit code {code})"
+        lines = printed(job.log)
+        return f"{last_error(lines) or (lines or ['it printed nothing'])[-1]} (exit code {code})"
 
     def is_done(self, job: Job) -> bool:
         """Return whether a job has left what it was to do: a finished run, or its results of test."""
@@ -272,6 +280,16 @@ class Sweep:
             else:
                 protocol.opened(run)
                 self.outcome.opened.append(run)
+
+
+def printed(log: Path) -> list[str]:
+    """Return the lines that a run has printed; none if it never ran."""
+    return log.read_text(encoding="utf-8", errors="replace").splitlines() if log.is_file() else []
+
+
+def last_error(lines: Sequence[str]) -> str:
+    """Return the last error among the lines that a run printed; "" if there is none."""
+    return next((line.removeprefix("error: ") for line in reversed(lines) if line.startswith("error: ")), "")
 
 
 def _without(run: PlannedRun, names: Sequence[str]) -> PlannedRun:

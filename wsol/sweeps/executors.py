@@ -26,7 +26,6 @@ TORCHRUN = (
     *("--signals_to_handle", "SIGTERM,SIGINT,SIGHUP,SIGQUIT,SIGUSR1,SIGUSR2"),
 )
 BUSY = 76  # the exit code of a job whose lock another process holds
-CLUSTER_POLL_SECONDS = 2.0
 PATIENCE_SECONDS = 1.0  # `is_locked` of another process holds a lock for a moment
 
 
@@ -52,16 +51,16 @@ class Job:
         return [*launcher, str(root / f"{self.module.replace('.', '/')}.py"), *self.words]
 
 
-def _die_with_parent() -> None:
-    """Have this process killed when its parent ends, so that a killed sweep leaves nothing behind (Linux only)."""
+def _die_with(parent: int) -> None:
+    """Have this process killed when its parent, of that PID, ends: a killed sweep leaves nothing behind (Linux only)."""
     end_with_parent(signal.SIGKILL)
-    if sys.platform == "linux" and os.getppid() == 1:  # the parent had ended before
+    if sys.platform == "linux" and os.getppid() != parent:  # it had ended before, and another process has taken its place
         os._exit(1)
 
 
-def _child(job: Job, folder: str, root: Path) -> None:
-    """Be the process of a job."""
-    _die_with_parent()
+def _child(job: Job, folder: str, root: Path, server: int) -> None:
+    """Be the process of a job, forked from the fork server of the PID `server`."""
+    _die_with(server)
     # Every child holds the pipe that keeps the fork server alive; without it, the server ends with the sweep, and so do we.
     os.close(forkserver._forkserver._forkserver_alive_fd)  # type: ignore[attr-defined]  # not in the stubs
     multiprocessing.set_start_method("fork", force=True)  # not this process's own: loaders must end with their run
@@ -117,7 +116,9 @@ def run_here(
                     own = [str((slot * job.processes + number) % gpus) for number in range(job.processes if gpus else 0)]
                     environment = {**job.environment, **({"CUDA_VISIBLE_DEVICES": ",".join(own)} if gpus else {})}
                     job = replace(job, environment=environment)
-                    process = context.Process(target=_child, args=(job, os.getcwd(), root.resolve()))
+                    forkserver.ensure_running()  # a new one, if it has died: the PID must be that of the job's parent
+                    server = forkserver._forkserver._forkserver_pid  # type: ignore[attr-defined]  # not in the stubs
+                    process = context.Process(target=_child, args=(job, os.getcwd(), root.resolve(), server))
                     process.start()
                     running[slot] = (job, process)
             for slot, (job, process) in list(running.items()):

@@ -12,10 +12,12 @@ from typing import Any
 
 from wsol.core.errors import InputError
 from wsol.core.files import read_json, write_json
+from wsol.core.options import Option
 from wsol.core.plain_values import is_number, shown
 from wsol.runs.open_test import TEST, chosen_checkpoint
 from wsol.runs.results import read_run
 from wsol.runs.run_record import now
+from wsol.sweeps.spec import same_spelling
 from wsol.sweeps.states import NOT_COMPARED, has_results
 
 NAME = "protocol.json"
@@ -208,11 +210,17 @@ def _is_test(test: object) -> bool:
 
 
 def open_protocol(
-    sweep: Path, name: str, tree: Mapping[str, Any], levels_alike: Mapping[str, Mapping[str, str]], is_new: bool
+    sweep: Path,
+    name: str,
+    tree: Mapping[str, Any],
+    levels_alike: Mapping[str, Mapping[str, str]],
+    options: Mapping[str, Option],
+    is_new: bool,
 ) -> Protocol:
     """Return the record of a sweep with the spec's text of now; a new one, not written yet, if there is none.
 
-    tree: the spec as plain text. `is_new`: there is no run of the sweep yet.
+    tree: the spec as plain text. options: the table of main.py, which says what the texts mean. `is_new`: there is no run of
+    the sweep yet.
 
     Raises:
         InputError: it is the record of another experiment.
@@ -233,11 +241,12 @@ def open_protocol(
     if found.content["name"] != name:
         raise InputError(f"{sweep / NAME}: the record of {shown(found.content['name'])}; expected that of {name}")
     for part in FIXED:
-        before, after = (_decisive(one.get(part)) for one in (found.content["spec"], tree))
+        before, after = (_decisive(same_spelling(one.get(part), options)) for one in (found.content["spec"], tree))
         if not is_new and before != after:
+            change = _change(before, after, "" if part == "options" else part)
             raise InputError(
-                f"{sweep / NAME}: the sweep began with other {part} ({_change(before, after)}); expected the same, or "
-                "another name for the sweep"
+                f"{sweep / NAME}: the sweep began with other {part} ({change}); expected the same, or another name for the "
+                "sweep"
             )
     found.content |= {"spec": dict(tree), "levels_alike": levels_alike}
     return found
@@ -250,13 +259,15 @@ def _decisive(part: object) -> object:
     )
 
 
-def _change(before: object, after: object) -> str:
-    """Return in words where two parts of a spec first differ."""
+def _change(before: object, after: object, place: str) -> str:
+    """Return in words where two parts of a spec first differ; `place` is where they stand."""
     if isinstance(before, dict) and isinstance(after, dict):
-        for key in {**before, **after}:
-            if before.get(key) != after.get(key):
-                return f"{key} was {shown(before.get(key, 'absent'))}, now {shown(after.get(key, 'absent'))}"
-    return f"{shown(before)}, now {shown(after)}"
+        key = next(key for key in {**before, **after} if before.get(key) != after.get(key))
+        return _change(before.get(key, "absent"), after.get(key, "absent"), f"{place}.{key}".lstrip("."))
+    if isinstance(before, list) and isinstance(after, list) and len(before) == len(after):
+        index = next(i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new)
+        return _change(before[index], after[index], f"{place}[{index}]")
+    return f"{place} was {shown(before)}, now {shown(after)}"
 
 
 def check_recorded(sweep: Path, runs: Iterable[str], protocol: Protocol | None) -> None:

@@ -4,6 +4,7 @@ In: a YAML file (docs/sweeps.md) and the table of main.py's options. Out: a chec
 what was expected.
 """
 
+import argparse
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -324,6 +325,35 @@ def read_spec(path: str | os.PathLike, options: Mapping[str, Option], overrides:
     tree["options"] = {name: " ".join(map(str, one)) if isinstance(one, list) else str(one) for name, one in fixed.items()}
     run = _run(root.section("run"))
     return Spec(Path(path), str(name), fixed, tuple(cases), vary, choose, tuple(blocks), run, tree)
+
+
+def same_spelling(part: object, options: Mapping[str, Option]) -> object:
+    """Return a part of a spec's tree in which each value of an option has one spelling, however it was written.
+
+    `options` is the table of main.py. What is no value of its option, such as `finest`, stays as it is.
+    """
+    if isinstance(part, list):
+        return [same_spelling(one, options) for one in part]
+    if not isinstance(part, Mapping):
+        return part
+    return {
+        key: _spelled(value, options[key]) if key in options else same_spelling(value, options)
+        for key, value in part.items()
+    }
+
+
+def _spelled(text: object, option: Option) -> str:
+    """Return the values of an option, given as a text or a list of texts, in the spelling of Python."""
+    texts = text if isinstance(text, list) else [text]
+    words = [word for one in texts for word in (str(one).split() if option.several else [str(one)])]
+    return ", ".join(str(_value(option, word)) for word in words)
+
+
+def _value(option: Option, word: str) -> object:
+    try:
+        return option.value_of(word)
+    except argparse.ArgumentTypeError:
+        return word
 
 
 def matches(point: Mapping[str, Any], where: Values, finest: str | None) -> bool:

@@ -26,11 +26,13 @@ def cell_text(cell: Cell) -> str:
 
     >>> cell_text(Cell(values=[67.3, 68.1])), cell_text(Cell(values=[67.0], gains=[-0.25, 0.75])), cell_text(Cell(text="-"))
     ('67.7 ± 0.6', '+0.2 ± 0.7', '-')
+    >>> cell_text(Cell(values=[67.0], gains=[-0.03]))
+    '+0.0'
     """
     if cell.gains:
         deviation = sample_deviation(cell.gains)
         mean = sum(cell.gains) / len(cell.gains)
-        return f"{mean:+.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
+        return f"{round(mean, 1) + 0.0:+.1f}" + ("" if deviation is None else f" ± {deviation:.1f}")
     return mean_and_deviation(cell.values) if cell.values else cell.text
 
 

@@ -120,6 +120,7 @@ class Tables:
                 f"What was chosen on train-fullsup, {dataset}, {architecture}",
                 [("", level) for level in levels],
                 [*rows, *supervision_rows(rows)],
+                ["A number without a name is the learning rate."] if any("lr" in e.chosen for e in entries) else [],
             )
             found.append(table)
         return found
