@@ -9,7 +9,6 @@ import importlib
 import io
 import json
 import re
-import runpy
 import subprocess
 import sys
 import tempfile
@@ -62,7 +61,7 @@ def make_metadata(root: Path) -> None:
 def add_levels(root: str) -> None:
     """Write the 18 coarser levels, by the command."""
     sys.argv = ["add_levels.py", NAME, "--metadata_root", root]
-    runpy.run_path(str(CHECKOUT / "dataset/add_levels.py"), run_name="__main__")
+    importlib.import_module("dataset.add_levels").main()
 
 
 def read_level(root: str, level: str) -> None:
