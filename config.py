@@ -323,6 +323,9 @@ def check_config(config: Munch) -> None:
     if config.save_scoremaps in ("test", "both"):
         untested = ("none or val with ", OptionName("eval_test"), " FALSE")
         _require(config.eval_test, "save_scoremaps", config.save_scoremaps, *untested)
+    if config.compile:
+        varying = f"FALSE with {config.wsol_method}, whose proposals differ in number from step to step"
+        _require(not registry.method_entry(config.wsol_method).detects, "compile", config.compile, varying)
     _check_name(config.experiment_name)
     if config.resume not in (NEVER, AUTO):
         _require_file(config, "resume")

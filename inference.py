@@ -11,7 +11,8 @@ import sys
 from functools import partial
 from pathlib import Path
 
-from wsol.core.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
+# Before torch, whose threads it tells to sleep while they wait.
+from wsol.core.machine import keep_freed_memory, resolve_threads, use_threads
 
 # isort: split
 from config import check_cache, check_saved_config, get_inference_options
@@ -33,8 +34,9 @@ from wsol.data.loading import loading_failures
 from wsol.data.metadata import read_id_list
 from wsol.maps.prediction import Prediction
 from wsol.maps.score_maps import being_written, holds_score_maps, save_score_map, unfinished_by
-from wsol.networks.device import resolve_device
+from wsol.networks.device import resolve_device, use_tf32
 from wsol.runs.final_evaluation import stop_at_bad_images
+from wsol.runs.precision import resolve_mapping_amp
 from wsol.runs.predictor import restore
 from wsol.runs.run_data import images_to_map
 from wsol.runs.run_tables import write_class_ranks
@@ -73,7 +75,9 @@ def check_map_folder(folder: Path) -> None:
 def main() -> None:
     """Map one split with a checkpoint."""
     options = get_inference_options(description=__doc__)
-    device = resolve_device(options.device, options.amp)
+    keep_freed_memory()
+    device = resolve_device(options.device, options.amp, options.tf32)
+    use_tf32(options.tf32)
     use_threads(resolve_threads(options.threads))
     scoremap_root = Path(options.scoremap_root)
     check_map_folder(scoremap_root)
@@ -101,8 +105,9 @@ def main() -> None:
         require_images(image_root, split.image_ids, options.split, how_to_prepare(config.dataset_name))
     images = images_to_map(config, split, predictor.preprocessing, options.cache_images)
     loader = make_loader(images, config.batch_size, options.workers, device)
+    amp, measured = resolve_mapping_amp(options.amp, predictor.mapper, config.batch_size, config.crop_size, device)
     bad_images: list[str] = []
-    maps = predictor.predictions(loader, device, options.amp, bad_images)
+    maps = predictor.predictions(loader, device, amp, bad_images)
 
     def save(prediction: Prediction) -> None:
         save_score_map(scoremap_root, prediction.image_id, prediction.score_map(), options.scoremap_format)
@@ -120,6 +125,8 @@ def main() -> None:
             stop_at_bad_images(bad_images)
         if ranks:
             write_class_ranks(scoremap_root / f"{options.split}_class_ranks.csv", ranks)
+    for line in measured:
+        print(line)
     for message in bad_images:
         print(f"skipped: {message}")
     print(f"{mapped} score maps of {config.dataset_name} {options.split} in {scoremap_root}, {len(bad_images)} skipped")

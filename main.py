@@ -20,7 +20,8 @@ from contextlib import ExitStack, nullcontext
 from functools import partial
 from pathlib import Path
 
-from wsol.core.machine import resolve_threads, use_threads  # before torch, whose threads it tells to sleep while they wait
+# Before torch, whose threads it tells to sleep while they wait.
+from wsol.core.machine import keep_freed_memory, resolve_threads, use_threads
 
 # isort: split
 from config import LOG_ROOT, check_saved_config, get_config, read_config, training_defaults, write_config
@@ -54,7 +55,8 @@ from wsol.metrics.images_file import images_name, write_images
 from wsol.metrics.map_sizes import small_map_note
 from wsol.metrics.split_evaluator import SplitEvaluator, headline
 from wsol.networks import ranks
-from wsol.networks.device import autocast, resolve_device, to_device
+from wsol.networks.compiled import require_compiler
+from wsol.networks.device import autocast, resolve_device, to_device, use_tf32
 from wsol.networks.shares import all_images, spread_over
 from wsol.runs.checkpoints import read_checkpoint, restore_model
 from wsol.runs.experiment import (
@@ -80,6 +82,7 @@ from wsol.runs.final_evaluation import (
     run_figures,
     write_tables,
 )
+from wsol.runs.precision import resolve_amp
 from wsol.runs.predictor import restore
 from wsol.runs.resume import (
     BEST,
@@ -152,7 +155,10 @@ def build(config: Munch) -> Experiment:
         found = read_to_resume(config.resume, folder) if goes_on or config.resume not in (NEVER, AUTO) else None
         if found:
             check_best(found, folder, config.eval_checkpoint_type)
-        device = resolve_device(config.device, config.amp)
+        device = resolve_device(config.device, config.amp, config.tf32)
+        use_tf32(config.tf32)
+        if config.compile:
+            require_compiler(device)
         check_sync_batchnorm(config.sync_batchnorm, device)
         require_dataset(config.metadata_root, config.dataset_name)
         data = read_run_data(config, how_to_prepare(config.dataset_name))
@@ -166,6 +172,9 @@ def build(config: Munch) -> Experiment:
             model, notes = start_model(config, data.levels)
         check_network(model, config, len(data.splits["train"].image_ids))
         model.to(device).to(memory_format=torch.channels_last)
+        amp, measured = resolve_amp(config.amp, model, config.batch_size // ranks.size(), config.crop_size, device)
+    config.amp = ranks.gather(amp)[0]
+    with ranks.agreeing():
         mapper = make_mapper(registry.OWN_MAPS if data.ancestors is None else registry.CAM_AGG, model, data.ancestors)
         shuffle = EpochShuffle(len(data.splits["train"].image_ids), config.seed)
         splits = [name for name in data.splits if name != "test"]
@@ -173,7 +182,7 @@ def build(config: Munch) -> Experiment:
         state = start_training(model, config, device)
         if found:
             load_state(state, found)
-    data.levels.notes += notes
+    data.levels.notes += [*notes, *measured]
     run = Experiment(
         config,
         folder,
@@ -413,6 +422,7 @@ def run_as_rank(config: Munch, notes: list[str]) -> None:
 def main() -> None:
     """Run one experiment."""
     config, notes = get_config(description=__doc__)
+    keep_freed_memory()
     with ranks.running(config.device):
         run_as_rank(config, notes)
 

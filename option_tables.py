@@ -65,7 +65,14 @@ _DECODE_SCALE = Option(
 )
 _MACHINE = (
     Option("device", AUTO, "auto (a GPU if there is one), cpu, cuda or cuda:N", _device),
-    Option("amp", "off", "mixed precision: off, bf16 or fp16 (fp16 needs a GPU)", choices=("off", "bf16", "fp16")),
+    Option(
+        "amp",
+        "off",
+        "mixed precision: off, bf16, fp16 (on a GPU), or auto: the fastest of a few steps, measured before the start",
+        choices=("off", "bf16", "fp16", AUTO),
+        auto=True,
+    ),
+    Option("tf32", False, "GPUs compute float32 convolutions and matrix products in TF32, faster and less exact"),
     Option("workers", default_workers(), "processes that load images; 0 loads in the main process", range=WORKERS),
     Option("cache_images", None, "keep the resized images in this folder, for later epochs and runs", metavar="DIR"),
     Option(
@@ -181,6 +188,7 @@ _TRAINING = (
     Option("momentum", 0.9, "from 0 (plain SGD) up to, but not including, 1", range=Range(0, 1, open_high=True)),
     Option("weight_decay", 1e-4, "L2 penalty on all weights", range=Range(0, 1e6)),
     Option("sync_batchnorm", False, "batch statistics of all processes (torchrun), not of each one's images; on GPUs"),
+    Option("compile", False, "compile the training step (torch.compile), for minutes; needs a C++ compiler"),
 )
 _FINAL = (
     Option("cam_agg_level", None, _CAM_AGG, metavar="LEVEL"),

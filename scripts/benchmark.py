@@ -1,36 +1,45 @@
 """Ratios of this project's fast paths against their plain versions, in one process:
 
-    python scripts/benchmark.py evaluation
-    python scripts/benchmark.py methods
-    python scripts/benchmark.py load
-    python scripts/benchmark.py metadata
-
-Prints Markdown tables of medians over maps, over operations and training steps, over images, or over processes;
-docs/benchmarks.md and docs/methods.md have them. `evaluation` uses one core. `load` makes its own JPEGs, `metadata` its own
-metadata.
+python scripts/benchmark.py evaluation
+python scripts/benchmark.py methods
+python scripts/benchmark.py load
+python scripts/benchmark.py train --architecture resnet50 --crop_size 224 --batch_size 4
+python scripts/benchmark.py infer
+python scripts/benchmark.py metadata
 """
 
+import argparse
 import os
 import statistics
 import sys
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import fields
 from functools import partial
 from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+from wsol.core.machine import keep_freed_memory, resolve_threads, use_threads  # before torch
+
+# isort: split
 import cv2
 import numpy as np
 
+from scripts.benchmark_images import SIZES
 from scripts.benchmark_loading import loading
 from scripts.benchmark_metadata import metadata
 from scripts.benchmark_methods import methods
-from wsol.core.arguments import Parser
+from scripts.benchmark_steps import Case, steps
+from wsol.core import registry
+from wsol.core.arguments import Parser, whole
 from wsol.core.errors import InputError, command
+from wsol.core.options import AUTO, boolean
 from wsol.maps.score_maps import check_score_map
 from wsol.metrics.boxes import Candidates, best_ious, boxes_above, levels_of, map_ious, quantize
 from wsol.metrics.histogram import count_scores
+from wsol.networks.compiled import require_compiler
+from wsol.networks.device import resolve_device
 
 SIDE = 224
 THRESHOLDS = np.arange(0, 1, 0.001)
@@ -116,16 +125,51 @@ def evaluation(num_maps: int) -> None:
     compare("scores of pixels (PxAP)", kind, kinds[kind], two_histograms, one_pass)
 
 
+def add_step_options(parser: Parser) -> None:
+    """Add the options of train and infer."""
+    group = parser.add_argument_group("train and infer")
+    group.add_argument("--architecture", default="timm:tf_efficientnet_lite0", help="default: %(default)s")
+    group.add_argument("--wsol_method", default="cam", help="a method that is trained on labels; default: %(default)s")
+    group.add_argument("--large_feature_map", type=boolean, default=True, help="default: TRUE")
+    group.add_argument("--crop_size", type=whole, default=128, help="default: %(default)s")
+    group.add_argument("--batch_size", type=whole, default=16, help="default: %(default)s")
+    group.add_argument("--device", default=AUTO, help="auto, cpu, cuda or cuda:N; default: auto")
+    group.add_argument("--threads", default=AUTO, help="threads that compute; default: as main.py")
+    group.add_argument("--compile", type=boolean, default=False, help="train: also compiled; default: FALSE")
+    group.add_argument("--workers", type=whole, default=1, help="processes that load; default: %(default)s")
+    group.add_argument("--loading", type=boolean, default=True, help="also with loaders; default: TRUE")
+    group.add_argument("--kind", choices=list(SIZES), default="ilsvrc", help="their size; default: %(default)s")
+
+
+def case_of(options: argparse.Namespace) -> Case:
+    """Return what to measure; torch's threads are set.
+
+    Raises:
+        InputError: there is no such device or method, or no compiler for --compile.
+    """
+    keep_freed_memory()
+    use_threads(resolve_threads(options.threads if options.threads == AUTO else whole(options.threads)))
+    device = resolve_device(options.device)
+    if not registry.method_entry(options.wsol_method).classifies:
+        raise InputError(f"--wsol_method {options.wsol_method}: expected one that is trained on labels")
+    if options.compile:
+        require_compiler(device)
+    names = {field.name for field in fields(Case)} - {"device"}
+    return Case(device=device, **{name: getattr(options, name) for name in names})
+
+
 @command
 def main() -> None:
     """Run one benchmark."""
     parser = Parser(__doc__)
-    parser.add_argument("what", choices=["evaluation", "methods", "load", "metadata"])
+    parser.add_argument("what", choices=["evaluation", "methods", "load", "train", "infer", "metadata"])
     parser.add_argument("--maps", type=int, default=30, help="evaluation: maps of each kind, each timed once; default: 30")
-    parser.add_argument("--images", type=int, default=64, help="load: JPEGs of each kind; default: 64")
-    parser.add_argument("--repeats", type=int, help="methods: default 15; load: default 7; metadata: default 3")
+    parser.add_argument("--images", type=int, default=64, help="load, train, infer: JPEGs of each kind; default: 64")
+    repeats = "methods: default 15; load, train and infer: default 7; metadata: default 3"
+    parser.add_argument("--repeats", type=int, help=repeats)
+    add_step_options(parser)
     options = parser.parse_args()
-    for name in ("maps", "images", "repeats"):
+    for name in ("maps", "images", "repeats", "crop_size", "batch_size"):
         if (value := getattr(options, name)) is not None and value < 1:
             raise InputError(f"--{name} {value}: expected 1 or more")
     cv2.setNumThreads(1)
@@ -135,8 +179,25 @@ def main() -> None:
         methods(options.repeats or 15)
     elif options.what == "load":
         loading(options.images, options.repeats or 7)
-    else:
+    elif options.what == "metadata":
         metadata(options.repeats or 3)
+    else:
+        steps(case_of(options), options.repeats or 7, options.what == "train")
+    options = parser.parse_args()
+    for name in ("maps", "images", "repeats", "crop_size", "batch_size"):
+        if (value := getattr(options, name)) is not None and value < 1:
+            raise InputError(f"--{name} {value}: expected 1 or more")
+    cv2.setNumThreads(1)
+    if options.what == "evaluation":
+        evaluation(options.maps)
+    elif options.what == "methods":
+        methods(options.repeats or 15)
+    elif options.what == "load":
+        loading(options.images, options.repeats or 7)
+    elif options.what == "metadata":
+        metadata(options.repeats or 3)
+    else:
+        steps(case_of(options), options.repeats or 7, options.what == "train")
 
 
 if __name__ == "__main__":

@@ -21,7 +21,7 @@ from wsol.core.errors import InputError, command
 from wsol.core.log import start_logging
 from wsol.core.machine import resolve_threads, use_threads
 from wsol.core.options import AUTO
-from wsol.networks.device import resolve_device
+from wsol.networks.device import resolve_device, use_tf32
 from wsol.runs.open_test import chosen_checkpoint, open_test, require_unopened
 from wsol.runs.predictor import restore
 from wsol.runs.run_folder import LOG, RESULTS
@@ -57,6 +57,7 @@ def main() -> None:
         config = predictor.config
         use_threads(resolve_threads(config.get("threads", AUTO)))
         device = resolve_device(options.device, config.get("amp", "off"))
+        use_tf32(config.get("tf32", False))
         if device.type == "cpu":
             torch.use_deterministic_algorithms(True)
         start_logging(run / LOG).info("test, from the checkpoint of epoch %d", predictor.epoch)

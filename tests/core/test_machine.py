@@ -1,5 +1,6 @@
 import ast
 import os
+import platform
 import signal
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from config import get_config, inference_parser, parse_options, training_parser
 from conftest import CHECKOUT
 from wsol.core import machine
 from wsol.core.errors import InputError
+from wsol.core.machine import MALLOC_VARIABLES
 
 
 def write(path, text):
@@ -92,6 +94,39 @@ def run_with_torch(code, folder, *words):
     script, *words = words
     words = [sys.executable, CHECKOUT / script, *words]
     return subprocess.run(words, env=environment, cwd=folder, capture_output=True, text=True, timeout=60)
+
+
+PAGES = """
+import resource, sys
+from wsol.core.machine import keep_freed_memory
+import torch
+kept = sys.argv[1] == "keep" and keep_freed_memory()
+torch.set_num_threads(1)
+for _ in range(12):  # until the heap has its size
+    torch.ones(1 << 24)
+before = resource.getrusage(resource.RUSAGE_SELF).ru_minflt
+for _ in range(20):
+    torch.ones(1 << 24)
+print(kept, resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
+"""
+
+
+def faults(mode, **environment):
+    """(whether malloc keeps memory, the page faults of twenty tensors of 64 MiB)"""
+    environment = {**{name: value for name, value in os.environ.items() if name not in MALLOC_VARIABLES}, **environment}
+    words = [sys.executable, "-c", PAGES, mode]
+    done = subprocess.run(words, env=environment, cwd=CHECKOUT, capture_output=True, text=True, check=True, timeout=300)
+    kept, count = done.stdout.split()
+    return kept == "True", int(count)
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another malloc")
+def test_freed_memory_is_kept_unless_the_environment_says_otherwise():
+    kept, few = faults("keep")
+    _, many = faults("leave")
+    assert kept and few < many / 10
+    assert not faults("keep", MALLOC_MMAP_THRESHOLD_="131072")[0]
 
 
 @pytest.mark.parametrize(

@@ -6,7 +6,7 @@ import torch
 from samples import noise
 from wsol.core.errors import InputError, OptionError
 from wsol.data.batches import Batch
-from wsol.networks.device import autocast, resolve_device, to_device
+from wsol.networks.device import autocast, reduced_amp, resolve_device, to_device, use_tf32
 
 CPU = torch.device("cpu")
 
@@ -32,6 +32,23 @@ def test_a_cpu_computes_in_bf16_and_not_in_fp16():
     for amp, dtype in (("bf16", torch.bfloat16), ("off", torch.float32)):
         with autocast(CPU, amp):
             assert layer(x).dtype == dtype
+
+
+def test_tf32_is_for_gpus_and_only_if_asked():
+    assert resolve_device("cpu", tf32=False) == CPU
+    with pytest.raises(OptionError, match=r"^tf32 TRUE: a CPU has no TF32"):
+        resolve_device("cpu", tf32=True)
+    before = torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32
+    try:
+        for allowed in (True, False):
+            use_tf32(allowed)
+            assert (torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32) == (allowed, allowed)
+    finally:
+        torch.backends.cudnn.allow_tf32, torch.backends.cuda.matmul.allow_tf32 = before
+
+
+def test_a_cpu_tries_bf16():
+    assert reduced_amp(CPU) == "bf16"
 
 
 def test_devices_that_do_not_exist_are_refused():

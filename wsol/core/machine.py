@@ -3,6 +3,7 @@
 Import this module before torch: it says how torch's threads wait, and makes Ctrl-C a single line while torch loads.
 """
 
+import ctypes
 import math
 import os
 import sys
@@ -14,6 +15,12 @@ from wsol.core.options import AUTO
 # OpenMP's threads (torch's) sleep while they wait, instead of spinning on a core that another process needs. torch reads
 # this when it is loaded, so commands that train or map import this module first (docs/runs.md, "Threads").
 os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+
+# glibc's malloc.h: the size of the heap's free end above which it is returned, and of blocks that are mapped one by one.
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3
+LARGEST_IN_HEAP = 1 << 27  # bytes; holes that larger blocks leave in a heap would cost too much memory
+LARGEST_IN_OLD_HEAP = 1 << 25  # the most that older versions of glibc accept
+MALLOC_VARIABLES = ("MALLOC_MMAP_THRESHOLD_", "MALLOC_TRIM_THRESHOLD_", "GLIBC_TUNABLES")
 
 MOST_WORKERS = 4  # the default number of processes that load images, if there are as many cores
 CGROUPS = Path("/sys/fs/cgroup")
@@ -78,6 +85,25 @@ def use_threads(threads: int) -> None:
 
     torch.set_num_threads(threads)
     cv2.setNumThreads(threads)
+
+
+def keep_freed_memory() -> bool:
+    """Make malloc keep freed memory for the next allocation; return whether it will.
+
+    By default glibc maps large blocks, such as a layer's activations, one by one, and returns them when they are freed. The
+    kernel then clears the same pages anew in every step (docs/benchmarks.md, "Memory pages"). Only glibc is set, and only if
+    the environment does not set it already. Processes forked later inherit this.
+    """
+    if any(name in os.environ for name in MALLOC_VARIABLES):
+        return False
+    try:
+        library = ctypes.CDLL(None)
+        library.gnu_get_libc_version  # noqa: B018 (an AttributeError: another C library)
+        mallopt = library.mallopt
+    except (OSError, TypeError, AttributeError):  # TypeError: Windows
+        return False
+    kept = mallopt(M_MMAP_THRESHOLD, LARGEST_IN_HEAP) or mallopt(M_MMAP_THRESHOLD, LARGEST_IN_OLD_HEAP)
+    return bool(kept and mallopt(M_TRIM_THRESHOLD, -1))
 
 
 def _one_line_if_interrupted(hook: Callable[..., None]) -> Callable[..., None]:

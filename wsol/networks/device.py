@@ -13,12 +13,12 @@ from wsol.networks import ranks
 AMP_DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def resolve_device(name: str, amp: str = "off") -> torch.device:
+def resolve_device(name: str, amp: str = "off", tf32: bool = False) -> torch.device:
     """Return the torch device of a name (auto, cpu, cuda, cuda:N); of several processes, each has a GPU of its own.
 
     Raises:
         InputError: there is no such device, it cannot be that of several processes, or it does not support `amp` (off, bf16,
-            fp16).
+            fp16, auto) or `tf32`.
     """
     if name == AUTO:
         name = "cuda" if torch.cuda.is_available() else "cpu"
@@ -37,7 +37,23 @@ def resolve_device(name: str, amp: str = "off") -> torch.device:
     device = torch.device(name)
     if amp == "fp16" and device.type == "cpu":
         raise OptionError("amp", "fp16", "a CPU has no fp16 arithmetic worth using; expected bf16 or off, or a GPU")
+    if tf32 and device.type == "cpu":
+        raise OptionError("tf32", "TRUE", "a CPU has no TF32 arithmetic; expected FALSE, or a GPU")
     return device
+
+
+def use_tf32(allowed: bool) -> None:
+    """Let GPUs compute float32 convolutions and matrix products in TF32 (10 bits of mantissa), or not.
+
+    torch allows it for convolutions unless told otherwise.
+    """
+    torch.backends.cudnn.allow_tf32 = allowed
+    torch.backends.cuda.matmul.allow_tf32 = allowed
+
+
+def reduced_amp(device: torch.device) -> str:
+    """Return the mixed precision to try on a device: bf16, or fp16 on a GPU without bf16."""
+    return "fp16" if device.type == "cuda" and not torch.cuda.is_bf16_supported(including_emulation=False) else "bf16"
 
 
 def autocast(device: torch.device, amp: str) -> torch.autocast:

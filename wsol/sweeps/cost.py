@@ -12,9 +12,8 @@ import torch
 from torch.utils.flop_counter import FlopCounterMode
 
 from wsol.core import registry
-from wsol.data.batches import Batch
 from wsol.methods.build import build_from_config
-from wsol.runs.training import TrainingStep
+from wsol.runs.training import TrainingStep, blank_batch
 from wsol.sweeps.plan import Plan, PlannedRun
 
 COUNTED_IMAGES = 2  # per batch on which operations are counted
@@ -80,15 +79,7 @@ def count_operations(architecture: str, wsol_method: str, large_feature_map: boo
     config = {"architecture": architecture, "wsol_method": wsol_method, "large_feature_map": large_feature_map}
     with torch.random.fork_rng(devices=[]):
         model = build_from_config(config, NUM_CLASSES)
-        side = crop_size
-        batch = Batch(
-            torch.zeros(COUNTED_IMAGES, 3, side, side),
-            torch.zeros(COUNTED_IMAGES, dtype=torch.int64),
-            [""] * COUNTED_IMAGES,
-            [],
-            boxes=[torch.tensor([[0.0, 0.0, side - 1, side - 1]])] * COUNTED_IMAGES,
-            masks=torch.ones(COUNTED_IMAGES, side, side, dtype=torch.uint8),
-        )
+        batch = blank_batch(COUNTED_IMAGES, crop_size)
         step = TrainingStep(model.train())
         with FlopCounterMode(display=False) as training:
             step(batch)[1].backward()

@@ -11,7 +11,7 @@ from typing import Any
 from wsol.core.errors import InputError
 from wsol.core.options import AUTO
 from wsol.runs.results import read_run
-from wsol.runs.resume import MAY_CHANGE, OF_A_CALL
+from wsol.runs.resume import KEPT, MAY_CHANGE, OF_A_CALL
 from wsol.runs.run_folder import CONFIG, RESULTS, check_kept
 from wsol.runs.run_record import read_record
 from wsol.runs.starting_weights import auto_is_false
@@ -59,7 +59,7 @@ def check_options(run: Path, config: Mapping[str, Any], saved: Mapping[str, Any]
     """
     known = {**defaults, **saved}
     known.pop("config", None)
-    other = differing(config, known)
+    other = [name for name in differing(config, known) if not (name in KEPT and config.get(name) == AUTO)]
     # FALSE was the default before auto was.
     if other == ["keep_classifier"] and {config[other[0]], known[other[0]]} == {False, AUTO} and auto_is_false(config):
         return
