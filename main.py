@@ -122,6 +122,11 @@ from wsol.runs.training import (
 logger = logging.getLogger("wsol")
 
 
+def saved_options(saved: Mapping, path: Path) -> dict:
+    """Return the configuration that a checkpoint holds, checked, with the defaults of what it lacks."""
+    return {**training_defaults(), **check_saved_config(saved, str(path))}
+
+
 def begun_config(config: Munch, folder: Path) -> Munch | None:
     """Return the configuration of the run that --resume continues, None for a new run."""
     if config.resume != NEVER and (folder / CONFIG).is_file():
@@ -129,7 +134,8 @@ def begun_config(config: Munch, folder: Path) -> Munch | None:
     elif config.resume in (NEVER, AUTO):
         return None
     else:
-        saved, source = check_saved_config(read_checkpoint(config.resume)["config"], config.resume), Path(config.resume)
+        source = Path(config.resume)
+        saved = saved_options(read_checkpoint(config.resume)["config"], source)
     require_dataset(config.metadata_root, config.dataset_name)
     if config.label_level is None and not config.coarsening:  # a run records the level that it stands for
         config.label_level = finest_level(dataset_folder(config.metadata_root, config.dataset_name))
@@ -153,7 +159,8 @@ def build(config: Munch) -> Experiment:
                 check_run_folder(folder, Path(LOG_ROOT), config.override_cache, continuing_command(folder))
             lock = hold_run(folder) if goes_on else None
         found = read_to_resume(config.resume, folder) if goes_on or config.resume not in (NEVER, AUTO) else None
-        if found:
+        if found:  # its run may be another one than config.yaml's: a file of another run, or an edited config.yaml
+            check_same_run(config, saved_options(found.content["config"], found.path), found.path)
             check_best(found, folder, config.eval_checkpoint_type)
         device = resolve_device(config.device, config.amp, config.tf32)
         use_tf32(config.tf32)
@@ -410,10 +417,10 @@ def run_as_rank(config: Munch, notes: list[str]) -> None:
     log_start(run, notes)
     validated = run.data.splits["val"].image_ids if "val" in run.data.splits else ()
     with (
+        run.signals,  # first: a second signal, as clusters send, must not end the process while the others are left
         run.lock,
         recorded(run.record),
         tracking(config, run.folder, validated, run.state.epoch) as run.trackers,
-        run.signals,
     ):
         run_experiment(run)
 

@@ -9,6 +9,7 @@ import shutil
 import signal
 import sys
 import time
+from functools import partial
 from pathlib import Path
 from unittest import mock
 
@@ -24,7 +25,7 @@ from wsol.core.locks import hold, is_locked
 from wsol.runs import experiment
 from wsol.runs.checkpoints import read_checkpoint
 from wsol.runs.resume import find_checkpoint
-from wsol.runs.run_record import read_record
+from wsol.runs.run_record import RunRecord, read_record
 
 # Four steps an epoch, with a checkpoint after each.
 WORDS = (*SMALL, *TINY, "--epochs", "2", "--batch_size", "1", "--resize_size", "72", "--crop_size", "64", "--threads", "1")
@@ -205,6 +206,36 @@ def test_what_may_change_changes_and_another_option_is_refused_with_both_values(
     config = (stopped / "config.yaml").read_text()
     assert re.search(r"^data_root: .*moved$", config, re.MULTILINE) and "workers: 1" in config
     assert read_checkpoint(stopped / "last_checkpoint.pth.tar")["config"]["data_root"] == str(moved)
+
+
+def test_a_checkpoint_of_another_run_is_refused_also_where_the_configuration_was_edited(stopped, workspace):
+    config, other = stopped / "config.yaml", workspace / "other.pth.tar"
+    shutil.copy(stopped / "step_checkpoint.pth.tar", other)
+    config.write_text(config.read_text().replace("weight_decay: 0.0001", "weight_decay: 0.1"))
+    before = {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()}
+    for resume in ("auto", str(other)):
+        printed = call(main.main, "--config", str(config), "--resume", resume, cwd=workspace, code=2)
+        said = printed.splitlines()[-1]
+        assert said.startswith("error: --weight_decay 0.1: the run of ") and "began with 0.0001" in said
+    assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()} == before
+
+
+def test_a_file_does_not_continue_in_the_folder_of_a_finished_run(stopped, workspace, reference):
+    shutil.copy(stopped / "step_checkpoint.pth.tar", workspace / "step")
+    words = (*WORDS, "--experiment_name", "s", "--resume")
+    call(main.main, *words, str(workspace / "step"), cwd=workspace)
+    printed = call(main.main, *words, str(workspace / "step"), cwd=workspace, code=2)
+    assert "the run of train_log/s is finished; expected another --experiment_name" in printed
+    assert outcome(stopped) == reference
+
+
+def test_a_second_signal_does_not_end_a_run_that_records_its_end(workspace, monkeypatch):
+    end = RunRecord.end
+    monkeypatch.setattr(RunRecord, "end", lambda *words: (os.kill(os.getpid(), signal.SIGTERM), end(*words)))
+    stop = partial(os.kill, os.getpid(), signal.SIGTERM)
+    with mock.patch.object(main, "train_one_step", nth(2, stop, main.train_one_step)):
+        call(main.main, *WORDS, "--experiment_name", "s", cwd=workspace, code=75)
+    assert read_record(workspace / "train_log/s")["state"] == "checkpointed"
 
 
 def test_a_damaged_checkpoint_is_named_and_an_older_one_is_used(stopped, workspace, reference):

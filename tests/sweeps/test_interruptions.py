@@ -8,13 +8,16 @@ import subprocess
 import sys
 import time
 from pathlib import Path
+from unittest import mock
 
 import pytest
 import yaml
 from test_protocol import SPEC
 
+import main
 from conftest import CHECKOUT, call
 from scripts import sweep as sweep_command
+from wsol.runs.run_record import read_record
 
 pytestmark = pytest.mark.slow
 
@@ -126,3 +129,21 @@ def test_as_jobs_of_submitit_it_ends_with_the_same_files(place, reference):
     folder = place(jobs=2, submitit={"cluster": "local", "timeout_min": 10})
     call(sweep_command.main, "s.yaml", cwd=folder)
     assert outcome(folder) == reference
+
+
+def test_a_checkpointed_run_that_cannot_go_on_has_failed(place):
+    folder = place()
+    spec = {**SPEC, "vary": {"label_level": ["order"]}, "choose": {"grid": {"lr": [0.01]}}, "report": [{"seeds": [0]}]}
+    spec |= {"options": {**SPEC["options"], "batch_size": 2}, "run": {"retries": 1}}
+    (folder / "s.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")
+    listed = call(sweep_command.main, "s.yaml", "--dry_run", cwd=folder).splitlines()[0]
+    words = shlex.split(listed.split("python main.py ")[1])
+    with mock.patch.object(main, "train_one_step", side_effect=lambda *_: os.kill(os.getpid(), signal.SIGTERM)):
+        call(main.main, *words, cwd=folder, code=75)
+    run = folder / "train_log/s" / Path(words[words.index("--experiment_name") + 1]).name
+    assert read_record(run)["state"] == "checkpointed"
+    for path in run.glob("*_checkpoint.pth.tar"):
+        path.write_bytes(b"PK")
+    command = [sys.executable, CHECKOUT / "scripts/sweep.py", "s.yaml"]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 2 and "no checkpoint of the run can be continued from" in done.stdout + done.stderr

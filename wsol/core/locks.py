@@ -31,18 +31,21 @@ os.register_at_fork(after_in_child=_close_in_child)
 def hold(path: Path, patience: float = 0.0) -> IO[str] | None:
     """Return the open file if its lock is free within `patience` seconds, else None; closing it ends the lock.
 
-    Processes forked from this one do not hold the lock; a program that inherits the file's number does.
+    Processes forked from this one do not hold the lock; a program that inherits the file's number does. The lock is that of
+    the file which has the name now: a file that was renamed while it was waited for does not count.
 
     Raises:
         InputError: the file cannot be opened, or its file system knows no locks.
     """
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        file = path.open("a", encoding="utf-8")
         until = time.monotonic() + patience
-        while not _try_lock(file, fcntl.LOCK_EX):
+        while True:
+            file = path.open("a", encoding="utf-8")
+            if _try_lock(file, fcntl.LOCK_EX) and _is_at(file, path):
+                break
+            file.close()
             if time.monotonic() >= until:
-                file.close()
                 return None
             time.sleep(POLL_SECONDS)
     except OSError as error:
@@ -68,6 +71,14 @@ def is_locked(path: Path) -> bool:
         return False
     with path.open(encoding="utf-8") as file:
         return not _try_lock(file, fcntl.LOCK_SH)
+
+
+def _is_at(file: IO[str], path: Path) -> bool:
+    """Return whether an open file still has the name by which it was opened."""
+    try:
+        return os.path.samestat(os.fstat(file.fileno()), os.stat(path))
+    except FileNotFoundError:
+        return False
 
 
 def _try_lock(file: IO[str], kind: int) -> bool:

@@ -18,7 +18,7 @@ from wsol.core.errors import InputError, OptionError, OptionName
 from wsol.core.files import whole_file
 from wsol.core.options import AUTO
 from wsol.runs.checkpoints import read_checkpoint
-from wsol.runs.run_folder import CONFIG
+from wsol.runs.run_folder import CONFIG, RESULTS
 from wsol.runs.train_state import TrainState
 
 # Options that may change when a run is continued: how it is done, not what it gives.
@@ -114,9 +114,16 @@ def read_to_resume(path: str, folder: Path) -> Found | None:
     """Return the checkpoint of the option `resume`: a file, or auto for that of the run's own folder.
 
     Raises:
-        InputError: it cannot be continued from.
+        InputError: it cannot be continued from; OptionError: a file is to be continued from in the folder of a finished run,
+            whose results would stay there and belong to another state.
     """
-    return find_checkpoint(folder) if path == AUTO else Found(Path(path), _with_state(Path(path)))
+    if path == AUTO:
+        return find_checkpoint(folder)
+    if (folder / RESULTS).is_file():
+        raise OptionError(
+            "resume", path, f"the run of {folder} is finished; expected another ", OptionName("experiment_name"), ", or auto"
+        )
+    return Found(Path(path), _with_state(Path(path)))
 
 
 def load_state(state: TrainState, found: Found) -> None:

@@ -20,6 +20,7 @@ from wsol.runs.open_test import TEST
 from wsol.runs.results import read_run
 from wsol.runs.run_data import read_level
 from wsol.runs.run_folder import CONFIG, RESULTS
+from wsol.runs.run_record import earlier_record
 from wsol.sweeps.cluster import run_on_cluster
 from wsol.sweeps.executors import BUSY, Job, run_here
 from wsol.sweeps.plan import Plan, PlannedRun, check_names, to_words
@@ -194,11 +195,14 @@ class Sweep:
                 waiting.append(run)
         left = self.where.retries
         while waiting:
+            begun = {run.name: self.times_continued(run) for run in waiting}
             jobs = [self.training(run) for run in waiting]
             failed = {name: reason for name, reason in self.ended(jobs) if reason}
             self.outcome.trained += [run.name for run in waiting if run.name not in failed]
             waiting = [run for run in waiting if run.name in failed]
-            checkpointed = [run for run in waiting if self.state(run).name == "checkpointed"]
+            # A run that is refused, or dies, before it goes on leaves the record of its last part, perhaps "checkpointed".
+            went_on = [run for run in waiting if self.times_continued(run) != begun[run.name]]
+            checkpointed = [run for run in went_on if self.state(run).name == "checkpointed"]
             if len(checkpointed) < len(waiting):
                 left -= 1
             if left < 0:  # what a signal stopped did not fail
@@ -207,6 +211,11 @@ class Sweep:
                 waiting = checkpointed
             if waiting:
                 self.say(f"{len(waiting)} did not finish and are taken up again")
+
+    def times_continued(self, run: PlannedRun) -> int | None:
+        """Return how often a run has been continued, None if it has not begun; every part of it adds one."""
+        record = earlier_record(self.folder / run.name)
+        return int(record.get("continued", 0)) if record else None
 
     def training(self, run: PlannedRun) -> Job:
         """Return the job that trains a run, or goes on with it."""
