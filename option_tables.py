@@ -16,9 +16,9 @@ from wsol.core.options import AUTO, Group, Option, Range, boolean
 from wsol.data.images import DECODE_SCALES, FULL
 from wsol.data.levels import SAMPLE_LEVELS, TRAINED
 from wsol.maps.score_maps import FORMATS
+from wsol.metrics.split_evaluator import MIN_INTERVAL
 from wsol.runs.run_folder import NEVER
 from wsol.runs.trackers import NONE, TRACKERS
-from wsol.runs.val_thresholds import MIN_INTERVAL
 
 LOG_ROOT = "train_log"
 SCORING_INTERVAL = 0.01  # the default of evaluation.py

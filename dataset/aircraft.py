@@ -12,7 +12,7 @@ from dataset.sources import take_annotations
 from wsol.core.errors import InputError
 from wsol.core.files import read_lines
 from wsol.data.levels import SPLITS
-from wsol.data.metadata import Box
+from wsol.data.metadata import Box, is_whole_number
 
 NAME = "FGVC-Aircraft"
 LEVELS = ("variant", "family", "manufacturer")
@@ -34,7 +34,7 @@ def _boxes(path: Path) -> dict[str, Box]:
     boxes = {}
     for number, line in enumerate(read_lines(path), 1):
         fields = line.split()
-        if len(fields) != 5 or not all(field.isdecimal() for field in fields) or fields[0] in boxes:
+        if len(fields) != 5 or not all(map(is_whole_number, fields)) or fields[0] in boxes:
             raise InputError(f"{path}:{number}: {line!r}; expected a unique image number, x0, y0, x1, y1")
         x0, y0, x1, y1 = map(int, fields[1:])
         boxes[fields[0]] = (x0, y0, x1, y1)

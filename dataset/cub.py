@@ -54,7 +54,7 @@ def _rows(path: Path, pattern: str, expected: str) -> dict[str, re.Match]:
 
 def read_annotations(folder: Path) -> tuple[list[str], list[Annotation]]:
     """Return the class names, and the annotations of all images in the order of images.txt, from the archive's files."""
-    number = r"(-?\d+(?:\.\d+)?)"
+    number = r"(-?[0-9]{1,9}(?:\.[0-9]+)?)"
     images = _rows(folder / "images.txt", r"((?!\.\.?/)[^/\s][^/]*/(?!\.\.?$)[^/\s][^/]*)", "class folder/file")
     classes = _rows(folder / "classes.txt", r"(\S.*)", "the class name")
     tables = {

@@ -47,7 +47,7 @@ from dataset.tables import (
 from dataset.verify import verify_split
 from option_tables import max_megapixels
 from wsol.core.arguments import Parser
-from wsol.core.declared_size import MAX_MEGAPIXELS
+from wsol.core.declared_size import MAX_MEGAPIXELS, open_image
 from wsol.core.errors import InputError, command
 from wsol.core.files import check_folder, remove_stale_files, whole_file, write_text
 from wsol.core.progress import progress
@@ -82,7 +82,7 @@ def _save_mask(mask: np.ndarray, target: Path) -> None:
 
 def _same_mask(decode: Callable[[], dict[str, np.ndarray]], file: str, path: Path) -> bool:
     try:
-        with Image.open(path) as image:
+        with open_image(path) as image:
             return np.array_equal(np.array(image) > 0, decode()[file])
     except Exception:  # noqa: BLE001 (not a readable mask, whatever Pillow raises: a different file)
         return False

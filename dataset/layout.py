@@ -9,9 +9,8 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from PIL import Image
-
 from wsol.core.csv_rows import csv_text
+from wsol.core.declared_size import open_image
 from wsol.core.errors import InputError
 from wsol.core.files import check_folder, check_input, temporary_sibling, write_text
 from wsol.data.hierarchy import is_line, read_tree
@@ -60,7 +59,7 @@ def split_by_name(names: Iterable[str], shares: dict[str, float]) -> dict[str, l
 def image_size(path: Path) -> tuple[int, int]:
     """Return the (width, height) of an image file from its header; no pixel is decoded."""
     try:
-        with Image.open(check_input(path)) as image:
+        with open_image(check_input(path)) as image:
             return image.size
     except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds, such as SyntaxError and struct.error)
         raise InputError(

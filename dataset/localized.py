@@ -8,14 +8,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
-from PIL import Image
 
 from dataset.annotations import FoundBox, Names, annotation_files, read_boxes
 from dataset.layout import Entry
 from dataset.orientation import Photo, turn_array, turn_box
 from dataset.photos import Report
 from dataset.tables import TableOptions
-from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels
+from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels, open_image
 from wsol.core.errors import InputError
 from wsol.core.files import check_input
 from wsol.data.masks import mask_extent
@@ -34,7 +33,7 @@ class MaskReader:
     def read(self, path: Path, photo: Photo) -> tuple[np.ndarray, np.ndarray] | str:
         """Return (foreground, ignored), both bool (height, width) and upright, or why the mask cannot be used."""
         try:
-            with Image.open(check_input(path)) as image:
+            with open_image(check_input(path)) as image:
                 check_pixels(path, image.size, self.max_megapixels)
                 values = np.array(image)
         except InputError as error:

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from PIL import ExifTags, Image, ImageOps
 
-from wsol.core.declared_size import MAX_MEGAPIXELS
+from wsol.core.declared_size import MAX_MEGAPIXELS, open_image
 from wsol.core.errors import InputError
 from wsol.data.images import load_image
 from wsol.data.metadata import Box
@@ -53,7 +53,7 @@ def read_photo(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:
         InputError: it cannot be read, or declares more than `max_megapixels`.
     """
     size = load_image(path, max_megapixels).size
-    with Image.open(path) as image:
+    with open_image(path) as image:
         orientation = read_orientation(image)
         turned_on_reading = image.format == "TIFF"  # by Pillow
     return Photo(size[::-1] if orientation >= 5 and not turned_on_reading else size, orientation)
@@ -68,7 +68,7 @@ def upright_bytes(path: Path) -> bytes:
         InputError: Pillow cannot read or write it.
     """
     try:
-        with path.open("rb") as file, Image.open(file) as image:  # a handle, as in load_image
+        with path.open("rb") as file, open_image(file) as image:  # a handle, as in load_image
             kind = {"MPO": "JPEG"}.get(image.format or "", image.format)
             upright = ImageOps.exif_transpose(image)
         profile = upright.info.get("icc_profile")

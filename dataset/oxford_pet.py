@@ -11,6 +11,7 @@ from PIL import Image
 
 from dataset.layout import Entry, split_by_name, write_metadata
 from dataset.sources import extract, require_members
+from wsol.core.declared_size import open_image
 from wsol.core.errors import InputError
 from wsol.core.files import read_lines, whole_file
 from wsol.data.images import load_image
@@ -44,7 +45,7 @@ def _entry(folder: Path, name: str, species: str) -> Entry | str:
     """Write the masks of one image and return its entry, or the reason why it has none."""
     try:
         size = load_image(folder / "images" / f"{name}.jpg").size
-        with Image.open(folder / "trimaps" / f"{name}.png") as image:
+        with open_image(folder / "trimaps" / f"{name}.png") as image:
             trimap = np.array(image)
     except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds for a damaged file)
         return f"{error}"

@@ -10,6 +10,7 @@ import lzma
 import os
 import re
 import stat
+import struct
 import tarfile
 import urllib.error
 import urllib.request
@@ -31,7 +32,17 @@ from wsol.data.metadata import first_names
 
 CHUNK = 1 << 20
 TIMEOUT = 30  # seconds without a byte
-DAMAGES = (zipfile.BadZipFile, tarfile.TarError, EOFError, OSError, zlib.error, lzma.LZMAError, RuntimeError)
+DAMAGES: tuple[type[Exception], ...] = (
+    zipfile.BadZipFile,
+    tarfile.TarError,
+    EOFError,
+    OSError,
+    zlib.error,
+    lzma.LZMAError,
+    RuntimeError,
+    struct.error,
+)
+DAMAGES += (ValueError, OverflowError, IndexError)  # from numbers, names and extra fields in damaged headers
 
 
 def _md5(path: Path) -> str:
@@ -122,7 +133,8 @@ def fetch_all(officials: Iterable[Official], folder: Path) -> list[Path]:
 
 
 def _safe(name: str, archive: Path) -> str:
-    if "\\" in name or {"", ".."} & set(name.split("/")):  # an empty part: absolute, also after its start is cut off
+    parts = set(name.split("/"))
+    if "\\" in name or {"", ".."} & parts or parts == {"."}:  # an empty part: absolute, also after its start is cut off
         raise InputError(f"{archive}: its member {name!r} points outside the folder; extraction stopped")
     return name
 
@@ -131,6 +143,8 @@ def _safe(name: str, archive: Path) -> str:
 def _reading(archive: Path) -> Iterator[None]:
     try:
         yield
+    except InputError:  # a ValueError, too
+        raise
     except DAMAGES as error:
         raise InputError(f"{archive}: damaged or unreadable ({error})") from None
 
@@ -172,6 +186,8 @@ def _of_tar(opened: tarfile.TarFile, archive: Path, inner: bool = False) -> Iter
     for info in opened:
         if not (info.isreg() or info.isdir()):
             raise InputError(f"{archive}: its member {info.name!r} is a link or device; expected files")
+        if info.issparse():  # a few bytes may declare any number of zeros
+            raise InputError(f"{archive}: its member {info.name!r} is a sparse file; expected plain files")
         if info.isreg() and info.name.endswith(".tar") and not inner:  # ILSVRC's training images: a .tar per class
             with tarfile.open(fileobj=_content(opened, info)) as nested:
                 yield from _of_tar(nested, archive / info.name, inner=True)

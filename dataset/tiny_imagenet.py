@@ -15,7 +15,7 @@ from dataset.sources import extract, require_members
 from wsol.core.errors import InputError
 from wsol.core.files import read_lines
 from wsol.data.images import load_image
-from wsol.data.metadata import Box, first_names
+from wsol.data.metadata import Box, first_names, is_whole_number
 
 NAME = "TinyImageNet"
 LEVELS = ("synset",)
@@ -27,7 +27,7 @@ def read_annotations(path: Path, names: dict[str, str]) -> dict[str, tuple[str, 
     annotations = {}
     for number, line in enumerate(read_lines(path), 1):
         fields = line.split("\t")
-        numbers = len(fields) == 6 and all(field.isdecimal() for field in fields[2:])
+        numbers = len(fields) == 6 and all(map(is_whole_number, fields[2:]))
         if not numbers or fields[1] not in names or fields[0] in annotations:
             expected = "a unique file, a synset of wnids.txt, x0, y0, x1, y1, separated by tabs"
             raise InputError(f"{path}:{number}: {line!r}; expected {expected}")

@@ -53,7 +53,10 @@ def read_nouns(path: Path) -> tuple[dict[str, str], dict[str, list[str]], list[s
         fields = line.partition(" | ")[0].split(" ")
         try:
             first = 4 + 2 * int(fields[3], 16)
-            pointers = [fields[first + 1 + 4 * i : first + 5 + 4 * i] for i in range(int(fields[first]))]
+            count = int(fields[first])
+            if len(fields) < first + 1 + 4 * count:
+                raise ValueError("fewer pointers than it says")
+            pointers = [fields[first + 1 + 4 * i : first + 5 + 4 * i] for i in range(count)]
             synset = f"n{fields[0]}"
             words[synset] = fields[4].replace("_", " ")
             hypernyms[synset] = [f"n{offset}" for symbol, offset, _, _ in pointers if symbol in ("@", "@i")]

@@ -28,7 +28,15 @@ from wsol.core.errors import InputError, command
 from wsol.core.files import missing_files
 from wsol.data.images import load_image
 from wsol.data.levels import SPLITS, labels_by_level, read_class_names, read_hierarchy
-from wsol.data.metadata import Box, configure_metadata, first_names, get_bounding_boxes, get_image_ids, has_boxes
+from wsol.data.metadata import (
+    Box,
+    configure_metadata,
+    first_names,
+    get_bounding_boxes,
+    get_image_ids,
+    has_boxes,
+    is_whole_number,
+)
 from wsol.data.statistics import imbalance, named_counts, relative_box_areas, splits_of
 from wsol.plots.drawing import COLORS, draw_boxes, plain, save_figure, show_photo, wrapped
 from wsol.plots.hierarchy_plot import hierarchy_figure
@@ -168,7 +176,7 @@ def read_rejected(path: Path) -> tuple[dict[str, str], dict[str, list[Box]]]:
     for number, (image_id, reason, *corners) in read_rows(path, ("image", "reason"), BOX)[1]:
         reasons.setdefault(image_id, {})[reason] = None
         if any(corners):
-            if not all(value.removeprefix("-").isdecimal() for value in corners):
+            if not all(is_whole_number(value.removeprefix("-")) for value in corners):
                 raise InputError(
                     f"{path}:{number}: box {','.join(corners)!r}; expected whole numbers {','.join(BOX)}, or none"
                 )

@@ -6,6 +6,7 @@ A few kilobytes can declare gigabytes of pixels; the header says how much memory
 import os
 from contextlib import suppress
 from pathlib import Path
+from typing import IO
 
 from PIL import Image
 
@@ -13,6 +14,9 @@ from wsol.core.errors import InputError, OptionName
 
 # Pillow's names of the formats that OpenCV reads.
 KINDS = ("PNG", "JPEG", "BMP", "TIFF", "GIF", "PPM", "WEBP", "JPEG2000", "SUN", "AVIF")
+# Those that are read as images. Not among them: what runs another program (EPS), or decodes another image within on opening,
+# before its size is known (ICO, ICNS).
+READ_KINDS = (*KINDS, "MPO", "DIB", "TGA", "PCX", "SGI")
 # Pillow's own limit and warning, which no option changes, are off: the size of every image is checked here instead.
 Image.MAX_IMAGE_PIXELS = None
 MAX_MEGAPIXELS = 100.0  # the default of max_megapixels: 0.8 GB as float64
@@ -27,6 +31,12 @@ def check_pixels(path: str | os.PathLike, size: tuple[int, int], max_megapixels:
             f"{max_megapixels:g}, or a larger ",
             OptionName("max_megapixels"),
         )
+
+
+def open_image(file: str | os.PathLike | IO[bytes]) -> Image.Image:
+    """Return `Image.open` of a file, by its content in one of READ_KINDS."""
+    Image.init()
+    return Image.open(file, formats=[kind for kind in READ_KINDS if kind in Image.OPEN])
 
 
 def declared_size(path: Path) -> tuple[int, int]:

@@ -21,6 +21,7 @@ BUG, REFUSED, CHECKPOINTED, INTERRUPTED, BROKEN_PIPE = (
     141,
 )  # exit codes (docs/runs.md); 128 + a signal at the end
 MOST_SAID = 600  # characters of an exception's own text in a message
+MOST_PRINTED = 2400  # characters of a message; of a longer one the middle is left out
 
 _last_file: str | None = None  # the file last opened for reading or writing
 
@@ -34,6 +35,21 @@ class Stopped(BaseException):
     def __init__(self, why: str, command: str):
         super().__init__(why, command)
         self.why, self.command = why, command
+
+
+def printable(text: str) -> str:
+    r"""Return a message as it is safe to print: control characters as escapes, and the middle of a long text left out.
+
+    A file's text in a message could otherwise change what a terminal shows, or fill it.
+
+    >>> printable("a\x1b[2J\nb"), len(printable("x" * 10**6)) <= MOST_PRINTED
+    ('a\\x1b[2J\nb', True)
+    """
+    text = "".join(each if each.isprintable() or each in "\n\t" else ascii(each)[1:-1] for each in text)
+    if len(text) <= MOST_PRINTED:
+        return text
+    note = f" ... ({len(text)} characters) ... "
+    return text[: MOST_PRINTED // 2] + note + text[len(text) - MOST_PRINTED // 2 + len(note) :]
 
 
 class OptionName(str):
@@ -58,8 +74,8 @@ class InputError(ValueError):
         return "".join(self.parts)
 
     def on_command_line(self) -> str:
-        """Return the message as a command prints it, with dashes before the names of options."""
-        return "".join(f"--{part}" if isinstance(part, OptionName) else part for part in self.parts)
+        """Return the message as a command prints it: with dashes before the names of options, and `printable`."""
+        return printable("".join(f"--{part}" if isinstance(part, OptionName) else part for part in self.parts))
 
 
 class OptionError(InputError):
@@ -228,7 +244,7 @@ def _open_streams() -> bool:
 
 def plain_warning(message: Warning | str, *_: object, **__: object) -> str:
     """Format a warning like `warnings.formatwarning`, without the line of code that issued it."""
-    return f"WARNING: {message}\n"
+    return f"WARNING: {printable(str(message))}\n"
 
 
 @contextmanager

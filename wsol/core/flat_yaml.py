@@ -92,7 +92,13 @@ def read_dumped(path: str | os.PathLike) -> dict[str, Any]:
         InputError: as `read_flat_yaml`.
     """
     read_flat_yaml(path)  # nothing but plain values, so that the loader below builds nothing else
+    text = read_text(path)
     try:
-        return yaml.safe_load(read_text(path))
-    except ValueError as error:  # a date that is none, which is quoted if it was text
-        raise InputError(f"{path}: not a file that this project wrote ({error})") from None
+        values = yaml.safe_load(text)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # "=", "<<", a date that is none: quoted if it was text
+        raise InputError(f"{path}: not a file that this project wrote ({shortened(str(error), 300)})") from None
+    if names := [name for name in values if not isinstance(name, str)]:
+        raise InputError(
+            f"{path}: {shortened(repr(names[0]))} is a {type(names[0]).__name__}; expected the name of an option"
+        )
+    return values

@@ -150,9 +150,10 @@ def read_nested_yaml(path: str | os.PathLike) -> Section:
     """
     if check_input(path).stat().st_size > MOST_BYTES:
         raise InputError(f"{path}: larger than {MOST_BYTES} bytes; expected a short YAML file")
+    text = read_text(path)
     try:
-        node = yaml.compose(read_text(path), Loader=_Loader)
-    except yaml.YAMLError as error:
+        node = yaml.compose(text, Loader=_Loader)
+    except (yaml.YAMLError, ValueError, OverflowError) as error:  # the last two: an escape that is not a character
         mark = getattr(error, "problem_mark", None)
         where = f"{path}:{mark.line + 1}" if mark else str(path)
         raise InputError(f"{where}: not valid YAML ({getattr(error, 'problem', None) or error})") from None

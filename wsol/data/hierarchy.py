@@ -11,11 +11,12 @@ from itertools import pairwise, repeat
 from numbers import Integral
 
 from wsol.core.csv_rows import csv_text, read_notice, read_rows
-from wsol.core.errors import MetadataError
+from wsol.core.errors import MetadataError, shortened
 from wsol.data.metadata import MOST_DIGITS, is_whole_number
 
 TREE_HEADER = ("child", "parent")
 COARSENING_HEADER = ("class", "k")
+MOST_LEVEL = 200  # bytes of a level's name, which is part of file names
 ROOT = "root"  # the name of the node above a coarsest tier of several classes
 
 
@@ -163,6 +164,8 @@ def check_level_names(levels: Sequence[str], places: Iterable[str]) -> None:
     """Raise MetadataError for a level name that is a duplicate, cannot be part of a file's name, or cannot be stored in a
     file of lines; `places`: where each name is, for the message."""
     for i, (level, place) in enumerate(zip(levels, places, strict=False)):
+        if len(level.encode("utf-8", "surrogatepass")) > MOST_LEVEL:
+            raise MetadataError(f"{place}: {shortened(repr(level))}; expected level names of at most {MOST_LEVEL} bytes")
         if level in (".", "..", *levels[:i]) or level.startswith("#") or set(level) & set("/\\\0") or not is_line(level):
             raise MetadataError(
                 f"{place}: {level!r}; expected unique level names, finest first, each on one line, not '.' or '..', "

@@ -1,6 +1,7 @@
 """Image files as RGB images.
 
-In: files in any format that Pillow supports. Out: 8-bit RGB, as stored; or an InputError that names the file.
+In: files in the formats of READ_KINDS (wsol/core/declared_size.py). Out: 8-bit RGB, as stored; or an InputError that names
+the file.
 """
 
 import os
@@ -10,7 +11,7 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels
+from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels, open_image
 from wsol.core.errors import InputError, OptionName
 from wsol.core.files import check_input, missing_files
 from wsol.data.metadata import first_names
@@ -61,7 +62,7 @@ def read_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS, 
     check_input(path)
     try:
         # A handle, not the path: Pillow memory-maps some files given by path, and then garbles TIFFs with an orientation.
-        with open(path, "rb") as file, Image.open(file) as image:
+        with open(path, "rb") as file, open_image(file) as image:
             size = image.size
             check_pixels(path, size, max_megapixels)
             reduced = image.draft(None, (least_side, least_side)) if least_side else None
@@ -70,7 +71,7 @@ def read_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS, 
     except InputError:
         raise
     except UnidentifiedImageError:
-        raise InputError(f"{path}: not a readable image (in a format that Pillow does not support)") from None
+        raise InputError(f"{path}: not a readable image (in a format that is not supported)") from None
     except Exception as error:  # noqa: BLE001 (Pillow's decoders raise many kinds, such as SyntaxError and struct.error)
         raise InputError(f"{path}: not a readable image ({type(error).__name__}: {error})") from None
 

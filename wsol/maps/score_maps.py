@@ -31,6 +31,8 @@ EXTENSIONS = tuple(dict.fromkeys(FORMATS.values()))
 PNG_DTYPES: dict[str, type[np.unsignedinteger]] = {"png8": np.uint8, "png16": np.uint16}
 PNG_MODES = {"L": "png8", "I;16": "png16"}  # Pillow's
 
+MOST_HEADER = 1 << 14  # bytes of a .npy file; NumPy refuses headers of more than 10,000
+
 UNFINISHED = "UNFINISHED.txt"  # in a folder whose maps are being written, or whose command was killed
 
 
@@ -92,17 +94,22 @@ def save_score_map(scoremap_root: str | os.PathLike, image_id: str, score_map: n
             Image.fromarray(levels).save(file, format="PNG")
 
 
-def _read_npy(stream: io.BufferedIOBase, path: Path, max_megapixels: float) -> np.ndarray:
-    """Return the array of an open .npy file or .npz member; the header is checked before anything is read."""
-    version = npy_format.read_magic(stream)
+def _read_npy(stream: io.BufferedIOBase, path: Path, max_megapixels: float, size: int) -> np.ndarray:
+    """Return the array of an open .npy file or .npz member, of `size` bytes; the header is checked first."""
+    head = io.BytesIO(stream.read(MOST_HEADER))  # a file would make room for whatever length the header declares
+    version = npy_format.read_magic(head)
     read_header = npy_format.read_array_header_1_0 if version == (1, 0) else npy_format.read_array_header_2_0
-    shape, by_columns, dtype = read_header(stream)
+    shape, by_columns, dtype = read_header(head)
+    stream.seek(head.tell())
     if dtype.hasobject:
         raise ValueError("pickled objects")
     _check_kind(dtype, shape, str(path))
     height, width = shape
     check_pixels(path, (width, height), max_megapixels)
-    data = np.empty(height * width * dtype.itemsize, dtype=np.uint8)
+    count, needed = size - head.tell(), height * width * dtype.itemsize
+    if count < needed:  # before there is room for it
+        raise ValueError(f"{count} of {needed} bytes, the rest is cut off")
+    data = np.empty(needed, dtype=np.uint8)
     if (count := stream.readinto(data.data)) < data.size:
         raise ValueError(f"{count} of {data.size} bytes, the rest is cut off")
     return data.view(dtype).reshape(shape, order="F" if by_columns else "C")
@@ -116,7 +123,8 @@ def _read_npz(path: Path, max_megapixels: float) -> np.ndarray:
         if members[0].compress_type not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):  # these unpack no more than is read
             raise ValueError("a compression that NumPy does not write")
         with archive.open(members[0]) as stream:
-            return _read_npy(cast("io.BufferedIOBase", stream), path, max_megapixels)  # as zipfile.ZipExtFile is
+            opened = cast("io.BufferedIOBase", stream)  # as zipfile.ZipExtFile is
+            return _read_npy(opened, path, max_megapixels, members[0].file_size)
 
 
 def _read_png(path: Path, max_megapixels: float) -> tuple[np.ndarray, str]:
@@ -137,7 +145,7 @@ def _load(path: Path, max_megapixels: float) -> tuple[np.ndarray, str]:
     """Return a file's array and kind; errors of a damaged file are not handled."""
     if path.suffix == ".npy":
         with path.open("rb") as file:
-            return _read_npy(file, path, max_megapixels), "npy"
+            return _read_npy(file, path, max_megapixels, os.fstat(file.fileno()).st_size), "npy"
     if path.suffix == ".npz":
         return _read_npz(path, max_megapixels), "npz"
     return _read_png(path, max_megapixels)
@@ -156,8 +164,9 @@ def read_score_map(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> tuple[
     except InputError:
         raise
     except Exception as error:  # noqa: BLE001 (NumPy, zipfile and Pillow raise a dozen kinds for a damaged file)
-        reason = "damaged, or pickled objects" if "pickle" in str(error) else error  # NumPy's text advises to load it anyway
-        raise ScoreMapError(f"{path}: not a readable {path.suffix} score map ({shortened(str(reason), 300)})") from None
+        # NumPy's text about pickles advises to load the file anyway.
+        reason = "damaged, or pickled objects" if "pickle" in str(error) else str(error) or type(error).__name__
+        raise ScoreMapError(f"{path}: not a readable {path.suffix} score map ({shortened(reason, 300)})") from None
     check_score_map(score_map, str(path))
     return score_map, kind
 

@@ -19,7 +19,7 @@ from wsol.core.files import check_input, whole_file
 from wsol.core.plain_values import is_number, shown
 from wsol.data.truth import BoxTruth, MaskTruth, SplitTruth
 from wsol.metrics.scored import Scored, from_columns, to_columns
-from wsol.metrics.split_evaluator import DETECTIONS, SplitEvaluator
+from wsol.metrics.split_evaluator import DETECTIONS, MIN_INTERVAL, SplitEvaluator
 
 FORMAT = 1
 SETTINGS = ("cam_curve_interval", "iou_threshold_list")  # of an evaluator, which a file has to state
@@ -111,7 +111,7 @@ def read_images(path: str | os.PathLike) -> ImagesFile:
         known = {one.rank is not None for one in images.values() if not one.skipped}
         if len(known) > 1:
             raise InputError("rank: known for only some of the images; expected all or none")
-    except (InputError, KeyError, AttributeError) as error:
+    except (InputError, KeyError, AttributeError, SystemError) as error:  # the last: letters that Unicode does not have
         raise InputError(f"{path}: not a readable file of images ({error})") from None
     return ImagesFile(Path(path), header["settings"], header.get("analysis_threshold"), images)
 
@@ -139,7 +139,8 @@ def _read(path: str | os.PathLike, names: tuple[str, ...]) -> tuple[dict[str, An
         raise InputError(f"{path}: format {shown(found)}; expected {FORMAT}, of a run's <split>_images.npz")
     settings, threshold = header.get("settings"), header.get("analysis_threshold")
     interval, ious = (settings.get(name) if isinstance(settings, dict) else None for name in SETTINGS)
-    valid = is_number(interval) and 0 < interval <= 1 and isinstance(ious, list) and all(map(is_number, ious))
+    are_ious = isinstance(ious, list) and all(is_number(iou) and 0 < iou <= 100 for iou in ious)
+    valid = is_number(interval) and MIN_INTERVAL <= interval <= 1 and are_ious
     if not valid or not is_number(threshold or 0):
         raise InputError(f"{path}: no valid settings; expected a run's <split>_images.npz")
     return header, arrays

@@ -16,6 +16,7 @@ from wsol.metrics.scored import Scored, from_columns, to_columns
 LOC_IOU = 50  # the IoU threshold, in percent, of GT-known, Top-1 and Top-5 Loc
 TOP = (1, 5)
 DETECTIONS = "detections"  # the box rule of a detector's boxes, which have no score-map threshold
+MIN_INTERVAL = 1e-5  # for cam_curve_interval; a map has 256 levels, and the original's finest interval is 0.001
 STATE_FORMAT = 1  # of SplitEvaluator.state_dict
 
 
@@ -168,7 +169,7 @@ class SplitEvaluator:
         if not all(isinstance(state.get(name), Mapping) for name in ("settings", "images", "counts")):
             raise InputError("counts without settings, images or counts")
         for name, value in self.settings.items():
-            if (found := state["settings"].get(name)) != value:
+            if not _is_same(found := state["settings"].get(name), value):
                 raise InputError(f"counts for {name} {found!r:.60}; expected {value!r:.60}")
         images = from_columns(state["images"])
         if unknown := {one.image_id for one in images} - set(self.image_ids):
@@ -282,6 +283,14 @@ class SplitEvaluator:
             for k in TOP:
                 figures[f"top{k}_loc_at_val_threshold"] = 100 * int(((rank < k) & localized).sum()) / len(rank)
         return figures
+
+
+def _is_same(value: object, other: object) -> bool:
+    """Return whether two values are equal; an array, of which neither may be one, equals nothing."""
+    try:
+        return bool(value == other)
+    except ValueError:
+        return False
 
 
 def headline(results: Mapping, multi_iou_eval: bool) -> float | None:

@@ -38,6 +38,19 @@ OTHER_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "iou_threshold_list": (lambda value: _are(value, int) and all(0 < iou <= 100 for iou in value), "percentages"),
 }
 
+# Of counts: the kinds of numbers that NumPy has too.
+COUNTS: tuple[torch.dtype, ...] = (
+    torch.bool,
+    torch.uint8,
+    torch.uint16,
+    torch.uint32,
+    torch.uint64,
+    torch.int8,
+    torch.int16,
+    torch.int32,
+)
+COUNTS += (torch.int64, torch.float16, torch.float32, torch.float64)
+
 T = TypeVar("T")
 
 
@@ -53,7 +66,15 @@ def _is_validation(value: object) -> bool:
     """Return whether a value is the content of a `Validation` (wsol/runs/train_state.py)."""
     if not isinstance(value, dict) or set(value) != {"epoch", "results", "counts"}:
         return False
-    return is_whole(value["epoch"]) and isinstance(value["results"], dict) and isinstance(value["counts"], dict)
+    parts = value["results"], value["counts"]
+    return is_whole(value["epoch"]) and all(isinstance(part, dict) and _has_dense_tensors(part) for part in parts)
+
+
+def _has_dense_tensors(value: object) -> bool:
+    """Return whether all tensors in nested dicts and lists can become arrays."""
+    if isinstance(value, dict | list):
+        return all(map(_has_dense_tensors, value.values() if isinstance(value, dict) else value))
+    return not isinstance(value, torch.Tensor) or (tensor_fault(value) is None and value.dtype in COUNTS)
 
 
 def _are_validations(value: object) -> bool:

@@ -104,6 +104,14 @@ class Results:
         return found
 
     @property
+    def fullsup_images(self) -> Mapping[str, int]:
+        """The images of train-fullsup that the run was trained on, held-out ones included; empty if there are none."""
+        found = _mapping(self.content, "fullsup_images", str(self.path))
+        for name, count in found.items():
+            _checked(count, f"{self.path}.fullsup_images.{name}", is_whole, "a number")
+        return found
+
+    @property
     def splits(self) -> list[str]:
         """The splits with results in the file."""
         return list(self._parts)
@@ -130,6 +138,8 @@ class Results:
         return [row for name in self.splits for row in self.split(name).rows]
 
     def _about(self) -> dict[str, Any]:
+        for name in ("dataset_name", "label_level"):
+            _checked(self.content.get(name), f"{self.path}: {name}", lambda value: isinstance(value, str), "a name")
         config = self.config or {}
         about = {column: config.get(option) for column, option in FROM_CONFIG.items()}
         return {**about, "dataset": self.content.get("dataset_name"), "level": self.content.get("label_level")}
@@ -170,7 +180,7 @@ def split_results(part: Mapping[str, Any], split: str, where: str, about: Mappin
         interval = _entry(intervals, key, iou, f"{where}.intervals", _is_interval, "[low, high]")
         if metric == "mean_MaxBoxAcc":
             values = list(_mapping(part, key.removeprefix("mean_"), where).values())
-            value = None if None in values else sum(values) / len(values)
+            value = None if None in values else sum(map(float, values)) / len(values)
         if value is not None:
             low, high = interval or (None, None)
             rows.append(

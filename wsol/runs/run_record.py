@@ -149,6 +149,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         and all(is_number(value) for value in content["seconds"].values())
         and isinstance(content.get("start"), str)
         and is_whole(content.get("continued", 0))
+        and isinstance(content.get("versions") or {}, Mapping)
     )
     if not valid:
         raise InputError(f"{path}: {shown(content)}; expected a run's record, which main.py writes")

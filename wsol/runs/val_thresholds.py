@@ -9,12 +9,11 @@ import numpy as np
 
 from wsol.core.errors import InputError, OptionName
 from wsol.core.plain_values import are_thresholds, is_number, shown
-from wsol.metrics.split_evaluator import SplitEvaluator
+from wsol.metrics.split_evaluator import MIN_INTERVAL, SplitEvaluator
 from wsol.runs.results import read_results
 from wsol.runs.run_folder import RESULTS
 
 LATTICES = (0.01, 0.001)  # the default intervals of evaluation.py and main.py, for files that do not state one
-MIN_INTERVAL = 1e-5  # for cam_curve_interval; a map has 256 levels, and the original's finest interval is 0.001
 SAME = 1e-9  # how far a threshold may be from a multiple of the interval
 
 RULES = {"multi_contour": "", "largest_contour": " FALSE"}  # the value of multi_contour_eval for each, empty for TRUE

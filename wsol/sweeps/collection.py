@@ -122,7 +122,7 @@ def _read_entry(folder: Path, protocol: Protocol | None) -> RunEntry | None:
     try:
         config, record = read_dumped(folder / CONFIG), read_record(folder)
         results = read_run(folder, config)
-        rows = results.rows()
+        rows, supervised = results.rows(), results.fullsup_images
     except InputError as error:
         warnings.warn(f"{folder}: left out: {error}", stacklevel=3)
         return None
@@ -131,7 +131,7 @@ def _read_entry(folder: Path, protocol: Protocol | None) -> RunEntry | None:
     level = config.get("cam_agg_level") or next((row.level for row in rows if row.level), "")
     choice = _choice_of(folder.name, protocol)
     counts = [choice.get("fullsup_images"), *(row.images for row in rows if row.split == "val")]
-    if isinstance(supervised := results.content.get("fullsup_images"), Mapping):
+    if supervised:
         counts.append(sum(supervised.values()))  # trained on them, those held out included
     return RunEntry(
         folder=folder,

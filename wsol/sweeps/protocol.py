@@ -13,7 +13,7 @@ from typing import Any
 from wsol.core.errors import InputError
 from wsol.core.files import read_json, write_json
 from wsol.core.options import Option
-from wsol.core.plain_values import is_number, shown
+from wsol.core.plain_values import is_number, is_whole, shown
 from wsol.runs.open_test import TEST, chosen_checkpoint
 from wsol.runs.results import read_run
 from wsol.runs.run_record import now
@@ -25,6 +25,7 @@ FORMAT = 1
 LATER_SEED = "seed added after test was opened"
 LATER_RUN = "added after test was opened"
 REUSED = "test opened again for another choice"
+BUDGET = ("fullsup_images", "fullsup_boxes", "fullsup_masks")  # what of train-fullsup a choice has used
 FIXED = ("options", "cases")  # parts of a spec that decide what a run with a given name is
 
 
@@ -191,13 +192,32 @@ def read_protocol(sweep: Path) -> Protocol | None:
     content = read_json(path)
     parts = {"name": str, "spec": dict, "levels_alike": dict, "choices": dict, "reported": dict}
     valid = isinstance(content, dict) and all(isinstance(content.get(name), kind) for name, kind in parts.items())
-    if not valid or content.get("format") != FORMAT or not _is_test(content.get("test")):
+    if not valid or content.get("format") != FORMAT or "test" not in content or not _is_test(content["test"]):
         raise InputError(f"{path}: {shown(content)}; expected the record of a sweep, which sweep.py writes")
     for point, entry in content["choices"].items():
-        candidates = entry.get("candidates") if isinstance(entry, dict) else None
-        if not isinstance(candidates, dict) or not all(map(is_number, candidates.values())):
+        if not _is_choice(entry):
             raise InputError(f"{path}: choices.{point} is {shown(entry)}; expected what was chosen, from which candidates")
+    if not _are_texts(content["reported"]):
+        raise InputError(f"{path}: reported is {shown(content['reported'])}; expected runs mapped to their points")
+    for dataset, alike in content["levels_alike"].items():
+        if not _are_texts(alike):
+            raise InputError(f"{path}: levels_alike.{dataset} is {shown(alike)}; expected levels mapped to levels")
     return Protocol(sweep, content)
+
+
+def _are_texts(value: object) -> bool:
+    return isinstance(value, dict) and all(isinstance(one, str) for one in value.values())
+
+
+def _is_choice(entry: object) -> bool:
+    if not isinstance(entry, dict) or not isinstance(candidates := entry.get("candidates"), dict):
+        return False
+    counts = (entry.get(name) for name in BUDGET)
+    return (
+        all(map(is_number, candidates.values()))
+        and isinstance(entry.get("options", {}), dict)
+        and all(count is None or is_whole(count) for count in counts)
+    )
 
 
 def _is_test(test: object) -> bool:
@@ -205,8 +225,20 @@ def _is_test(test: object) -> bool:
         return True
     if not (isinstance(test, dict) and isinstance(test.get("seeds"), list) and isinstance(test.get("runs"), dict)):
         return False
-    needed = {"point", "chosen", "seed", "sha256", "intended", "opened", "marks"}
-    return all(isinstance(one, dict) and needed <= set(one) for one in test["runs"].values())
+    return all(isinstance(one, dict) and _is_opening(one) for one in test["runs"].values())
+
+
+def _is_opening(run: Mapping[str, object]) -> bool:
+    """Return whether a value is what is recorded of a run for which test was opened, or is to be."""
+    texts = ("point", "chosen", "sha256", "intended")
+    marks = run.get("marks")
+    return (
+        all(isinstance(run.get(name), str) for name in texts)
+        and is_whole(run.get("seed"))
+        and "opened" in run
+        and isinstance(marks, list)
+        and all(isinstance(mark, str) for mark in marks)
+    )
 
 
 def open_protocol(

@@ -15,6 +15,7 @@ from wsol.core.arguments import folder_name, number, whole
 from wsol.core.errors import did_you_mean, shortened
 from wsol.core.nested_yaml import Section, Tree, read_nested_yaml
 from wsol.core.options import Option
+from wsol.data.metadata import is_whole_number
 
 ALL, FINEST = "all", "finest"  # of label_level: every level with two classes or more, and the finest of them
 CHOSEN = "chosen"  # of thresholds_from: the run that was chosen
@@ -272,7 +273,7 @@ def _run(section: Section) -> Where:
         for key, value in inner.tree().items():
             if not isinstance(value, str):
                 inner.fail(key, "expected one value")
-            submitit[key] = int(value) if value.isdecimal() else value
+            submitit[key] = int(value) if is_whole_number(value) else value
         if submitit.get("cluster") not in ("slurm", "local", "debug"):
             section.fail("submitit", "expected 'cluster: slurm', or local, among its entries")
     where = Where(**counts, submitit=submitit)
