@@ -24,6 +24,7 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from dataset import toy
+from scripts.trials import kills
 from scripts.trials.common import Outcome, call, import_commands, peak, snapshot
 from scripts.trials.kills import Job, run_to_end, start, temporary, wait
 from scripts.trials.processes import end_session, session
@@ -32,7 +33,9 @@ from scripts.trials.report import finish, trial_options
 LINGER = 20  # seconds within which a stopped run must have ended, with its children
 MEMORY = 3 << 30  # most bytes that a run may use
 GROWTH = 1.15  # most by which ten runs in one process may raise its peak over that of the first two
-NETWORKS = ("resnet18", "resnet50", "vgg16", "inception_v3", "timm:tf_efficientnet_lite0", "timm:mobilenetv3_small_100")
+SMALL = ("resnet18", "timm:tf_efficientnet_lite0", "timm:mobilenetv3_small_100")
+NETWORKS = (*SMALL, *SMALL, "resnet50", "vgg16", "inception_v3")  # the last three take minutes on a slow machine
+LIMIT = 600  # seconds for one complete run
 METHODS = ("cam", "has", "acol", "spg", "adl", "cutmix", "fsl_seg", "fsl_det")
 OF_METHOD = {
     "has": ("--has_grid_size 16", "--has_drop_rate 0.3"),
@@ -173,6 +176,7 @@ def main() -> None:
     """Run the trial."""
     options = trial_options(__doc__, runs={"type": int, "default": 40, "help": "configurations (default: 40)"})
     import_commands({"main.py"})
+    kills.LIMIT = LIMIT
     with tempfile.TemporaryDirectory() as scratch:
         folder, output = Path(scratch, "work"), Path(scratch, "printed")
         folder.mkdir()
