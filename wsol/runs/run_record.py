@@ -59,7 +59,7 @@ class RunRecord:
             "processes": ranks.size(),
             "device": _device_name(device),
             "threads": threads,
-            "start": earlier["start"] if earlier else now(),
+            "start": (earlier or {}).get("start") or now(),
             "continued": earlier.get("continued", 0) + 1 if earlier else 0,
             "updated": now(),
             "end": None,
@@ -147,7 +147,7 @@ def read_record(folder: Path) -> dict[str, Any] | None:
         and is_number(content.get("wall_seconds"))
         and isinstance(content.get("seconds"), Mapping)
         and all(is_number(value) for value in content["seconds"].values())
-        and isinstance(content.get("start"), str)
+        and isinstance(content.get("start", ""), str)
         and is_whole(content.get("continued", 0))
         and isinstance(content.get("versions") or {}, Mapping)
     )
