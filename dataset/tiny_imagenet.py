@@ -5,6 +5,7 @@ val and test; the official test images have no public labels. Levels above the s
 """
 
 import re
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -46,9 +47,8 @@ def read_names(folder: Path) -> dict[str, str]:
         words[synset] = name
     synsets = sorted(" ".join(read_lines(folder / "wnids.txt")).split())
     names = [words.get(synset, synset) for synset in synsets]
-    return {
-        synset: name if names.count(name) == 1 else f"{name} ({synset})" for synset, name in zip(synsets, names, strict=True)
-    }
+    counts = Counter(names)
+    return {synset: name if counts[name] == 1 else f"{name} ({synset})" for synset, name in zip(synsets, names, strict=True)}
 
 
 def _take_texts(archives: list[Path], folder: Path) -> None:

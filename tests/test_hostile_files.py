@@ -213,6 +213,15 @@ def test_numbers_of_thousands_of_digits_in_official_lists_are_refused(tmp_path):
         cub.read_annotations(tmp_path)
 
 
+def test_many_synsets_do_not_take_minutes(tmp_path):
+    synsets = [f"n{i:08d}" for i in range(60_000)]
+    (tmp_path / "wnids.txt").write_text("\n".join(synsets))
+    (tmp_path / "words.txt").write_text(f"{synsets[0]}\tcat\n{synsets[1]}\tcat\n")
+    names = tiny_imagenet.read_names(tmp_path)  # each name was counted for itself
+    assert list(names.items())[:2] == [(synset, f"cat ({synset})") for synset in synsets[:2]]
+    assert list(names.values())[2:] == synsets[2:]
+
+
 @pytest.mark.parametrize(
     "text", ["a: =\n", "<<: a\n", f"a: {'1:' * 200}1.5\n", "1: a\n", "2001-01-01: a\n", "a: 2001-99-99\n"]
 )
