@@ -22,7 +22,7 @@ def test_a_name_in_yaml_stays_what_it_is(tmp_path, name):
     config, _ = get_config(["--experiment_name", name, "--label_level", name])
     write_config(config, tmp_path / "config.yaml")
     assert get_config(["--config", str(tmp_path / "config.yaml")])[0] == config
-    assert read_config(tmp_path / "config.yaml") == {k: v for k, v in config.items() if k != "override_cache"}
+    assert read_config(tmp_path / "config.yaml") == {k: v for k, v in config.items() if k not in ("override_cache", "resume")}
 
 
 def test_yaml_without_quotes_is_read_as_the_command_line_reads_it(tmp_path):
@@ -46,7 +46,7 @@ def test_null_in_yaml_is_an_option_s_default_none_and_nothing_else(tmp_path):
         ("epochs: many", r"epochs: 'many' is invalid"),
         ("epochs: [1, 2]", r"epochs: \[1, 2\] is invalid \(a single value\)"),
         ("iou_threshold_list: 50", r"is invalid \(a list\)"),
-        ("amp: fp8", r"is invalid \(one of off, bf16, fp16\)"),
+        ("amp: fp8", r"is invalid \(one of off, bf16, fp16, auto\)"),
         ("- a\n- b", "expected lines of 'option: value'"),
         ("a: [", "not a readable YAML file"),
         ("a: !!python/object/apply:os.system ['true']", "not a readable YAML file"),

@@ -27,7 +27,7 @@ def test_a_row_is_consistent(option):
     if option.default is not None:
         assert option.parse([*map(str, option.initial)] if option.several else str(option.initial)) == option.initial
     defaults = option.initial if option.several else [option.default]
-    assert option.choices is None or set(defaults) <= set(option.choices)
+    assert option.choices is None or set(defaults) - {None} <= set(option.choices)
     assert option.help.strip() == option.help and not option.help.endswith(".")
 
 

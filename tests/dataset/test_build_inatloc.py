@@ -116,7 +116,7 @@ def test_every_rule_and_its_count(tmp_path):
     assert len(ids["val"]) == len(ids["test"]) == 3
     for pair in ("b/pair0", "b/pair1"):
         assert len({split for split, names in ids.items() for name in names if name.startswith(pair)}) <= 1
-    assert not {"b/single0.jpg", "b/single1.jpg", "b/single2.jpg"} & set(ids["val"] + ids["test"])
+    assert not {"b/single0.jpg", "b/single1.jpg", "b/single2.jpg"} & {*ids["val"], *ids["test"]}
     paths = configure_metadata(tmp_path / "metadata/MyLoc/val")
     assert set(get_image_sizes(paths).values()) == {(200, 150)}
     assert {box for boxes in get_bounding_boxes(paths).values() for box in boxes} <= {(10, 10, 110, 90), (0, 0, 192, 32)}
