@@ -6,6 +6,7 @@ In: the step as a module. Out: a module that is faster on batches of the usual s
 import logging
 import os
 import shutil
+from collections import Counter
 
 import torch
 from torch import nn
@@ -59,17 +60,24 @@ class CompiledStep(nn.Module):
         """Return outputs and loss of a batch, as the step does."""
         if len(batch.labels) != self.batch_size:
             return self.step(batch, *draws)
+        if self.is_compiled:
+            return self.compiled(batch, *draws)
+        _counters().clear()
         outputs, loss = self.compiled(batch, *draws)
-        if not self.is_compiled:
-            self.is_compiled = True
-            logger.info(describe_graphs())
+        self.is_compiled = True
+        logger.info(describe_graphs())
         return outputs, loss
 
 
-def describe_graphs() -> str:
-    """Return a line about the graphs compiled in this process so far: their number, and what breaks there were, and why."""
+def _counters() -> dict[str, Counter]:
     from torch._dynamo.utils import counters  # takes a second to load, which only a compiled run needs
 
+    return counters
+
+
+def describe_graphs() -> str:
+    """Return a line about the graphs of the compiled step: their number, and what breaks there were, and why."""
+    counters = _counters()
     breaks = counters["graph_break"]
     said = "; ".join(f"{count} x {why.splitlines()[0]}" for why, count in breaks.items())
     return f"compiled: {counters['stats']['unique_graphs']} graphs, {sum(breaks.values())} breaks{f' ({said})' * bool(said)}"
