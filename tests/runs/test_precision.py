@@ -1,7 +1,6 @@
 """--amp auto: what is chosen, and that measuring leaves the model and torch's generators as they were."""
 
 import copy
-import time
 
 import pytest
 import torch
@@ -14,26 +13,45 @@ from wsol.runs.precision import fastest_amp, images_of_a_step, resolve_amp, reso
 CPU = torch.device("cpu")
 
 
+class Clock:
+    """A clock that stands still, except while a step takes its seconds."""
+
+    def __init__(self, seconds):
+        self.now, self.seconds, self.called = 0.0, seconds, []
+
+    def perf_counter(self):
+        return self.now
+
+    monotonic = perf_counter
+
+    def step(self, name):
+        self.called.append(name)
+        self.now += self.seconds[name]
+
+
 @pytest.mark.parametrize(
-    ("seconds", "chosen"), [({"off": 0.02, "bf16": 0.001}, "bf16"), ({"off": 0.001, "bf16": 0.02}, "off")]
+    ("seconds", "chosen"),
+    [
+        ({"off": 0.2, "bf16": 0.1}, "bf16"),
+        ({"off": 0.1, "bf16": 0.2}, "off"),
+        ({"off": 0.104, "bf16": 0.1}, "off"),  # too small a gain
+        ({"off": 0.106, "bf16": 0.1}, "bf16"),
+    ],
 )
-def test_the_faster_precision_is_chosen_and_the_line_says_the_times(seconds, chosen):
-    called = []
-
-    def step(name):
-        called.append(name)
-        time.sleep(seconds[name])
-
-    name, line = fastest_amp(CPU, step)
-    assert name == chosen and line.startswith(f"amp auto: {chosen} (") and "off " in line and "bf16 " in line
-    assert called == ["off", "bf16"] * (precision.ROUNDS + 1)  # they take turns
+def test_the_faster_precision_is_chosen_and_the_line_says_the_times(seconds, chosen, monkeypatch):
+    clock = Clock(seconds)
+    monkeypatch.setattr(precision, "time", clock)
+    name, line = fastest_amp(CPU, clock.step)
+    times = f"median of 5: off {1000 * seconds['off']:.0f} ms, bf16 {1000 * seconds['bf16']:.0f} ms"
+    assert (name, line) == (chosen, f"amp auto: {chosen} (a step of cpu, {times})")
+    assert clock.called == ["off", "bf16"] * (precision.ROUNDS + 1)  # they take turns
 
 
-def test_no_difference_leaves_it_off_and_slow_steps_are_few(monkeypatch):
-    monkeypatch.setattr(precision, "MOST_SECONDS", 0.0)
-    called = []
-    name, _ = fastest_amp(CPU, lambda name: (called.append(name), time.sleep(0.05)))
-    assert name == "off" and len(called) == 4
+def test_slow_steps_are_few(monkeypatch):
+    clock = Clock({"off": 40, "bf16": 30})
+    monkeypatch.setattr(precision, "time", clock)
+    assert fastest_amp(CPU, clock.step)[0] == "bf16"
+    assert len(clock.called) == 4
 
 
 def test_a_given_precision_is_taken_without_a_step():
