@@ -22,7 +22,9 @@ def test_a_name_in_yaml_stays_what_it_is(tmp_path, name):
     config, _ = get_config(["--experiment_name", name, "--label_level", name])
     write_config(config, tmp_path / "config.yaml")
     assert get_config(["--config", str(tmp_path / "config.yaml")])[0] == config
-    assert read_config(tmp_path / "config.yaml") == {k: v for k, v in config.items() if k not in ("override_cache", "resume")}
+    assert read_config(tmp_path / "config.yaml") == {
+        k: v for k, v in config.items() if k not in ("override_cache", "resume")
+    }
 
 
 def test_yaml_without_quotes_is_read_as_the_command_line_reads_it(tmp_path):
