@@ -14,6 +14,7 @@ import json
 import os
 import random
 import re
+import shutil
 import signal
 import sys
 import tempfile
@@ -150,6 +151,7 @@ def soak(number: int, rng: random.Random, folder: Path, output: Path) -> Outcome
     memory = 0
     with contextlib.suppress(OSError):
         memory = json.loads((logs / "whole/run.json").read_text())["peak_memory_bytes"]
+    shutil.rmtree(logs, ignore_errors=True)  # hundreds of megabytes
     name = f"{number}: {kind.name} after {after:.1f} of {seconds:.1f} s: {' '.join(words)}"
     return Outcome(name, "main.py", list(second.words), "", code, seconds, memory, faults, printed)
 
