@@ -183,21 +183,6 @@ def main() -> None:
         metadata(options.repeats or 3)
     else:
         steps(case_of(options), options.repeats or 7, options.what == "train")
-    options = parser.parse_args()
-    for name in ("maps", "images", "repeats", "crop_size", "batch_size"):
-        if (value := getattr(options, name)) is not None and value < 1:
-            raise InputError(f"--{name} {value}: expected 1 or more")
-    cv2.setNumThreads(1)
-    if options.what == "evaluation":
-        evaluation(options.maps)
-    elif options.what == "methods":
-        methods(options.repeats or 15)
-    elif options.what == "load":
-        loading(options.images, options.repeats or 7)
-    elif options.what == "metadata":
-        metadata(options.repeats or 3)
-    else:
-        steps(case_of(options), options.repeats or 7, options.what == "train")
 
 
 if __name__ == "__main__":
