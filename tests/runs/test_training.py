@@ -12,7 +12,7 @@ from samples import OF_LABELS
 from wsol import build_model
 from wsol.data.batches import Batch
 from wsol.methods.draws import DrawSource
-from wsol.runs.training import TrainingStep
+from wsol.runs.training import TrainingStep, start_training
 
 TINY = "timm:test_efficientnet"
 SIDE = 64
@@ -107,3 +107,21 @@ def test_a_copy_of_a_model_does_not_act_on_the_original(method):
     assert outputs["logits"].abs().max() == 0
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert getattr(model, "drop", None) is None and not getattr(model, "sides", None)
+
+
+def test_a_step_on_a_cpu_has_the_bits_of_plain_sgd():
+    """torch's fused SGD rounds differently there."""
+    config = {"lr": 0.01, "lr_classifier_ratio": 10.0, "momentum": 0.9, "weight_decay": 1e-4, "amp": "off"}
+    models = [build_model("resnet18", "cam", 3) for _ in range(2)]
+    models[1].load_state_dict(models[0].state_dict())
+    plain = torch.optim.SGD(
+        models[1].parameter_groups(0.01, 10.0), momentum=0.9, weight_decay=1e-4, nesterov=True, fused=False, foreach=False
+    )
+    optimizers = [start_training(models[0], config, torch.device("cpu")).optimizer, plain]
+    for step in range(3):
+        for model, optimizer in zip(models, optimizers, strict=True):
+            torch.manual_seed(step)
+            for parameter in model.parameters():
+                parameter.grad = torch.randn_like(parameter)
+            optimizer.step()
+    assert all(torch.equal(*both) for both in zip(*(model.parameters() for model in models), strict=True))

@@ -44,7 +44,7 @@ def start_training(model: Method, config: Mapping, device: torch.device) -> Trai
         momentum=config["momentum"],
         weight_decay=config["weight_decay"],
         nesterov=config["momentum"] > 0,
-        fused=True,  # one pass over the weights, with the same bits; on a GPU fp16's overflow check stays there
+        fused=device.type == "cuda",  # keeps fp16's overflow check on the device; on a CPU its bits are others
     )
     for group in optimizer.param_groups:
         group["initial_lr"] = group["lr"]
