@@ -116,6 +116,8 @@ def test_a_data_set_at_its_levels(tmp_path_factory, files, data):
         plain = as_tuple(outcome(plain_levels.load_level, root, "D", level, asked, **options))
         options = {name + "_sample_per_class" * name.startswith("num"): value for name, value in options.items()}
         assert as_tuple(outcome(load_level, root, "D", level, asked, **options)) == plain
+    if any(len(one) == 2 for one in expected.values()):  # a level is refused, as above
+        return
     every = load_levels(root, "D", asked)
     for level in levels:
         one = as_tuple(outcome(next, every))
