@@ -145,7 +145,7 @@ def begun_config(config: Munch, folder: Path) -> Munch | None:
 
 
 def build(config: Munch) -> Experiment:
-    """Read the data, build the model, then make the run's folder: nothing is written before all is checked.
+    """Read the data and build the model; nothing is written before all is checked (`open_folder`).
 
     Of several ranks, the first one has the folder and its lock; if one fails, all end.
     """
@@ -190,7 +190,7 @@ def build(config: Munch) -> Experiment:
         if found:
             load_state(state, found)
     data.levels.notes += [*notes, *measured]
-    run = Experiment(
+    return Experiment(
         config,
         folder,
         device,
@@ -202,10 +202,9 @@ def build(config: Munch) -> Experiment:
         loaders,
         shuffle,
         thresholds,
+        found,
+        lock,
     )
-    with ranks.agreeing():
-        open_folder(run, lock, found, partial(write_config, config))
-    return run
 
 
 def split_loader(
@@ -392,37 +391,40 @@ def run_experiment(run: Experiment) -> None:
 def run_as_rank(config: Munch, notes: list[str]) -> None:
     """Build the experiment of a configuration and run it, alone or as one of several ranks."""
     folder = Path(LOG_ROOT) / config.experiment_name
-    with ExitStack() as prepared:  # puts back an older Toy, if the run is refused
-        launch = launched()
-        for turn in (launch.rank == 0, launch.rank > 0 == launch.local_rank):  # another machine may have its own disk
+    with ExitStack() as held:
+        with ExitStack() as prepared:  # puts back an older Toy, if the run is refused
+            launch = launched()
+            for turn in (launch.rank == 0, launch.rank > 0 == launch.local_rank):  # another machine may have its own disk
+                with ranks.agreeing():
+                    if turn and config.dataset_name == toy.NAME:
+                        prepared.enter_context(toy.prepared(config.data_root, config.metadata_root))
             with ranks.agreeing():
-                if turn and config.dataset_name == toy.NAME:
-                    prepared.enter_context(toy.prepared(config.data_root, config.metadata_root))
-        with ranks.agreeing():
-            config = begun_config(config, folder) or config
-            if config.resume == AUTO and (folder / CONFIG).is_file() and (folder / RESULTS).is_file():
-                if ranks.is_first():
-                    finish_folder(kept_run(folder))
-                    record_finished(folder)
-                    tell(f"finished before: {folder / RESULTS}")
-                return
-        config.threads = resolve_threads(config.threads)
-        use_threads(config.threads)
-        run = build(config)
-    if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
-        torch.use_deterministic_algorithms(True)
-        torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # a property of the module
-    if ranks.is_first():
-        start_logging(run.folder / LOG)
-    log_start(run, notes)
-    validated = run.data.splits["val"].image_ids if "val" in run.data.splits else ()
-    with (
-        run.signals,  # first: a second signal, as clusters send, must not end the process while the others are left
-        run.lock,
-        recorded(run.record),
-        tracking(config, run.folder, validated, run.state.epoch) as run.trackers,
-    ):
-        run_experiment(run)
+                config = begun_config(config, folder) or config
+                if config.resume == AUTO and (folder / CONFIG).is_file() and (folder / RESULTS).is_file():
+                    if ranks.is_first():
+                        finish_folder(kept_run(folder))
+                        record_finished(folder)
+                        tell(f"finished before: {folder / RESULTS}")
+                    return
+            config.threads = resolve_threads(config.threads)
+            use_threads(config.threads)
+            run = build(config)
+            held.enter_context(run.signals)  # before there is a run.json, and until it says how the run ended
+            with ranks.agreeing():
+                open_folder(run, partial(write_config, config))
+        if run.device.type == "cpu":  # a GPU's deterministic kernels are slower, and some are missing
+            torch.use_deterministic_algorithms(True)
+            torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]  # of the module
+        if ranks.is_first():
+            start_logging(run.folder / LOG)
+        log_start(run, notes)
+        validated = run.data.splits["val"].image_ids if "val" in run.data.splits else ()
+        with (
+            run.lock or nullcontext(),
+            recorded(run.record),
+            tracking(config, run.folder, validated, run.state.epoch) as run.trackers,
+        ):
+            run_experiment(run)
 
 
 @command

@@ -30,6 +30,7 @@ from wsol.data.levels import LevelSplit
 from wsol.maps.normalize import normalize_raw_map
 from wsol.maps.prediction import predict
 from wsol.methods.draws import DrawSource, on_device
+from wsol.methods.method import Method
 from wsol.networks.device import AMP_DTYPES, autocast, reduced_amp, to_device, use_tf32
 from wsol.runs.training import spread_step, start_training
 from wsol.sweeps.cost import count_operations
@@ -66,6 +67,17 @@ class Case:
     loading: bool
     kind: str  # of benchmark_images.SIZES
 
+    def model(self) -> Method:
+        """Return the network with its method and always the same random weights, on the device."""
+        torch.manual_seed(0)
+        model = build_model(self.architecture, self.wsol_method, NUM_CLASSES, large_feature_map=self.large_feature_map)
+        return model.to(self.device)
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """(height, width) of its images."""
+        return self.crop_size, self.crop_size
+
 
 @dataclass(frozen=True)
 class Version:
@@ -91,10 +103,7 @@ def versions(case: Case, can_compile: bool) -> list[Version]:
 
 def train_step(case: Case, version: Version) -> Callable[[Batch], None]:
     """Return a function that takes one step of SGD on a batch, as main.py does or plainly."""
-    torch.manual_seed(0)
-    model = build_model(case.architecture, case.wsol_method, NUM_CLASSES, large_feature_map=case.large_feature_map)
-    model.train().to(case.device)
-    size = (case.crop_size, case.crop_size)
+    model = case.model().train()
 
     def plain(batch: Batch) -> None:
         use_tf32(False)
@@ -114,7 +123,7 @@ def train_step(case: Case, version: Version) -> Callable[[Batch], None]:
 
     def ours(batch: Batch) -> None:
         use_tf32(version.tf32)
-        draws = on_device(model.draw(DrawSource(0, 1, 0, range(len(batch.labels))), size), case.device)
+        draws = on_device(model.draw(DrawSource(0, 1, 0, range(len(batch.labels))), case.size), case.device)
         batch = to_device(batch, case.device)
         with autocast(case.device, version.amp):
             outputs, loss = whole(batch, draws)
@@ -129,17 +138,14 @@ def train_step(case: Case, version: Version) -> Callable[[Batch], None]:
 
 def map_step(case: Case, version: Version) -> Callable[[Batch], None]:
     """Return a function that makes the score maps of a batch, as main.py and inference.py do or plainly."""
-    torch.manual_seed(0)
-    model = build_model(case.architecture, case.wsol_method, NUM_CLASSES, large_feature_map=case.large_feature_map)
-    model.eval().to(case.device)
-    size = (case.crop_size, case.crop_size)
+    model = case.model().eval()
 
     def plain(batch: Batch) -> None:
         use_tf32(False)
         with torch.no_grad():
             raw_maps = model.score_maps(batch.images.to(case.device), batch.labels.to(case.device))
         for raw_map in raw_maps:
-            normalize_raw_map(raw_map.cpu().numpy(), size)
+            normalize_raw_map(raw_map.cpu().numpy(), case.size)
 
     if version.plain:
         return plain

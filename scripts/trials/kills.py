@@ -145,11 +145,13 @@ def wait(process: int, seconds: float) -> int | None:
         time.sleep(0.005)
 
 
-def run_to_end(job: Job, words: Sequence[str], folder: Path, output: Path) -> tuple[int | None, str, float]:
-    """Return (exit code, output, seconds) of a complete run."""
+def run_to_end(
+    job: Job, words: Sequence[str], folder: Path, output: Path, limit: float = LIMIT
+) -> tuple[int | None, str, float]:
+    """Return (exit code, output, seconds) of a complete run, which is ended after `limit` seconds."""
     begin = time.monotonic()
     process = start(job, words, folder, output)
-    code = wait(process, LIMIT)
+    code = wait(process, limit)
     if code is None:
         end_session(process)
         wait(process, LINGER)

@@ -25,7 +25,6 @@ from pathlib import Path
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent.parent))
 
 from dataset import toy
-from scripts.trials import kills
 from scripts.trials.common import Outcome, call, import_commands, peak, snapshot
 from scripts.trials.kills import Job, run_to_end, start, temporary, wait
 from scripts.trials.processes import end_session, session
@@ -122,7 +121,7 @@ def soak(number: int, rng: random.Random, folder: Path, output: Path) -> Outcome
     words = configuration(rng)
     first = Job("main.py", (*words, "--experiment_name", f"{number}/whole"), forked=True)
     second = Job("main.py", (*words, "--experiment_name", f"{number}/stopped", "--resume", "auto"), forked=True)
-    code, printed, seconds = run_to_end(first, first.words, folder, output)
+    code, printed, seconds = run_to_end(first, first.words, folder, output, LIMIT)
     logs = folder / "train_log" / str(number)
     faults = faults_of(logs / "whole", code, printed)
     kind = rng.choice((signal.SIGKILL, signal.SIGKILL, signal.SIGTERM, signal.SIGINT))
@@ -142,7 +141,7 @@ def soak(number: int, rng: random.Random, folder: Path, output: Path) -> Outcome
         if left := session(process):
             faults.append(f"processes left: {len(left)}")
         end_session(process)
-        code, printed, _ = run_to_end(second, second.words, folder, output)
+        code, printed, _ = run_to_end(second, second.words, folder, output, LIMIT)
         faults += faults_of(logs / "stopped", code, printed)
     if not faults:
         whole, stopped = left_by(logs / "whole"), left_by(logs / "stopped")
@@ -178,7 +177,6 @@ def main() -> None:
     """Run the trial."""
     options = trial_options(__doc__, runs={"type": int, "default": 40, "help": "configurations (default: 40)"})
     import_commands({"main.py"})
-    kills.LIMIT = LIMIT
     with tempfile.TemporaryDirectory() as scratch:
         folder, output = Path(scratch, "work"), Path(scratch, "printed")
         folder.mkdir()

@@ -54,7 +54,7 @@ def test_the_step_that_is_traced_gives_the_losses_and_gradients_of_the_plain_one
     check_same(method, "aot_eager", {"rtol": 1e-4, "atol": 1e-5})
 
 
-@pytest.mark.skip(reason="inductor's C++ did not compile where this was run last (torch 2.14 headers, g++ 12)")
+@pytest.mark.slow
 def test_the_step_that_is_compiled_gives_the_losses_and_gradients_of_the_plain_one():
     try:
         require_compiler(CPU)

@@ -38,6 +38,7 @@ SHORT += ["--epochs", "1", "--batch_size", "3", "--eval_batch_size", "5", "--sav
 LONG = [*RUN.split(), "long", "--architecture", "timm:test_efficientnet_gn", "--num_train_sample_per_class", "25"]
 LONG += ["--epochs", "3", "--batch_size", "3", "--wsol_method", "cutmix", "--save_scoremaps", "none", "--eval_test", "F"]
 LONG += ["--num_val_sample_per_class", "2", "--checkpoint_minutes", "1e-9"]  # a checkpoint after every step
+LONG += ["--lr", "0.001"]  # at which rounding grows little in 51 steps
 
 
 @pytest.fixture
@@ -230,4 +231,4 @@ def test_stopped_then_killed_a_run_is_finished_by_a_single_process(torchrun, wor
         np.testing.assert_allclose(both[0]["state_dict"][name], value, rtol=1e-3, atol=1e-4, err_msg=name)
     losses = [[line["loss"] for line in one["metrics"] if line["split"] == "train"] for one in both]
     assert len(losses[0]) == 3
-    np.testing.assert_allclose(*losses, rtol=1e-3)
+    np.testing.assert_allclose(*losses, rtol=1e-4)

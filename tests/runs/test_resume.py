@@ -165,6 +165,15 @@ def test_a_signal_checkpoints_and_the_command_that_it_prints_continues(workspace
     assert printed == "finished before: train_log/s/results.json\n"
 
 
+def test_a_signal_between_the_folder_and_the_first_image_is_obeyed_at_that(workspace, reference):
+    with mock.patch.object(main, "log_start", side_effect=lambda *_: os.kill(os.getpid(), signal.SIGTERM)):
+        printed = call(main.main, *AUTO, "--experiment_name", "s", cwd=workspace, code=75)
+    assert "SIGTERM: checkpointed after epoch 0; to continue:" in printed
+    assert read_record(workspace / "train_log/s")["state"] == "checkpointed"
+    call(main.main, *AUTO, "--experiment_name", "s", cwd=workspace)
+    assert outcome(workspace / "train_log/s") == reference
+
+
 def test_a_second_interrupt_stops_at_once(workspace):
     def twice():
         for _ in range(2):

@@ -13,13 +13,8 @@ from contextlib import contextmanager, suppress
 
 from wsol.core.launch import launched, rank_prefix
 
-BUG, REFUSED, CHECKPOINTED, INTERRUPTED, BROKEN_PIPE = (
-    1,
-    2,
-    75,
-    130,
-    141,
-)  # exit codes (docs/runs.md); 128 + a signal at the end
+# Exit codes (docs/runs.md); the last two are a shell's 128 + signal.
+BUG, REFUSED, CHECKPOINTED, INTERRUPTED, BROKEN_PIPE = 1, 2, 75, 130, 141
 MOST_SAID = 600  # characters of an exception's own text in a message
 MOST_PRINTED = 2400  # characters of a message; of a longer one the middle is left out
 

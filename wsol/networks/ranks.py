@@ -133,9 +133,9 @@ def agreeing() -> Iterator[None]:
 
 def gather_numbers(numbers: Sequence[int]) -> list[list[int]]:
     """Return the whole numbers of every rank, in their order; each gives as many."""
-    own = torch.tensor([*map(int, numbers)])
     if size() == 1:
-        return [own.tolist()]
+        return [[*map(int, numbers)]]
+    own = torch.tensor([*map(int, numbers)])
     every = [torch.zeros_like(own) for _ in range(size())]
     distributed.all_gather(every, own)
     return [one.tolist() for one in every]

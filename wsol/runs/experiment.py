@@ -8,7 +8,6 @@ import logging
 import signal
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -55,8 +54,9 @@ class Experiment:
     loaders: dict[str, torch.utils.data.DataLoader]  # of train, and of val unless nothing validates
     shuffle: EpochShuffle
     thresholds: dict[str, float] | None  # for score maps, chosen by another run (--thresholds_from)
+    found: Found | None = None  # the checkpoint that it continues from
+    lock: IO[str] | None = None  # of the folder, which the first rank holds
     replaced: Path | None = None  # the earlier run's folder, kept until this one is finished
-    lock: IO[str] | AbstractContextManager = field(default_factory=nullcontext)  # of the folder, which the first rank holds
     record: RunRecord = field(init=False)  # its run.json
     trackers: Trackers = field(default_factory=Trackers)  # of --logger
     signals: StopSignals = field(default_factory=StopSignals)
@@ -187,23 +187,23 @@ def chosen_thresholds(config: Munch, data: RunData) -> dict[str, float] | None:
     return chosen.fit(config.dataset_name, new_evaluator(config, data.targets.truth))
 
 
-def open_folder(run: Experiment, lock: IO[str] | None, found: Found | None, write_config: Callable[[Path], None]) -> None:
-    """Make the run's folder, or go on in it if its `lock` is held; bring it to where the checkpoint stands that is `found`.
+def open_folder(run: Experiment, write_config: Callable[[Path], None]) -> None:
+    """Make the run's folder, or go on in it if its lock is held; bring it to where the checkpoint stands that was found.
 
     Of several ranks, the first one does.
     """
     folder, earlier = run.folder, None
     if ranks.is_first():
-        if lock:
+        if run.lock:
             write_config(folder / CONFIG)
-            run.replaced, run.lock, earlier = kept_run(folder), lock, earlier_record(folder)
+            run.replaced, earlier = kept_run(folder), earlier_record(folder)
         else:
             run.replaced, run.lock = make_folder(folder, write_config, run.config.override_cache)
     if run.replaced:
         run.data.levels.notes.append(replaced_note(run.replaced))
     run.record = RunRecord(folder, run.device, run.config.threads, earlier)
-    if found and ranks.is_first():
-        take_up(run, found)
+    if run.found and ranks.is_first():
+        take_up(run, run.found)
 
 
 def take_up(run: Experiment, found: Found) -> None:
