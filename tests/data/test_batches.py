@@ -1,3 +1,5 @@
+import sys
+
 import pytest
 import torch
 
@@ -8,6 +10,7 @@ from data_loaders import (
     make_loader,
 )
 from samples import bad_split
+from wsol.data import batches as batches_module
 
 CPU = torch.device("cpu")
 
@@ -75,3 +78,13 @@ def test_broken_images_are_reported_with_their_path(tmp_path, workers):
     bad = [message for b in batches for message in b.bad]
     assert [name in message for name, message in zip(("cut.png", "text.jpg", "none.jpg"), bad, strict=True)] == [True] * 3
     assert batches[0].labels.tolist() == [1]
+
+
+def test_a_process_that_loads_images_keeps_quiet_about_its_parent_s_end_alone(monkeypatch):
+    said = []
+    monkeypatch.setattr(sys, "excepthook", lambda *error: said.append(error[0]))
+    monkeypatch.setattr(batches_module, "ignore_stopping", lambda: None)
+    batches_module._start_worker(0)
+    for error in (ConnectionResetError(), EOFError(), ValueError()):
+        sys.excepthook(type(error), error, None)
+    assert said == [ValueError]

@@ -301,6 +301,29 @@ def test_two_runs_on_one_folder(stopped, workspace):
     assert {path: path.read_bytes() for path in stopped.rglob("*") if path.is_file()} == before
 
 
+@pytest.mark.parametrize("place", ["train_one_step", "write_metrics", "final_evaluation"])
+def test_a_folder_that_vanishes_or_is_replaced_ends_the_run_with_one_line(workspace, place):
+    folder = workspace / "train_log/v"
+
+    def vanish():
+        shutil.rmtree(folder)
+        if place == "write_metrics":  # another run is in its place
+            shutil.copytree(workspace / "other", folder)
+
+    (workspace / "other").mkdir()
+    for name in ("config.yaml", "log.txt", "run.json"):
+        (workspace / "other" / name).write_text("{}")
+    module = experiment if place == "write_metrics" else main
+    with mock.patch.object(module, place, nth(1 if place == "final_evaluation" else 3, vanish, getattr(module, place))):
+        printed = call(main.main, *WORDS, "--experiment_name", "v", cwd=workspace, code=2)
+    said = "error: train_log/v: the run's folder was removed or replaced while it was running"
+    if place == "final_evaluation":
+        said = "error: train_log/v/"
+    assert printed.splitlines()[-1].startswith(said) and "Traceback" not in printed
+    left = {path.name for path in folder.glob("*")}
+    assert left == ({"config.yaml", "log.txt", "run.json"} if place == "write_metrics" else set())
+
+
 def test_processes_forked_from_a_run_do_not_hold_its_lock(tmp_path):
     lock = hold(tmp_path / "log.txt")
     ready = multiprocessing.get_context("fork").Event()

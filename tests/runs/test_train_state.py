@@ -2,14 +2,16 @@
 
 import json
 import shutil
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 
 import main
-from config import get_config
+from config import get_config, write_config
 from wsol.runs.checkpoints import ENTRIES, FORMAT, read_checkpoint
+from wsol.runs.experiment import open_folder
 from wsol.runs.train_state import to_arrays, to_tensors
 from wsol.runs.training import lr_at, set_learning_rate, start_training
 
@@ -24,7 +26,9 @@ def _inside(workspace, monkeypatch):
 
 def experiment(name, words):
     config, _ = get_config([*f"{TINY} {FEW} --epochs 2 --seed 3 {words} --experiment_name {name}".split()])
-    return main.build(config)
+    run = main.build(config)
+    open_folder(run, partial(write_config, config))
+    return run
 
 
 def load(run, path):

@@ -42,7 +42,7 @@ def hold(path: Path, patience: float = 0.0) -> IO[str] | None:
         until = time.monotonic() + patience
         while True:
             file = path.open("a", encoding="utf-8")
-            if _try_lock(file, fcntl.LOCK_EX) and _is_at(file, path):
+            if _try_lock(file, fcntl.LOCK_EX) and is_at(file, path):
                 break
             file.close()
             if time.monotonic() >= until:
@@ -73,7 +73,7 @@ def is_locked(path: Path) -> bool:
         return not _try_lock(file, fcntl.LOCK_SH)
 
 
-def _is_at(file: IO[str], path: Path) -> bool:
+def is_at(file: IO[str], path: Path) -> bool:
     """Return whether an open file still has the name by which it was opened."""
     try:
         return os.path.samestat(os.fstat(file.fileno()), os.stat(path))

@@ -6,7 +6,8 @@ In: `LevelSplit` tables (wsol/data/levels.py) and a folder of images. Out: `Batc
 
 import math
 import os
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import islice
 from pathlib import Path
@@ -167,7 +168,18 @@ def _collate(samples: list, targets: Targets | None = None) -> Batch:
 
 
 def _start_worker(number: int) -> None:
+    """Prepare a process that loads images: its parent handles signals, and says what has gone wrong."""
     ignore_stopping()
+    sys.excepthook = partial(_unless_left_alone, sys.excepthook)
+
+
+def _unless_left_alone(hook: Callable[..., object], kind: type[BaseException], *details: object) -> None:
+    """Report an error of a thread, which multiprocessing does not raise, unless it is that the parent is gone.
+
+    A thread of each process that loads images hands them to the parent, which may end at any time.
+    """
+    if not issubclass(kind, (ConnectionError, EOFError)):
+        hook(kind, *details)
 
 
 def make_loader(

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
 
+import numpy as np
 import torch
 from munch import Munch
 from torch import nn
@@ -30,7 +31,7 @@ from wsol.runs.checkpoints import write_checkpoint
 from wsol.runs.final_evaluation import SaveMap, new_evaluator, stop_at_bad_images
 from wsol.runs.resume import LAST, OF_A_CALL, STEP, Found, bring_best, checkpoint_path, continuing_command
 from wsol.runs.run_data import RunData
-from wsol.runs.run_folder import CONFIG, kept_run, make_folder, replaced_note
+from wsol.runs.run_folder import CONFIG, check_still_there, kept_run, make_folder, replaced_note
 from wsol.runs.run_record import RunRecord, earlier_record
 from wsol.runs.trackers import Trackers
 from wsol.runs.train_state import TrainState, to_arrays
@@ -124,17 +125,27 @@ def agreed(run: Experiment, batches: Iterable[Batch]) -> Iterator[Batch]:
             yield batch._replace(bad=[])
 
 
+def require_folder(run: Experiment) -> None:
+    """Raise InputError if the run's folder is not its own any more, see `check_still_there`."""
+    if run.lock:
+        check_still_there(run.folder, run.lock)
+
+
 def map_writer(run: Experiment) -> SaveMap:
     """Return a function that saves a score map in the run's folder."""
-    return lambda image_id, score_map: save_score_map(
-        run.folder / MAPS_OF_A_RUN, image_id, score_map, run.config.scoremap_format
-    )
+
+    def save(image_id: str, score_map: np.ndarray) -> None:
+        require_folder(run)
+        save_score_map(run.folder / MAPS_OF_A_RUN, image_id, score_map, run.config.scoremap_format)
+
+    return save
 
 
 def write_metrics(run: Experiment) -> None:
     """Write metrics.jsonl, whole."""
     if not ranks.is_first():
         return
+    require_folder(run)
     write_text(run.folder / "metrics.jsonl", "".join(json.dumps(line, allow_nan=False) + "\n" for line in run.state.metrics))
 
 
@@ -158,6 +169,7 @@ def save_checkpoint(run: Experiment, kind: str) -> None:
     training = run.state.state_dict()
     if not ranks.is_first():
         return
+    require_folder(run)
     ancestors, validated = run.data.ancestors, run.state.validation
     chosen = validated[kind].results.get("best_threshold") if kind in validated else None
     write_checkpoint(
@@ -201,7 +213,7 @@ def open_folder(run: Experiment, write_config: Callable[[Path], None]) -> None:
             run.replaced, run.lock = make_folder(folder, write_config, run.config.override_cache)
     if run.replaced:
         run.data.levels.notes.append(replaced_note(run.replaced))
-    run.record = RunRecord(folder, run.device, run.config.threads, earlier)
+    run.record = RunRecord(folder, run.device, run.config.threads, run.lock, earlier)
     if run.found and ranks.is_first():
         take_up(run, run.found)
 

@@ -9,7 +9,7 @@ from typing import IO
 
 from wsol.core.errors import InputError, OptionError, OptionName
 from wsol.core.files import MOST_BYTES, remove_stale_files, temporary_sibling, to_disk, write_json
-from wsol.core.locks import hold
+from wsol.core.locks import hold, is_at
 
 CONFIG, RESULTS, LOG = "config.yaml", "results.json", "log.txt"
 NEVER = "never"  # of the option `resume`
@@ -52,6 +52,17 @@ def hold_run(folder: Path) -> IO[str]:
     raise InputError(
         f"{folder}: another process is at this run; expected it to end first, or another ", OptionName("experiment_name")
     )
+
+
+def check_still_there(folder: Path, lock: IO[str]) -> None:
+    """Check that a run's folder has neither vanished nor been replaced, before anything is written into it.
+
+    Raises:
+        InputError: it has; otherwise a new folder would be made, with a part of the run.
+    """
+    log = folder / LOG
+    if not (folder / CONFIG).is_file() or (log.exists() and not is_at(lock, log)):
+        raise InputError(f"{folder}: the run's folder was removed or replaced while it was running; what it held is gone")
 
 
 def check_run_folder(folder: Path, log_root: Path, override: bool, to_continue: str = "") -> None:

@@ -15,7 +15,7 @@ from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 
@@ -23,6 +23,7 @@ from wsol.core.errors import InputError, Stopped
 from wsol.core.files import read_json, write_json
 from wsol.core.plain_values import is_number, is_whole, shown
 from wsol.networks import ranks
+from wsol.runs.run_folder import check_still_there
 
 NAME = "run.json"
 FORMAT = 1
@@ -43,12 +44,18 @@ def now() -> str:
 class RunRecord:
     """The record of a run, in its folder; `phase` and `end` write it, of several ranks those of the first.
 
-    `earlier`: the record of the run that is continued; its seconds count too.
+    `lock`: of the folder, held by the first rank. `earlier`: the record of the run that is continued; its seconds count too.
     """
 
-    def __init__(self, folder: Path, device: torch.device, threads: int, earlier: Mapping[str, Any] | None = None):
-        self.path = folder / NAME
-        self.device = device
+    def __init__(
+        self,
+        folder: Path,
+        device: torch.device,
+        threads: int,
+        lock: IO[str] | None,
+        earlier: Mapping[str, Any] | None = None,
+    ):
+        self.folder, self.lock, self.device = folder, lock, device
         self._began = time.monotonic()
         self._seconds_before = float(earlier["wall_seconds"]) if earlier else 0.0
         self.content: dict[str, Any] = {
@@ -90,14 +97,15 @@ class RunRecord:
         self._write()
 
     def _write(self) -> None:
-        if not ranks.is_first():
+        if not self.lock:
             return
+        check_still_there(self.folder, self.lock)
         self.content["updated"] = now()
         self.content["wall_seconds"] = round(self._seconds_before + time.monotonic() - self._began, 3)
         self.content["peak_memory_bytes"] = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * RSS_UNIT
         if self.device.type == "cuda":
             self.content["peak_device_memory_bytes"] = torch.cuda.max_memory_allocated(self.device)
-        write_json(self.path, self.content)
+        write_json(self.folder / NAME, self.content)
 
 
 @contextmanager
