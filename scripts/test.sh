@@ -4,4 +4,4 @@
 set -euo pipefail
 source "$(dirname "$0")/help.sh"
 source "$(dirname "$0")/environment.sh"
-python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile "$@"
+python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile --no-loadscope-reorder "$@"

@@ -10,6 +10,7 @@ import os
 import subprocess
 import sys
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -28,6 +29,12 @@ torch.set_num_threads(1)  # as in the processes that tests start: the number cha
 CHECKOUT = Path(__file__).resolve().parent.parent
 # What a test's training shares: two classes' worth of work, a few seconds.
 SMALL = ("--epochs", "1", "--num_train_sample_per_class", "2", "--num_val_sample_per_class", "2", "--workers", "0")
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Start the files with slow tests first: of several processes, the last file to start decides when all are done."""
+    slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
+    items.sort(key=lambda item: -slow[item.path])
 
 
 @pytest.fixture(scope="session")
