@@ -112,23 +112,37 @@ def test_counts_in_a_checkpoint_have_numpys_kinds_of_numbers(value, tmp_path):
         read_checkpoint(path)
 
 
-def test_a_checkpoint_is_continued_from_and_arrays_among_its_settings_are_other_settings(tmp_path):
+@pytest.mark.parametrize("name", [None, "iou_threshold_list", "format"])
+def test_a_checkpoint_is_continued_from_and_arrays_among_its_settings_are_other_settings(name, tmp_path):
     path = tmp_path / "a.pth.tar"
-    content = fuzz_torch.checkpoint()
-    for change in (False, True):
-        if change:
-            content["validation"]["last"]["counts"]["settings"]["iou_threshold_list"] = [ONE, ONE]
+    for change in {False, name is not None}:
+        content = fuzz_torch.checkpoint()
+        counts = content["validation"]["last"]["counts"]
+        if change and name == "format":
+            counts[name] = torch.ones(2)
+        elif change:
+            counts["settings"][name] = [ONE, ONE]
         _saved(content, path)
         state = fuzz_torch.train_state()
         load_state(state, read_to_resume(str(path), tmp_path))
         evaluator = fuzz_torch.evaluator(scored=False)
         counts = to_arrays(state.validation["last"].counts)
         if change:
-            with pytest.raises(InputError, match="counts for iou_threshold_list"):
+            with pytest.raises(InputError, match=f"counts (for|of) {name}"):
                 evaluator.load_state_dict(counts)
         else:
             evaluator.load_state_dict(counts)
             assert evaluator.results() == fuzz_torch.evaluator(scored=True).results()
+
+
+@pytest.mark.parametrize("wrong", [{"state": 0.5}, {"param_groups": 3}, {"param_groups": [None]}])
+def test_an_optimiser_that_is_none_is_refused(wrong, tmp_path):
+    path = tmp_path / "a.pth.tar"
+    content = fuzz_torch.checkpoint()
+    content["optimizer"] |= wrong
+    _saved(content, path)
+    with pytest.raises(InputError, match=r"a\.pth\.tar: its optimiser does not fit the network"):
+        load_state(fuzz_torch.train_state(), read_to_resume(str(path), tmp_path))
 
 
 def test_only_files_of_torch_are_given_to_torch(tmp_path):

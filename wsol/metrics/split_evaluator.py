@@ -164,7 +164,7 @@ class SplitEvaluator:
         """
         if self.images:
             raise InputError("this evaluator has counted images already; expected a new one to load counts into")
-        if state.get("format") != STATE_FORMAT:
+        if not _is_same(state.get("format"), STATE_FORMAT):
             raise InputError(f"counts of format {state.get('format')!r:.60}; expected format {STATE_FORMAT}")
         if not all(isinstance(state.get(name), Mapping) for name in ("settings", "images", "counts")):
             raise InputError("counts without settings, images or counts")
