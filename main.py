@@ -58,6 +58,7 @@ from wsol.networks import ranks
 from wsol.networks.compiled import require_compiler
 from wsol.networks.device import autocast, resolve_device, to_device, use_tf32
 from wsol.networks.shares import all_images, spread_over
+from wsol.runs.calibrate import complete_run
 from wsol.runs.checkpoints import read_checkpoint, restore_model
 from wsol.runs.experiment import (
     Experiment,
@@ -377,6 +378,8 @@ def run_experiment(run: Experiment) -> None:
     writing = being_written(run.folder / MAPS_OF_A_RUN, words) if saves and ranks.is_first() else nullcontext()
     with ranks.lost_ranks(), loading_failures(run.config.workers), writing:
         train(run)
+        with run.record.phase("calibration"):
+            complete_run(run)
         with run.record.phase("final evaluation"):
             results = final_evaluation(run)
     if not ranks.is_first():

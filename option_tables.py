@@ -199,6 +199,7 @@ _FINAL = (
         "eval_checkpoint_type", "last", "checkpoint for the final evaluation: last, or best on val", choices=("last", "best")
     ),
     Option("eval_test", True, "evaluate on the test split, once, at the end"),
+    Option("calibrate", True, "let the boxes of val choose how the final checkpoint draws boxes on new photos"),
     Option("save_scoremaps", "both", "splits whose final maps are saved", choices=("none", "val", "test", "both")),
     _SCOREMAP_FORMAT,
     max_megapixels("images and masks"),

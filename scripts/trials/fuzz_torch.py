@@ -15,8 +15,10 @@ from scripts.trials.fuzz_formats import zip_members
 from scripts.trials.fuzz_mutations import BYTES, INTEGERS, ODD, Mutation, change_tree, insert
 from scripts.trials.wrong_common import RunsCode
 from wsol.data.truth import BoxTruth, SplitTruth
+from wsol.metrics.calibration import Calibration, Logistic
 from wsol.metrics.scored import Scored
 from wsol.metrics.split_evaluator import SplitEvaluator
+from wsol.runs.box_rules import BoxRule
 from wsol.runs.train_state import TrainState, to_tensors
 
 CONFIG = {
@@ -53,7 +55,15 @@ def checkpoint() -> dict[str, Any]:
         **{"ancestors": {"order": [0, 0]}, "step": 0, "scaler": {}, "epoch_sums": torch.zeros(2, dtype=torch.float64)},
         **{"epoch_images": 4, "best": 50.0, "metrics": [{"epoch": 1}], "bad_images": ["x"]},
         "validation": {"last": {"epoch": 1, "results": {"top1_cls": 50.0}, "counts": counts}},
+        **{"version": "0.1.0", "hierarchy": {"order": {"names": ["insect"], "labels": [0, -1]}}},
+        "box_rules": {"given": BoxRule(0.2, 75.0, 40, "true", calibration(), {"accuracy": 70.0}).to_dict()},
     }
+
+
+def calibration() -> Calibration:
+    """Return the calibration of one sign."""
+    curve = Logistic(0.5, (1.0,))
+    return Calibration(("fill",), (0.0,), (1.0,), (0.5,), (0.1,), curve, curve)
 
 
 def weights() -> dict[str, Any]:

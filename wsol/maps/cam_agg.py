@@ -29,6 +29,7 @@ class AggregatedMaps(nn.Module):
     def __init__(self, model: Method, ancestors: np.ndarray):
         super().__init__()
         self.model = model
+        self.forward_uses_labels = model.forward_uses_labels
         self.register_buffer("ancestors", torch.from_numpy(ancestors))
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:

@@ -56,6 +56,7 @@ class ACoL(Method):
     """Two branches on the same features; the second does not see where the first one's map is high."""
 
     trunk = BRANCHED
+    forward_uses_labels = True
 
     def __init__(self, backbone: Backbone, num_classes: int, *, acol_threshold: float = 0.7):
         super().__init__(backbone, num_classes)

@@ -66,6 +66,7 @@ class Method(nn.Module):
 
     trunk = POOLED  # the features that the method takes, one of the trunks of wsol/networks/backbone.py
     fast_layers: tuple[str, ...] = ()  # its own modules that learn at the classifier's rate on every architecture
+    forward_uses_labels = False  # whether what `forward` returns depends on the labels
 
     def __init__(self, backbone: Backbone, num_classes: int):
         super().__init__()

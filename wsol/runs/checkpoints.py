@@ -13,6 +13,8 @@ from wsol.core.errors import InputError
 from wsol.core.files import check_input, whole_file
 from wsol.core.plain_values import are_thresholds, is_number, is_whole, shown
 from wsol.core.safe_load import UnsafeFileError, entries_fault, load_tensors, misfit, tensor_fault
+from wsol.maps.class_maps import WAYS
+from wsol.runs.box_rules import BoxRule
 
 if TYPE_CHECKING:
     from wsol.methods.method import Method
@@ -90,6 +92,27 @@ def _are_ancestors(value: object) -> bool:
     )
 
 
+def _are_box_rules(value: object) -> bool:
+    if not (isinstance(value, dict) and set(value) <= set(WAYS)):
+        return False
+    try:
+        return all(BoxRule.from_dict(rule) for rule in value.values())
+    except ValueError:
+        return False
+
+
+def _is_hierarchy(value: object) -> bool:
+    if not isinstance(value, dict):
+        return False
+    for level, classes in value.items():
+        if not (isinstance(level, str) and level and isinstance(classes, dict) and set(classes) == {"names", "labels"}):
+            return False
+        names, labels = classes["names"], classes["labels"]
+        if not (_are(names, str, fewest=0) and _are(labels, int) and -1 <= min(labels) <= max(labels) < len(names)):
+            return False
+    return True
+
+
 def _are_sums(value: object) -> bool:
     if not isinstance(value, torch.Tensor) or tensor_fault(value):
         return False
@@ -132,6 +155,10 @@ ENTRIES = {
         "CAM-Agg's level mapped to each class's label there (-1: none), or none",
         optional=True,
     ),
+    # wsol/runs/calibrate.py adds these to a finished run's.
+    "box_rules": Entry(_are_box_rules, "the box rules of given and predicted classes", optional=True),
+    "hierarchy": Entry(_is_hierarchy, "level to names and labels, which are positions among them or -1", optional=True),
+    "version": Entry(lambda value: isinstance(value, str), "text", optional=True),
     # wsol/runs/train_state.py describes these.
     "step": Entry(is_whole, "a whole number, 0 or more", since=2),
     "scaler": Entry(lambda value: isinstance(value, dict), "a dict", since=2),
@@ -210,6 +237,12 @@ def check_entries(checkpoint: Mapping, path: str) -> None:
         if len(ancestors) != len(names):
             raise InputError(
                 f"{path}: {len(ancestors)} ancestors at level {level!r} for {len(names)} classes; expected one per class"
+            )
+    for level, classes in checkpoint.get("hierarchy", {}).items():
+        if len(classes["labels"]) != len(names):
+            raise InputError(
+                f"{path}: hierarchy: {len(classes['labels'])} labels at level {level!r} for {len(names)} classes; expected "
+                "one per class"
             )
     config = checkpoint["config"]
     for name, kind in CONFIG.items():

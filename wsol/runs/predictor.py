@@ -5,7 +5,7 @@ In: a checkpoint of main.py, and nothing else. Out: a `Predictor`.
 
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -22,11 +22,14 @@ from wsol.data.levels import LevelData, LevelSplit, load_level, read_levels
 from wsol.data.metadata import dataset_folder, first_names
 from wsol.data.preprocessing import Preprocessing
 from wsol.maps.cam_agg import ancestors_at, keep_with_ancestor
+from wsol.maps.class_maps import ClassMapper
 from wsol.maps.mapper import Mapper, make_mapper
 from wsol.maps.prediction import Prediction, Refiner, predict
 from wsol.methods.method import Method
+from wsol.runs.box_rules import BoxRule
 from wsol.runs.checkpoints import read_checkpoint, restore_model
 
+MOST_LEVELS = 3  # coarser levels whose maps are compared with a photo's
 # What runs from before an option had, and what they lack.
 DEFAULTS = {
     "amp": "off",
@@ -49,6 +52,10 @@ class Predictor:
     class_names, file_labels: the classes by label: their names, and their labels in the metadata files.
     cam_agg_level, ancestors: the coarser level of the maps, and each class's label there, int64 (num_classes,), -1: none.
     thresholds: IoU threshold in percent, such as "50", to the score-map threshold that val chose; None: val has no boxes.
+    box_rules: how boxes are drawn on photos, for given and for predicted classes; empty: val has no boxes, or the checkpoint
+        has not been completed (wsol/runs/calibrate.py).
+    hierarchy: coarser level to "names", its classes, and "labels", which of them each class belongs to, -1: none.
+    version: of this package, that completed the checkpoint.
     model: the network with its weights, in evaluation mode.
     mapper: what makes its maps.
     refiner: what changes a score map after normalisation; None: nothing.
@@ -66,6 +73,9 @@ class Predictor:
     model: Method
     mapper: Mapper
     refiner: Refiner | None = None
+    box_rules: Mapping[str, BoxRule] = field(default_factory=dict)
+    hierarchy: Mapping[str, Mapping[str, list]] = field(default_factory=dict)
+    version: str | None = None
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -111,6 +121,17 @@ class Predictor:
         """Leave images out of a split whose class has no ancestor at the maps' level, which gives them no map."""
         if self.ancestors is not None:
             keep_with_ancestor(split, self.ancestors)
+
+    def class_mapper(self) -> ClassMapper:
+        """Return what maps photos whose class may not be known.
+
+        It has CAM-Agg's maps, too, at up to MOST_LEVELS coarser levels: those that merge classes, evenly spread.
+        """
+        parts = [np.array(classes["labels"], dtype=np.int64) for classes in self.hierarchy.values()]
+        merging = [part for part in parts if len(np.unique(part)) < len(part) and (part >= 0).all()]
+        chosen = np.linspace(0, len(merging) - 1, min(MOST_LEVELS, len(merging))).round().astype(int).tolist()
+        classifies = registry.method_entry(self.config["wsol_method"]).classifies
+        return ClassMapper.of(self.mapper, self.model, [merging[i] for i in chosen] if classifies else [])
 
     def predictions(
         self, batches: Iterable[Batch], device: torch.device, amp: str, bad_images: list[str]
@@ -176,4 +197,7 @@ def restore(
         model,
         make_mapper(mapper, model, ancestors),
         refiner,
+        {way: BoxRule.from_dict(rule) for way, rule in checkpoint.get("box_rules", {}).items()},
+        checkpoint.get("hierarchy", {}),
+        checkpoint.get("version"),
     )
