@@ -11,7 +11,15 @@ from pathlib import Path, PurePosixPath
 import yaml
 from munch import Munch
 
-from option_tables import CAM_CURVE_INTERVAL, EVALUATION, INFERENCE, LOG_ROOT, training_groups
+from option_tables import (
+    CAM_CURVE_INTERVAL,
+    EVALUATION,
+    INFERENCE,
+    LOG_ROOT,
+    MAPPED_ALONE,
+    PHOTOS_ALONE,
+    training_groups,
+)
 from wsol.core import registry
 from wsol.core.errors import InputError, OptionError, OptionName, did_you_mean, shortened
 from wsol.core.files import check_folder, write_text
@@ -138,8 +146,22 @@ def get_inference_options(argv: Sequence[str] | None = None, description: str = 
     Raises:
         InputError: an unknown option, a value out of range, or an impossible combination.
     """
-    options = parse_options(inference_parser(description), argv)
+    parser = inference_parser(description)
+    given = vars(parser.parse_args(argv))
+    options = Munch({**parser.known_defaults, **given})
     _check_ranges(options, by_name(INFERENCE))
+    if options.describe:
+        return options
+    if bool(options.images) == bool(options.scoremap_root):
+        raise InputError(
+            "expected ", OptionName("images"), " PHOTOS for boxes, ", OptionName("scoremap_root"),
+            " FOLDER for the score maps of a split, or ", OptionName("describe"), " FILE",
+        )  # fmt: skip
+    _require(bool(options.checkpoint), "checkpoint", "none", "a run's checkpoint")
+    needed, others = ("images", MAPPED_ALONE) if options.images else ("scoremap_root", PHOTOS_ALONE)
+    for name in others:
+        _require(name not in given, name, options[name], "not together with ", OptionName(needed))
+    _require(not (options.images and options.output is None), "output", "none", "a folder for the boxes")
     if options.cam_agg_level:
         own = (f"{registry.OWN_MAPS} with ", OptionName("cam_agg_level"))
         _require(options.extractor == registry.OWN_MAPS, "extractor", options.extractor, *own)
@@ -218,7 +240,7 @@ def check_evaluation_options(config: Mapping) -> None:
     check_metric_options(config)
     _require_alone(config, "center", ("boxes", "coco_images", "images_from"))
     _require_alone(config, "images_from", ("boxes", "map_size", "per_image", "analysis", "metrics"))
-    _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis", "map_size", "metrics"))
+    _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis", "metrics"))
     for name in config["metrics"] or ():
         known = registry.names("metrics")
         _require(name in known, "metrics", name, f"one or more of {', '.join(known)}{did_you_mean(name, known)}")

@@ -248,7 +248,7 @@ def open_detections(path: str, options: Munch, evaluator: SplitEvaluator) -> Det
     if without:
         warn(f"{path}: {len(without)} of {len(evaluator.image_ids)} images have no box and count as wrong")
     evaluator.counts |= {"images_without_box": len(without), "unknown_images": len(unknown)}
-    return Detections(boxes)
+    return Detections(boxes, options.map_size)
 
 
 def open_source(options: Munch, evaluator: SplitEvaluator, compared: bool = False) -> Source:

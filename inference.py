@@ -1,9 +1,11 @@
-"""Score maps of a split from a checkpoint, without training:
+"""A trained model at work, without training: boxes for new photos, or the score maps of a split.
 
+    python inference.py --checkpoint train_log/my_run/last_checkpoint.pth.tar --images photos/ --output boxes
     python inference.py --checkpoint train_log/my_run/best_checkpoint.pth.tar --split val --scoremap_root my_maps
+    python inference.py --describe train_log/my_run/last_checkpoint.pth.tar
 
-In: a run's checkpoint, a split's images. Out: score maps in [0, 1] of the input size, as `<scoremap_root>/<image_id>.npy`,
-and the rank of each image's true class.
+In: a run's checkpoint; photos, or a split's images. Out: boxes.csv and detections.json (COCO), see docs/boxes.md; or score
+maps in [0, 1] of the input size, as `<scoremap_root>/<image_id>.npy`, and the rank of each image's true class.
 """
 
 import shlex
@@ -16,28 +18,42 @@ from wsol.core.machine import keep_freed_memory, resolve_threads, use_threads
 
 # isort: split
 from config import check_cache, check_saved_config, get_inference_options
-from wsol.core import registry
 from wsol.core.errors import InputError, command, refuse_early
 
 if __name__ == "__main__":  # before the seconds in which torch is loaded
     refuse_early(partial(get_inference_options, description=__doc__))
 
+import hashlib
+import time
+
+import numpy as np
+import torch
 from munch import Munch
 
 from data_loaders import make_loader, require_images
 from dataset.known import how_to_prepare, require_dataset
-from wsol.core.files import check_folder
+from dataset.photos import Report, read_labels
+from dataset.tables import TableOptions, parse_columns
+from wsol.core.files import check_folder, file_hash
 from wsol.core.processes import map_beside
 from wsol.core.progress import progress
+from wsol.core.version import version
 from wsol.data.levels import SPLITS, LevelSplit
 from wsol.data.loading import loading_failures
-from wsol.data.metadata import read_id_list
+from wsol.data.metadata import first_names, read_id_list
+from wsol.maps.class_maps import UNKNOWN
 from wsol.maps.prediction import Prediction
 from wsol.maps.score_maps import being_written, holds_score_maps, save_score_map, unfinished_by
 from wsol.networks.device import resolve_device, use_tf32
+from wsol.photos.describe import describe
+from wsol.photos.finding import PhotoFiles, find_photos
+from wsol.photos.localize import Pictures, localize_photos
+from wsol.photos.localizer import Localizer
+from wsol.photos.parts import Parts, output_folder, part_size
+from wsol.photos.tables import BOXES, DETECTIONS, UNREAD, Kept, write_boxes, write_detections, write_unreadable
 from wsol.runs.final_evaluation import stop_at_bad_images
 from wsol.runs.precision import resolve_mapping_amp
-from wsol.runs.predictor import restore
+from wsol.runs.predictor import Predictor, restore
 from wsol.runs.run_data import images_to_map
 from wsol.runs.run_tables import write_class_ranks
 
@@ -71,25 +87,27 @@ def check_map_folder(folder: Path) -> None:
     check_folder(folder)
 
 
-@command
-def main() -> None:
-    """Map one split with a checkpoint."""
-    options = get_inference_options(description=__doc__)
-    keep_freed_memory()
+def restored(options: Munch) -> tuple[Predictor, Munch, torch.device]:
+    """Return the model of --checkpoint on its device, its checked configuration, and the device."""
     device = resolve_device(options.device, options.amp, options.tf32)
     use_tf32(options.tf32)
     use_threads(resolve_threads(options.threads))
-    scoremap_root = Path(options.scoremap_root)
-    check_map_folder(scoremap_root)
     predictor = restore(
         options.checkpoint,
         mapper=options.extractor,
         cam_agg_level=options.cam_agg_level,
         metadata_root=options.metadata_root,
         dataset_name=options.dataset_name,
-    ).to(device)
-    config = check_saved_config(predictor.config, options.checkpoint)
-    if registry.method_entry(config.wsol_method).detects:
+    )
+    return predictor.to(device), check_saved_config(predictor.config, options.checkpoint), device
+
+
+def map_split(options: Munch) -> None:
+    """Write the score maps of a split."""
+    scoremap_root = Path(options.scoremap_root)
+    check_map_folder(scoremap_root)
+    predictor, config, device = restored(options)
+    if predictor.detects:
         raise InputError(f"--checkpoint {options.checkpoint}: {config.wsol_method} gives boxes, not score maps")
     given = {name: options[name] for name in ("dataset_name", "data_root", "metadata_root", "batch_size", "decode_scale")}
     config |= {name: value for name, value in given.items() if value is not None}
@@ -132,9 +150,85 @@ def main() -> None:
     print(f"{mapped} score maps of {config.dataset_name} {options.split} in {scoremap_root}, {len(bad_images)} skipped")
     if predictor.cam_agg_level:
         print(f"maps of level {predictor.cam_agg_level!r} (--cam_agg_level)")
-    if ranks or registry.method_entry(config.wsol_method).classifies:
+    if ranks or predictor.classifies:
         top1 = sum(rank == 0 for rank in ranks.values())
         print(f"top-1 classification {100 * top1 / max(len(ranks), 1):.2f} at level {data.level!r}")
+
+
+def given_labels(options: Munch, files: PhotoFiles, localizer: Localizer) -> np.ndarray:
+    """Return the class of each photo, int64 (n,), from --labels; UNKNOWN for those that it does not name."""
+    labels = np.full(len(files), UNKNOWN, dtype=np.int64)
+    if not options.labels:
+        return labels
+    report = Report()
+    tables = TableOptions(options.encoding, parse_columns(options.columns or ()))
+    known = read_labels(list(files.ids), Path(options.labels), None, (), tables, report).classes
+    numbers = {name: localizer.class_number(name) for name in set(known.values())}
+    for position, image_id in enumerate(files.ids):
+        labels[position] = numbers[known[image_id]] if image_id in known else UNKNOWN
+    report.print()
+    return labels
+
+
+def localize(options: Munch) -> None:
+    """Write boxes for photos."""
+    files = find_photos(options.images)
+    predictor, config, device = restored(options)
+    localizer = Localizer(
+        predictor, device=device, threshold=options.threshold, max_boxes=options.max_boxes, top_k=options.top_k
+    )
+    labels = given_labels(options, files, localizer)
+    batch_size = options.batch_size or config.batch_size
+    amp, measured = resolve_mapping_amp(options.amp, predictor.mapper, batch_size, config.crop_size, device)
+    pictures = Pictures(options.overlays, options.maps, options.crops, options.scoremap_format)
+    info = {"checkpoint": str(options.checkpoint), "version": version(), "threshold": options.threshold}
+    settings = {
+        "checkpoint": file_hash(Path(options.checkpoint)),
+        "images": files.digest(),
+        "labels": hashlib.sha256(labels.tobytes()).hexdigest(),
+        "amp": amp,
+        "batch_size": batch_size,
+        **{name: options[name] for name in ("threshold", "max_boxes", "top_k", "extractor", "cam_agg_level")},
+        **{name: options[name] for name in ("max_megapixels", "overlays", "maps", "crops", "scoremap_format")},
+    }
+    output = Path(options.output)
+    parts = Parts(output, files.ids, part_size(batch_size))
+    with output_folder(output, settings, len(files)):
+        begun = parts.finished() * parts.size
+        with loading_failures(options.workers):
+            start = time.monotonic()
+            mapped = localize_photos(
+                localizer, files, labels, parts, pictures, batch_size, options.workers, amp, options.max_megapixels
+            )
+            seconds = time.monotonic() - start
+        kept = Kept(options.min_confidence, options.min_expected_iou)
+        write_detections(output / DETECTIONS, parts.rows, kept, predictor, info)
+        levels = list(predictor.hierarchy)
+        photos, boxes = write_boxes(output / BOXES, parts.rows(), kept, levels, options.top_k)
+        unreadable = write_unreadable(output / UNREAD, parts.rows())
+    for line in measured:
+        print(line)
+    if begun:
+        print(f"{min(begun, len(files))} photos were done before")
+    if mapped:
+        print(f"{mapped} photos in {seconds:.0f} s, {mapped / max(seconds, 1e-9):.1f} a second")
+    print(f"{boxes} boxes in {photos} of {len(files)} photos: {output / BOXES}, {output / DETECTIONS}")
+    for title, lines in (("could not be read", unreadable), ("have names that are not UTF-8", files.left_out)):
+        if lines:
+            print(f"{len(lines)} photos {title}:" + first_names(lines))
+
+
+@command
+def main() -> None:
+    """Do what the options ask for."""
+    options = get_inference_options(description=__doc__)
+    keep_freed_memory()
+    if options.describe:
+        print("\n".join(describe(options.describe)))
+    elif options.images:
+        localize(options)
+    else:
+        map_split(options)
 
 
 if __name__ == "__main__":

@@ -221,7 +221,14 @@ _SCORED = (
         whole,
         SIDE,
     ),
-    Option("map_size", None, "resize every map to N x N bicubically and normalise it again", whole, SIDE, metavar="N"),
+    Option(
+        "map_size",
+        None,
+        "resize every map to N x N bicubically and normalise it again; with --boxes score them in N x N pixels, as maps are",
+        whole,
+        SIDE,
+        metavar="N",
+    ),
     max_megapixels("maps and masks"),
     Option(
         "boxes",
@@ -273,15 +280,9 @@ _OUTPUT = (
     ),
     Option("analysis", False, "report box area, activation and fragments of the maps (Cole et al., appendix 0.F.1)"),
 )
-_MAPPED = (
-    Option("checkpoint", None, "a run's best_ or last_checkpoint.pth.tar", metavar="FILE", required=True),
-    Option("split", "val", "train, val or test", folder_name),
-    Option("scoremap_root", None, "folder for the maps; it must not hold any yet", metavar="FOLDER", required=True),
-    _SCOREMAP_FORMAT,
-    Option("dataset_name", None, "data set (default: as in training)", folder_name),
-    Option("data_root", None, "folder of the images (default: as in training)"),
-    Option("metadata_root", None, "folder of the metadata (default: as in training)"),
-    Option("image_list", None, "map only these images of the split (a file of ids, one per line)", metavar="FILE"),
+_MODEL = (
+    Option("checkpoint", None, "a run's best_ or last_checkpoint.pth.tar", metavar="FILE"),
+    Option("describe", None, "print what a checkpoint knows, and what it lacks; nothing else is done", metavar="FILE"),
     Option("cam_agg_level", None, f"{_CAM_AGG} (default: as in training)", metavar="LEVEL"),
     Option(
         "extractor",
@@ -290,6 +291,31 @@ _MAPPED = (
         choices=EXTRACTORS,
     ),
     Option("batch_size", None, "images at a time (default: as in training)", whole, BATCH),
+    _SCOREMAP_FORMAT,
+)
+_PHOTOS = (
+    Option("images", None, "a folder of photos, a pattern such as 'a/*.jpg', or a .txt file of paths", metavar="PHOTOS"),
+    Option("output", None, "folder for the boxes; a stopped command goes on there", metavar="OUT"),
+    Option("labels", None, "known classes of photos: a table with the columns file,label", metavar="CSV"),
+    Option("columns", None, "names of these columns, such as image=Datei label=Art", metavar="ROLE=NAME", several=True),
+    Option("encoding", None, "encoding of --labels (default: UTF-8)", metavar="NAME"),
+    Option("threshold", None, "score-map threshold, in place of the checkpoint's", number, Range(0, 1, open_high=True)),
+    Option("max_boxes", 1, "most boxes of a photo, one per strong component of its map", range=Range(1, 1000)),
+    Option("top_k", 1, "classes to name, the most probable first", range=Range(1, 1000)),
+    Option("min_confidence", None, "leave out photos whose class has a lower probability", number, Range(0, 1)),
+    Option("min_expected_iou", None, "leave out photos whose box is expected to have a lower IoU", number, Range(0, 1)),
+    Option("overlays", False, "also write each photo under its map, with its boxes"),
+    Option("maps", False, "also write the score maps"),
+    Option("crops", False, "also write the boxes cut out of the photos"),
+    max_megapixels("photos"),
+)
+_MAPPED = (
+    Option("split", "val", "train, val or test", folder_name),
+    Option("scoremap_root", None, "folder for the maps; it must not hold any yet", metavar="FOLDER"),
+    Option("dataset_name", None, "data set (default: as in training)", folder_name),
+    Option("data_root", None, "folder of the images (default: as in training)"),
+    Option("metadata_root", None, "folder of the metadata (default: as in training)"),
+    Option("image_list", None, "map only these images of the split (a file of ids, one per line)", metavar="FILE"),
     replace(_DECODE_SCALE, default=None, help=f"{_DECODE_SCALE.help} (default: as in training)"),
 )
 
@@ -317,4 +343,11 @@ EVALUATION = (
     Group("metric", _SCORING),
     Group("output", _OUTPUT, "tables are .csv or .parquet"),
 )
-INFERENCE = (Group("what to map", _MAPPED), Group("machine", _MACHINE))
+PHOTOS_ALONE = tuple(option.name for option in _PHOTOS if option.name != "images")
+MAPPED_ALONE = tuple(option.name for option in _MAPPED if option.name != "scoremap_root")
+INFERENCE = (
+    Group("model", _MODEL),
+    Group("boxes for photos", _PHOTOS, "with --images"),
+    Group("score maps of a split", _MAPPED, "with --scoremap_root"),
+    Group("machine", _MACHINE),
+)

@@ -8,11 +8,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, ImageOps
+from PIL import ImageOps
 
 from wsol.core.declared_size import MAX_MEGAPIXELS, open_image
 from wsol.core.errors import InputError
-from wsol.data.images import load_image
+from wsol.data.images import load_image, read_orientation
 from wsol.data.metadata import Box
 
 Size = tuple[int, int]
@@ -35,15 +35,6 @@ class Photo(NamedTuple):
     def stored(self) -> Size:
         """(width, height) as stored."""
         return self.size[::-1] if self.orientation >= 5 else self.size
-
-
-def read_orientation(image: Image.Image) -> int:
-    """Return the EXIF orientation of an open image, 1 to 8; 1 if it has none, or an invalid one."""
-    try:
-        value = image.getexif().get(ExifTags.Base.Orientation, 1)
-    except Exception:  # noqa: BLE001 (Pillow raises many kinds for damaged EXIF; the pixels are unaffected)
-        return 1
-    return value if value in range(2, 9) else 1
 
 
 def read_photo(path: Path, max_megapixels: float = MAX_MEGAPIXELS) -> Photo:

@@ -20,7 +20,7 @@ def model_of(method, classes=5):
 
 
 def photos(mapper, labels, ways=WAYS):
-    batch = Batch(IMAGES, torch.tensor(labels), list("abcd"), ["a bad one"])
+    batch = Batch(IMAGES, torch.tensor(labels), list("abcd"), ["a bad one"], sizes=[(80, 60)] * 4)
     bad = []
     found = list(mapper.photos([batch], CPU, "off", bad, ways))
     assert bad == ["a bad one"] and [photo.image_id for photo in found] == list("abcd")

@@ -152,6 +152,19 @@ def read_json(path: str | os.PathLike) -> Any:  # noqa: ANN401 (a reader checks 
         raise InputError(f"{path}: not a readable JSON file ({error})") from None
 
 
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
+
+
 def _check_name(path: str | os.PathLike) -> None:
     """Raise InputError for a path that a file cannot have; the system would complain only on writing."""
     try:

@@ -1,7 +1,7 @@
 """Images and labels to batches: data sets, and loaders that keep an accelerator busy.
 
-In: `LevelSplit` tables (wsol/data/levels.py) and a folder of images. Out: `Batch`es. Random crops and flips are drawn from
-(seed, epoch, position), never in a worker, so the batches do not depend on the number of workers.
+In: `LevelSplit` tables (wsol/data/levels.py) and a folder of images, or any photos. Out: `Batch`es. Random crops and flips
+are drawn from (seed, epoch, position), never in a worker, so the batches do not depend on the number of workers.
 """
 
 import math
@@ -22,9 +22,9 @@ from wsol.core.errors import InputError
 from wsol.core.stopping import ignore_stopping
 from wsol.data.crops import draw_crop
 from wsol.data.image_cache import ImageCache
-from wsol.data.images import FULL
+from wsol.data.images import FULL, load_upright
 from wsol.data.levels import LevelSplit
-from wsol.data.preprocessing import IMAGENET, Preprocessing
+from wsol.data.preprocessing import IMAGENET, Preprocessing, resize
 from wsol.data.reading import ImageReader
 from wsol.data.targets import BoxTargets, Targets
 
@@ -39,6 +39,7 @@ class Batch(NamedTuple):
     positions: where the images are in the data set.
     boxes: per image float64 (m, 4), x0, y0, x1, y1 in pixels of `images`, if boxes are trained on.
     masks: uint8 (B, crop, crop), if masks are trained on.
+    sizes: (w, h) of the images as they were before they were resized.
     """
 
     images: torch.Tensor
@@ -48,6 +49,18 @@ class Batch(NamedTuple):
     positions: Sequence[int] = ()
     boxes: list[torch.Tensor] | None = None
     masks: torch.Tensor | None = None
+    sizes: Sequence[tuple[int, int]] = ()
+
+
+class Sample(NamedTuple):
+    """One image of a batch."""
+
+    image: torch.Tensor
+    label: int
+    image_id: str
+    position: int
+    size: tuple[int, int]
+    target: torch.Tensor | None = None
 
 
 class LabeledImages(Dataset):
@@ -82,7 +95,7 @@ class LabeledImages(Dataset):
     def __len__(self) -> int:
         return len(self.split.image_ids)
 
-    def __getitem__(self, index: int | tuple[int, int]) -> tuple[torch.Tensor, int, str, int, torch.Tensor | None] | str:
+    def __getitem__(self, index: int | tuple[int, int]) -> Sample | str:
         position, seed = index if isinstance(index, tuple) else (index, 0)
         image_id = self.split.image_ids[position]
         target = None
@@ -97,7 +110,7 @@ class LabeledImages(Dataset):
                     target = torch.from_numpy(self.targets.crop(image_id, size, crop))
         except InputError as error:
             return error.on_command_line()
-        return tensor, int(self.split.labels[position]), image_id, position, target
+        return Sample(tensor, int(self.split.labels[position]), image_id, position, size, target)
 
 
 class EpochShuffle(Sampler):
@@ -152,14 +165,15 @@ class ProcessBatches(Sampler):
                 yield turn[sum(parts[:own]) : sum(parts[: own + 1])]
 
 
-def _collate(samples: list, targets: Targets | None = None) -> Batch:
+def _collate(samples: list[Sample | str], targets: Targets | None = None) -> Batch:
     good = [sample for sample in samples if not isinstance(sample, str)]
     bad = [sample for sample in samples if isinstance(sample, str)]
     if not good:
         return Batch(torch.empty(0), torch.empty(0, dtype=torch.int64), [], bad)
-    images, labels, image_ids, positions, found = zip(*good, strict=True)
+    images, labels, image_ids, positions, sizes, found = zip(*good, strict=True)
     # In a worker, `default_collate` stacks in shared memory, where `torch.stack` would take one copy more.
-    batch = Batch(default_collate(list(images)), torch.tensor(labels), list(image_ids), bad, positions)
+    stacked = default_collate(list(images))
+    batch = Batch(stacked, torch.tensor(labels), list(image_ids), bad, positions, sizes=sizes)
     if targets is None:
         return batch
     if isinstance(targets, BoxTargets):
@@ -182,8 +196,40 @@ def _unless_left_alone(hook: Callable[..., object], kind: type[BaseException], *
         hook(kind, *details)
 
 
+class Photos(Dataset):
+    """Photos of any folder, upright and whole, resized to `side`; `labels`, int64 (n,), may be negative: not known.
+
+    A photo that cannot be read gives its error message.
+    """
+
+    targets = None
+
+    def __init__(
+        self,
+        paths: Sequence[Path],
+        image_ids: Sequence[str],
+        labels: np.ndarray,
+        side: int,
+        preprocessing: Preprocessing = IMAGENET,
+        max_megapixels: float = MAX_MEGAPIXELS,
+    ):
+        self.paths, self.image_ids, self.labels, self.side = paths, image_ids, labels, side
+        self.preprocessing, self.max_megapixels = preprocessing, max_megapixels
+
+    def __len__(self) -> int:
+        return len(self.paths)
+
+    def __getitem__(self, position: int) -> Sample | str:
+        try:
+            photo = load_upright(self.paths[position], self.max_megapixels)
+        except InputError as error:
+            return error.on_command_line()
+        tensor = self.preprocessing.normalize(resize(photo, self.side))
+        return Sample(tensor, int(self.labels[position]), self.image_ids[position], position, photo.size)
+
+
 def make_loader(
-    dataset: LabeledImages,
+    dataset: LabeledImages | Photos,
     batch_size: int,
     workers: int,
     device: torch.device,

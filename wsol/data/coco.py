@@ -89,7 +89,12 @@ def read_coco_names(path: str | os.PathLike) -> dict[str, str]:
     Raises:
         InputError: not JSON, no images, a record without an id or file name, or a duplicate id.
     """
-    records = _records(path, _read(path), "images", {"id": KEY, "file_name": str})
+    return names_of(path, _read(path))
+
+
+def names_of(path: str | os.PathLike, content: dict) -> dict[str, str]:
+    """Return `read_coco_names` of a file's content."""
+    records = _records(path, content, "images", {"id": KEY, "file_name": str})
     if not records:
         raise InputError(f"{path}: the list 'images' is empty; expected a COCO annotation file")
     named = _by_key(path, "images", [{**record, "id": str(record["id"])} for record in records], "id")

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import ExifTags, Image, UnidentifiedImageError
 
 from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels, open_image
 from wsol.core.errors import InputError, OptionName
@@ -29,6 +29,32 @@ def _to_rgb(path: str | os.PathLike, image: Image.Image) -> Image.Image:
         values = (np.asarray(image).astype(np.uint32) + 128) // 257
         image = Image.fromarray(values.astype(np.uint8))
     return image.convert("RGB")
+
+
+# How an image stored with an EXIF orientation is turned upright.
+UPRIGHT = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
+
+
+def read_orientation(image: Image.Image) -> int:
+    """Return the EXIF orientation of an open image, 1 to 8; 1 if it has none, or an invalid one."""
+    try:
+        value = image.getexif().get(ExifTags.Base.Orientation, 1)
+    except Exception:  # noqa: BLE001 (Pillow raises many kinds for damaged EXIF; the pixels are unaffected)
+        return 1
+    return value if value in UPRIGHT else 1
+
+
+def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
+    """Return an image as its EXIF orientation, 1 to 8, says."""
+    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
 
 
 class Decoded(NamedTuple):
@@ -51,10 +77,22 @@ def load_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS) 
     return read_image(path, max_megapixels).image
 
 
-def read_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS, least_side: int | None = None) -> Decoded:
+def load_upright(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS) -> Image.Image:
+    """Return an image file as RGB, turned upright as its EXIF orientation says; of an animation the first frame.
+
+    Raises:
+        InputError: as for `load_image`.
+    """
+    return read_image(path, max_megapixels, upright=True).image
+
+
+def read_image(
+    path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS, least_side: int | None = None, upright: bool = False
+) -> Decoded:
     """Return an image file as RGB, as `load_image` does, and its size.
 
     `least_side`: a JPEG is decoded at the least of 1/8, 1/4, 1/2 and 1 of its size whose sides are at least this long.
+    `upright`: it is turned as its EXIF orientation says; not together with `least_side`.
 
     Raises:
         InputError: it cannot be read, or declares more than `max_megapixels` (nothing is decoded then); names the file.
@@ -67,7 +105,9 @@ def read_image(path: str | os.PathLike, max_megapixels: float = MAX_MEGAPIXELS, 
             check_pixels(path, size, max_megapixels)
             reduced = image.draft(None, (least_side, least_side)) if least_side else None
             box = reduced[1] if reduced else (0, 0, *size)
-            return Decoded(_to_rgb(path, image), size, box)
+            orientation = read_orientation(image) if upright and image.format != "TIFF" else 1  # Pillow turns TIFFs itself
+            found = turned_upright(_to_rgb(path, image), orientation)
+            return Decoded(found, found.size if upright else size, box)
     except InputError:
         raise
     except UnidentifiedImageError:

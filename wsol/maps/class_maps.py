@@ -34,6 +34,7 @@ class PhotoMaps:
     """What a network gives for one photo.
 
     size: the input size (w, h) in pixels.
+    photo_size: (w, h) of the photo.
     probabilities: float32 (num_classes,), the softmax of the logits; None from a method that tells no classes apart.
     maps: way (GIVEN, PREDICTED) to map; a method that tells no classes apart has the same for both, a detector none.
     box: a detector's box (x0, y0, x1, y1) in whole pixels of the input; None: it found nothing, or there are maps.
@@ -41,6 +42,7 @@ class PhotoMaps:
 
     image_id: str
     size: tuple[int, int]
+    photo_size: tuple[int, int]
     probabilities: np.ndarray | None
     maps: dict[str, ClassMap]
     box: tuple[int, ...] | None = None
@@ -85,8 +87,9 @@ class ClassMapper:
             outputs = self.mapper(images)
         size = (images.shape[3], images.shape[2])
         if "boxes" in outputs:
-            for image_id, box in zip(batch.image_ids, outputs["boxes"].cpu().numpy(), strict=True):
-                yield PhotoMaps(image_id, size, None, {}, whole_box(box))
+            boxes = outputs["boxes"].cpu().numpy()
+            for image_id, photo_size, box in zip(batch.image_ids, batch.sizes, boxes, strict=True):
+                yield PhotoMaps(image_id, size, photo_size, None, {}, whole_box(box))
             return
         classifies = "logits" in outputs
         predicted = outputs["logits"].argmax(dim=1) if classifies else torch.zeros_like(given)
@@ -100,7 +103,8 @@ class ClassMapper:
                     own = self.mapper(images, labels)
             maps[way] = self._maps(own, labels)
         for number, image_id in enumerate(batch.image_ids):
-            yield PhotoMaps(image_id, size, probabilities[number], {way: found[number] for way, found in maps.items()})
+            own_maps = {way: found[number] for way, found in maps.items()}
+            yield PhotoMaps(image_id, size, batch.sizes[number], probabilities[number], own_maps)
 
     def _maps(self, outputs: Outputs, labels: torch.Tensor) -> list[ClassMap]:
         raw = self.mapper.raw_maps(outputs, labels).cpu().numpy()

@@ -1,7 +1,8 @@
-"""A detector's boxes from a COCO results file: the box of the highest score of every image.
+"""A detector's boxes from a COCO file: the box of the highest score of every image.
 
-In: JSON, a list of {"image_id", "category_id", "bbox": [x, y, width, height], "score"}, in the images' own pixels
-(https://cocodataset.org/#format-results). Out: image id to box (x0, y0, x1, y1).
+In: JSON, a list of results {"image_id", "category_id", "bbox": [x, y, width, height], "score"}, in the images' own pixels
+(https://cocodataset.org/#format-results), or an object whose "annotations" are such results and whose "images" name the
+image of each id, as inference.py writes it. Out: image id to box (x0, y0, x1, y1).
 """
 
 import os
@@ -10,6 +11,7 @@ from collections.abc import Mapping
 from wsol.core.errors import InputError, OptionName
 from wsol.core.files import read_json
 from wsol.core.plain_values import is_number
+from wsol.data.coco import names_of
 
 Detection = tuple[float, float, float, float]
 EXPECTED = '{"image_id": ..., "bbox": [x, y, width, height], "score": ...}'
@@ -46,6 +48,9 @@ def read_detections(
     best: dict[str, tuple[float, list[float]]] = {}
     unknown: dict[str, None] = {}
     content = read_json(path)
+    if isinstance(content, dict) and "annotations" in content:
+        names = names or names_of(path, content)
+        content = content["annotations"]
     if not isinstance(content, list):
         raise InputError(f"{path}: a JSON {type(content).__name__}; expected a list of {EXPECTED}")
     for number, entry in enumerate(content, 1):

@@ -19,7 +19,7 @@ from wsol.data.masks import VIEW
 from wsol.maps.center import center_map
 from wsol.maps.normalize import normalize_raw_map
 from wsol.maps.score_maps import ScoreMapFiles, read_score_map
-from wsol.metrics.boxes import Candidates, candidate_boxes
+from wsol.metrics.boxes import Candidates, candidate_boxes, resize_bbox
 from wsol.metrics.detections import Detection
 from wsol.metrics.evaluators import BoxEvaluator
 from wsol.metrics.images_file import ImagesFile
@@ -160,15 +160,31 @@ class SavedImages:
 
 @dataclass
 class Detections:
-    """A detector's boxes; an image without one counts as wrong."""
+    """A detector's boxes; an image without one counts as wrong.
+
+    side: they are scored in the view of side x side pixels that a map of this size has, edges truncated; None: in the
+        images' own pixels.
+    """
 
     boxes: dict[str, Detection]
+    side: int | None = None
+
+    @property
+    def _shape(self) -> tuple[int, int] | None:
+        return (self.side, self.side) if self.side else None
+
+    def _viewed(self, evaluator: SplitEvaluator, image_id: str) -> Detection | None:
+        box = self.boxes.get(image_id)
+        if box is None or not self.side:
+            return box
+        x0, y0, x1, y1 = resize_bbox(box, evaluator.require_boxes().image_sizes[image_id], (self.side, self.side))
+        return x0, y0, x1, y1
 
     def score(self, evaluator: SplitEvaluator) -> Iterator[Scored]:
         """Yield what the box of every image gives."""
         boxes = evaluator.require_boxes()
         for image_id in evaluator.image_ids:
-            yield Scored(image_id, boxes.score_box(self.boxes.get(image_id), image_id))
+            yield Scored(image_id, boxes.score_box(self._viewed(evaluator, image_id), image_id, self._shape))
 
     def rows(self, evaluator: SplitEvaluator) -> list[dict]:
         """Return one row per image: its box in pixels and its IoU."""
@@ -176,7 +192,9 @@ class Detections:
         for image_id in evaluator.scored_ids:
             box = self.boxes.get(image_id)
             edges = dict(zip(("x0", "y0", "x1", "y1"), box or [None] * 4, strict=True))
-            rows.append({"image_id": image_id, **edges, "iou": boxes.box_iou(box, image_id) if box else 0.0})
+            viewed = self._viewed(evaluator, image_id)
+            iou = boxes.box_iou(viewed, image_id, self._shape) if viewed else 0.0
+            rows.append({"image_id": image_id, **edges, "iou": iou})
         return rows
 
 

@@ -96,17 +96,15 @@ def find_box_rules(
     return {way: fit_rule([sample[way] for sample in samples], source, config.seed) for way in ways}
 
 
-def complete_checkpoint(
-    path: Path, target: Path, rules: Mapping[str, BoxRule], ancestry: Mapping[str, Mapping[str, list]]
-) -> None:
-    """Write a checkpoint with the entries that make it self-contained; `target` may be the file itself."""
+def complete_checkpoint(path: Path, rules: Mapping[str, BoxRule], ancestry: Mapping[str, Mapping[str, list]]) -> None:
+    """Write a checkpoint again, with the entries that make it self-contained."""
     content = read_checkpoint(path)
     content |= {
         "box_rules": {way: rule.to_dict() for way, rule in rules.items()},
         "hierarchy": {level: dict(classes) for level, classes in ancestry.items()},
         "version": version(),
     }
-    write_checkpoint(target, content)
+    write_checkpoint(path, content)
 
 
 def complete_run(run: Experiment) -> None:
@@ -132,5 +130,5 @@ def complete_run(run: Experiment) -> None:
         )
     if ranks.is_first():
         require_folder(run)
-        complete_checkpoint(path, path, rules, ancestry)
+        complete_checkpoint(path, rules, ancestry)
     ranks.wait()

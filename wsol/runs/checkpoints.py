@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeGuard, TypeVar
 
 import torch
 
-from wsol.core.errors import InputError
+from wsol.core.errors import InputError, OptionName
 from wsol.core.files import check_input, whole_file
 from wsol.core.plain_values import are_thresholds, is_number, is_whole, shown
 from wsol.core.safe_load import UnsafeFileError, entries_fault, load_tensors, misfit, tensor_fault
@@ -169,6 +169,7 @@ ENTRIES = {
     "metrics": Entry(lambda value: _are(value, dict, fewest=0), "a list of dicts", since=2),
     "bad_images": Entry(lambda value: _are(value, str, fewest=0), "a list of messages", since=2),
 }
+WEIGHTS_ALONE = (OptionName("wsolevaluation_checkpoint"), " FILE ", OptionName("epochs"), " 0")
 KEYS = tuple(name for name, entry in ENTRIES.items() if entry.since == 1 and not entry.optional)
 
 
@@ -221,7 +222,8 @@ def check_entries(checkpoint: Mapping, path: str) -> None:
         raise InputError(f"{path}: has format {shown(written)}, of a newer version; expected {FORMAT} or less")
     needed = [name for name, entry in ENTRIES.items() if not entry.optional and ("format" in checkpoint or entry.since == 1)]
     if missing := [name for name in needed if name not in checkpoint]:
-        raise InputError(f"{path}: not a checkpoint of main.py; it lacks the entries {', '.join(missing)}")
+        hint = () if "config" in checkpoint else (" (of weights alone, main.py makes one: ", *WEIGHTS_ALONE, ")")
+        raise InputError(f"{path}: not a checkpoint of main.py; it lacks the entries {', '.join(missing)}", *hint)
     if fault := entries_fault(checkpoint["state_dict"]):
         raise InputError(f"{path}: state_dict: {fault}")
     for name, entry in ENTRIES.items():

@@ -82,6 +82,21 @@ class Predictor:
         """How the network wants its images."""
         return self.model.backbone.offer.preprocessing
 
+    @property
+    def detects(self) -> bool:
+        """Whether the model gives boxes, not maps."""
+        return registry.method_entry(self.config["wsol_method"]).detects
+
+    @property
+    def classifies(self) -> bool:
+        """Whether the model tells classes apart."""
+        return registry.method_entry(self.config["wsol_method"]).classifies
+
+    def ancestors_of(self, label: int) -> dict[str, str]:
+        """Return coarser level to the name of a class's ancestor there, finest first, as far as the checkpoint knows."""
+        places = {level: (classes["names"], classes["labels"][label]) for level, classes in self.hierarchy.items()}
+        return {level: names[place] for level, (names, place) in places.items() if place >= 0}
+
     def to(self, device: torch.device) -> Self:
         """Return this predictor, its network on a device."""
         self.mapper.to(device, memory_format=torch.channels_last)
@@ -130,8 +145,7 @@ class Predictor:
         parts = [np.array(classes["labels"], dtype=np.int64) for classes in self.hierarchy.values()]
         merging = [part for part in parts if len(np.unique(part)) < len(part) and (part >= 0).all()]
         chosen = np.linspace(0, len(merging) - 1, min(MOST_LEVELS, len(merging))).round().astype(int).tolist()
-        classifies = registry.method_entry(self.config["wsol_method"]).classifies
-        return ClassMapper.of(self.mapper, self.model, [merging[i] for i in chosen] if classifies else [])
+        return ClassMapper.of(self.mapper, self.model, [merging[i] for i in chosen] if self.classifies else [])
 
     def predictions(
         self, batches: Iterable[Batch], device: torch.device, amp: str, bad_images: list[str]
