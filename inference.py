@@ -172,7 +172,7 @@ def given_labels(options: Munch, files: PhotoFiles, localizer: Localizer) -> np.
 
 def localize(options: Munch) -> None:
     """Write boxes for photos."""
-    files = find_photos(options.images)
+    files = find_photos(options.images, options.image_root)
     predictor, config, device = restored(options)
     localizer = Localizer(
         predictor, device=device, threshold=options.threshold, max_boxes=options.max_boxes, top_k=options.top_k

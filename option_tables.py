@@ -295,6 +295,13 @@ _MODEL = (
 )
 _PHOTOS = (
     Option("images", None, "a folder of photos, a pattern such as 'a/*.jpg', or a .txt file of paths", metavar="PHOTOS"),
+    Option(
+        "image_root",
+        None,
+        "folder that the lines of a list, and the names in the results, are relative to (default: the current folder for "
+        "lines, the named one for results)",
+        metavar="FOLDER",
+    ),
     Option("output", None, "folder for the boxes; a stopped command goes on there", metavar="OUT"),
     Option("labels", None, "known classes of photos: a table with the columns file,label", metavar="CSV"),
     Option("columns", None, "names of these columns, such as image=Datei label=Art", metavar="ROLE=NAME", several=True),

@@ -45,6 +45,7 @@ from scripts.trials.processes import end_session, session
 from scripts.trials.report import finish, trial_options
 from scripts.trials.workspace import NAME, TINY, enlarge, make_archives, make_workspace
 
+LOCK = ".lock"
 LIMIT = 300  # seconds for one complete run
 LINGER = 10  # seconds within which all children must end
 INCOMPLETE = re.compile("unfinished|not finish|incomplete|interrupted|killed|stopped|half", re.IGNORECASE)
@@ -71,6 +72,8 @@ RUN = (*TINY, "--epochs", "2", "--scoremap_format", "npz", "--experiment_name")
 SCORE = f"--dataset_name {NAME} --scoremap_root maps --workers 2 --bootstrap 200 --json out.json --curve curve.csv"
 SCORE += " --per_image images.csv --per_class classes.parquet"
 MAP = "--checkpoint train_log/mini/last_checkpoint.pth.tar --workers 0 --batch_size 1 --scoremap_root"
+PHOTOS = f"--checkpoint train_log/mini/last_checkpoint.pth.tar --images dataset/{NAME} --output boxes --threshold 0.3"
+PHOTOS += " --workers 0 --threads 1 --batch_size 8 --overlays"
 PETS = "OxfordPet --archive archives/images.tar.gz archives/annotations.tar.gz"
 OWN = "Own --images photos --boxes boxes.csv --masks photo_masks --taxonomy taxonomy.csv"
 JOBS = {
@@ -90,6 +93,13 @@ JOBS = {
         advice="out",
         forked=True,
         prepare=partial(enlarge, count=300),
+    ),
+    "boxes": Job(
+        "inference.py",
+        PHOTOS.split(),
+        forked=True,
+        prepare=partial(enlarge, count=700),
+        same=["boxes/boxes.csv", "boxes/detections.json", "boxes/unreadable.csv"],
     ),
     "prepare": Job("dataset/prepare.py", PETS.split(), forked=True, prepare=partial(make_archives, per_breed=60)),
     "prepare Toy": Job("dataset/prepare.py", ["Toy"], forked=True),
@@ -195,8 +205,8 @@ def half_written(folder: Path, names: Sequence[str]) -> list[str]:
 
 
 def temporary(names: Sequence[str]) -> list[str]:
-    """Return the names with a hidden component, as temporary files and folders have."""
-    return [name for name in names if any(part.startswith(".") for part in name.split("/"))]
+    """Return the names with a hidden component, as temporary files and folders have; the file of a lock stays."""
+    return [name for name in names if any(part.startswith(".") and part != LOCK for part in name.split("/"))]
 
 
 def lost(job: Job, before: dict[str, str], after: dict[str, str], folder: Path) -> list[str]:

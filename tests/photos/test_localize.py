@@ -4,6 +4,7 @@ import csv
 import json
 import os
 import shutil
+from pathlib import Path
 from unittest import mock
 
 import numpy as np
@@ -11,6 +12,7 @@ import pytest
 from PIL import Image
 
 from conftest import TINY, run
+from wsol.core.errors import InputError
 from wsol.photos import localize, parts
 from wsol.photos.finding import find_photos
 from wsol.runs.predictor import restore
@@ -62,20 +64,14 @@ def edges(row):
 
 def test_boxes_of_the_photos_of_a_split_are_scored_as_its_maps_are(place):
     """With the classes given, the accuracy is that of the saved maps' largest contour at the checkpoint's threshold."""
-    val = (place / "metadata/Toy/val/image_ids.txt").read_text().split()
-    (place / "list.txt").write_text("\n".join(f"dataset/Toy/{image_id}" for image_id in val) + "\n")
     lines = (place / "metadata/Toy/class_names_family.txt").read_text().split()
     names = dict(reversed(line.rsplit(",", 1)) for line in lines)
     labels = (place / "metadata/Toy/val/class_labels_family.txt").read_text().split()
-    lines = [f"{line.rsplit(',', 1)[0].removeprefix('val/')},{names[line.rsplit(',', 1)[1]]}" for line in labels]
+    lines = [f"{line.rsplit(',', 1)[0]},{names[line.rsplit(',', 1)[1]]}" for line in labels]
     (place / "labels.csv").write_text("\n".join(["file,label", *lines]))
-    boxes(place, "--labels", "labels.csv", images="list.txt")
-    detections = json.loads((place / "out/detections.json").read_text())
-    for image in detections["images"]:
-        image["file_name"] = "val/" + image["file_name"]
-    (place / "found.json").write_text(json.dumps(detections))
+    boxes(place, "--labels", "labels.csv", "--image_root", "dataset/Toy", images="metadata/Toy/val/image_ids.txt")
     scored = ("--dataset_name", "Toy", "--split", "val", "--bootstrap", "0", "--map_size", "64", "--json", "scores.json")
-    run("evaluation.py", "--boxes", "found.json", *scored, cwd=place)
+    run("evaluation.py", "--boxes", "out/detections.json", *scored, cwd=place)
     rule = restore(place / "train_log/one/last_checkpoint.pth.tar").box_rules["given"]
     assert json.loads((place / "scores.json").read_text())["MaxBoxAcc"]["50"] == pytest.approx(rule.accuracy, abs=1e-9)
     assert {row["label_source"] for row in rows_of(place).values()} == {"given"}
@@ -117,7 +113,7 @@ def test_photos_of_any_kind_and_name(place, picture):
         unread = {row["file"]: row["reason"] for row in csv.DictReader(file)}
     assert sorted(unread) == ["cut.png", "huge.png", "zero.jpg"] and "7.5 megapixels" in unread["huge.png"]
     rows = rows_of(place)
-    assert set(rows) == {path.relative_to(photos).as_posix() for path in find_photos(str(photos)).paths()} - set(unread)
+    assert set(rows) == set(find_photos(str(photos)).ids) - set(unread)
     assert edges(rows["plain.png"]) == edges(rows["sub/plain.png"]) == edges(rows["new\nline.png"])
     content = json.loads((place / "out/detections.json").read_text())
     assert {image["file_name"] for image in content["images"]} == set(rows)
@@ -277,3 +273,25 @@ def test_only_the_checkpoint_and_the_photos_are_read(place, picture):
     words = ("--checkpoint", "model.pth.tar", "--images", "photos", "--output", "out", "--workers", "0", "--threads", "1")
     run("inference.py", *words, cwd=place / "alone")
     assert rows_of(place / "alone") == rows_of(place)
+
+
+def test_the_names_of_results_are_relative_to_a_folder(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    for name in ("a/one.png", "a/b/two.PNG", "c/three.jpg", "a/._one.png", "a/text.txt"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "list.txt").write_text("c/three.jpg\na/one.png\n")
+    (tmp_path / "in_a.txt").write_text("one.png\n")
+    assert find_photos("a").ids == ["b/two.PNG", "one.png"]
+    assert find_photos("a", ".").ids == ["a/b/two.PNG", "a/one.png"]
+    assert find_photos("*/*.png").ids == ["one.png"]
+    assert find_photos("**/*.jpg").ids == ["three.jpg"]
+    assert find_photos("list.txt").ids == ["c/three.jpg", "a/one.png"]
+    found = find_photos("in_a.txt", "a")
+    assert found.ids == ["one.png"] and found.paths() == [Path("a/one.png")]
+    assert find_photos("c/three.jpg").ids == ["three.jpg"]
+    with pytest.raises(InputError, match=r"image_root c: 'a/b/two.PNG' is not in it"):
+        find_photos("a", "c")
+    (tmp_path / "twice.txt").write_text("a/one.png\na/../a/one.png\n")
+    with pytest.raises(InputError, match=r"'a/../a/one.png' is named twice"):
+        find_photos("twice.txt")

@@ -48,35 +48,50 @@ class PhotoFiles:
         return hashlib.sha256(os.fsencode(names)).hexdigest()
 
 
-def find_photos(named: str) -> PhotoFiles:
+def find_photos(named: str, image_root: str | None = None) -> PhotoFiles:
     """Return the photos that an option names: all of a folder, or of a pattern, or of a list, or a single one.
 
     A folder is searched at any depth for files with a suffix of SUFFIXES, without its links to folders and the hidden files
-    of macOS (._name); a pattern has *, ?, [] or **; a list is a .txt file with one path a line, relative to the current
-    folder, whose order is kept. Files whose names are not UTF-8 are left out.
+    of macOS (._name); a pattern has *, ?, [] or **; a list is a .txt file with one path a line, relative to `image_root` (by
+    default the current folder), whose order is kept. Files whose names are not UTF-8 are left out.
+
+    The photos' ids are relative to `image_root`, by default to the folder that was named or that all of them are in.
 
     Raises:
-        InputError: nothing there, or a list with duplicates.
+        InputError: nothing there, a list with duplicates, or photos outside `image_root`.
     """
     path = Path(named)
     if path.is_dir():
-        found = PhotoFiles(path, sorted(_below(path)))
+        files, root = [str(path / name) for name in sorted(_below(path))], named
         expected = f"expected files ending in {', '.join(SUFFIXES)}"
     elif path.suffix.lower() == LIST and path.is_file():
-        found = _together([line for line in read_lines(path) if line.strip()], str(path))
-        expected = "expected one path a line"
+        files = [os.path.join(image_root or "", line) for line in read_lines(path) if line.strip()]
+        root, expected = "", "expected one path a line"
     elif path.is_file():
-        found, expected = PhotoFiles(path.parent, [path.name]), ""
+        files, root, expected = [named], str(path.parent), ""
     elif any(sign in named for sign in MAGIC):
         files = sorted(name for name in glob.glob(named, recursive=True) if os.path.isfile(name))
-        found, expected = _together(files, named), "expected a pattern that matches photos"
+        root, expected = "", "expected a pattern that matches photos"
     else:
         raise OptionError("images", named, "there is no such folder, file or list of files, and it is no pattern")
-    named_well = [name for name in found.ids if is_text(name)]
-    found = PhotoFiles(found.root, named_well, [ascii(name) for name in found.ids if not is_text(name)])
-    if not found.ids:
+    if not files:
         raise OptionError("images", named, f"no photos; {expected}")
-    return found
+    absolute = [os.path.abspath(name) for name in files]
+    if len(set(absolute)) < len(absolute):
+        known: set[str] = set()
+        for name, whole in zip(files, absolute, strict=True):
+            if whole in known:
+                raise InputError(f"{named}: {name!r} is named twice; expected each photo once")
+            known.add(whole)
+    top = os.path.abspath(image_root or root or os.path.commonpath([os.path.dirname(name) for name in absolute]))
+    if outside := [name for name in files if not Path(os.path.abspath(name)).is_relative_to(top)]:
+        raise OptionError("image_root", str(image_root), f"{outside[0]!r} is not in it")
+    ids = [Path(name).relative_to(top).as_posix() for name in absolute]
+    left_out = [ascii(name) for name in ids if not is_text(name)]
+    ids = [name for name in ids if is_text(name)]
+    if not ids:
+        raise OptionError("images", named, "no photos whose names are UTF-8")
+    return PhotoFiles(Path(os.path.relpath(top)), ids, left_out)
 
 
 def _below(folder: Path) -> list[str]:
@@ -87,18 +102,6 @@ def _below(folder: Path) -> list[str]:
             if path.suffix.lower() in SUFFIXES and not name.startswith("._") and path.is_file():
                 names.append(path.relative_to(folder).as_posix())
     return names
-
-
-def _together(files: Sequence[str], named: str) -> PhotoFiles:
-    """Return files under the deepest folder that all are in."""
-    if not files:
-        return PhotoFiles(Path(), [])
-    absolute = [os.path.abspath(name) for name in files]
-    if len(set(absolute)) < len(absolute):
-        twice = next(name for number, name in enumerate(files) if absolute[number] in absolute[:number])
-        raise InputError(f"{named}: {twice!r} is named twice; expected each photo once")
-    root = os.path.commonpath([os.path.dirname(name) for name in absolute])
-    return PhotoFiles(Path(root), [Path(name).relative_to(root).as_posix() for name in absolute])
 
 
 def is_text(name: str) -> bool:
