@@ -55,9 +55,7 @@ def read_beliefs(file: Path, evaluator: BoxEvaluator) -> dict[str, np.ndarray]:
         seen.add(image_id)
         values = [one.get(name) for name in (*BELIEFS, "confidence")]
         if not all(map(is_number, values)):
-            raise InputError(
-                f"{file}: annotations[{number}]: no expected_iou, reaches_50 or confidence; its checkpoint has none"
-            )
+            raise InputError(f"{file}: annotations[{number}]: expected_iou, reaches_50 or confidence is not a number")
         x, y, width, height = one["bbox"]
         rows.append([*values, evaluator.box_iou((x, y, x + width, y + height), image_id)])
     if not rows:
