@@ -48,7 +48,7 @@ function judged(element, verdict) {
 }
 // Terms and texts of all that a row says.
 function facts(row) {
-  const found = [["class", `${row.label} (${row.label_source}), confidence ${fixed(row.confidence)}`]];
+  const found = [["file", row.file], ["class", `${row.label} (${row.label_source}), confidence ${fixed(row.confidence)}`]];
   found.push(...Object.entries(row.ancestors));
   if (row.top.length) found.push(["most probable", row.top.map(([name, probability]) => `${name} ${fixed(probability)}`).join(", ")]);
   const reaches = row.reaches_50 === null ? "" : `, 0.5 or more with probability ${fixed(row.reaches_50)}`;
