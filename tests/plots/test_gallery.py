@@ -359,6 +359,10 @@ def test_a_browser_sorts_and_filters(page):
 def test_a_browser_takes_verdicts_by_key_and_button_and_saves_them(page, gallery):
     files = [one["file"] for one in listed(page)]
     assert current(page) == files[0] and told(page) == f"{MANY} left, 0 accepted, 0 rejected"
+    page.press("Enter")  # nothing has the focus yet
+    assert page.run("detail.open")
+    page.press("Escape")
+    page.frames()
     page.press(*"arar")
     assert current(page) == files[4] and told(page) == f"{MANY - 4} left, 2 accepted, 2 rejected"
     page.press("j", "j", "k", "ArrowRight", "ArrowLeft", "ArrowDown")

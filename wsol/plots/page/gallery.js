@@ -204,7 +204,8 @@ document.addEventListener("keydown", (event) => {
     if (event.key === "Escape") event.target.blur();
     return;
   }
-  const action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  let action = actions[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (event.key === "Enter" && event.target === document.body && shown.length) action = () => seen() && showDetail();
   if (!action || (help.open && event.key !== "?")) return;
   event.preventDefault();
   action();
