@@ -14,6 +14,7 @@ import pytest
 import torch
 from PIL import Image
 
+from browser import CHROMIUM, FLAGS, needs_chromium
 from conftest import SMALL, TINY, run
 from wsol.core.errors import InputError
 from wsol.core.files import read_json, write_json
@@ -25,8 +26,6 @@ LEVELS = ("family", "order")
 EXAMPLES = 6
 SCRIPT = "<script>alert(1)</script>"
 MARK = "seed added after test was opened"
-CHROMIUM = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-needs_chromium = pytest.mark.skipif(CHROMIUM is None, reason="Chromium is not installed")
 
 
 def name_of(level):
@@ -255,9 +254,14 @@ def loaded(text, tmp_path, fragment="", script=""):
     """Return (a page's elements, what its scripts complained about) after Chromium has run its scripts, and `script`."""
     shown = tmp_path / "shown.html"
     shown.write_text(text.replace("</body>", f"<script>{script}</script></body>"))
-    flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
-    flags += ["--disable-background-networking", "--disable-component-update", f"--user-data-dir={tmp_path / 'profile'}"]
-    words = [CHROMIUM, *flags, "--enable-logging=stderr", "--dump-dom", f"{shown.as_uri()}{fragment}"]
+    words = [
+        CHROMIUM,
+        *FLAGS,
+        f"--user-data-dir={tmp_path / 'profile'}",
+        "--enable-logging=stderr",
+        "--dump-dom",
+        f"{shown.as_uri()}{fragment}",
+    ]
     done = subprocess.run(words, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
     return done.stdout, [line for line in done.stderr.splitlines() if ":CONSOLE" in line]

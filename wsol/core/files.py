@@ -104,14 +104,15 @@ def check_input(path: str | os.PathLike) -> Path:
     return Path(path)
 
 
-def read_text(path: str | os.PathLike) -> str:
-    """Return the text of a UTF-8 file, with or without a byte order mark.
+def read_text(path: str | os.PathLike, newline: str | None = None) -> str:
+    """Return the text of a UTF-8 file, with or without a byte order mark; `newline` as in `open`: "" keeps line ends.
 
     Raises:
         InputError: it cannot be read, or is not a regular file or not UTF-8.
     """
     try:
-        return check_input(path).read_text(encoding="utf-8-sig")
+        with open(check_input(path), encoding="utf-8-sig", newline=newline) as stream:
+            return stream.read()
     except OSError as error:
         raise InputError(f"{path}: not a readable file ({error.strerror})") from None
     except UnicodeDecodeError as error:

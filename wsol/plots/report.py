@@ -12,7 +12,6 @@ from pathlib import Path
 
 import matplotlib as mpl
 import torch
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.figure import Figure
 
 from wsol.core.errors import InputError
@@ -32,6 +31,7 @@ from wsol.plots.report_tables import (
 from wsol.plots.run_examples import ANY_CONTOUR
 from wsol.plots.shown_runs import ShownRuns, shown_runs
 from wsol.plots.sweep_figures import OF_ONE, Drawing, datasets_figure, levels_figure
+from wsol.plots.templates import page_environment
 from wsol.sweeps.collection import RunEntry
 from wsol.sweeps.protocol import Protocol, read_protocol
 
@@ -39,7 +39,6 @@ MOST_BYTES = 20_000_000  # of a page
 # Tried in turn until a page is small enough: the pictures' longer side in pixels, and of how many images one is kept.
 SIZES = ((SIDE, 1), (160, 1), (112, 1), (112, 2), (112, 4), (112, 8), (80, 16))
 PIXELS_PER_INCH = 140  # of figures on a wide screen
-TEMPLATES = Path(__file__).parent / "page"
 SECTIONS = {"protocol": "Protocol", "results": "Results", "figures": "Figures", "examples": "Example maps"}
 SECTIONS |= {"options": "Options", "failed": "Runs without results"}
 
@@ -208,10 +207,7 @@ def build_page(folder: Path, entries: Sequence[RunEntry], examples: int, seed: i
 
 def render(page: Page) -> str:
     """Return a page as HTML; whatever it shows is escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
-    )
-    return environment.get_template("report.html").render(page=page)
+    return page_environment().get_template("report.html").render(page=page)
 
 
 def _sizes(page: Page) -> Iterator[tuple[Page, str]]:

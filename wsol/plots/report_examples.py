@@ -22,11 +22,11 @@ from wsol.maps.overlay import overlay
 from wsol.metrics.images_file import images_name, read_images
 from wsol.metrics.split_evaluator import LOC_IOU
 from wsol.plots.examples_page import Truth, read_truth
+from wsol.plots.jpeg import jpeg_bytes
 from wsol.plots.run_examples import LevelMaps, common_images, map_images, runs_by_level
 from wsol.plots.shown_runs import ShownRun, ShownRuns
 
 SIDE = 224  # pixels of a picture's longer side, unless the page would be too large
-QUALITY = 80  # of JPEG
 RIGHT, WRONG, UNKNOWN = "right", "wrong", "unknown"
 Rectangle = tuple[float, float, float, float]  # x, y, width, height in pixels of the picture
 
@@ -65,13 +65,7 @@ class Example:
         if max(picture.size) <= side:
             return self
         picture.thumbnail((side, side))
-        return replace(self, jpeg=_jpeg(picture))
-
-
-def _jpeg(picture: Image.Image) -> bytes:
-    stream = io.BytesIO()
-    picture.save(stream, "JPEG", quality=QUALITY, optimize=True)
-    return stream.getvalue()
+        return replace(self, jpeg=jpeg_bytes(picture))
 
 
 def _rectangles(boxes: Iterable[Sequence[float]], size: tuple[int, int]) -> list[Rectangle]:
@@ -109,7 +103,7 @@ def _example(number: int, image_id: str, run: ShownRun, maps: LevelMaps, truth: 
         box=UNKNOWN if iou is None else RIGHT if iou >= LOC_IOU / 100 else WRONG,
         label=UNKNOWN,
         iou=iou,
-        jpeg=_jpeg(Image.fromarray(overlay(small, shown))),
+        jpeg=jpeg_bytes(Image.fromarray(overlay(small, shown))),
         size=small.size,
         true_boxes=_rectangles(truth.scaled(image_id, small.size), small.size),
         found_boxes=_rectangles(found, small.size),
