@@ -47,15 +47,18 @@ from wsol.maps.score_maps import being_written, holds_score_maps, save_score_map
 from wsol.networks.device import resolve_device, use_tf32
 from wsol.photos.describe import describe
 from wsol.photos.finding import PhotoFiles, find_photos
-from wsol.photos.localize import Pictures, localize_photos
+from wsol.photos.localize import Pictures, gallery_items, localize_photos
 from wsol.photos.localizer import Localizer
 from wsol.photos.parts import Parts, output_folder, part_size
 from wsol.photos.tables import BOXES, DETECTIONS, UNREAD, Kept, write_boxes, write_detections, write_unreadable
+from wsol.plots.gallery import read_verdicts, write_gallery
 from wsol.runs.final_evaluation import stop_at_bad_images
 from wsol.runs.precision import resolve_mapping_amp
 from wsol.runs.predictor import Predictor, restore
 from wsol.runs.run_data import images_to_map
 from wsol.runs.run_tables import write_class_ranks
+
+GALLERY = "gallery.html"
 
 
 def choose_images(split: LevelSplit, options: Munch) -> None:
@@ -180,7 +183,7 @@ def localize(options: Munch) -> None:
     labels = given_labels(options, files, localizer)
     batch_size = options.batch_size or config.batch_size
     amp, measured = resolve_mapping_amp(options.amp, predictor.mapper, batch_size, config.crop_size, device)
-    pictures = Pictures(options.overlays, options.maps, options.crops, options.scoremap_format)
+    pictures = Pictures(options.overlays, options.maps, options.crops, options.html, options.scoremap_format)
     info = {"checkpoint": str(options.checkpoint), "version": version(), "threshold": options.threshold}
     settings = {
         "checkpoint": file_hash(Path(options.checkpoint)),
@@ -189,8 +192,12 @@ def localize(options: Munch) -> None:
         "amp": amp,
         "batch_size": batch_size,
         **{name: options[name] for name in ("threshold", "max_boxes", "top_k", "extractor", "cam_agg_level")},
-        **{name: options[name] for name in ("max_megapixels", "overlays", "maps", "crops", "scoremap_format")},
+        **{name: options[name] for name in ("max_megapixels", "overlays", "maps", "crops", "html", "scoremap_format")},
     }
+    verdicts = read_verdicts(options.keep) if options.keep else None
+    if verdicts is not None and not set(verdicts) & set(files.ids):
+        raise InputError(f"--keep {options.keep}: none of its files is among the photos; expected the names of boxes.csv")
+    kept = Kept(options.min_confidence, options.min_expected_iou, verdicts)
     output = Path(options.output)
     parts = Parts(output, files.ids, part_size(batch_size))
     with output_folder(output, settings, len(files)):
@@ -201,11 +208,13 @@ def localize(options: Munch) -> None:
                 localizer, files, labels, parts, pictures, batch_size, options.workers, amp, options.max_megapixels
             )
             seconds = time.monotonic() - start
-        kept = Kept(options.min_confidence, options.min_expected_iou)
         write_detections(output / DETECTIONS, parts.rows, kept, predictor, info)
         levels = list(predictor.hierarchy)
         photos, boxes = write_boxes(output / BOXES, parts.rows(), kept, levels, options.top_k)
         unreadable = write_unreadable(output / UNREAD, parts.rows())
+        if options.html:
+            title = f"{options.images}: boxes by {options.checkpoint}"
+            write_gallery(output / GALLERY, title, gallery_items(row for row in parts.rows() if kept(row)))
     for line in measured:
         print(line)
     if begun:

@@ -314,6 +314,8 @@ _PHOTOS = (
     Option("overlays", False, "also write each photo under its map, with its boxes"),
     Option("maps", False, "also write the score maps"),
     Option("crops", False, "also write the boxes cut out of the photos"),
+    Option("html", False, "also write a page with all photos, to sort, filter, and accept or reject their boxes"),
+    Option("keep", None, "leave out photos that were not accepted on this page (its verdicts.csv)", metavar="VERDICTS"),
     max_megapixels("photos"),
 )
 _MAPPED = (

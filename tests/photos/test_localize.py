@@ -179,6 +179,19 @@ def test_called_again_nothing_is_mapped_and_other_conditions_apply(many):
     assert len(rows_of(many)) == COUNT - 7
 
 
+def test_a_page_to_look_at_and_its_verdicts(many):
+    boxes(many, "--html")
+    page = (many / "out/gallery.html").read_text()
+    assert page.count("data:image/jpeg") + page.count("/9j/") >= COUNT - 7 and "0005.png" not in page and "0004.png" in page
+    (many / "verdicts.csv").write_text("file,verdict\n0001.png,accept\n0002.png,reject\n0003.png,accept\n")
+    boxes(many, "--html", "--keep", "verdicts.csv")
+    assert list(rows_of(many)) == ["0001.png", "0003.png"]
+    content = json.loads((many / "out/detections.json").read_text())
+    assert len(content["images"]) == COUNT - 7 and {one["image_id"] for one in content["annotations"]} <= {2, 4}
+    (many / "verdicts.csv").write_text("file,verdict\nother.png,accept\n")
+    assert "--keep verdicts.csv: none of its files" in boxes(many, "--html", "--keep", "verdicts.csv", code=2)
+
+
 def test_other_settings_in_the_same_folder_are_refused(many):
     boxes(many)
     before = results(many)

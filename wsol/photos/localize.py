@@ -3,7 +3,8 @@
 In: photos, a `Localizer`, labels that are known. Out: an output folder with parts, and pictures on request.
 """
 
-from collections.abc import Iterator
+import base64
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,28 +21,36 @@ from wsol.photos.localization import Localization
 from wsol.photos.localizer import Localizer
 from wsol.photos.parts import Parts, Row
 from wsol.photos.pictures import MAPS, save_crops, save_overlay
+from wsol.plots.gallery import GalleryItem, thumbnail
+
+THUMBNAIL = "thumbnail"  # in a row: the photo and its map as JPEG, in base64
 
 
 @dataclass(frozen=True)
 class Pictures:
-    """What is written beside the boxes: the map over each photo, the map itself, the boxes cut out."""
+    """What is made beside the boxes: the map over each photo, the map itself, the boxes cut out, thumbnails in the rows."""
 
     overlays: bool = False
     maps: bool = False
     crops: bool = False
+    thumbnails: bool = False
     map_format: str = "npy"
 
-    def save(self, folder: Path, path: Path, found: Localization, max_megapixels: float) -> None:
-        """Write what is wanted of one photo, whose file is read again for it."""
+    def save(self, folder: Path, path: Path, found: Localization, max_megapixels: float) -> Row:
+        """Write what is wanted of one photo, whose file is read again for it; return what is added to its row."""
         image_id = found.file or path.name
         if self.maps and found.score_map is not None:
             save_score_map(folder / MAPS, image_id, found.score_map, self.map_format)
-        if self.overlays or self.crops:
+        if self.overlays or self.crops or self.thumbnails:
             photo = load_upright(path, max_megapixels)
             if self.overlays:
                 save_overlay(folder, image_id, photo, found)
             if self.crops:
                 save_crops(folder, image_id, photo, found)
+            if self.thumbnails:
+                pictures = thumbnail(photo, found.score_map)
+                return {THUMBNAIL: [base64.b64encode(one).decode() for one in pictures]}
+        return {}
 
 
 def localize_photos(
@@ -75,8 +84,7 @@ def localize_photos(
     def judged(photo: PhotoMaps) -> Row:
         position = position_of[photo.image_id]
         found = localizer.judge(photo, bool(labels[position] != UNKNOWN))
-        pictures.save(parts.folder, paths[position], found, max_megapixels)
-        return found.to_dict()
+        return found.to_dict() | pictures.save(parts.folder, paths[position], found, max_megapixels)
 
     def rows() -> Iterator[Row]:
         maps = localizer.mapper.photos(loader, localizer.device, amp, unreadable)
@@ -84,3 +92,10 @@ def localize_photos(
 
     parts.write(rows(), unreadable, start)
     return len(photos)
+
+
+def gallery_items(rows: Iterable[Row]) -> Iterator[GalleryItem]:
+    """Yield the photos of a gallery, from rows with thumbnails."""
+    for row in rows:
+        photo, overlay = (base64.b64decode(one) for one in row[THUMBNAIL])
+        yield GalleryItem({name: value for name, value in row.items() if name not in (THUMBNAIL, "class")}, photo, overlay)

@@ -14,6 +14,7 @@ from wsol.core.csv_rows import csv_text
 from wsol.core.files import whole_file
 from wsol.photos.localization import OBJECT
 from wsol.photos.parts import UNREADABLE, Row
+from wsol.plots.gallery import ACCEPT
 from wsol.runs.predictor import Predictor
 
 DETECTIONS, BOXES, UNREAD = "detections.json", "boxes.csv", "unreadable.csv"
@@ -38,7 +39,7 @@ class Kept:
         for least, value in ((self.min_confidence, row["confidence"]), (self.min_expected_iou, row["expected_iou"])):
             if least is not None and (value is None or value < least):
                 return False
-        return self.verdicts is None or self.verdicts.get(row["file"]) == "accept"
+        return self.verdicts is None or self.verdicts.get(row["file"]) == ACCEPT
 
 
 def categories(predictor: Predictor) -> list[dict[str, Any]]:
