@@ -152,16 +152,18 @@ def get_inference_options(argv: Sequence[str] | None = None, description: str = 
     _check_ranges(options, by_name(INFERENCE))
     if options.describe:
         return options
-    if bool(options.images) == bool(options.scoremap_root):
+    modes = [name for name in ("images", "scoremap_root", "export") if options[name]]
+    if len(modes) != 1:
         raise InputError(
-            "expected ", OptionName("images"), " PHOTOS for boxes, ", OptionName("scoremap_root"),
-            " FOLDER for the score maps of a split, or ", OptionName("describe"), " FILE",
+            "expected one of ", OptionName("images"), " PHOTOS for boxes, ", OptionName("scoremap_root"),
+            " FOLDER for the score maps of a split, ", OptionName("export"), " onnx, or ", OptionName("describe"), " FILE",
         )  # fmt: skip
     _require(bool(options.checkpoint), "checkpoint", "none", "a run's checkpoint")
-    needed, others = ("images", MAPPED_ALONE) if options.images else ("scoremap_root", PHOTOS_ALONE)
-    for name in others:
-        _require(name not in given, name, options[name], "not together with ", OptionName(needed))
-    _require(not (options.images and options.output is None), "output", "none", "a folder for the boxes")
+    for name in {"images": MAPPED_ALONE, "scoremap_root": PHOTOS_ALONE, "export": (*MAPPED_ALONE, *PHOTOS_ALONE)}[modes[0]]:
+        allowed = modes[0] == "export" and name in ("output", "data_root", "metadata_root", "dataset_name")
+        _require(name not in given or allowed, name, options[name], "not together with ", OptionName(modes[0]))
+    if modes[0] != "scoremap_root":
+        _require(options.output is not None, "output", "none", "where to write")
     if options.cam_agg_level:
         own = (f"{registry.OWN_MAPS} with ", OptionName("cam_agg_level"))
         _require(options.extractor == registry.OWN_MAPS, "extractor", options.extractor, *own)

@@ -3,6 +3,7 @@
     python inference.py --checkpoint train_log/my_run/last_checkpoint.pth.tar --images photos/ --output boxes
     python inference.py --checkpoint train_log/my_run/best_checkpoint.pth.tar --split val --scoremap_root my_maps
     python inference.py --describe train_log/my_run/last_checkpoint.pth.tar
+    python inference.py --checkpoint train_log/my_run/last_checkpoint.pth.tar --export onnx --output my_model.onnx
 
 In: a run's checkpoint; photos, or a split's images. Out: boxes.csv and detections.json (COCO), see docs/boxes.md; or score
 maps in [0, 1] of the input size, as `<scoremap_root>/<image_id>.npy`, and the rank of each image's true class.
@@ -34,7 +35,7 @@ from data_loaders import make_loader, require_images
 from dataset.known import how_to_prepare, require_dataset
 from dataset.photos import Report, read_labels
 from dataset.tables import TableOptions, parse_columns
-from wsol.core.files import check_folder, file_hash
+from wsol.core.files import check_folder, check_writable, file_hash
 from wsol.core.processes import map_beside
 from wsol.core.progress import progress
 from wsol.core.version import version
@@ -52,6 +53,7 @@ from wsol.photos.localizer import Localizer
 from wsol.photos.parts import Parts, output_folder, part_size
 from wsol.photos.tables import BOXES, DETECTIONS, UNREAD, Kept, write_boxes, write_detections, write_unreadable
 from wsol.plots.gallery import read_verdicts, write_gallery
+from wsol.runs.export import export_onnx
 from wsol.runs.final_evaluation import stop_at_bad_images
 from wsol.runs.precision import resolve_mapping_amp
 from wsol.runs.predictor import Predictor, restore
@@ -227,6 +229,15 @@ def localize(options: Munch) -> None:
             print(f"{len(lines)} photos {title}:" + first_names(lines))
 
 
+def export(options: Munch) -> None:
+    """Write the model as an ONNX file."""
+    check_writable(options.output)
+    predictor, _, _ = restored(options)
+    roots = {name: options[name] for name in ("data_root", "metadata_root", "dataset_name") if options[name] is not None}
+    predictor.config |= roots  # where the photos of val are, on which the file is checked
+    print(export_onnx(predictor, options.output))
+
+
 @command
 def main() -> None:
     """Do what the options ask for."""
@@ -234,6 +245,8 @@ def main() -> None:
     keep_freed_memory()
     if options.describe:
         print("\n".join(describe(options.describe)))
+    elif options.export:
+        export(options)
     elif options.images:
         localize(options)
     else:

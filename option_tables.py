@@ -283,6 +283,7 @@ _OUTPUT = (
 _MODEL = (
     Option("checkpoint", None, "a run's best_ or last_checkpoint.pth.tar", metavar="FILE"),
     Option("describe", None, "print what a checkpoint knows, and what it lacks; nothing else is done", metavar="FILE"),
+    Option("export", None, "write the model as an ONNX file, --output FILE.onnx, and check it", choices=("onnx",)),
     Option("cam_agg_level", None, f"{_CAM_AGG} (default: as in training)", metavar="LEVEL"),
     Option(
         "extractor",
@@ -302,7 +303,7 @@ _PHOTOS = (
         "lines, the named one for results)",
         metavar="FOLDER",
     ),
-    Option("output", None, "folder for the boxes; a stopped command goes on there", metavar="OUT"),
+    Option("output", None, "folder for the boxes; a stopped command goes on there (with --export: the file)", metavar="OUT"),
     Option("labels", None, "known classes of photos: a table with the columns file,label", metavar="CSV"),
     Option("columns", None, "names of these columns, such as image=Datei label=Art", metavar="ROLE=NAME", several=True),
     Option("encoding", None, "encoding of --labels (default: UTF-8)", metavar="NAME"),

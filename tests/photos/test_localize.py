@@ -170,6 +170,28 @@ def test_stopped_at_any_part_it_goes_on_and_ends_with_the_same_bytes(many):
         assert results(many) == results(many, "whole")
 
 
+def test_the_coco_file_is_read_by_pycocotools_and_imported_as_boxes(place, picture):
+    coco = pytest.importorskip("pycocotools.coco")
+    names = restore(place / "train_log/one/last_checkpoint.pth.tar").class_names
+    for number in range(40):
+        folder = place / "photos" / names[number % 4]
+        folder.mkdir(parents=True, exist_ok=True)
+        picture.rotate(9 * number, fillcolor=(number, 0, 0)).save(folder / f"{number}.png")
+    boxes(place)
+    read = coco.COCO(place / "out/detections.json")
+    assert len(read.getImgIds()) == 40 and [one["name"] for one in read.loadCats(read.getCatIds())] == names
+    ours = rows_of(place)
+    for one in read.loadAnns(read.getAnnIds()):
+        x, y, width, height = one["bbox"]
+        assert [x, y, x + width, y + height] == edges(ours[read.loadImgs(one["image_id"])[0]["file_name"]])
+    words = ("Mine", "--images", "photos", "--boxes", "out/detections.json", "--data_root", "d", "--metadata_root", "m")
+    run("dataset/import_dataset.py", *words, cwd=place)
+    imported = [line.rsplit(",", 4) for line in (place / "m/Mine/test/localization.txt").read_text().split()]
+    assert imported
+    for name, *box in imported:
+        assert [float(edge) for edge in box] == edges(ours[name.removeprefix("images/")])
+
+
 def test_called_again_nothing_is_mapped_and_other_conditions_apply(many):
     boxes(many)
     with mock.patch.object(localize, "make_loader", side_effect=AssertionError):
@@ -250,10 +272,10 @@ def test_labels_of_some_photos(place, picture):
             ("--images", "train_log/*.nothing", "--output", "o"),
             "--images train_log/*.nothing: no photos; expected",
         ),
-        (("--images", "photos"), "--output none: expected a folder"),
+        (("--images", "photos"), "--output none: expected where to write"),
         (("--images", "photos", "--output", "o", "--split", "test"), "--split test: expected not together with --images"),
         (("--scoremap_root", "maps", "--top_k", "2"), "--top_k 2: expected not together with --scoremap_root"),
-        ((), "expected --images PHOTOS for boxes, --scoremap_root FOLDER"),
+        ((), "expected one of --images PHOTOS for boxes, --scoremap_root FOLDER"),
         (("--images", "photos", "--output", "o", "--max_boxes", "0"), "--max_boxes 0: expected 1 or more"),
         (("--images", "photos", "--output", "o", "--threshold", "1"), "--threshold 1.0: expected 0 or more, less than 1"),
     ],
@@ -308,3 +330,13 @@ def test_the_names_of_results_are_relative_to_a_folder(tmp_path, monkeypatch):
     (tmp_path / "twice.txt").write_text("a/one.png\na/../a/one.png\n")
     with pytest.raises(InputError, match=r"'a/../a/one.png' is named twice"):
         find_photos("twice.txt")
+
+
+def test_a_model_is_exported_and_checked(place):
+    words = ("--checkpoint", "train_log/one/last_checkpoint.pth.tar", "--export", "onnx", "--threads", "1")
+    printed = run("inference.py", *words, "--output", "model.onnx", cwd=place)
+    assert "model.onnx: " in printed and "checked with onnxruntime on 4 random images and 4 photos" in printed
+    assert (place / "model.onnx").stat().st_size > 100_000
+    refused = run("inference.py", *words, "--split", "test", cwd=place, code=2)
+    assert "--split test: expected not together with --export" in refused
+    assert "--output none: expected where to write" in run("inference.py", *words, cwd=place, code=2)
