@@ -77,7 +77,7 @@ POSITIVE = {"max_share"}
 # Values that may be valid: a table with any name, an address that is not used, a seed of any size.
 MAY_BE_FINE = {("level", LONG), ("level", "nö/nonsense"), ("label_level", LONG), ("columns", LONG), ("levels", LONG)}
 MAY_BE_FINE |= {(name, HUGE) for name in ("seed", "images")}
-MAY_BE_FINE |= {("min_box", "1e999"), ("experiment_name", "nö/nonsense")}
+MAY_BE_FINE |= {("min_box", "1e999"), ("experiment_name", "nö/nonsense"), ("cache_images", "nö/nonsense")}
 MAY_BE_FINE |= {("mirror", value) for value in NAMES}
 # The words without which a command ignores an option.
 NEEDS = {

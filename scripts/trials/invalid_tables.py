@@ -129,6 +129,7 @@ COMBINATIONS = (
     ("scripts/sweep.py", "--name ../outside", ("name",)),
 )
 # Complete command lines, in place of a command's valid words.
+PHOTOS = "--checkpoint train_log/mini/last_checkpoint.pth.tar --output out --workers 0"
 LINES = (
     ("dataset/import_dataset.py", "Toy --images photos", ("Toy",)),
     ("dataset/import_dataset.py", "../Own --images photos", ("Own",)),
@@ -153,7 +154,39 @@ LINES = (
     ("scripts/tables.py", "nowhere", ("nowhere",)),
     ("scripts/plot.py", "nowhere --output plots", ("nowhere",)),
     ("scripts/report.py", "nowhere --output report.html", ("nowhere",)),
-    ("inference.py", "", ("checkpoint",)),
+    ("inference.py", "", ("--images", "--scoremap_root", "--describe")),
+    ("inference.py", "--images photos --output out", ("--checkpoint",)),
+    ("inference.py", "--describe nowhere", ("nowhere",)),
+    ("inference.py", "--describe ids.txt", ("ids.txt",)),
+    *(
+        ("inference.py", f"{PHOTOS} {words}", named)
+        for words, named in (
+            ("--images nowhere", ("--images", "nowhere")),
+            ("--images fifo", ("--images", "fifo")),
+            ("--images 'photos/*.nothing'", ("--images",)),
+            ("--images photos --image_root maps", ("--image_root", "maps")),
+            ("--images photos --output ids.txt", ("ids.txt",)),
+            ("--images photos --output photos", ("photos",)),
+            ("--images photos --threshold 1", ("--threshold",)),
+            ("--images photos --threshold nan", ("--threshold",)),
+            ("--images photos --max_boxes 0", ("--max_boxes",)),
+            ("--images photos --top_k x", ("--top_k",)),
+            ("--images photos --min_confidence 2", ("--min_confidence",)),
+            ("--images photos --min_expected_iou -1", ("--min_expected_iou",)),
+            ("--images photos --max_megapixels 0", ("--max_megapixels",)),
+            ("--images photos --labels nowhere", ("nowhere",)),
+            ("--images photos --labels ids.txt", ("ids.txt",)),
+            ("--images photos --keep nowhere", ("nowhere",)),
+            ("--images photos --keep ids.txt", ("ids.txt",)),
+            ("--images photos --html maybe", ("--html",)),
+            ("--images photos --split val", ("--split",)),
+            ("--images photos --scoremap_root other", ("--scoremap_root",)),
+            ("--images photos --cam_agg_level nonsense", ("nonsense",)),
+            ("--export onnx --overlays", ("--overlays",)),
+            ("--export torch", ("--export",)),
+            ("--export onnx --output photos", ("photos",)),
+        )
+    ),
     ("evaluation.py", "--dataset_name Mini", ("scoremap_root", "train_log/scoremaps")),
 )
 
