@@ -80,7 +80,7 @@ class Sweep:
         """Return the words after `python main.py` of a run."""
         name = str((self.folder / run.name).relative_to(self.program.log_root))
         own = {"eval_test": False, "threads": self.where.threads, "experiment_name": name}
-        return to_words({**run.options, **own})
+        return to_words({"calibrate": False, **run.options, **own})  # most runs of a sweep never see a new photo
 
     def state(self, run: PlannedRun) -> State:
         """Return the state of a run, checked to be this run.
