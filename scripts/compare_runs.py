@@ -14,6 +14,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import wsol.core.machine  # noqa: F401  (first: Ctrl-C while the libraries load is one line)
+
+# isort: split
+
 from scripts.examples import draw_examples, spaced
 from wsol.core.arguments import Parser
 from wsol.core.errors import InputError, command

@@ -15,6 +15,10 @@ from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import wsol.core.machine  # noqa: F401  (first: Ctrl-C while the libraries load is one line)
+
+# isort: split
+
 from config import LOG_ROOT, PRESETS
 from dataset.known import require_dataset
 from option_tables import training_groups

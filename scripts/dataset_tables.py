@@ -10,6 +10,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import wsol.core.machine  # noqa: F401  (first: Ctrl-C while the libraries load is one line)
+
+# isort: split
+
 from dataset.known import require_dataset
 from wsol.core.arguments import Parser, folder_name
 from wsol.core.errors import InputError, command

@@ -15,6 +15,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import wsol.core.machine  # noqa: F401  (first: Ctrl-C while the libraries load is one line)
+
+# isort: split
+
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.axis import Axis

@@ -14,6 +14,10 @@ from pathlib import Path
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
 
+import wsol.core.machine  # noqa: F401  (first: Ctrl-C while the libraries load is one line)
+
+# isort: split
+
 import argparse
 
 import numpy as np
