@@ -130,7 +130,7 @@ COMBINATIONS = (
 )
 # Complete command lines, in place of a command's valid words.
 PHOTOS = "--checkpoint train_log/mini/last_checkpoint.pth.tar --output out --workers 0"
-LINES = (
+LINES: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("dataset/import_dataset.py", "Toy --images photos", ("Toy",)),
     ("dataset/import_dataset.py", "../Own --images photos", ("Own",)),
     ("dataset/import_dataset.py", "Mini --images photos --boxes boxes.csv", ("Mini",)),
