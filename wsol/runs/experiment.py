@@ -157,8 +157,10 @@ def record(run: Experiment, epoch: int, split: str, results: Mapping) -> None:
     write_metrics(run)
     figures = {name: value for name, value in results.items() if isinstance(value, float)}
     figures |= {f"MaxBoxAcc{iou}": value for iou, value in (results.get("MaxBoxAcc") or {}).items()}
-    run.trackers.figures(epoch, split, figures)
-    logger.info("epoch %d %s: %s", epoch, split, ", ".join(f"{name} {value:.5g}" for name, value in figures.items()))
+    is_pseudo = "box_source" in results
+    run.trackers.figures(epoch, f"{split}_pseudo_boxes" if is_pseudo else split, figures)
+    shown = f"{split} (pseudo boxes)" if is_pseudo else split
+    logger.info("epoch %d %s: %s", epoch, shown, ", ".join(f"{name} {value:.5g}" for name, value in figures.items()))
 
 
 def save_checkpoint(run: Experiment, kind: str) -> None:
