@@ -46,6 +46,11 @@ def test_polygons_are_filled_and_joined():
     np.testing.assert_array_equal(mask, expected)
 
 
+def test_an_image_too_large_to_decode_has_no_mask():
+    with pytest.raises(ValueError, match="at most 100 megapixels"):
+        mask_of([[0, 0, 1, 0, 1, 1]], (10**6, 10**6))
+
+
 @pytest.mark.parametrize(
     ("segmentation", "reason"),
     [

@@ -6,6 +6,7 @@ In: an annotation's "segmentation" (https://cocodataset.org/#format-data). Out: 
 import cv2
 import numpy as np
 
+from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.plain_values import is_number, is_whole
 
 MOST_TEXT = 10_000_000  # characters of compressed run lengths
@@ -20,6 +21,8 @@ def mask_of(segmentation: object, size: tuple[int, int]) -> np.ndarray:
     Raises:
         ValueError: it is neither, or not of this size; the message says what was expected.
     """
+    if size[0] * size[1] > MAX_MEGAPIXELS * 1e6:
+        raise ValueError(f"an image of {size[0]} x {size[1]} pixels; expected at most {MAX_MEGAPIXELS:g} megapixels")
     if isinstance(segmentation, list):
         return _filled(segmentation, size)
     if not isinstance(segmentation, dict):
