@@ -46,7 +46,7 @@ from wsol.data.batches import Batch
 from wsol.data.levels import finest_level
 from wsol.data.loading import loading_failures
 from wsol.data.metadata import dataset_folder
-from wsol.data.truth import PSEUDO, pseudo_boxes_hash
+from wsol.data.truth import PSEUDO
 from wsol.maps.mapper import make_mapper
 from wsol.maps.prediction import predict
 from wsol.maps.score_maps import MAPS_OF_A_RUN, being_written
@@ -325,7 +325,7 @@ def final_evaluation(run: Experiment) -> dict:
         "checkpoint": {"type": kind, "epoch": predictor.epoch},
     }
     if config.select_on == PSEUDO:
-        results |= {"select_on": PSEUDO, "pseudo_boxes_sha256": pseudo_boxes_hash(config, "val")}
+        results |= {"select_on": PSEUDO, "pseudo_boxes_sha256": run.data.truths["val"].pseudo_hash}
     if run.data.targets:
         results["fullsup_images"] = {name: len(run.data.splits[name].image_ids) for name in run.loaders}
     for name, truth in run.data.truths.items():

@@ -249,7 +249,7 @@ def test_a_run_without_a_true_box_of_val_selects_and_reports_test(selected):
     rules = restore(selected / "train_log/one/best_checkpoint.pth.tar").box_rules
     assert {rule.source for rule in rules.values()} == {"pseudo"}
     kept = read_images(selected / "train_log/one/val_images.npz")
-    assert kept.settings["truth"] == ["pseudo_boxes"]
+    assert kept.settings["truth"] == [f"pseudo_boxes:{results['pseudo_boxes_sha256']}"]
     again = kept.evaluator()
     assert again.settings == kept.settings and again.results()["MaxBoxAcc"] == results["val"]["MaxBoxAcc"]
 
@@ -292,11 +292,11 @@ def test_saved_maps_are_scored_again_by_the_logged_command(selected):
     assert of_json(selected / "test.json")["val_threshold"] == found["best_threshold"]
 
 
-def test_counts_against_pseudo_boxes_are_not_taken_for_others(selected, toy_root):
+def test_counts_against_pseudo_boxes_are_not_taken_for_others(selected, toy_root, tmp_path):
     words = ("--images_from", "train_log/one/val_images.npz", "--dataset_name", "Toy", "--split", "val", "--bootstrap", "0")
     words += ("--multi_contour_eval", "--multi_iou_eval", "--metadata_root", toy_root / "metadata")
     printed = run("evaluation.py", *words, "--on_missing", "skip", cwd=selected, code=2)
-    assert "scored with truth pseudo_boxes; expected boxes masks" in printed
+    assert re.search("scored with truth pseudo_boxes:[0-9a-f]{64}; expected boxes masks", printed)
     words = (
         "--images_from",
         "train_log/one/val_images.npz",

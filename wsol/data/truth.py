@@ -14,7 +14,7 @@ from munch import Munch
 
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError, MetadataError, did_you_mean
-from wsol.core.files import check_input, missing_files
+from wsol.core.files import missing_files
 from wsol.data.metadata import (
     Box,
     configure_metadata,
@@ -74,7 +74,8 @@ class SplitTruth:
     """What the maps of a split are compared with: `boxes` and `masks`, each None if the split has none.
 
     `image_ids`, all or some of the `split_ids`, are the images to be scored; each has its truth, and its mask files exist.
-    `source` is that of the boxes: TRUE or PSEUDO; next to pseudo boxes there are no masks.
+    `pseudo_hash`: the SHA-256 of the file of its pseudo boxes, in hexadecimal; None: its boxes are true. There are no masks
+    beside pseudo boxes.
     """
 
     dataset_name: str
@@ -83,7 +84,12 @@ class SplitTruth:
     image_ids: Sequence[str]
     boxes: BoxTruth | None
     masks: MaskTruth | None
-    source: str = TRUE
+    pseudo_hash: str | None = None
+
+    @property
+    def source(self) -> str:
+        """Where the boxes come from, one of SOURCES."""
+        return PSEUDO if self.pseudo_hash else TRUE
 
     @property
     def has_any(self) -> bool:
@@ -134,8 +140,10 @@ class SplitTruth:
             raise InputError(
                 f"{metadata.image_ids}: lacks {len(unknown)} of the images to be scored:" + first_names(unknown)
             )
+        pseudo_hash = None
         if source == PSEUDO:
             metadata = _with_pseudo_boxes(metadata, folder)
+            pseudo_hash = hashlib.sha256(Path(metadata.localization).read_bytes()).hexdigest()
         boxes = BoxTruth.read(metadata) if has_boxes(metadata) else None
         masks = None
         if with_masks and source == TRUE and has_masks(metadata):
@@ -147,7 +155,7 @@ class SplitTruth:
                 f"image of {split} (import_dataset.py takes them with --boxes or --masks)"
             )
         _check_complete(folder, image_ids, boxes, masks, source)
-        return cls(dataset_name, split, split_ids, image_ids, boxes, masks, source)
+        return cls(dataset_name, split, split_ids, image_ids, boxes, masks, pseudo_hash)
 
     @classmethod
     def of(
@@ -181,16 +189,6 @@ def _with_pseudo_boxes(metadata: Mapping[str, str], folder: Path) -> Munch:
     if not has_boxes({**metadata, "localization": str(path)}):
         raise MetadataError(f"{path}: no boxes; expected path,x0,y0,x1,y1 for every image of {folder.name}")
     return Munch({**metadata, "localization": str(path)})
-
-
-def pseudo_boxes_hash(config: Mapping, split: str) -> str:
-    """Return the SHA-256, in hexadecimal, of a split's file of pseudo boxes, given the options of a command.
-
-    Raises:
-        InputError: there is no such file.
-    """
-    path = check_input(dataset_folder(config["metadata_root"], config["dataset_name"]) / split / PSEUDO_BOXES)
-    return hashlib.sha256(path.read_bytes()).hexdigest()
 
 
 def _making_pseudo_boxes(folder: Path) -> str:

@@ -17,7 +17,7 @@ LOC_IOU = 50  # the IoU threshold, in percent, of GT-known, Top-1 and Top-5 Loc
 TOP = (1, 5)
 DETECTIONS = "detections"  # the box rule of a detector's boxes, which have no score-map threshold
 MIN_INTERVAL = 1e-5  # for cam_curve_interval; a map has 256 levels, and the original's finest interval is 0.001
-PSEUDO_BOXES = "pseudo_boxes"  # among the kinds of truth in an evaluator's settings
+PSEUDO_BOXES = "pseudo_boxes:"  # and their hash: the kind of truth in an evaluator's settings
 STATE_FORMAT = 1  # of SplitEvaluator.state_dict
 
 
@@ -139,7 +139,7 @@ class SplitEvaluator:
             "box_rule": self.box_rule,
             "cam_curve_interval": self.cam_curve_interval,
             "iou_threshold_list": list(self.iou_threshold_list),
-            "truth": [PSEUDO_BOXES] if self.has_pseudo_boxes else kinds,
+            "truth": [f"{PSEUDO_BOXES}{self.truth.pseudo_hash}"] if self.has_pseudo_boxes else kinds,
         }
 
     def merge(self, other: "SplitEvaluator") -> None:
