@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from wsol.core import registry
-from wsol.core.errors import OptionError
+from wsol.core.errors import OptionError, OptionName
 from wsol.data.batches import LabeledImages
 from wsol.data.held_out import hold_out
 from wsol.data.images import require_images
@@ -186,7 +186,9 @@ def _read_truths(config: Mapping, levels: LevelData, with_masks: bool) -> dict[s
             "eval_checkpoint_type",
             "best",
             f"{config['dataset_name']} val has no boxes and no masks, so no checkpoint is the best at localization; "
-            "expected last",
+            "expected last, or ",
+            OptionName("select_on"),
+            " pseudo",
         )
     levels.notes += [f"{name}: no boxes and no masks: only classification is measured, not localization" for name in without]
     if "val" in without:
