@@ -29,7 +29,7 @@ from dataset.layout import write_lines
 from dataset.selective_search import require_selective_search, selective_search
 from wsol.core.arguments import Parser, folder_name
 from wsol.core.errors import InputError, MetadataError, command
-from wsol.core.files import check_input, check_writable, write_json
+from wsol.core.files import check_writable, file_hash, write_json
 from wsol.core.options import boolean
 from wsol.core.processes import map_beside
 from wsol.core.progress import progress, tell
@@ -61,12 +61,6 @@ class Fitted:
     box: Box
     fit: float | None
     proposals: list[str]
-
-
-def hash_file(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    with check_input(path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def require_sizes(folder: Path, image_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
@@ -189,7 +183,7 @@ def open_proposals(
         raise InputError(f"{path}: no proposal of any image of {options.split}{others}")
     if unknown:
         tell(f"{path}: proposals of {len(unknown)} images that are not in {options.split}, left out")
-    return found.__getitem__, {"kind": "coco", "file": path.name, "file_sha256": hash_file(path)}
+    return found.__getitem__, {"kind": "coco", "file": path.name, "file_sha256": file_hash(path)}
 
 
 def reference_predictions(
@@ -217,7 +211,7 @@ def reference_predictions(
     about = {
         "architecture": options.reference,
         "weights": path.name if path else "ImageNet" if options.pretrained else "random",
-        "weights_sha256": path and hash_file(path),
+        "weights_sha256": path and file_hash(path),
         "map": options.reference_map,
         "crop_size": options.crop_size,
     }

@@ -18,6 +18,7 @@ import torch
 
 from wsol.core.arguments import Parser, path
 from wsol.core.errors import InputError, command
+from wsol.core.files import file_hash
 from wsol.core.log import start_logging
 from wsol.core.machine import resolve_threads, use_threads
 from wsol.core.options import AUTO
@@ -25,7 +26,7 @@ from wsol.networks.device import resolve_device, use_tf32
 from wsol.runs.open_test import chosen_checkpoint, open_test, require_unopened
 from wsol.runs.predictor import restore
 from wsol.runs.run_folder import LOG, RESULTS
-from wsol.sweeps.protocol import NAME, file_hash, read_protocol
+from wsol.sweeps.protocol import NAME, read_protocol
 
 
 def check_intent(run: Path) -> None:

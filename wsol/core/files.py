@@ -104,6 +104,19 @@ def check_input(path: str | os.PathLike) -> Path:
     return Path(path)
 
 
+def file_hash(path: str | os.PathLike) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        InputError: it cannot be read, or is not a regular file.
+    """
+    try:
+        with check_input(path).open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: not a readable file ({error.strerror})") from None
+
+
 def read_text(path: str | os.PathLike) -> str:
     """Return the text of a UTF-8 file, with or without a byte order mark.
 

@@ -4,7 +4,6 @@ In: `metadata/<dataset>/<split>/`. Out: immutable tables by image id, checked ag
 their files until a map is scored. Val's boxes may be pseudo boxes, which nobody has drawn (dataset/pseudo_boxes.py).
 """
 
-import hashlib
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from munch import Munch
 
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError, MetadataError, did_you_mean
-from wsol.core.files import missing_files
+from wsol.core.files import file_hash, missing_files
 from wsol.data.metadata import (
     Box,
     configure_metadata,
@@ -143,7 +142,7 @@ class SplitTruth:
         pseudo_hash = None
         if source == PSEUDO:
             metadata = _with_pseudo_boxes(metadata, folder)
-            pseudo_hash = hashlib.sha256(Path(metadata.localization).read_bytes()).hexdigest()
+            pseudo_hash = file_hash(metadata.localization)
         boxes = BoxTruth.read(metadata) if has_boxes(metadata) else None
         masks = None
         if with_masks and source == TRUE and has_masks(metadata):

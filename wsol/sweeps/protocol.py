@@ -4,14 +4,13 @@ In: finished candidates; an intent to open test. Out: the record, written whole 
 against accidents, not against malice (docs/sweeps.md says which manipulations it cannot notice).
 """
 
-import hashlib
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from wsol.core.errors import InputError
-from wsol.core.files import read_json, write_json
+from wsol.core.files import file_hash, read_json, write_json
 from wsol.core.options import Option
 from wsol.core.plain_values import is_number, is_whole, shown
 from wsol.runs.open_test import TEST, chosen_checkpoint
@@ -169,15 +168,6 @@ def as_text(options: Mapping[str, Any]) -> str:
     ('lr 0.001, adl_threshold 0.9', 'no options')
     """
     return ", ".join(f"{name} {value}" for name, value in options.items()) or "no options"
-
-
-def file_hash(path: Path) -> str:
-    """Return the SHA-256 of a file, in hexadecimal."""
-    try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: cannot be read ({error.strerror}); expected a run's checkpoint") from None
 
 
 def read_protocol(sweep: Path) -> Protocol | None:
