@@ -66,6 +66,7 @@ from wsol.runs.experiment import (
     agree,
     agreed,
     between_images,
+    check_same_pseudo_boxes,
     chosen_thresholds,
     log_start,
     map_writer,
@@ -191,6 +192,7 @@ def build(config: Munch) -> Experiment:
         state = start_training(model, config, device)
         if found:
             load_state(state, found)
+            check_same_pseudo_boxes(state, data, found)
     data.levels.notes += [*notes, *measured]
     return Experiment(
         config,

@@ -311,6 +311,21 @@ def test_counts_against_pseudo_boxes_are_not_taken_for_others(selected, toy_root
     assert "MaxBoxAccV2 on pseudo boxes" in run("evaluation.py", *words, cwd=selected)
 
 
+def test_a_run_does_not_go_on_with_other_pseudo_boxes(selected, tmp_path):
+    for name in ("dataset", "metadata", "train_log"):
+        shutil.copytree(selected / name, tmp_path / name, symlinks=True)
+    folder = tmp_path / "train_log/one"
+    (folder / "results.json").unlink()
+    before = (tmp_path / MADE).read_bytes()
+    write_text(tmp_path / MADE, "".join(f"{line}\n" for line in reversed(read_lines(tmp_path / MADE))))
+    again = ("--config", "train_log/one/config.yaml", "--resume", "auto")
+    printed = run("main.py", *again, cwd=tmp_path, code=2)
+    assert "val was evaluated with other pseudo boxes than there are now; expected those of the start" in printed
+    (tmp_path / MADE).write_bytes(before)
+    run("main.py", *again, cwd=tmp_path)
+    assert of_json(folder / "results.json") == of_json(selected / "train_log/one/results.json")
+
+
 @pytest.mark.slow
 def test_sweeps_count_no_true_box_and_choose_by_pseudo_boxes(selected):
     spec = """
