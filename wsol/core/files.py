@@ -104,19 +104,6 @@ def check_input(path: str | os.PathLike) -> Path:
     return Path(path)
 
 
-def file_hash(path: str | os.PathLike) -> str:
-    """Return the SHA-256 of a file, in hexadecimal.
-
-    Raises:
-        InputError: it cannot be read, or is not a regular file.
-    """
-    try:
-        with check_input(path).open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
-    except OSError as error:
-        raise InputError(f"{path}: not a readable file ({error.strerror})") from None
-
-
 def read_text(path: str | os.PathLike) -> str:
     """Return the text of a UTF-8 file, with or without a byte order mark.
 
@@ -163,6 +150,19 @@ def read_json(path: str | os.PathLike) -> Any:  # noqa: ANN401 (a reader checks 
         return json.loads(text)
     except (ValueError, RecursionError) as error:  # ValueError: also a whole number of thousands of digits
         raise InputError(f"{path}: not a readable JSON file ({error})") from None
+
+
+def file_hash(path: Path) -> str:
+    """Return the SHA-256 of a file, in hexadecimal.
+
+    Raises:
+        InputError: it cannot be read.
+    """
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise InputError(f"{path}: cannot be read ({error.strerror})") from None
 
 
 def _check_name(path: str | os.PathLike) -> None:

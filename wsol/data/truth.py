@@ -142,7 +142,7 @@ class SplitTruth:
         pseudo_hash = None
         if source == PSEUDO:
             metadata = _with_pseudo_boxes(metadata, folder)
-            pseudo_hash = file_hash(metadata.localization)
+            pseudo_hash = file_hash(Path(metadata.localization))
         boxes = BoxTruth.read(metadata) if has_boxes(metadata) else None
         masks = None
         if with_masks and source == TRUE and has_masks(metadata):
