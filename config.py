@@ -26,6 +26,7 @@ from wsol.core.files import check_folder, write_text
 from wsol.core.flat_yaml import Value, read_flat_yaml
 from wsol.core.machine import default_workers
 from wsol.core.options import AUTO, Option, TableParser, by_name
+from wsol.data.truth import PSEUDO, TRUE
 from wsol.runs.run_folder import MOST_NAME, NEVER
 from wsol.runs.trackers import check_trackers
 
@@ -240,6 +241,10 @@ def check_evaluation_options(config: Mapping) -> None:
     """Raise InputError if values are out of range or options exclude each other; for evaluation.py."""
     _check_ranges(config, by_name(EVALUATION))
     check_metric_options(config)
+    pseudo = config["select_on"] == PSEUDO and config["split"] != "val"
+    _require(
+        not pseudo, "select_on", PSEUDO, "true with ", OptionName("split"), f" {config['split']}; only val is selected on"
+    )
     _require_alone(config, "center", ("boxes", "coco_images", "images_from"))
     _require_alone(config, "images_from", ("boxes", "map_size", "per_image", "analysis", "metrics"))
     _require_alone(config, "boxes", ("thresholds_from", "curve", "analysis", "metrics"))
@@ -310,6 +315,8 @@ def _check_full_supervision(config: Munch) -> None:
     if method.classifies:
         return
     of_method = f" with {name}, which "
+    drawn = f"true{of_method}is trained on the true boxes or masks of val"
+    _require(config.select_on == TRUE, "select_on", config.select_on, drawn)
     budget = (f"0{of_method}is trained on val; its number of images is ", OptionName("num_val_sample_per_class"))
     _require(not config.num_train_sample_per_class, "num_train_sample_per_class", config.num_train_sample_per_class, *budget)
     all_of_val = f"FALSE{of_method}is trained on val"

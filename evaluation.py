@@ -31,7 +31,7 @@ from wsol.data.coco import read_coco_names
 from wsol.data.levels import SPLITS
 from wsol.data.masks import VIEW, get_mask
 from wsol.data.metadata import first_names, read_id_list
-from wsol.data.truth import SplitTruth
+from wsol.data.truth import PSEUDO, SplitTruth
 from wsol.maps.score_maps import find_score_maps, sort_others
 from wsol.metrics.bootstrap import Resampled, compare, intervals
 from wsol.metrics.boxes import calculate_multiple_iou, compute_bboxes_from_scoremaps, resize_bbox
@@ -93,7 +93,8 @@ def rescoring_command(config: Mapping, scoremap_root: str | os.PathLike, split: 
     """Return the command line that scores a run's saved maps with the run's own options; `files` are options too."""
     copied = ("metadata_root", "mask_root", "dataset_name", "cam_curve_interval", "multi_contour_eval", "multi_iou_eval")
     copied += ("bootstrap", "seed", *(("max_megapixels",) if config["max_megapixels"] != MAX_MEGAPIXELS else ()))
-    options = {"scoremap_root": scoremap_root, "split": split, **{name: config[name] for name in copied}, **files}
+    pseudo = {"select_on": PSEUDO} if split == "val" and config["select_on"] == PSEUDO else {}
+    options = {"scoremap_root": scoremap_root, "split": split, **pseudo, **{name: config[name] for name in copied}, **files}
     words = ["python", "evaluation.py"]
     for name, value in options.items():
         words += [f"--{name}", str(value)]

@@ -46,6 +46,7 @@ from wsol.data.batches import Batch
 from wsol.data.levels import finest_level
 from wsol.data.loading import loading_failures
 from wsol.data.metadata import dataset_folder
+from wsol.data.truth import PSEUDO
 from wsol.maps.mapper import make_mapper
 from wsol.maps.prediction import predict
 from wsol.maps.score_maps import MAPS_OF_A_RUN, being_written
@@ -65,6 +66,7 @@ from wsol.runs.experiment import (
     agree,
     agreed,
     between_images,
+    check_same_pseudo_boxes,
     chosen_thresholds,
     log_start,
     map_writer,
@@ -190,6 +192,7 @@ def build(config: Munch) -> Experiment:
         state = start_training(model, config, device)
         if found:
             load_state(state, found)
+            check_same_pseudo_boxes(state, data, found)
     data.levels.notes += [*notes, *measured]
     return Experiment(
         config,
@@ -323,6 +326,8 @@ def final_evaluation(run: Experiment) -> dict:
         "num_classes": len(predictor.class_names),
         "checkpoint": {"type": kind, "epoch": predictor.epoch},
     }
+    if config.select_on == PSEUDO:
+        results |= {"select_on": PSEUDO, "pseudo_boxes_sha256": run.data.truths["val"].pseudo_hash}
     if run.data.targets:
         results["fullsup_images"] = {name: len(run.data.splits[name].image_ids) for name in run.loaders}
     for name, truth in run.data.truths.items():

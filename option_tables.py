@@ -15,6 +15,7 @@ from wsol.core.machine import default_workers
 from wsol.core.options import AUTO, Group, Option, Range, boolean
 from wsol.data.images import DECODE_SCALES, FULL
 from wsol.data.levels import SAMPLE_LEVELS, TRAINED
+from wsol.data.truth import SOURCES, TRUE
 from wsol.maps.score_maps import FORMATS
 from wsol.metrics.split_evaluator import MIN_INTERVAL
 from wsol.runs.run_folder import NEVER
@@ -198,6 +199,13 @@ _FINAL = (
     Option(
         "eval_checkpoint_type", "last", "checkpoint for the final evaluation: last, or best on val", choices=("last", "best")
     ),
+    Option(
+        "select_on",
+        TRUE,
+        "boxes of val that choose the best checkpoint, score-map thresholds and how boxes are drawn: true, or pseudo, which "
+        "dataset/pseudo_boxes.py makes where nobody has drawn any",
+        choices=SOURCES,
+    ),
     Option("eval_test", True, "evaluate on the test split, once, at the end"),
     Option("calibrate", True, "let the boxes of val choose how the final checkpoint draws boxes on new photos"),
     Option("save_scoremaps", "both", "splits whose final maps are saved", choices=("none", "val", "test", "both")),
@@ -211,6 +219,12 @@ _SCORED = (
     Option("split", "val", "val, test, or any split with boxes or masks", folder_name),
     _METADATA_ROOT,
     _MASK_ROOT,
+    Option(
+        "select_on",
+        TRUE,
+        "boxes of val to score with: true, or pseudo, of dataset/pseudo_boxes.py",
+        choices=SOURCES,
+    ),
     Option("image_list", None, "score only these images (a file of ids, one per line)", metavar="FILE"),
     Option("on_missing", "stop", "missing maps are an error, or are skipped and counted", choices=("stop", "skip")),
     Option("center", False, "score the Center baseline, a Gaussian in the middle, instead of saved maps"),

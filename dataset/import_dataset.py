@@ -223,7 +223,7 @@ def import_dataset(options: argparse.Namespace) -> Report:
     if not localized:
         report.lines.append(
             "no boxes or masks were given: a run trains, makes maps and reports classification; localization cannot be "
-            "measured, nor a threshold chosen"
+            "measured, nor a threshold chosen, unless on pseudo boxes (dataset/pseudo_boxes.py)"
         )
     report.write(options.metadata_root / options.name / "import_report.txt")
     return report

@@ -36,6 +36,7 @@ from wsol.data import hierarchy, levels, metadata
 from wsol.data.coco import read_coco, read_coco_names
 from wsol.data.images import load_image
 from wsol.data.masks import get_mask
+from wsol.data.proposals import read_proposals
 from wsol.data.truth import SplitTruth
 from wsol.maps.score_maps import read_score_map
 from wsol.methods import wsolevaluation
@@ -360,6 +361,7 @@ READERS = (
     Reader("safetensors", seeds.tensors, kinds.IMAGE, _weights),
     Reader("COCO", lambda: seeds.taken("coco.json", "train.json", "boxed.json"), kinds.JSON, _inaturalist),
     Reader("detections", lambda: seeds.taken("detections.json"), kinds.JSON, lambda f: read_detections(_the(f), SIZES)),
+    Reader("proposals", lambda: seeds.taken("detections.json"), kinds.JSON, lambda f: read_proposals(_the(f), SIZES)),
     Reader("VOC", lambda: seeds.below("voc"), kinds.TEXT, _voc),
     Reader("tables", seeds.tables, kinds.TEXT, _labels),
     Reader(

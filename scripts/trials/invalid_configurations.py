@@ -61,7 +61,7 @@ NO_OUTPUT_FOLDERS = ("", "ids.txt", "/dev/null", "ids.txt/below", NUL, SURROGATE
 
 INPUT_FILES = {"config", "coarsening", "pretrained_path", "wsolevaluation_checkpoint", "image_list", "boxes", "coco_images"}
 INPUT_FILES |= {"thresholds_from", "class_ranks", "checkpoint", "labels", "taxonomy", "train_json", "boxed_json", "synsets"}
-INPUT_FILES |= {"train_observations", "boxed_observations", "rejected", "archive", "runs"}
+INPUT_FILES |= {"train_observations", "boxed_observations", "rejected", "archive", "runs", "proposals"}
 INPUT_FOLDERS = {"images", "masks", "wordnet", "mask_root", "compare"}
 OUTPUTS = {"json", "curve", "per_class", "per_image", "page", "review"}
 OUTPUT_FOLDERS = {"csv", "out"}
@@ -81,7 +81,7 @@ MAY_BE_FINE |= {("min_box", "1e999"), ("experiment_name", "nö/nonsense"), ("cac
 MAY_BE_FINE |= {("mirror", value) for value in NAMES}
 # The words without which a command ignores an option.
 NEEDS = {
-    "coco_images": ("--boxes", "detections.json"),
+    "evaluation.py coco_images": ("--boxes", "detections.json"),
     "rejected": ("--what", "rejected"),
     "group": ("--labels", "labels.csv"),
     "foreground": ("--masks", "photo_masks"),

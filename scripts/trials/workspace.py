@@ -38,6 +38,10 @@ BASE = {
     "dataset/import_dataset.py": ("Own", "--images", "photos", "--boxes", "boxes.csv"),
     "dataset/prepare.py": ("OxfordPet", "--archive", "archives/images.tar.gz", "archives/annotations.tar.gz"),
     "dataset/add_levels.py": (NAME,),
+    "dataset/pseudo_boxes.py": (
+        *(NAME, "--proposals", "detections.json", "--reference", "resnet18"),
+        *("--pretrained", "FALSE", "--crop_size", "32"),
+    ),
     "dataset/build_inatloc.py": (
         *("MyLoc", "--train_json", "train.json", "--boxed_json", "boxed.json", "--no_observations"),
         *("--per_split", "1", "--min_box", "4"),

@@ -142,3 +142,32 @@ def test_tokens_of_images_that_are_not_square_are_their_real_grid():
     for count, height, width in ((210, 224, 250), (195, 224, 224), (3, 16, 300)):
         with pytest.raises(InputError, match="expected images whose tokens form a grid of the same aspect ratio"):
             grid_of(count, height, width)
+
+
+@pytest.mark.parametrize(
+    ("name", "has"),
+    [
+        ("test_efficientnet", True),
+        ("test_resnet", True),
+        ("test_convnext", False),  # normalises the mean features
+        ("test_vit", False),  # classifies by its class token
+        ("mobilenetv3_small_050", False),  # has another layer before it
+    ],
+)
+def test_a_pretrained_classifier_is_offered_where_it_acts_on_the_mean_features(tmp_path, name, has):
+    torch.manual_seed(0)
+    network = timm.create_model(name, pretrained=False).eval()
+    torch.save(network.state_dict(), tmp_path / "w.pth")
+    words = {"pretrained": True, "pretrained_path": str(tmp_path / "w.pth")}
+    model = build_model(f"timm:{name}", "cam", network.num_classes, **words)
+    assert (model.backbone.offer.pretrained_classifier is not None) == has
+    if not has:
+        with pytest.raises(InputError, match="one linear classifier on its mean features"):
+            build_model(f"timm:{name}", "cam", network.num_classes, keep_classifier=True, **words)
+        return
+    kept = build_model(f"timm:{name}", "cam", network.num_classes, keep_classifier=True, **words).eval()
+    images = torch.rand(2, 3, 96, 96)
+    with torch.inference_mode():
+        torch.testing.assert_close(kept(images)["logits"], network(images), rtol=1e-3, atol=1e-4)
+    with pytest.raises(InputError, match="cannot reuse a classifier"):
+        build_model(f"timm:{name}", "cam", 3, keep_classifier=True, **words)

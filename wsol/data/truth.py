@@ -1,7 +1,7 @@
 """The truth of a split: the boxes, masks and sizes of its images, read from its metadata once and shared by all evaluators.
 
 In: `metadata/<dataset>/<split>/`. Out: immutable tables by image id, checked against the images to be scored; masks stay in
-their files until a map is scored.
+their files until a map is scored. Val's boxes may be pseudo boxes, which nobody has drawn (dataset/pseudo_boxes.py).
 """
 
 import os
@@ -9,9 +9,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from munch import Munch
+
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError, MetadataError, did_you_mean
-from wsol.core.files import missing_files
+from wsol.core.files import file_hash, missing_files
 from wsol.data.metadata import (
     Box,
     configure_metadata,
@@ -25,6 +27,9 @@ from wsol.data.metadata import (
     has_boxes,
     has_masks,
 )
+
+TRUE, PSEUDO = SOURCES = ("true", "pseudo")  # where boxes come from: an annotator, or proposals and a network
+PSEUDO_BOXES = "pseudo_localization.txt"  # in a split's folder, in the format of localization.txt
 
 
 @dataclass(frozen=True)
@@ -68,6 +73,8 @@ class SplitTruth:
     """What the maps of a split are compared with: `boxes` and `masks`, each None if the split has none.
 
     `image_ids`, all or some of the `split_ids`, are the images to be scored; each has its truth, and its mask files exist.
+    `pseudo_hash`: the SHA-256 of the file of its pseudo boxes, in hexadecimal; None: its boxes are true. There are no masks
+    beside pseudo boxes.
     """
 
     dataset_name: str
@@ -76,6 +83,12 @@ class SplitTruth:
     image_ids: Sequence[str]
     boxes: BoxTruth | None
     masks: MaskTruth | None
+    pseudo_hash: str | None = None
+
+    @property
+    def source(self) -> str:
+        """Where the boxes come from, one of SOURCES."""
+        return PSEUDO if self.pseudo_hash else TRUE
 
     @property
     def has_any(self) -> bool:
@@ -83,7 +96,9 @@ class SplitTruth:
         return bool(self.boxes or self.masks)
 
     def count(self) -> tuple[int, int]:
-        """Return how many boxes and how many masks the images to be scored have."""
+        """Return how many true boxes and how many true masks the images to be scored have."""
+        if self.source == PSEUDO:
+            return 0, 0
         boxes = sum(len(self.boxes.boxes[image_id]) for image_id in self.image_ids) if self.boxes else 0
         masks = sum(len(self.masks.paths[image_id]) for image_id in self.image_ids) if self.masks else 0
         return boxes, masks
@@ -99,13 +114,15 @@ class SplitTruth:
         with_masks: bool = True,
         needs_truth: bool = True,
         max_megapixels: float = MAX_MEGAPIXELS,
+        source: str = TRUE,
     ) -> "SplitTruth":
         """Return the truth of all images of a split, or of `image_ids`.
 
-        `with_masks`: masks too, if the split has any. `needs_truth`: a split without boxes and masks is an error.
+        `with_masks`: masks too, if the split has any. `needs_truth`: a split without boxes and masks is an error. `source`:
+        PSEUDO takes the split's pseudo boxes, and none of its true boxes and masks.
 
         Raises:
-            InputError: no such split, no images, images that are not in the split, or missing mask files.
+            InputError: no such split, no images, images that are not in the split, missing mask files, or no pseudo boxes.
             MetadataError: images without their truth, or a file that breaks the format.
         """
         folder = dataset_folder(metadata_root, dataset_name) / split
@@ -122,9 +139,13 @@ class SplitTruth:
             raise InputError(
                 f"{metadata.image_ids}: lacks {len(unknown)} of the images to be scored:" + first_names(unknown)
             )
+        pseudo_hash = None
+        if source == PSEUDO:
+            metadata = _with_pseudo_boxes(metadata, folder)
+            pseudo_hash = file_hash(Path(metadata.localization))
         boxes = BoxTruth.read(metadata) if has_boxes(metadata) else None
         masks = None
-        if with_masks and has_masks(metadata):
+        if with_masks and source == TRUE and has_masks(metadata):
             masks = MaskTruth.read(metadata, Path(mask_root) / dataset_name, max_megapixels)
         if needs_truth and not (boxes or masks):
             truth = "boxes or masks" if with_masks else "boxes"
@@ -132,8 +153,8 @@ class SplitTruth:
                 f"{metadata.localization}: no {truth}, so localization cannot be measured; expected them for every "
                 f"image of {split} (import_dataset.py takes them with --boxes or --masks)"
             )
-        _check_complete(folder, image_ids, boxes, masks)
-        return cls(dataset_name, split, split_ids, image_ids, boxes, masks)
+        _check_complete(folder, image_ids, boxes, masks, source)
+        return cls(dataset_name, split, split_ids, image_ids, boxes, masks, pseudo_hash)
 
     @classmethod
     def of(
@@ -144,14 +165,38 @@ class SplitTruth:
         with_masks: bool = True,
         needs_truth: bool = True,
     ) -> "SplitTruth":
-        """Return the truth of a split, given the options of a command; see `read`."""
+        """Return the truth of a split, given the options of a command; see `read`.
+
+        Of val it is what `select_on` says; the other splits have their true boxes.
+        """
         names = ("metadata_root", "mask_root", "dataset_name")
         given = {name: config[name] for name in names}
         given["max_megapixels"] = config.get("max_megapixels", MAX_MEGAPIXELS)  # missing from older runs
+        given["source"] = config.get("select_on", TRUE) if split == "val" else TRUE
         return cls.read(split=split, image_ids=image_ids, with_masks=with_masks, needs_truth=needs_truth, **given)
 
 
-def _check_complete(folder: Path, image_ids: Sequence[str], boxes: BoxTruth | None, masks: MaskTruth | None) -> None:
+def _with_pseudo_boxes(metadata: Mapping[str, str], folder: Path) -> Munch:
+    """Return the paths of a split's files, with its pseudo boxes as the boxes.
+
+    Raises:
+        InputError: they have not been made; the message says how to.
+    """
+    path = folder / PSEUDO_BOXES
+    if not path.is_file():
+        raise InputError(f"{path}: no pseudo boxes; make them with {_making_pseudo_boxes(folder)}")
+    if not has_boxes({**metadata, "localization": str(path)}):
+        raise MetadataError(f"{path}: no boxes; expected path,x0,y0,x1,y1 for every image of {folder.name}")
+    return Munch({**metadata, "localization": str(path)})
+
+
+def _making_pseudo_boxes(folder: Path) -> str:
+    return f"'python dataset/pseudo_boxes.py {folder.parent.name} --split {folder.name} --proposals FILE'"
+
+
+def _check_complete(
+    folder: Path, image_ids: Sequence[str], boxes: BoxTruth | None, masks: MaskTruth | None, source: str
+) -> None:
     """Check that all images have their truth and all mask files exist, before anything is scored."""
     truths: list[tuple[str, Mapping[str, object]]] = []
     truths += [("box", boxes.boxes)] if boxes else []
@@ -159,6 +204,10 @@ def _check_complete(folder: Path, image_ids: Sequence[str], boxes: BoxTruth | No
     for kind, truth in truths:
         missing = [image_id for image_id in image_ids if image_id not in truth]
         if missing:
+            if source == PSEUDO:
+                again = f"expected one for each; make them again with {_making_pseudo_boxes(folder)} --replace"
+                where = folder / PSEUDO_BOXES
+                raise MetadataError(f"{where}: {len(missing)} images have no pseudo box; {again}:" + first_names(missing))
             raise MetadataError(f"{folder}: {len(missing)} images have no true {kind}:" + first_names(missing))
     if masks:
         names = masks.files(image_ids)

@@ -97,7 +97,7 @@ def keep_pretrained_classifier(model: "Method", what: str) -> None:
             "keep_classifier",
             "TRUE",
             f"{what} and {model.num_classes} classes cannot reuse a classifier; expected pretrained weights with one, a "
-            "ResNet with one linear classifier, and as many classes as the weights have",
+            "network with one linear classifier on its mean features, and as many classes as the weights have",
         )
     classifier.load_state_dict(given)
 

@@ -19,7 +19,7 @@ from wsol.core.files import check_input, whole_file
 from wsol.core.plain_values import is_number, shown
 from wsol.data.truth import BoxTruth, MaskTruth, SplitTruth
 from wsol.metrics.scored import Scored, from_columns, to_columns
-from wsol.metrics.split_evaluator import DETECTIONS, MIN_INTERVAL, SplitEvaluator
+from wsol.metrics.split_evaluator import DETECTIONS, MIN_INTERVAL, PSEUDO_BOXES, SplitEvaluator
 
 FORMAT = 1
 SETTINGS = ("cam_curve_interval", "iou_threshold_list")  # of an evaluator, which a file has to state
@@ -67,10 +67,12 @@ class ImagesFile:
         """
         try:
             name, split, kinds, rule = (self.settings[key] for key in ("dataset_name", "split", "truth", "box_rule"))
-            boxes = BoxTruth({}, {}) if "boxes" in kinds else None
+            pseudo = next((kind.removeprefix(PSEUDO_BOXES) for kind in kinds if str(kind).startswith(PSEUDO_BOXES)), None)
+            boxes = BoxTruth({}, {}) if pseudo or "boxes" in kinds else None
             masks = MaskTruth(Path(), {}, {}, {}) if "masks" in kinds else None
             scoring = (*(self.settings[key] for key in SETTINGS), rule == "multi_contour", rule == DETECTIONS)
-            evaluator = SplitEvaluator(SplitTruth(name, split, [*self.images], [*self.images], boxes, masks), *scoring)
+            truth = SplitTruth(name, split, [*self.images], [*self.images], boxes, masks, pseudo)
+            evaluator = SplitEvaluator(truth, *scoring)
         except (KeyError, TypeError) as error:
             raise InputError(f"{self.path}: not the settings of an evaluator ({error})") from None
         self.check(evaluator)

@@ -9,7 +9,7 @@ import numpy as np
 
 from wsol.core.errors import InputError, OptionError, OptionName
 from wsol.data.metadata import configure_metadata, first_names, get_image_ids
-from wsol.data.truth import SplitTruth
+from wsol.data.truth import PSEUDO, SplitTruth
 from wsol.metrics.evaluators import BoxEvaluator, MaskEvaluator
 from wsol.metrics.scored import Scored, from_columns, to_columns
 
@@ -17,6 +17,7 @@ LOC_IOU = 50  # the IoU threshold, in percent, of GT-known, Top-1 and Top-5 Loc
 TOP = (1, 5)
 DETECTIONS = "detections"  # the box rule of a detector's boxes, which have no score-map threshold
 MIN_INTERVAL = 1e-5  # for cam_curve_interval; a map has 256 levels, and the original's finest interval is 0.001
+PSEUDO_BOXES = "pseudo_boxes:"  # and their hash: the kind of truth in an evaluator's settings
 STATE_FORMAT = 1  # of SplitEvaluator.state_dict
 
 
@@ -124,15 +125,21 @@ class SplitEvaluator:
         self.add(self.score(score_map, image_id))
 
     @property
+    def has_pseudo_boxes(self) -> bool:
+        """Whether nobody has drawn the boxes that maps are compared with."""
+        return self.truth.source == PSEUDO
+
+    @property
     def settings(self) -> dict[str, Any]:
         """What two evaluators must have in common for their counts to mean the same."""
+        kinds = [name for name in ("boxes", "masks") if getattr(self, name)]
         return {
             "dataset_name": self.truth.dataset_name,
             "split": self.truth.split,
             "box_rule": self.box_rule,
             "cam_curve_interval": self.cam_curve_interval,
             "iou_threshold_list": list(self.iou_threshold_list),
-            "truth": [name for name in ("boxes", "masks") if getattr(self, name)],
+            "truth": [f"{PSEUDO_BOXES}{self.truth.pseudo_hash}"] if self.has_pseudo_boxes else kinds,
         }
 
     def merge(self, other: "SplitEvaluator") -> None:
@@ -190,9 +197,11 @@ class SplitEvaluator:
         """Return the metrics in percent, the best score-map thresholds, and the counts they come from.
 
         `val_thresholds`, IoU threshold (its name, such as "50") to the score-map threshold that val chose: the accuracy
-        there is what one could deploy.
+        there is what one could deploy. The results have a "box_source" only if the boxes are pseudo boxes.
         """
         results: dict = {"MaxBoxAccV2": None, "MaxBoxAcc": None, "PxAP": None}
+        if self.has_pseudo_boxes:
+            results["box_source"] = PSEUDO
         counts: dict = {"images": len(self.scored_ids)}
         if boxes := self.boxes:
             names = {iou: f"{iou:g}" for iou in boxes.iou_threshold_list}

@@ -248,6 +248,26 @@ def _remove_last_stride(network: "Network", name: str) -> None:
         )
 
 
+def _linear_classifier(network: "Network", name: str, head: str) -> dict[str, torch.Tensor] | None:
+    """Return the state dict of a network's head if it is one linear layer on the mean of the last features, else None.
+
+    Heads of other networks normalise in between, or take the class token; a photo shows it, here one of smooth colours.
+    """
+    classifier = network.get_submodule(head)
+    if not isinstance(classifier, nn.Linear):
+        return None
+    ramp = torch.linspace(-2, 2, PROBE)
+    image = torch.stack([ramp.expand(PROBE, PROBE), ramp[:, None].expand(PROBE, PROBE), torch.outer(ramp, ramp)])[None]
+    training = network.training
+    network.eval()
+    with torch.no_grad():
+        features = _layouts(network, name)[FEATURES].to_map(network.forward_features(image), (PROBE, PROBE))
+        fits = features.shape[1] == classifier.in_features
+        same = fits and torch.allclose(classifier(features.mean(dim=(2, 3))), network(image), rtol=1e-3, atol=1e-3)
+    network.train(training)
+    return {key: value.clone() for key, value in classifier.state_dict().items()} if same else None
+
+
 def _refusal(name: str, problem: str) -> OptionError:
     return OptionError("architecture", f"timm:{name}", problem)
 
@@ -281,11 +301,15 @@ def timm_network(
         raise _refusal(name, f"timm cannot create it ({reason(error)})") from None
     heads = network.pretrained_cfg.get("classifier") or "classifier"
     heads = (heads,) if isinstance(heads, str) else tuple(heads)
+    filled: set[str] = set()
     if pretrained_path:
-        load_file_into(network, pretrained_path, ignored=heads)
+        filled = load_file_into(network, pretrained_path, ignored=heads)
     elif pretrained:
         source = network.pretrained_cfg.get("url") or f"the weights of {network.pretrained_cfg.get('hf_hub_id')}"
         download_into(network, lambda: timm.create_model(name, pretrained=True).state_dict(), f"timm:{name}", source)
+        filled = set(network.state_dict())
+    has_head = filled >= {f"{heads[0]}.weight", f"{heads[0]}.bias"}
+    classifier = _linear_classifier(network, name, heads[0]) if has_head else None
     try:
         network.reset_classifier(0, "")
     except Exception:  # noqa: BLE001 (some networks cannot drop their pool; their features do not pass it)
@@ -299,5 +323,6 @@ def timm_network(
         fast_convolutions=False,  # as for ResNets: at ten times the rate, SPG's branches diverged on EfficientNet-Lite0
         attention_points=tuple(late),
         side_points=tuple((stage, layouts[stage].channels) for stage in late),
+        pretrained_classifier=classifier,
     )
     return TimmBackbone(network, layouts, offer)

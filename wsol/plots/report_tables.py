@@ -15,7 +15,7 @@ from wsol.runs.resume import OF_A_CALL
 from wsol.runs.run_record import read_record
 from wsol.sweeps import cells
 from wsol.sweeps.cells import method_name
-from wsol.sweeps.collection import RunEntry, options_that_differ, run_folders
+from wsol.sweeps.collection import PSEUDO_MARK, RunEntry, options_that_differ, run_folders
 from wsol.sweeps.conduct import LOGS
 from wsol.sweeps.protocol import Protocol
 from wsol.sweeps.states import has_results
@@ -136,7 +136,7 @@ def runs_table(entries: Sequence[RunEntry]) -> Table:
         about = [Cell(entry.name), Cell(method_name(entry)), _level(entry), as_cell(entry.config.get("seed"))]
         about += [Cell(entry.role or NOTHING), Cell(split)]
         time = Cell(NOTHING) if seconds is None else Cell(f"{seconds / 60:.1f}", seconds)
-        marks = as_cell("; ".join(entry.marks) if split == "test" else "")
+        marks = as_cell("; ".join(mark for mark in entry.marks if split == "test" or mark == PSEUDO_MARK))
         rows.append([*about, *(_value(figures.get(name)) for name in names), time, marks])
     return Table(["run", "method", "level", "seed", "role", "split", *names, "minutes", "marks"], rows)
 
@@ -171,13 +171,16 @@ def choices_table(protocol: Protocol) -> Table:
     rows = []
     for point, choice in protocol.content["choices"].items():
         counts = {kind: choice.get(f"fullsup_{kind}") for kind in ("images", "boxes", "masks")}
+        of_boxes = str(choice.get("figure", NOTHING))
+        if of_boxes.startswith("MaxBoxAcc") and counts["boxes"] == 0:
+            of_boxes += " on pseudo boxes"
         supervision = ", ".join(f"{count} {kind}" for kind, count in counts.items() if count is not None)
         for run, value in choice["candidates"].items():
             chosen = run == choice.get("run")
             options = ", ".join(f"{name} {option}" for name, option in choice["options"].items()) if chosen else ""
             figure = Cell(f"{value:.2f}", value, strong=chosen)
             verdict = Cell(f"chosen: {options}" if chosen else NOTHING, strong=chosen)
-            about = [Cell(point), Cell(run, strong=chosen), Cell(str(choice.get("figure", NOTHING))), figure, verdict]
+            about = [Cell(point), Cell(run, strong=chosen), Cell(of_boxes), figure, verdict]
             rows.append([*about, as_cell(supervision), time_cell(choice.get("time"))])
     return Table(["point", "candidate", "figure", "on val", "choice", "full supervision", "time"], rows)
 

@@ -13,6 +13,7 @@ import numpy as np
 
 from wsol.core.plain_values import is_number, is_whole
 from wsol.core.processes import map_beside
+from wsol.data.truth import SOURCES
 from wsol.maps.class_maps import ClassMap, PhotoMaps
 from wsol.maps.normalize import normalize_raw_map
 from wsol.metrics.boxes import map_ious
@@ -31,7 +32,6 @@ from wsol.metrics.map_signs import (
 from wsol.metrics.reliability import reliability
 
 INTERVAL = 0.01  # between the thresholds that are tried
-TRUE, PSEUDO = SOURCES = ("true", "pseudo")  # which boxes of val a rule comes from
 
 
 class Looked(NamedTuple):

@@ -22,7 +22,7 @@ from wsol.data.truth import SplitTruth
 from wsol.maps.class_maps import GIVEN, WAYS
 from wsol.metrics.evaluators import BoxEvaluator
 from wsol.networks import ranks
-from wsol.runs.box_rules import THRESHOLDS, TRUE, BoxRule, fit_rule, take_samples
+from wsol.runs.box_rules import THRESHOLDS, BoxRule, fit_rule, take_samples
 from wsol.runs.checkpoints import read_checkpoint, write_checkpoint
 from wsol.runs.experiment import Experiment, agreed, between_images, require_folder
 from wsol.runs.predictor import Predictor, restore
@@ -64,7 +64,6 @@ def find_box_rules(
     on_bad_images: Callable[[list[str]], None],
     cache_images: str | os.PathLike | None = None,
     through: Through = iter,
-    source: str = TRUE,
 ) -> dict[str, BoxRule]:
     """Return the box rule of each way, from a split with boxes, after one pass over its images; of several ranks, the first
     one returns them, the others nothing.
@@ -93,7 +92,7 @@ def find_box_rules(
     if not samples:
         raise InputError(f"no image of the {truth.split} split could be read")
     ways = WAYS if samples[0][GIVEN].probabilities is not None else (GIVEN,)
-    return {way: fit_rule([sample[way] for sample in samples], source, config.seed) for way in ways}
+    return {way: fit_rule([sample[way] for sample in samples], truth.source, config.seed) for way in ways}
 
 
 def complete_checkpoint(path: Path, rules: Mapping[str, BoxRule], ancestry: Mapping[str, Mapping[str, list]]) -> None:

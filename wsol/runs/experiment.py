@@ -17,7 +17,7 @@ import torch
 from munch import Munch
 from torch import nn
 
-from wsol.core.errors import CHECKPOINTED, REFUSED, Stopped
+from wsol.core.errors import CHECKPOINTED, REFUSED, InputError, Stopped
 from wsol.core.files import write_text
 from wsol.core.launch import launched
 from wsol.core.stopping import StopSignals
@@ -25,7 +25,7 @@ from wsol.data.batches import Batch, EpochShuffle
 from wsol.maps.mapper import Mapper
 from wsol.maps.score_maps import MAPS_OF_A_RUN, save_score_map
 from wsol.methods.method import Method
-from wsol.metrics.split_evaluator import SplitEvaluator
+from wsol.metrics.split_evaluator import PSEUDO_BOXES, SplitEvaluator
 from wsol.networks import ranks
 from wsol.runs.checkpoints import write_checkpoint
 from wsol.runs.final_evaluation import SaveMap, new_evaluator, stop_at_bad_images
@@ -157,8 +157,10 @@ def record(run: Experiment, epoch: int, split: str, results: Mapping) -> None:
     write_metrics(run)
     figures = {name: value for name, value in results.items() if isinstance(value, float)}
     figures |= {f"MaxBoxAcc{iou}": value for iou, value in (results.get("MaxBoxAcc") or {}).items()}
-    run.trackers.figures(epoch, split, figures)
-    logger.info("epoch %d %s: %s", epoch, split, ", ".join(f"{name} {value:.5g}" for name, value in figures.items()))
+    is_pseudo = "box_source" in results
+    run.trackers.figures(epoch, f"{split}_pseudo_boxes" if is_pseudo else split, figures)
+    shown = f"{split} (pseudo boxes)" if is_pseudo else split
+    logger.info("epoch %d %s: %s", epoch, shown, ", ".join(f"{name} {value:.5g}" for name, value in figures.items()))
 
 
 def save_checkpoint(run: Experiment, kind: str) -> None:
@@ -232,6 +234,18 @@ def restored_validation(run: Experiment, kind: str) -> SplitEvaluator:
     evaluator = new_evaluator(run.config, run.data.truths["val"])
     evaluator.load_state_dict(to_arrays(run.state.validation[kind].counts))
     return evaluator
+
+
+def check_same_pseudo_boxes(state: TrainState, data: RunData, found: Found) -> None:
+    """Raise InputError if a run that continues has chosen by other pseudo boxes of val before."""
+    truth = data.truths.get("val")
+    for validated in state.validation.values() if truth and truth.pseudo_hash else ():
+        before = (validated.counts.get("settings") or {}).get("truth")
+        if truth and before and before != [f"{PSEUDO_BOXES}{truth.pseudo_hash}"]:
+            raise InputError(
+                f"{found.path}: val was evaluated with other pseudo boxes than there are now; expected those of the start, "
+                "or a new run"
+            )
 
 
 def log_start(run: Experiment, notes: list[str]) -> None:

@@ -31,15 +31,17 @@ def _box_lines(results: Mapping, found: Mapping, multi_iou_eval: bool, suffix: s
 def format_results(results: Mapping, multi_iou_eval: bool) -> str:
     """Return a split's metrics as lines for a person: all IoU thresholds and their mean, or only IoU 50."""
     found = results.get("intervals") or {}
+    pseudo = " on pseudo boxes" if "box_source" in results else ""
     titles = {"": "", "_at_val_threshold": " at val's threshold"}
     lines = []
     for suffix, title in titles.items():
         if results.get(f"MaxBoxAcc{suffix}"):
-            lines += _box_lines(results, found, multi_iou_eval, suffix, title)
+            lines += _box_lines(results, found, multi_iou_eval, suffix, pseudo + title)
     names = {"PxAP": "PxAP"}
     if "top1_cls" in results:
         names |= {"gt_known_loc": "GT-known Loc", "top1_loc": "Top-1 Loc", "top5_loc": "Top-5 Loc"}
         names |= {f"top{k}_loc_at_val_threshold": f"Top-{k} Loc at val's threshold" for k in TOP}
+        names = {key: name.replace("Loc", f"Loc{pseudo}") for key, name in names.items()}
         names |= {"top1_cls": "Top-1 Cls", "top5_cls": "Top-5 Cls"}
     lines += [_line(name, results[key], found.get(key)) for key, name in names.items() if results.get(key) is not None]
     if found:

@@ -14,6 +14,7 @@ from wsol.core.errors import InputError
 from wsol.core.files import read_json
 from wsol.core.plain_values import are_thresholds, is_number, is_whole, shown
 from wsol.data.levels import SPLITS
+from wsol.data.truth import PSEUDO
 from wsol.metrics.split_evaluator import DETECTIONS, LOC_IOU
 from wsol.runs.run_folder import RESULTS
 
@@ -102,6 +103,11 @@ class Results:
         if not is_whole(found := self.content.get("num_classes")):
             raise InputError(f"{self.path}: num_classes is {shown(found)}; expected a number")
         return found
+
+    @property
+    def has_pseudo_boxes(self) -> bool:
+        """Whether pseudo boxes of val chose the checkpoint and thresholds, and are what val's figures are measured with."""
+        return self.content.get("select_on") == PSEUDO
 
     @property
     def fullsup_images(self) -> Mapping[str, int]:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from wsol.core import registry
-from wsol.core.errors import OptionError
+from wsol.core.errors import OptionError, OptionName
 from wsol.data.batches import LabeledImages
 from wsol.data.held_out import hold_out
 from wsol.data.images import require_images
@@ -19,7 +19,7 @@ from wsol.data.levels import TRAINED, LevelData, LevelSplit, labels_by_level, lo
 from wsol.data.metadata import dataset_folder
 from wsol.data.preprocessing import Preprocessing
 from wsol.data.targets import BoxTargets, MaskTargets, Targets
-from wsol.data.truth import SplitTruth
+from wsol.data.truth import PSEUDO, SplitTruth
 from wsol.maps.cam_agg import ancestors_at, keep_with_ancestor
 
 NO_BOXES = "has no true boxes; a detector learns from boxes and is measured by them, so masks alone will not do"
@@ -175,12 +175,20 @@ def _read_truths(config: Mapping, levels: LevelData, with_masks: bool) -> dict[s
         for name, split in evaluated.items()
     }
     without = [name for name, truth in truths.items() if not truth.has_any]
+    for name, truth in truths.items():
+        if truth.source == PSEUDO:
+            levels.notes.append(
+                f"{name}: pseudo boxes, none of them true, choose the best checkpoint and the score-map thresholds; figures "
+                f"of {name} say how well maps agree with them, not with objects"
+            )
     if "val" in without and config["eval_checkpoint_type"] == "best":
         raise OptionError(
             "eval_checkpoint_type",
             "best",
             f"{config['dataset_name']} val has no boxes and no masks, so no checkpoint is the best at localization; "
-            "expected last",
+            "expected last, or ",
+            OptionName("select_on"),
+            " pseudo",
         )
     levels.notes += [f"{name}: no boxes and no masks: only classification is measured, not localization" for name in without]
     if "val" in without:

@@ -23,6 +23,7 @@ from wsol.sweeps.states import NOT_COMPARED
 NOT_SHOWN = frozenset((*NOT_COMPARED, "eval_test", "save_scoremaps", "scoremap_format"))
 # Options with a column of their own in tidy rows.
 COLUMNS = frozenset((*FROM_CONFIG.values(), "dataset_name", "label_level"))
+PSEUDO_MARK = "pseudo boxes of val, none of them true, made its choices; its figures of val are against them"
 ABOUT = tuple(name for name in Row.__annotations__ if name in (*FROM_CONFIG, "dataset", "level"))
 
 
@@ -37,7 +38,7 @@ class RunEntry:
     record: Mapping[str, Any] | None  # run.json; None for runs of older versions
     varied: Mapping[str, object]  # the options in which the runs of its sweep, or the single runs, differ
     role: str  # "reported" or "choosing"; "" outside a sweep
-    marks: tuple[str, ...]  # what a table has to say about its test results
+    marks: tuple[str, ...]  # what a table has to say about its test results, and PSEUDO_MARK about val's
     level: str  # the level to show; of CAM-Agg the one that scores were summed to
     same_as: str | None  # the level that was trained in its place, whose classes are the same partition
     fullsup_images: int | None  # images of train-fullsup with which it was chosen or trained
@@ -130,6 +131,7 @@ def _read_entry(folder: Path, protocol: Protocol | None) -> RunEntry | None:
         check_recorded(folder.parent, [folder.name], protocol)
     level = config.get("cam_agg_level") or next((row.level for row in rows if row.level), "")
     choice = _choice_of(folder.name, protocol)
+    marks = (*(protocol.marks(folder.name) if protocol else ()), *((PSEUDO_MARK,) if results.has_pseudo_boxes else ()))
     counts = [choice.get("fullsup_images"), *(row.images for row in rows if row.split == "val")]
     if supervised:
         counts.append(sum(supervised.values()))  # trained on them, those held out included
@@ -141,7 +143,7 @@ def _read_entry(folder: Path, protocol: Protocol | None) -> RunEntry | None:
         record=record,
         varied={},
         role=protocol.role(folder.name) if protocol else "",
-        marks=protocol.marks(folder.name) if protocol else (),
+        marks=marks,
         level=level,
         same_as=None,
         fullsup_images=max((count for count in counts if count is not None), default=None),

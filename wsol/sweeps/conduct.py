@@ -15,7 +15,7 @@ from wsol.core.locks import is_locked
 from wsol.core.options import AUTO, Option
 from wsol.data.levels import finest_level
 from wsol.data.metadata import dataset_folder
-from wsol.data.truth import SplitTruth
+from wsol.data.truth import PSEUDO, SplitTruth
 from wsol.runs.open_test import TEST
 from wsol.runs.results import read_run
 from wsol.runs.run_data import read_level
@@ -166,13 +166,15 @@ class Sweep:
             value = read_run(self.folder / run.name).split("val").value(self.figure)
             found.append(Candidate(run.name, run.chosen or {}, value))
         best = protocol.choose(point, found, self.figure, budget, allow_reuse)
-        self.say(f"{point}: {best.run} has the best {self.figure} on val, {best.value:.2f}")
+        boxes = " (pseudo boxes)" if candidates[0].options.get("select_on") == PSEUDO else ""
+        self.say(f"{point}: {best.run} has the best {self.figure} on val{boxes}, {best.value:.2f}")
         return best.options
 
     def check_figure(self, run: PlannedRun, budget: Mapping[str, int]) -> None:
         """Raise InputError if val cannot have the figure by which a candidate is to be compared."""
         truth = "masks" if self.figure == "PxAP" else "boxes"
-        if self.figure != "top1_cls" and not budget[f"fullsup_{truth}"]:
+        pseudo = truth == "boxes" and run.options.get("select_on") == PSEUDO  # which `budget` has found
+        if self.figure != "top1_cls" and not (budget[f"fullsup_{truth}"] or pseudo):
             dataset = run.options.get("dataset_name", self.program.defaults["dataset_name"])
             path = self.plan.spec.path
             raise InputError(f"{path}: choose.figure: {self.figure} needs {truth}, and val of {dataset} has none")

@@ -11,7 +11,7 @@ from statistics import fmean
 
 from wsol.core.errors import InputError
 from wsol.data.metadata import read_id_list
-from wsol.data.truth import SplitTruth
+from wsol.data.truth import TRUE, SplitTruth
 from wsol.metrics.spread import heading
 from wsol.runs.center_baseline import center_results
 from wsol.runs.results import SplitResults
@@ -231,10 +231,11 @@ def _with_boxes(entry: RunEntry, counted: dict[tuple, tuple[int, int] | None]) -
     path = entry.folder / "val_image_ids.txt"
     if entry.fullsup_boxes is not None or not path.is_file():
         return entry
-    key = (dataset_of(entry), *read_id_list(path))
+    ids = read_id_list(path)
+    key = (dataset_of(entry), entry.config.get("select_on", TRUE), *ids)
     if key not in counted:
         try:
-            counted[key] = SplitTruth.of(entry.config, "val", key[1:], needs_truth=False).count()
+            counted[key] = SplitTruth.of(entry.config, "val", ids, needs_truth=False).count()
         except InputError:
             counted[key] = None
     boxes, masks = counted[key] or (None, None)

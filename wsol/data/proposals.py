@@ -1,0 +1,128 @@
+"""Class-agnostic proposals from COCO's JSON: any number of boxes or segmentations per image, of any detector or segmenter.
+
+In: a list of results, or an annotation file with images and annotations. Out: proposals by image id; scores and categories
+are not read.
+"""
+
+import os
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+
+from wsol.core.errors import InputError, OptionName
+from wsol.core.files import read_json
+from wsol.core.plain_values import is_number
+from wsol.data.coco import read_coco_names
+from wsol.data.metadata import Box
+from wsol.data.segmentations import mask_of
+
+EXPECTED = '{"image_id": ..., "bbox": [x, y, width, height]}, or with a "segmentation"'
+
+
+class Proposal(NamedTuple):
+    """A region that may be the object: its box in pixels of the image, x0, y0, x1, y1 as in localization.txt, and its
+    segmentation, as the file has it; None where there is only a box. `where`: the file and the entry, for messages."""
+
+    box: Box
+    segmentation: object
+    where: str
+
+    def mask(self, size: tuple[int, int]) -> np.ndarray | None:
+        """Return bool (H, W), in an image of `size` (w, h); None where there is only a box.
+
+        Raises:
+            InputError: the segmentation is malformed, names the entry.
+        """
+        if self.segmentation is None:
+            return None
+        try:
+            return mask_of(self.segmentation, size)
+        except ValueError as error:
+            raise InputError(f"{self.where}: segmentation: {error}") from None
+
+
+def whole_box(edges: tuple[float, float, float, float], size: tuple[int, int]) -> Box | None:
+    """Return a box (x0, y0, x1, y1) in whole pixels, truncated, within an image of `size` (w, h); None if nothing of it is
+    inside.
+
+    >>> whole_box((-3.0, 2.5, 12.0, 8.9), (10, 10)), whole_box((11.0, 0.0, 15.0, 5.0), (10, 10))
+    ((0, 2, 10, 8), None)
+    """
+    x0, y0 = (int(max(edge, 0)) for edge in edges[:2])
+    x1, y1 = (int(min(edge, limit)) for edge, limit in zip(edges[2:], size, strict=True))
+    return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
+
+
+def box_of_mask(mask: np.ndarray) -> Box | None:
+    """Return the box around a mask, bool (H, W), with x1 and y1 one beyond its last pixels; None for an empty mask.
+
+    >>> box_of_mask(np.eye(4, dtype=bool)[:, 1:])
+    (0, 1, 3, 4)
+    """
+    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
+    if not len(rows):
+        return None
+    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
+
+
+def read_proposals(
+    path: str | os.PathLike, image_sizes: Mapping[str, tuple[int, int]], coco_images: str | os.PathLike | None = None
+) -> tuple[dict[str, list[Proposal]], list[str]]:
+    """Return (proposals of each image of `image_sizes`, in the file's order; the file's image ids that are not among them).
+
+    An annotation file names its own images, and crowds are left out; a list of results has paths, or numbers that
+    `coco_images`, an annotation file, gives names. A region outside its image, or without a pixel in it, is left out. A
+    segmentation takes precedence over the box beside it.
+
+    Raises:
+        InputError: neither kind of file, a malformed entry, or numeric ids without names.
+    """
+    content = read_json(path)
+    names = read_coco_names(coco_images) if coco_images else None
+    name, entries = "entry", content
+    if isinstance(content, dict):
+        names = names or read_coco_names(path)
+        name, entries = "annotations", content.get("annotations")
+    if not isinstance(entries, list):
+        raise InputError(f"{path}: a JSON {type(content).__name__}; expected a list of {EXPECTED}, or annotations of COCO")
+    found: dict[str, list[Proposal]] = {image_id: [] for image_id in image_sizes}
+    unknown: dict[str, None] = {}
+    for number, entry in enumerate(entries, 1):
+        where = f"{path}: {name} {number}"
+        if not (isinstance(entry, dict) and isinstance(entry.get("image_id"), int | str)):
+            raise InputError(f"{where}: {str(entry)[:120]}; expected {EXPECTED}")
+        if entry.get("iscrowd"):
+            continue
+        image_id = _name(entry["image_id"], names, where)
+        if image_id not in found:
+            unknown[image_id] = None
+        elif proposal := _proposal(entry, where, image_sizes[image_id]):
+            found[image_id].append(proposal)
+    return found, list(unknown)
+
+
+def _name(image_id: int | str, names: Mapping[str, str] | None, where: str) -> str:
+    if names is not None:
+        return names.get(str(image_id), str(image_id))
+    if isinstance(image_id, int):
+        raise InputError(
+            f"{where}: the numeric image_id {image_id}; expected the image's path, or ",
+            OptionName("coco_images"),
+            " FILE, an annotation file that gives each number its file_name",
+        )
+    return image_id
+
+
+def _proposal(entry: Mapping, where: str, size: tuple[int, int]) -> Proposal | None:
+    if segmentation := entry.get("segmentation"):
+        mask = Proposal((0, 0, 0, 0), segmentation, where).mask(size)
+        box = None if mask is None else box_of_mask(mask)
+    else:
+        edges = entry.get("bbox")
+        numbers = [edge for edge in edges if is_number(edge)] if isinstance(edges, list) and len(edges) == 4 else []
+        if len(numbers) < 4 or min(numbers[2:]) < 0:
+            raise InputError(f"{where}: {str(entry)[:120]}; expected {EXPECTED}, finite numbers and no negative side")
+        x, y, width, height = numbers
+        box, segmentation = whole_box((x, y, x + width, y + height), size), None
+    return None if box is None else Proposal(box, segmentation, where)
