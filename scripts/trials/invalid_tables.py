@@ -3,7 +3,7 @@
 RUN = "train_log/mini"
 AS_RUN = "--multi_contour_eval --multi_iou_eval --cam_curve_interval 0.1"  # how the run was scored
 # Combinations: command, options, texts of which the message must contain one.
-COMBINATIONS = (
+COMBINATIONS: tuple[tuple[str, str, tuple[str, ...]], ...] = (
     ("main.py", "--crop_size 64 --resize_size 32", ("resize_size", "crop_size")),
     ("main.py", "--crop_size 1 --resize_size 1", ("crop_size",)),
     ("main.py", "--coarsening coarsening.csv --label_level order", ("label_level",)),
