@@ -241,6 +241,9 @@ def test_a_checkpoint_without_rules_needs_a_threshold(place, picture):
     (place / "photos").mkdir()
     picture.save(place / "photos/a.png")
     assert "--threshold none: train_log/bare/last" in boxes(place, run_name="bare", code=2)
+    for other in (("--extractor", "gradcam"), ("--cam_agg_level", "order")):  # val chose for other maps
+        assert "has no box rule for these maps" in boxes(place, *other, code=2)
+        boxes(place, *other, "--threshold", "0.2", output=other[1])
     boxes(place, "--threshold", "0.2", run_name="bare")
     row = rows_of(place)["a.png"]
     assert row["expected_iou"] == row["reaches_50"] == "" and row["score"] == row["confidence"]

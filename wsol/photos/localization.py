@@ -137,7 +137,7 @@ class Judge:
             raise OptionError(
                 "threshold",
                 "none",
-                f"{self.predictor.path} has no box rule of val's boxes; expected a number in [0, 1), such as 0.2",
+                f"{self.predictor.path} has no box rule for these maps; expected a number in [0, 1), such as 0.2",
             )
 
     @property

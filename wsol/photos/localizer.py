@@ -11,6 +11,7 @@ the photos.
 import os
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any, overload
 
 import numpy as np
 import torch
@@ -55,8 +56,16 @@ class Localizer:
         """
         return cls(restore(path), **options)  # type: ignore[arg-type]  # as they were given
 
+    @overload
+    def __call__(self, photos: Photo, labels: str | None = None) -> Localization: ...
+
+    @overload
     def __call__(
-        self, photos: Photo | Sequence[Photo], labels: str | Sequence[str | None] | None = None
+        self, photos: list[Any] | tuple[Any, ...], labels: Sequence[str | None] | None = None
+    ) -> list[Localization]: ...
+
+    def __call__(
+        self, photos: Photo | list[Any] | tuple[Any, ...], labels: str | Sequence[str | None] | None = None
     ) -> Localization | list[Localization]:
         """Return what the model says of a photo, or of each of a list.
 

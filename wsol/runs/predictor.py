@@ -52,8 +52,8 @@ class Predictor:
     class_names, file_labels: the classes by label: their names, and their labels in the metadata files.
     cam_agg_level, ancestors: the coarser level of the maps, and each class's label there, int64 (num_classes,), -1: none.
     thresholds: IoU threshold in percent, such as "50", to the score-map threshold that val chose; None: val has no boxes.
-    box_rules: how boxes are drawn on photos, for given and for predicted classes; empty: val has no boxes, or the checkpoint
-        has not been completed (wsol/runs/calibrate.py).
+    box_rules: how boxes are drawn on photos, for given and for predicted classes; empty: val has no boxes, the checkpoint
+        has not been completed (wsol/runs/calibrate.py), or its maps are made in another way than in training.
     hierarchy: coarser level to "names", its classes, and "labels", which of them each class belongs to, -1: none.
     version: of this package, that completed the checkpoint.
     model: the network with its weights, in evaluation mode.
@@ -185,6 +185,7 @@ def restore(
     config = Munch({**DEFAULTS, **checkpoint["config"]})
     model = restore_model(checkpoint, path).eval()
     require_own_maps(config["wsol_method"], mapper, cam_agg_level)
+    as_trained = mapper == registry.OWN_MAPS and cam_agg_level in (None, config.get("cam_agg_level"))
     if cam_agg_level is None and mapper == registry.OWN_MAPS:
         cam_agg_level = config.get("cam_agg_level")
     ancestors = None
@@ -211,7 +212,7 @@ def restore(
         model,
         make_mapper(mapper, model, ancestors),
         refiner,
-        {way: BoxRule.from_dict(rule) for way, rule in checkpoint.get("box_rules", {}).items()},
+        {way: BoxRule.from_dict(rule) for way, rule in checkpoint.get("box_rules", {}).items() if as_trained},
         checkpoint.get("hierarchy", {}),
         checkpoint.get("version"),
     )
