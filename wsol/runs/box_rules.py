@@ -122,8 +122,8 @@ class Sample(NamedTuple):
 THRESHOLDS = np.arange(0, 1, INTERVAL)
 
 
-def take_samples(photos: Iterable[PhotoMaps], boxes: BoxEvaluator, ways: Sequence[str]) -> list[dict[str, Sample]]:
-    """Return every photo's samples by way, its maps scored in threads next to the network.
+def take_samples(photos: Iterable[PhotoMaps], boxes: BoxEvaluator, ways: Sequence[str]) -> dict[str, dict[str, Sample]]:
+    """Return every photo's samples by its id and way, its maps scored in threads next to the network.
 
     Two ways with the same class share a sample.
     """
@@ -137,7 +137,7 @@ def take_samples(photos: Iterable[PhotoMaps], boxes: BoxEvaluator, ways: Sequenc
                 by_label[found.label] = Sample(found, photo.probabilities, photo.size, true_boxes, ious)
         return {way: by_label[photo.maps[way].label] for way in ways}
 
-    return [samples for _, samples in map_beside(score, photos)]
+    return {photo.image_id: samples for photo, samples in map_beside(score, photos)}
 
 
 def fit_rule(samples: Sequence[Sample], source: str, seed: int) -> BoxRule:

@@ -5,7 +5,7 @@ and `version`.
 """
 
 import os
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from functools import partial
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from wsol.data.batches import Batch, make_loader
 from wsol.data.levels import LevelSplit, class_ancestors, read_class_names, read_levels
 from wsol.data.metadata import dataset_folder
 from wsol.data.truth import SplitTruth
-from wsol.maps.class_maps import GIVEN, WAYS
+from wsol.maps.class_maps import GIVEN, WAYS, PhotoMaps
 from wsol.metrics.evaluators import BoxEvaluator
 from wsol.networks import ranks
 from wsol.runs.box_rules import THRESHOLDS, BoxRule, fit_rule, take_samples
@@ -82,15 +82,22 @@ def find_box_rules(
         place=ranks.place(),
     )
     bad: list[str] = []
-    photos = predictor.class_mapper().photos(through(batches), device, config.amp, bad, WAYS)
+
+    def photos() -> Iterator[PhotoMaps]:
+        for photo in predictor.class_mapper().photos(through(batches), device, config.amp, bad, WAYS):
+            on_bad_images(bad)
+            yield photo
+        on_bad_images(bad)
+
     evaluator = BoxEvaluator(truth.boxes, truth.dataset_name, truth.split, THRESHOLDS.tolist(), [50])
-    own = take_samples(progress(photos, "calibrating", len(split.image_ids)), evaluator, WAYS)
-    on_bad_images(bad)
-    samples = [sample for part in ranks.gather_first(own) for sample in part]
+    own = take_samples(progress(photos(), "calibrating", len(split.image_ids)), evaluator, WAYS)
+    known = {image_id: samples for part in ranks.gather_first(own) for image_id, samples in part.items()}
+    with ranks.agreeing():
+        if ranks.is_first() and not known:
+            raise InputError(f"no image of the {truth.split} split could be read")
     if not ranks.is_first():
         return {}
-    if not samples:
-        raise InputError(f"no image of the {truth.split} split could be read")
+    samples = [known[image_id] for image_id in split.image_ids if image_id in known]  # the order of a single process
     ways = WAYS if samples[0][GIVEN].probabilities is not None else (GIVEN,)
     return {way: fit_rule([sample[way] for sample in samples], truth.source, config.seed) for way in ways}
 
@@ -111,7 +118,7 @@ def complete_run(run: Experiment) -> None:
     config, path = run.config, checkpoint_path(run.folder, run.config.eval_checkpoint_type)
     ranks.wait()  # for the first one to have written it
     predictor = restore(path)
-    if predictor.version:
+    if ranks.gather_numbers([predictor.version is not None])[0][0]:  # by now all have read it, before the first one writes
         return
     rules: dict[str, BoxRule] = {}
     predictor.hierarchy = ancestry = read_ancestry(predictor, config.metadata_root, config.dataset_name)
