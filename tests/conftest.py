@@ -32,9 +32,12 @@ SMALL = ("--epochs", "1", "--num_train_sample_per_class", "2", "--num_val_sample
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Start the files with slow tests first: of several processes, the last file to start decides when all are done."""
+    """Start the files that fork first: a fork of a process whose libraries have threads may hang, and has all its memory.
+
+    Then those with slow tests: of several processes, the last file to start decides when all are done.
+    """
     slow = Counter(item.path for item in items if item.get_closest_marker("slow"))
-    items.sort(key=lambda item: -slow[item.path])
+    items.sort(key=lambda item: (not item.get_closest_marker("forks"), -slow[item.path]))
 
 
 @pytest.fixture(scope="session")

@@ -13,6 +13,7 @@ with mock.patch.dict(os.environ):  # the trials set a variable as they are impor
     from scripts.trials.fuzz import READ, READERS, REFUSED, Guard, Reader, input_of, read_valid, run_reader, try_input
     from wsol.core.errors import InputError
 
+pytestmark = pytest.mark.forks
 EACH = 8  # inputs of each reader
 
 

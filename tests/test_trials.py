@@ -12,6 +12,7 @@ with mock.patch.dict(os.environ):  # the trials set a variable as they are impor
     from scripts.trials.common import ACCEPTED, REFUSED, Case, copy_workspace, judge, perform, run_cases, snapshot
     from scripts.trials.workspace import BASE, make_workspace
 
+pytestmark = pytest.mark.forks
 INVALID = (
     "main.py --device cuda:9999999999999999999999",
     "main.py --weight_decay inf",

@@ -139,7 +139,7 @@ def test_freed_memory_is_kept_unless_the_environment_says_otherwise():
         ("main.py --lr 0", 2, "error: --lr 0.0: expected more than 0, at most 1e+06\n"),
         ("main.py --wsol_method adl --adl_threshold 2", 2, "error: --adl_threshold 2.0: expected 0 to 1\n"),
         ("main.py --pretrained T --pretrained_path no.pth", 2, "error: --pretrained_path no.pth: expected a file\n"),
-        ("inference.py --checkpoint c", 2, "error: the following arguments are required: --scoremap_root\n"),
+        ("inference.py --checkpoint c --images p", 2, "error: --output none: expected where to write\n"),
         (f"inference.py {' '.join(REQUIRED)} --workers -1", 2, "error: --workers -1: expected 0 or more\n"),
     ],
 )

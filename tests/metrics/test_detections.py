@@ -51,7 +51,9 @@ def test_numeric_ids_by_an_annotation_file(tmp_path):
     ("content", "message"),
     [
         ("[", "not a readable JSON file"),
-        ({"annotations": []}, "a JSON dict; expected a list"),
+        ({"boxes": []}, "a JSON dict; expected a list"),
+        ({"annotations": []}, "no list 'images'"),
+        ({"images": [{"id": 1, "file_name": "a.jpg"}], "annotations": {}}, "a JSON dict; expected a list"),
         (["text"], "entry 1: text; expected"),
         ([entry("a.jpg", [1, 2, 3], 0.5)], "entry 1"),
         ([entry("a.jpg", [1, 2, 3, "4"], 0.5)], "entry 1"),
