@@ -16,8 +16,9 @@ from option_tables import (
     EVALUATION,
     INFERENCE,
     LOG_ROOT,
-    MAPPED_ALONE,
-    PHOTOS_ALONE,
+    NOT_FOR_EXPORT,
+    NOT_FOR_PHOTOS,
+    NOT_FOR_SPLITS,
     training_groups,
 )
 from wsol.core import registry
@@ -160,9 +161,9 @@ def get_inference_options(argv: Sequence[str] | None = None, description: str = 
             " FOLDER for the score maps of a split, ", OptionName("export"), " onnx, or ", OptionName("describe"), " FILE",
         )  # fmt: skip
     _require(bool(options.checkpoint), "checkpoint", "none", "a run's checkpoint")
-    for name in {"images": MAPPED_ALONE, "scoremap_root": PHOTOS_ALONE, "export": (*MAPPED_ALONE, *PHOTOS_ALONE)}[modes[0]]:
-        allowed = modes[0] == "export" and name in ("output", "data_root", "metadata_root", "dataset_name")
-        _require(name not in given or allowed, name, options[name], "not together with ", OptionName(modes[0]))
+    without = {"images": NOT_FOR_PHOTOS, "scoremap_root": NOT_FOR_SPLITS, "export": NOT_FOR_EXPORT}[modes[0]]
+    for name in without:
+        _require(name not in given, name, options[name], "not together with ", OptionName(modes[0]))
     if modes[0] != "scoremap_root":
         _require(options.output is not None, "output", "none", "where to write")
     if options.cam_agg_level:

@@ -36,6 +36,7 @@ from dataset.known import how_to_prepare, require_dataset
 from dataset.photos import Report, read_labels
 from dataset.tables import TableOptions, parse_columns
 from wsol.core.files import check_folder, check_writable, file_hash
+from wsol.core.options import AUTO
 from wsol.core.processes import map_beside
 from wsol.core.progress import progress
 from wsol.core.version import version
@@ -50,7 +51,7 @@ from wsol.photos.describe import describe
 from wsol.photos.finding import PhotoFiles, find_photos
 from wsol.photos.localize import Pictures, gallery_items, localize_photos
 from wsol.photos.localizer import Localizer
-from wsol.photos.parts import Parts, output_folder, part_size
+from wsol.photos.parts import Parts, begun_with, output_folder, part_size
 from wsol.photos.tables import BOXES, DETECTIONS, UNREAD, Kept, write_boxes, write_detections, write_unreadable
 from wsol.plots.gallery import read_verdicts, write_gallery
 from wsol.runs.export import export_onnx
@@ -184,7 +185,9 @@ def localize(options: Munch) -> None:
     )
     labels = given_labels(options, files, localizer)
     batch_size = options.batch_size or config.batch_size
-    amp, measured = resolve_mapping_amp(options.amp, predictor.mapper, batch_size, config.crop_size, device)
+    output = Path(options.output)
+    asked = begun_with(output).get("amp", AUTO) if options.amp == AUTO else options.amp  # what it took when it began
+    amp, measured = resolve_mapping_amp(asked, predictor.mapper, batch_size, config.crop_size, device)
     pictures = Pictures(options.overlays, options.maps, options.crops, options.html, options.scoremap_format)
     info = {"checkpoint": str(options.checkpoint), "version": version(), "threshold": options.threshold}
     settings = {
@@ -200,7 +203,6 @@ def localize(options: Munch) -> None:
     if verdicts is not None and not set(verdicts) & set(files.ids):
         raise InputError(f"--keep {options.keep}: none of its files is among the photos; expected the names of boxes.csv")
     kept = Kept(options.min_confidence, options.min_expected_iou, verdicts)
-    output = Path(options.output)
     parts = Parts(output, files.ids, part_size(batch_size))
     with output_folder(output, settings, len(files)):
         begun = parts.finished() * parts.size

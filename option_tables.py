@@ -367,8 +367,15 @@ EVALUATION = (
     Group("metric", _SCORING),
     Group("output", _OUTPUT, "tables are .csv or .parquet"),
 )
-PHOTOS_ALONE = tuple(option.name for option in _PHOTOS if option.name != "images")
-MAPPED_ALONE = tuple(option.name for option in _MAPPED if option.name != "scoremap_root")
+# What each of inference.py's modes has no use for.
+NOT_FOR_SPLITS = tuple(option.name for option in _PHOTOS if option.name != "images")
+_OF_SPLITS = tuple(option.name for option in _MAPPED if option.name != "scoremap_root")
+NOT_FOR_PHOTOS = (*_OF_SPLITS, "cache_images", "on_bad_image")
+NOT_FOR_EXPORT = tuple(
+    name
+    for name in (*NOT_FOR_SPLITS, *NOT_FOR_PHOTOS, "batch_size", "scoremap_format")
+    if name not in ("output", "data_root", "metadata_root", "dataset_name")
+)
 INFERENCE = (
     Group("model", _MODEL),
     Group("boxes for photos", _PHOTOS, "with --images"),

@@ -7,7 +7,7 @@ import math
 import os
 import unicodedata
 import xml.parsers.expat
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -15,6 +15,7 @@ from xml.etree import ElementTree
 from dataset.tables import TABLES, TableOptions, find_box_columns, has_image, need_image, one_column, open_table
 from wsol.core.errors import InputError, shortened
 from wsol.core.files import check_input
+from wsol.core.folders import files_below
 from wsol.data.coco import LARGEST, corners, read_coco
 from wsol.data.hierarchy import check_level_names
 
@@ -43,25 +44,6 @@ class FoundBox(NamedTuple):
     where: str
     size: tuple[int, int] | None = None
     inclusive: bool = True
-
-
-def files_below(folder: Path, suffixes: Collection[str]) -> tuple[list[str], list[str]]:
-    """Return two sorted lists of relative paths: the regular files with one of the suffixes, in upper or lower case; and
-    everything else with such a name, together with the folders that were not entered, because they are links (which may run
-    in circles) or cannot be read."""
-    regular: list[str] = []
-    others: list[str] = []
-
-    def note(error: OSError) -> None:
-        others.append(Path(error.filename).relative_to(folder).as_posix())
-
-    for root, folders, files in os.walk(folder, onerror=note):
-        for name in (*folders, *files):
-            path = Path(root) / name
-            link = name in folders and path.is_symlink()
-            if link or (path.suffix.lower() in suffixes and not name.startswith("._")):
-                (regular if path.is_file() else others).append(path.relative_to(folder).as_posix())
-    return sorted(regular), sorted(others)
 
 
 def annotation_files(folder: Path, suffix: str) -> list[str]:

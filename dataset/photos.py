@@ -11,11 +11,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from dataset.annotations import IMAGE_SUFFIXES, UNREAD_SUFFIXES, Names, files_below
+from dataset.annotations import IMAGE_SUFFIXES, UNREAD_SUFFIXES, Names
 from dataset.orientation import Photo, read_photo
 from dataset.tables import Table, TableOptions, find_role, has_image, need_image, open_table
 from wsol.core.errors import InputError
 from wsol.core.files import write_text
+from wsol.core.folders import files_below
 from wsol.core.progress import progress
 from wsol.data.hierarchy import check_level_names
 from wsol.data.metadata import first_names

@@ -27,7 +27,7 @@ import torch
 from dataset.known import how_to_prepare, require_dataset
 from dataset.layout import write_lines
 from dataset.selective_search import require_selective_search, selective_search
-from wsol.core.arguments import Parser, folder_name
+from wsol.core.arguments import Parser, folder_name, whole
 from wsol.core.errors import InputError, MetadataError, command
 from wsol.core.files import check_writable, file_hash, write_json
 from wsol.core.options import boolean
@@ -153,7 +153,7 @@ def _make_parser() -> Parser:
         default=NORM,
         help="the length of its features, or the map of the ImageNet class that it predicts (default: norm)",
     )
-    parser.add_argument("--crop_size", type=int, default=224, help="side of its input in pixels (default: 224)")
+    parser.add_argument("--crop_size", type=whole, default=224, help="side of its input in pixels (default: 224)")
     parser.add_argument("--replace", action="store_true", help="replace pseudo boxes that exist")
     parser.add_argument("--device", default="auto", help="auto, cpu, cuda or cuda:N (default: auto)")
     parser.add_argument("--data_root", type=Path, default=Path("dataset"), help="default: dataset/")

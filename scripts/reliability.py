@@ -25,12 +25,13 @@ import numpy as np
 from dataset.known import require_dataset
 from wsol.core.arguments import Parser, folder_name, path
 from wsol.core.errors import InputError, command
-from wsol.core.files import check_writable, read_json
+from wsol.core.files import check_writable
 from wsol.core.plain_values import is_number
-from wsol.data.coco import names_of
+from wsol.data.coco import name_of, read_results
 from wsol.data.metadata import configure_metadata
 from wsol.data.truth import BoxTruth
 from wsol.metrics.calibration import REACHED, fit_calibration
+from wsol.metrics.detections import check_entry
 from wsol.metrics.evaluators import BoxEvaluator
 from wsol.metrics.map_signs import LEAST_PROBABILITY
 from wsol.metrics.reliability import Reliability, reliability
@@ -47,19 +48,17 @@ def read_beliefs(file: Path, evaluator: BoxEvaluator) -> dict[str, np.ndarray]:
     Raises:
         InputError: not a detections.json of inference.py, or no such photo.
     """
-    content = read_json(file)
-    if not isinstance(content, dict) or not isinstance(content.get("annotations"), list):
-        raise InputError(f"{file}: expected a detections.json of inference.py")
-    names = names_of(file, content)
+    results, names = read_results(file)
     rows, seen = [], set()
-    for number, one in enumerate(content["annotations"]):
-        image_id = names.get(str(one.get("image_id"))) if isinstance(one, dict) else None
-        if image_id is None or image_id in seen or image_id not in evaluator.original_bboxes:
+    for number, one in enumerate(results, 1):
+        check_entry(file, number, one)
+        image_id = name_of(one["image_id"], names, f"{file}: entry {number}")
+        if image_id in seen or image_id not in evaluator.original_bboxes:
             continue
         seen.add(image_id)
         values = [one.get(name) for name in (*BELIEFS, "confidence")]
         if not all(map(is_number, values)):
-            raise InputError(f"{file}: annotations[{number}]: expected_iou, reaches_50 or confidence is not a number")
+            raise InputError(f"{file}: entry {number}: expected_iou, reaches_50 or confidence is not a number")
         x, y, width, height = one["bbox"]
         rows.append([*values, evaluator.box_iou((x, y, x + width, y + height), image_id)])
     if not rows:

@@ -57,11 +57,16 @@ def toy_root(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return root
 
 
+def link_toy(toy_root: Path, folder: Path) -> None:
+    """Give a folder Toy's images and metadata."""
+    for name in ("dataset", "metadata"):
+        (folder / name).symlink_to(toy_root / name)
+
+
 @pytest.fixture
 def workspace(toy_root: Path, tmp_path: Path) -> Path:
     """A folder to run commands in, with Toy prepared."""
-    for name in ("dataset", "metadata"):
-        (tmp_path / name).symlink_to(toy_root / name)
+    link_toy(toy_root, tmp_path)
     return tmp_path
 
 

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from conftest import run
+from conftest import link_toy, run
 from wsol import evaluate_run, restore
 from wsol.core.errors import OptionError
 from wsol.metrics.images_file import read_images
@@ -56,8 +56,7 @@ def check_classes(folder):
 def segmented(toy_root, tmp_path_factory):
     """A folder with Toy and a finished run of FSL-Seg."""
     folder = tmp_path_factory.mktemp("segmented")
-    for name in ("dataset", "metadata"):
-        (folder / name).symlink_to(toy_root / name)
+    link_toy(toy_root, folder)
     run("main.py", *SEG, "--epochs", 4, "--experiment_name", "seg", cwd=folder)
     return folder
 

@@ -17,7 +17,7 @@ import yaml
 from PIL import Image
 
 import main
-from conftest import CHECKOUT, SMALL, run, run_process
+from conftest import CHECKOUT, SMALL, link_toy, run, run_process
 from wsol.core.errors import InputError
 from wsol.metrics.images_file import read_images
 from wsol.runs.checkpoints import read_checkpoint
@@ -32,8 +32,7 @@ def results_of(folder):
 def finished(toy_root):
     """One small finished run on Toy at level family, its folder, and what it printed."""
     (toy_root / "run").mkdir()
-    for name in ("dataset", "metadata"):
-        (toy_root / "run" / name).symlink_to(toy_root / name)
+    link_toy(toy_root, toy_root / "run")
     options = ("--label_level", "family", "--experiment_name", "first", "--eval_checkpoint_type", "best")
     printed = run_process("main.py", *SMALL, *options, cwd=toy_root / "run")
     return toy_root / "run" / "train_log" / "first", printed

@@ -9,7 +9,7 @@ from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.text import Text
 from PIL import Image
 
-from conftest import TINY, run
+from conftest import TINY, link_toy, run
 from dataset import toy
 from samples import of_json
 from wsol.plots.run_examples import example_page, map_images, reached, runs_by_level
@@ -27,8 +27,7 @@ FIGURES = ("3", "4", "5", "A3", "A4", "A10-CAM", "A10-CAM-Agg")
 def runs(tmp_path_factory, toy_root):
     """A folder with runs of CAM at 4 levels and 2 seeds, CAM-Agg, another schedule, fewer images; and those by name."""
     root = tmp_path_factory.mktemp("plots")
-    for name in ("dataset", "metadata"):
-        (root / name).symlink_to(toy_root / name)
+    link_toy(toy_root, root)
 
     quick = ("--lr", "0.05", "--threads", "1", "--num_val_sample_per_class", "2", "--bootstrap", "50")
 

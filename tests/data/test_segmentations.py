@@ -39,6 +39,14 @@ def test_run_lengths_as_numbers_and_as_text_give_the_mask_they_were_made_from(ma
         np.testing.assert_array_equal(mask_of({"size": list(mask.shape), "counts": counts}, size), mask)
 
 
+@given(arrays(bool, st.tuples(st.integers(1, 40), st.integers(1, 40)), elements=st.booleans()))
+def test_what_pycocotools_writes_is_read(mask):
+    of_coco = pytest.importorskip("pycocotools.mask")
+    written = of_coco.encode(np.asfortranarray(mask, dtype=np.uint8))
+    counts = written["counts"].decode()
+    np.testing.assert_array_equal(mask_of({"size": list(mask.shape), "counts": counts}, mask.shape[::-1]), mask)
+
+
 def test_polygons_are_filled_and_joined():
     mask = mask_of([[1, 1, 3, 1, 3, 2, 1, 2], [5, 0, 5.2, 0, 5, 3]], (6, 4))
     expected = np.zeros((4, 6), dtype=bool)

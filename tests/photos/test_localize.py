@@ -11,12 +11,15 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from conftest import TINY, run
+import inference
+from conftest import TINY, link_toy, run
 from wsol.core.errors import InputError
+from wsol.data.images import load_upright
 from wsol.photos import localize, parts
 from wsol.photos.finding import find_photos
 from wsol.runs.predictor import restore
 
+QUALITY = {"webp": {"lossless": True, "exact": True}, "jpg": {"quality": 100, "subsampling": 0}}
 COUNT = 600  # photos in `many`: three parts
 
 
@@ -24,8 +27,7 @@ COUNT = 600  # photos in `many`: three parts
 def folder(toy_root, tmp_path_factory):
     """A folder with a run on Toy, with boxes of val and without."""
     folder = tmp_path_factory.mktemp("photos")
-    for name in ("dataset", "metadata"):
-        (folder / name).symlink_to(toy_root / name)
+    link_toy(toy_root, folder)
     words = (*TINY, "--epochs", "1", "--num_train_sample_per_class", "6", "--threads", "1", "--bootstrap", "0")
     words += ("--label_level", "family", "--eval_test", "F", "--save_scoremaps", "val")
     run("main.py", *words, "--experiment_name", "one", cwd=folder)
@@ -90,6 +92,17 @@ def test_exif_orientations_give_the_box_of_the_upright_photo(place, picture):
     assert len(rows) == 8
     assert {(row["width"], row["height"]) for row in rows.values()} == {("96", "70")}
     assert len({tuple(edges(row)) for row in rows.values()}) == 1 and max(edges(rows["1.png"])) > 0
+
+
+@pytest.mark.parametrize("kind", ["png", "tif", "webp", "jpg"])
+def test_photos_of_any_format_are_turned_upright_once(kind, tmp_path, picture):
+    exif = Image.Exif()
+    exif[0x112] = 6
+    picture.transpose(Image.Transpose.ROTATE_90).save(tmp_path / f"a.{kind}", exif=exif, **QUALITY.get(kind, {}))
+    upright = load_upright(tmp_path / f"a.{kind}")
+    assert upright.size == picture.size
+    apart = np.abs(np.asarray(upright).astype(int) - np.asarray(picture)).mean()
+    assert apart < 3 if kind == "jpg" else apart == 0
 
 
 def test_photos_of_any_kind_and_name(place, picture):
@@ -227,6 +240,16 @@ def test_other_settings_in_the_same_folder_are_refused(many):
     assert results(many) == before and os.listdir(many / "other") == ["file.txt"]
 
 
+def test_a_precision_that_was_measured_stays_when_it_goes_on(many):
+    with mock.patch.object(inference, "resolve_mapping_amp", return_value=("bf16", ["measured"])):
+        boxes(many, "--amp", "auto")
+    before = results(many)
+    assert json.loads((many / "out/inference.json").read_text())["settings"]["amp"] == "bf16"
+    next((many / "out/parts").glob("*.jsonl")).unlink()
+    boxes(many, "--amp", "auto")  # would otherwise measure, and might take another
+    assert results(many) == before
+
+
 def test_a_damaged_part_is_named(many):
     boxes(many)
     part = next((many / "out/parts").glob("*.jsonl"))
@@ -279,6 +302,8 @@ def test_labels_of_some_photos(place, picture):
         (("--images", "photos", "--output", "o", "--split", "test"), "--split test: expected not together with --images"),
         (("--scoremap_root", "maps", "--top_k", "2"), "--top_k 2: expected not together with --scoremap_root"),
         ((), "expected one of --images PHOTOS for boxes, --scoremap_root FOLDER"),
+        (("--images", "photos", "--output", "o", "--cache_images", "c"), "--cache_images c: expected not together with"),
+        (("--images", "photos", "--output", "o", "--on_bad_image", "skip"), "--on_bad_image skip: expected not together"),
         (("--images", "photos", "--output", "o", "--max_boxes", "0"), "--max_boxes 0: expected 1 or more"),
         (("--images", "photos", "--output", "o", "--threshold", "1"), "--threshold 1.0: expected 0 or more, less than 1"),
     ],

@@ -36,6 +36,17 @@ def test_a_path_an_image_and_an_array_give_the_same(localizer, path):
     assert all((found.score_map == of[0].score_map).all() for found in of)
 
 
+def test_an_open_image_is_read_as_its_file_is(localizer, path, tmp_path):
+    sixteen = np.asarray(Image.open(path).convert("L")).astype(np.uint16) * 257
+    Image.fromarray(sixteen).save(tmp_path / "sixteen.png")
+    exif = Image.Exif()
+    exif[0x112] = 8
+    Image.open(path).convert("RGB").save(tmp_path / "turned.png", exif=exif)
+    for name in ("sixteen.png", "turned.png"):
+        of_path, of_image = localizer(tmp_path / name), localizer(Image.open(tmp_path / name))
+        assert of_path.to_dict() | {"file": None} == of_image.to_dict()
+
+
 def test_what_is_found(localizer, path):
     found = localizer(path)
     assert isinstance(found, wsol.Localization)

@@ -59,8 +59,11 @@ def test_other_files_are_refused(place):
     content = json.loads((place / "test.json").read_text())
     content["annotations"][3]["reaches_50"] = None
     (place / "test.json").write_text(json.dumps(content))
-    assert "test.json: annotations[3]: expected_iou, reaches_50 or confidence" in run(*WORDS, cwd=place, code=2)
-    (place / "test.json").write_text("[]")
-    assert "test.json: expected a detections.json" in run(*WORDS, cwd=place, code=2)
+    assert "test.json: entry 4: expected_iou, reaches_50 or confidence" in run(*WORDS, cwd=place, code=2)
+    (place / "test.json").write_text("{}")
+    assert "test.json: a JSON dict; expected a list of results" in run(*WORDS, cwd=place, code=2)
+    content["annotations"][3] = {"image_id": 4, "score": 1}
+    (place / "test.json").write_text(json.dumps(content))
+    assert "test.json: entry 4: {'image_id': 4, 'score': 1}; expected" in run(*WORDS, cwd=place, code=2)
     (place / "test.json").write_text('{"images": [{"id": 1, "file_name": "other.jpg"}], "annotations": []}')
     assert "no box of an image with true boxes" in run(*WORDS, cwd=place, code=2)

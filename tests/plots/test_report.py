@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from browser import CHROMIUM, FLAGS, needs_chromium
-from conftest import SMALL, TINY, run
+from conftest import SMALL, TINY, link_toy, run
 from wsol.core.errors import InputError
 from wsol.core.files import read_json, write_json
 from wsol.metrics.images_file import read_images
@@ -44,8 +44,7 @@ def add_unfinished(sweep, name, **record):
 def root(toy_root, tmp_path_factory):
     """A folder with a sweep of two finished runs, one that failed and one that runs; and its report."""
     root = tmp_path_factory.mktemp("report")
-    for name in ("dataset", "metadata"):
-        (root / name).symlink_to(toy_root / name)
+    link_toy(toy_root, root)
     sweep = root / "train_log" / "toy"
     for level in LEVELS:
         words = ("--label_level", level, "--experiment_name", f"toy/{name_of(level)}", "--save_scoremaps", "none")

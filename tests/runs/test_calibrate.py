@@ -6,7 +6,7 @@ from unittest import mock
 import pytest
 import torch
 
-from conftest import TINY, run
+from conftest import TINY, link_toy, run
 from wsol.core.errors import InputError
 from wsol.data.levels import class_ancestors
 from wsol.maps.class_maps import GIVEN, PREDICTED
@@ -21,8 +21,7 @@ WORDS = (*TINY, "--epochs", "1", "--num_train_sample_per_class", "6", "--threads
 def finished(toy_root, tmp_path_factory):
     """The folder of a run of one epoch with all of val's images."""
     folder = tmp_path_factory.mktemp("calibrated")
-    for name in ("dataset", "metadata"):
-        (folder / name).symlink_to(toy_root / name)
+    link_toy(toy_root, folder)
     words = ("--label_level", "genus", "--save_scoremaps", "val", "--eval_test", "F", "--experiment_name", "one")
     run("main.py", *WORDS, *words, cwd=folder)
     return folder

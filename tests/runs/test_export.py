@@ -15,7 +15,7 @@ import torch
 from munch import Munch
 from PIL import Image
 
-from conftest import CHECKOUT, SMALL, TINY, run
+from conftest import CHECKOUT, SMALL, TINY, link_toy, run
 from samples import OF_LABELS, full_disk
 from wsol import build_model
 from wsol.core.errors import InputError
@@ -210,8 +210,7 @@ DOCS_TABLE = (CHECKOUT / "docs/onnx.md").read_text().partition("with this JSON:"
 def trained(toy_root, tmp_path_factory):
     """A folder with a run of one epoch on Toy's orders, whose checkpoint has box rules."""
     folder = tmp_path_factory.mktemp("exported")
-    for name in ("dataset", "metadata"):
-        (folder / name).symlink_to(toy_root / name)
+    link_toy(toy_root, folder)
     run("main.py", *TINY, *SMALL, "--eval_test", "F", "--bootstrap", "0", "--experiment_name", "one", cwd=folder)
     return folder
 

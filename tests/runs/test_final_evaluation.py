@@ -2,7 +2,7 @@ import json
 
 import pytest
 
-from conftest import SMALL, run
+from conftest import SMALL, link_toy, run
 from wsol.core.errors import InputError
 from wsol.runs.final_evaluation import evaluate_run
 
@@ -11,8 +11,7 @@ from wsol.runs.final_evaluation import evaluate_run
 def finished(toy_root, tmp_path_factory):
     """A folder with a finished run, `done`, whose best checkpoint was evaluated at a coarser level's maps."""
     folder = tmp_path_factory.mktemp("finished")
-    for name in ("dataset", "metadata"):
-        (folder / name).symlink_to(toy_root / name)
+    link_toy(toy_root, folder)
     words = (
         "--label_level",
         "genus",

@@ -17,7 +17,7 @@ import pytest
 import torch
 
 import main
-from conftest import SMALL, TINY, call, run
+from conftest import SMALL, TINY, call, link_toy, run
 from jobs import run_and_die
 from wsol.core import files
 from wsol.core.files import write_json
@@ -61,8 +61,7 @@ def flat(value: object) -> object:
 def reference(toy_root, tmp_path_factory):
     """The outcome of a run that nothing disturbed."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    for name in ("dataset", "metadata"):
-        (folder / name).symlink_to(toy_root / name)
+    link_toy(toy_root, folder)
     run("main.py", *WORDS, "--experiment_name", "r", cwd=folder)
     return outcome(folder / "train_log/r")
 

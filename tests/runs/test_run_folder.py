@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import CHECKOUT, SMALL, run
+from conftest import CHECKOUT, SMALL, link_toy, run
 from samples import full_disk
 from wsol.core.errors import InputError
 from wsol.runs import run_folder
@@ -164,8 +164,7 @@ def test_a_folder_that_cannot_be_made_leaves_the_old_run_as_it_was():
 
 @pytest.mark.parametrize("size", [0, 1500, 2_500, 200_000])
 def test_a_full_disk_ends_a_run_with_one_line_and_the_earlier_run_stays(toy_root, tmp_path, size):
-    for name in ("dataset", "metadata"):
-        (tmp_path / name).symlink_to(toy_root / name)
+    link_toy(toy_root, tmp_path)
     begin("first")
     finish()
     few = (*SMALL, "--epochs", "0", "--label_level", "order", "--eval_test", "F", "--architecture", "timm:test_efficientnet")

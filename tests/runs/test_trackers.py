@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from conftest import SMALL, TINY, run
+from conftest import SMALL, TINY, link_toy, run
 from wsol.runs import trackers
 
 OPTIONS = (*TINY, *SMALL, "--pretrained", "F", "--bootstrap", "0", "--eval_test", "F", "--save_scoremaps", "none")
@@ -19,8 +19,7 @@ def logged(toy_root, tmp_path_factory):
     pytest.importorskip("tensorboard", reason="tensorboard is not installed")
     pytest.importorskip("wandb", reason="wandb is not installed")
     root = tmp_path_factory.mktemp("logged")
-    for name in ("dataset", "metadata"):
-        (root / name).symlink_to(toy_root / name)
+    link_toy(toy_root, root)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("WANDB_MODE", "offline")
         run("main.py", *OPTIONS, "--experiment_name", "a", "--logger", "tensorboard", "wandb", cwd=root)

@@ -15,7 +15,7 @@ import yaml
 from test_protocol import SPEC
 
 import main
-from conftest import CHECKOUT, call
+from conftest import CHECKOUT, call, link_toy
 from scripts import sweep as sweep_command
 from wsol.runs.run_record import read_record
 
@@ -50,8 +50,7 @@ def place(toy_root, tmp_path_factory):
 
     def make(workers: int = 0, spec: dict = LARGE, **where: object) -> Path:
         folder = tmp_path_factory.mktemp("sweep")
-        for name in ("dataset", "metadata"):
-            (folder / name).symlink_to(toy_root / name)
+        link_toy(toy_root, folder)
         options = {**spec["options"], "workers": workers}
         spec = {**spec, "options": options, "run": {"threads": 1, "retries": 0, **where}}
         (folder / "s.yaml").write_text(yaml.safe_dump(spec), encoding="utf-8")

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import pytest
 import yaml
 
-from conftest import call, run
+from conftest import call, link_toy, run
 from option_tables import training_groups
 from scripts import open_test as open_test_command
 from scripts import sweep as sweep_command
@@ -54,8 +54,7 @@ def sweep(folder: Path, spec: dict, *words: object, code: int = 0) -> str:
 def finished(toy_root, tmp_path_factory) -> tuple[Path, str]:
     """A folder with a sweep that has opened test, and what it printed."""
     folder = tmp_path_factory.mktemp("sweep")
-    for name in ("dataset", "metadata"):
-        (folder / name).symlink_to(toy_root / name)
+    link_toy(toy_root, folder)
     return folder, sweep(folder, SPEC)
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pyarrow.parquet
 import pytest
 
-from conftest import SMALL, run
+from conftest import SMALL, link_toy, run
 from samples import scored_evaluator, write_run
 from wsol.core.errors import InputError
 from wsol.core.files import write_json
@@ -24,8 +24,7 @@ MARK = "seed added after test was opened"
 def sweep(toy_root, tmp_path_factory):
     """A folder with train_log/tiny: 2 methods x 2 levels x 2 seeds on Toy, CAM-Agg, and the record of a sweep."""
     root = tmp_path_factory.mktemp("sweep")
-    for name in ("dataset", "metadata"):
-        (root / name).symlink_to(toy_root / name)
+    link_toy(toy_root, root)
     reported = {}
     for method in ("cam", "cutmix"):
         for level in ("species", "order"):

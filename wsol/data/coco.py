@@ -6,10 +6,11 @@ only their names. Fields that are not used are not checked.
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
-from wsol.core.errors import InputError, shortened
+from wsol.core.errors import InputError, OptionName, shortened
 from wsol.core.files import read_json
 
 LARGEST = 2**31  # the largest coordinate in pixels; sums of larger ones may overflow
@@ -89,11 +90,45 @@ def read_coco_names(path: str | os.PathLike) -> dict[str, str]:
     Raises:
         InputError: not JSON, no images, a record without an id or file name, or a duplicate id.
     """
-    return names_of(path, _read(path))
+    return _names_of(path, _read(path))
 
 
-def names_of(path: str | os.PathLike, content: dict) -> dict[str, str]:
-    """Return `read_coco_names` of a file's content."""
+def read_results(path: str | os.PathLike, names: Mapping[str, str] | None = None) -> tuple[list, Mapping[str, str] | None]:
+    """Return (results, the names of their image ids), from a list of results, or an object whose "annotations" they are and
+    whose "images" name the ids.
+
+    `names`: from elsewhere, they take precedence; None for a list: its ids are names already. The results are not checked.
+
+    Raises:
+        InputError: not JSON, neither kind of file, or an object without valid images.
+    """
+    content = read_json(path)
+    if isinstance(content, dict) and "annotations" in content:
+        names = names or _names_of(path, content)
+        content = content["annotations"]
+    if not isinstance(content, list):
+        raise InputError(f"{path}: a JSON {type(content).__name__}; expected a list of results, or COCO's annotations")
+    return content, names
+
+
+def name_of(image_id: int | str, names: Mapping[str, str] | None, where: str) -> str:
+    """Return the file name of a result's image id; an id that `names` lacks stays as it is. `where`: for messages.
+
+    Raises:
+        InputError: a number, and no names.
+    """
+    if names is not None:
+        return names.get(str(image_id), str(image_id))
+    if isinstance(image_id, int):
+        raise InputError(
+            f"{where}: the numeric image_id {image_id}; expected the image's path, or ",
+            OptionName("coco_images"),
+            " FILE, an annotation file that gives each number its file_name",
+        )
+    return image_id
+
+
+def _names_of(path: str | os.PathLike, content: dict) -> dict[str, str]:
     records = _records(path, content, "images", {"id": KEY, "file_name": str})
     if not records:
         raise InputError(f"{path}: the list 'images' is empty; expected a COCO annotation file")

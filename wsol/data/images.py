@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-from PIL import ExifTags, Image, UnidentifiedImageError
+from PIL import ExifTags, Image, ImageOps, UnidentifiedImageError
 
 from wsol.core.declared_size import MAX_MEGAPIXELS, check_pixels, open_image
 from wsol.core.errors import InputError, OptionName
@@ -31,30 +31,19 @@ def _to_rgb(path: str | os.PathLike, image: Image.Image) -> Image.Image:
     return image.convert("RGB")
 
 
-# How an image stored with an EXIF orientation is turned upright.
-UPRIGHT = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-
 def read_orientation(image: Image.Image) -> int:
     """Return the EXIF orientation of an open image, 1 to 8; 1 if it has none, or an invalid one."""
     try:
         value = image.getexif().get(ExifTags.Base.Orientation, 1)
     except Exception:  # noqa: BLE001 (Pillow raises many kinds for damaged EXIF; the pixels are unaffected)
         return 1
-    return value if value in UPRIGHT else 1
+    return value if value in range(2, 9) else 1
 
 
-def turned_upright(image: Image.Image, orientation: int) -> Image.Image:
-    """Return an image as its EXIF orientation, 1 to 8, says."""
-    return image.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else image
+def upright_rgb(path: str | os.PathLike, image: Image.Image) -> Image.Image:
+    """Return an open image as RGB, turned upright as its EXIF orientation says; `path` names it in messages."""
+    turned = ImageOps.exif_transpose(image) if read_orientation(image) > 1 else image  # which damaged EXIF would stop
+    return _to_rgb(path, turned)
 
 
 class Decoded(NamedTuple):
@@ -105,8 +94,7 @@ def read_image(
             check_pixels(path, size, max_megapixels)
             reduced = image.draft(None, (least_side, least_side)) if least_side else None
             box = reduced[1] if reduced else (0, 0, *size)
-            orientation = read_orientation(image) if upright and image.format != "TIFF" else 1  # Pillow turns TIFFs itself
-            found = turned_upright(_to_rgb(path, image), orientation)
+            found = upright_rgb(path, image) if upright else _to_rgb(path, image)
             return Decoded(found, found.size if upright else size, box)
     except InputError:
         raise

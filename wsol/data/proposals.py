@@ -10,10 +10,10 @@ from typing import NamedTuple
 
 import numpy as np
 
-from wsol.core.errors import InputError, OptionName
-from wsol.core.files import read_json
+from wsol.core.errors import InputError
 from wsol.core.plain_values import is_number
-from wsol.data.coco import read_coco_names
+from wsol.data.coco import name_of, read_coco_names, read_results
+from wsol.data.masks import mask_extent
 from wsol.data.metadata import Box
 from wsol.data.segmentations import mask_of
 
@@ -42,28 +42,16 @@ class Proposal(NamedTuple):
             raise InputError(f"{self.where}: segmentation: {error}") from None
 
 
-def whole_box(edges: tuple[float, float, float, float], size: tuple[int, int]) -> Box | None:
+def box_inside(edges: tuple[float, float, float, float], size: tuple[int, int]) -> Box | None:
     """Return a box (x0, y0, x1, y1) in whole pixels, truncated, within an image of `size` (w, h); None if nothing of it is
     inside.
 
-    >>> whole_box((-3.0, 2.5, 12.0, 8.9), (10, 10)), whole_box((11.0, 0.0, 15.0, 5.0), (10, 10))
+    >>> box_inside((-3.0, 2.5, 12.0, 8.9), (10, 10)), box_inside((11.0, 0.0, 15.0, 5.0), (10, 10))
     ((0, 2, 10, 8), None)
     """
     x0, y0 = (int(max(edge, 0)) for edge in edges[:2])
     x1, y1 = (int(min(edge, limit)) for edge, limit in zip(edges[2:], size, strict=True))
     return (x0, y0, x1, y1) if x0 < x1 and y0 < y1 else None
-
-
-def box_of_mask(mask: np.ndarray) -> Box | None:
-    """Return the box around a mask, bool (H, W), with x1 and y1 one beyond its last pixels; None for an empty mask.
-
-    >>> box_of_mask(np.eye(4, dtype=bool)[:, 1:])
-    (0, 1, 3, 4)
-    """
-    columns, rows = np.flatnonzero(mask.any(axis=0)), np.flatnonzero(mask.any(axis=1))
-    if not len(rows):
-        return None
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def read_proposals(
@@ -78,23 +66,16 @@ def read_proposals(
     Raises:
         InputError: neither kind of file, a malformed entry, or numeric ids without names.
     """
-    content = read_json(path)
-    names = read_coco_names(coco_images) if coco_images else None
-    name, entries = "entry", content
-    if isinstance(content, dict):
-        names = names or read_coco_names(path)
-        name, entries = "annotations", content.get("annotations")
-    if not isinstance(entries, list):
-        raise InputError(f"{path}: a JSON {type(content).__name__}; expected a list of {EXPECTED}, or annotations of COCO")
+    entries, names = read_results(path, read_coco_names(coco_images) if coco_images else None)
     found: dict[str, list[Proposal]] = {image_id: [] for image_id in image_sizes}
     unknown: dict[str, None] = {}
     for number, entry in enumerate(entries, 1):
-        where = f"{path}: {name} {number}"
+        where = f"{path}: entry {number}"
         if not (isinstance(entry, dict) and isinstance(entry.get("image_id"), int | str)):
             raise InputError(f"{where}: {str(entry)[:120]}; expected {EXPECTED}")
         if entry.get("iscrowd"):
             continue
-        image_id = _name(entry["image_id"], names, where)
+        image_id = name_of(entry["image_id"], names, where)
         if image_id not in found:
             unknown[image_id] = None
         elif proposal := _proposal(entry, where, image_sizes[image_id]):
@@ -102,27 +83,18 @@ def read_proposals(
     return found, list(unknown)
 
 
-def _name(image_id: int | str, names: Mapping[str, str] | None, where: str) -> str:
-    if names is not None:
-        return names.get(str(image_id), str(image_id))
-    if isinstance(image_id, int):
-        raise InputError(
-            f"{where}: the numeric image_id {image_id}; expected the image's path, or ",
-            OptionName("coco_images"),
-            " FILE, an annotation file that gives each number its file_name",
-        )
-    return image_id
-
-
 def _proposal(entry: Mapping, where: str, size: tuple[int, int]) -> Proposal | None:
     if segmentation := entry.get("segmentation"):
         mask = Proposal((0, 0, 0, 0), segmentation, where).mask(size)
-        box = None if mask is None else box_of_mask(mask)
+        box = None
+        if mask is not None and mask.any():
+            x0, y0, x1, y1 = mask_extent(mask)  # both ends included
+            box = (x0, y0, x1 + 1, y1 + 1)
     else:
         edges = entry.get("bbox")
         numbers = [edge for edge in edges if is_number(edge)] if isinstance(edges, list) and len(edges) == 4 else []
         if len(numbers) < 4 or min(numbers[2:]) < 0:
             raise InputError(f"{where}: {str(entry)[:120]}; expected {EXPECTED}, finite numbers and no negative side")
         x, y, width, height = numbers
-        box, segmentation = whole_box((x, y, x + width, y + height), size), None
+        box, segmentation = box_inside((x, y, x + width, y + height), size), None
     return None if box is None else Proposal(box, segmentation, where)

@@ -51,7 +51,7 @@ def _filled(polygons: list, size: tuple[int, int]) -> np.ndarray:
 
 
 def _decompressed(text: str) -> list[int]:
-    """Return the run lengths of compressed text.
+    """Return the run lengths of compressed text, as pycocotools writes it; its own reader, in C, trusts the text.
 
     A number is written from its lowest five bits up, each character 48 more than these bits, plus 32 if more follow; bit 16
     of its last character is its sign. From the fourth on, a run length is written as the difference to the one two before.

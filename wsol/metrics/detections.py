@@ -8,16 +8,16 @@ image of each id, as inference.py writes it. Out: image id to box (x0, y0, x1, y
 import os
 from collections.abc import Mapping
 
-from wsol.core.errors import InputError, OptionName
-from wsol.core.files import read_json
+from wsol.core.errors import InputError
 from wsol.core.plain_values import is_number
-from wsol.data.coco import names_of
+from wsol.data.coco import name_of, read_results
 
 Detection = tuple[float, float, float, float]
 EXPECTED = '{"image_id": ..., "bbox": [x, y, width, height], "score": ...}'
 
 
-def _check_entry(path: str | os.PathLike, number: int, entry: object) -> None:
+def check_entry(path: str | os.PathLike, number: int, entry: object) -> None:
+    """Raise InputError if an entry of a file, counted from 1, is not a result."""
     box = entry.get("bbox") if isinstance(entry, dict) else None
     valid = (
         isinstance(entry, dict)
@@ -47,23 +47,10 @@ def read_detections(
     """
     best: dict[str, tuple[float, list[float]]] = {}
     unknown: dict[str, None] = {}
-    content = read_json(path)
-    if isinstance(content, dict) and "annotations" in content:
-        names = names or names_of(path, content)
-        content = content["annotations"]
-    if not isinstance(content, list):
-        raise InputError(f"{path}: a JSON {type(content).__name__}; expected a list of {EXPECTED}")
-    for number, entry in enumerate(content, 1):
-        _check_entry(path, number, entry)
-        image_id = entry["image_id"]
-        if isinstance(image_id, int) or names is not None:
-            if names is None:
-                raise InputError(
-                    f"{path}: entry {number}: the numeric image_id {image_id}; expected the image's path, or ",
-                    OptionName("coco_images"),
-                    " FILE, an annotation file that gives each number its file_name",
-                )
-            image_id = names.get(str(image_id), str(image_id))
+    results, names = read_results(path, names)
+    for number, entry in enumerate(results, 1):
+        check_entry(path, number, entry)
+        image_id = name_of(entry["image_id"], names, f"{path}: entry {number}")
         if image_id not in image_sizes:
             unknown[image_id] = None
         elif image_id not in best or entry["score"] > best[image_id][0]:

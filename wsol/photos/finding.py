@@ -12,6 +12,7 @@ from pathlib import Path
 
 from wsol.core.errors import InputError, OptionError
 from wsol.core.files import read_lines
+from wsol.core.folders import files_below
 
 # What Pillow reads here (READ_KINDS of wsol/core/declared_size.py), by the names of such files.
 SUFFIXES = (
@@ -62,7 +63,7 @@ def find_photos(named: str, image_root: str | None = None) -> PhotoFiles:
     """
     path = Path(named)
     if path.is_dir():
-        files, root = [str(path / name) for name in sorted(_below(path))], named
+        files, root = [str(path / name) for name in files_below(path, SUFFIXES)[0]], named
         expected = f"expected files ending in {', '.join(SUFFIXES)}"
     elif path.suffix.lower() == LIST and path.is_file():
         files = [os.path.join(image_root or "", line) for line in read_lines(path) if line.strip()]
@@ -92,16 +93,6 @@ def find_photos(named: str, image_root: str | None = None) -> PhotoFiles:
     if not ids:
         raise OptionError("images", named, "no photos whose names are UTF-8")
     return PhotoFiles(Path(os.path.relpath(top)), ids, left_out)
-
-
-def _below(folder: Path) -> list[str]:
-    names = []
-    for root, _, files in os.walk(folder):
-        for name in files:
-            path = Path(root, name)
-            if path.suffix.lower() in SUFFIXES and not name.startswith("._") and path.is_file():
-                names.append(path.relative_to(folder).as_posix())
-    return names
 
 
 def is_text(name: str) -> bool:

@@ -13,7 +13,8 @@ import numpy as np
 from wsol.core.errors import OptionError
 from wsol.maps.class_maps import GIVEN, PREDICTED, PhotoMaps
 from wsol.maps.normalize import normalize_raw_map
-from wsol.runs.box_rules import BoxRule, look_at
+from wsol.metrics.calibration import Calibration
+from wsol.runs.box_rules import look_at
 from wsol.runs.predictor import Predictor
 
 OBJECT = "object"  # the label from a method that tells no classes apart
@@ -145,12 +146,13 @@ class Judge:
         """Whether the model gives boxes, not maps."""
         return self.predictor.detects
 
-    def rule(self, way: str) -> BoxRule:
-        """Return the rule for maps of given or predicted classes."""
+    def rule(self, way: str) -> tuple[float, Calibration | None]:
+        """Return (the threshold, the calibration at it) for maps of given or predicted classes."""
         if self.threshold is not None:
-            return BoxRule(self.threshold, 0.0, 1, "true")
+            return self.threshold, None
         rules = self.predictor.box_rules
-        return rules.get(way) or rules[GIVEN]
+        chosen = rules.get(way) or rules[GIVEN]  # a method that tells no classes apart has one for both
+        return chosen.threshold, chosen.calibration
 
     def __call__(self, photo: PhotoMaps, given: bool = False) -> Localization:
         """Return what the model says of a photo; `given`: its class was given."""
@@ -185,13 +187,13 @@ class Judge:
                 ancestors=self.predictor.ancestors_of(found.label),
                 top=tuple((names[i], float(probabilities[i])) for i in best),
             )
-        rule = self.rule(way)
+        threshold, calibration = self.rule(way)
         score_map = normalize_raw_map(found.raw_map, photo.size)
-        look = look_at(score_map, rule.threshold, found, probabilities, photo.size)
+        look = look_at(score_map, threshold, found, probabilities, photo.size)
         parts = look.components
         if not parts.total:
             return replace(said, score_map=score_map)
-        belief = rule.calibration.belief(look.signs) if rule.calibration else None
+        belief = calibration.belief(look.signs) if calibration else None
         score = belief.reaches_50 if belief else 1.0 if said.confidence is None else said.confidence
         shares = [1.0, *(parts.areas[1:] / max(parts.areas[0], 1)).tolist()]
         unsure = said.confidence is not None and not given and said.confidence < SURE

@@ -20,7 +20,7 @@ from PIL import Image
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError, did_you_mean
 from wsol.data.batches import Batch
-from wsol.data.images import load_upright, read_orientation, turned_upright
+from wsol.data.images import load_upright, upright_rgb
 from wsol.data.preprocessing import resize
 from wsol.maps.class_maps import UNKNOWN
 from wsol.photos.localization import Judge, Localization
@@ -115,7 +115,7 @@ def _upright(photo: Photo) -> Image.Image:
         InputError: it cannot be read, or is not an image.
     """
     if isinstance(photo, Image.Image):
-        return turned_upright(photo.convert("RGB"), read_orientation(photo))
+        return upright_rgb("a photo", photo)
     if isinstance(photo, np.ndarray):
         grey, rgb = photo.ndim == 2, photo.ndim == 3 and photo.shape[2] == 3
         if photo.dtype != np.uint8 or not (grey or rgb) or not photo.size:

@@ -115,7 +115,7 @@ def output_folder(folder: Path, settings: Mapping[str, Any], total: int) -> Iter
         if lock is None:
             raise InputError(f"{folder}: another process is writing into it")
         if record.is_file():
-            _check_settings(record, settings)
+            _check_settings(folder, settings)
             remove_stale_files(folder)
             remove_stale_files(folder / PARTS)
         else:
@@ -123,14 +123,27 @@ def output_folder(folder: Path, settings: Mapping[str, Any], total: int) -> Iter
         yield
 
 
-def _check_settings(record: Path, settings: Mapping[str, Any]) -> None:
+def begun_with(folder: Path) -> dict[str, Any]:
+    """Return the settings with which an output folder was begun; empty if it was not.
+
+    Raises:
+        InputError: its record is not one.
+    """
+    record = folder / RECORD
+    if not record.is_file():
+        return {}
     content = read_json(record)
     kept = content.get("settings") if isinstance(content, dict) else None
     if not isinstance(kept, dict) or content.get("format") != FORMAT:
         raise InputError(f"{record}: not a record of format {FORMAT}; expected a new folder, or one of this command")
+    return kept
+
+
+def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
+    kept = begun_with(folder)
     for name, value in settings.items():
         if kept.get(name) != value:
             raise InputError(
-                f"{record.parent}: was begun with {name} {shown(kept.get(name))}, not {shown(value)}; expected the same, or "
+                f"{folder}: was begun with {name} {shown(kept.get(name))}, not {shown(value)}; expected the same, or "
                 "another folder"
             )

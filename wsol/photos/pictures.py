@@ -3,7 +3,6 @@
 In: an upright photo and its localization. Out: JPEG files.
 """
 
-import io
 from pathlib import Path
 
 from PIL import Image, ImageDraw
@@ -11,6 +10,7 @@ from PIL import Image, ImageDraw
 from wsol.core.files import whole_file
 from wsol.maps.overlay import overlay
 from wsol.photos.localization import Localization
+from wsol.plots.jpeg import jpeg_bytes
 
 OVERLAYS, CROPS, MAPS = "overlays", "crops", "maps"  # folders
 SIDE = 512  # the longer side of an overlay, at most
@@ -19,10 +19,8 @@ QUALITY = 90
 
 
 def _save(image: Image.Image, path: Path) -> None:
-    buffer = io.BytesIO()
-    image.save(buffer, "JPEG", quality=QUALITY)
     with whole_file(path) as temporary:
-        temporary.write_bytes(buffer.getvalue())
+        temporary.write_bytes(jpeg_bytes(image, QUALITY))
 
 
 def save_overlay(folder: Path, image_id: str, photo: Image.Image, found: Localization) -> None:
@@ -31,8 +29,7 @@ def save_overlay(folder: Path, image_id: str, photo: Image.Image, found: Localiz
     size = (max(1, round(photo.width * scale)), max(1, round(photo.height * scale)))
     small = photo.resize(size, Image.Resampling.BILINEAR)
     if found.score_map is not None:
-        colored = Image.fromarray(overlay(photo, found.score_map)).resize(size, Image.Resampling.BILINEAR)
-        small = colored
+        small = Image.fromarray(overlay(photo, found.score_map)).resize(size, Image.Resampling.BILINEAR)
     draw = ImageDraw.Draw(small)
     for number, box in enumerate(found.boxes):
         draw.rectangle([edge * scale for edge in box], outline=COLOR, width=3 if number == 0 else 1)

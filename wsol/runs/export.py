@@ -21,7 +21,6 @@ import numpy as np
 import torch
 from torch import nn
 
-from wsol.core import registry
 from wsol.core.errors import InputError, OptionError, reason, shortened
 from wsol.core.files import whole_file
 from wsol.core.version import version
@@ -148,8 +147,8 @@ def about(predictor: Predictor, map_size: tuple[int, int]) -> dict[str, Any]:
         "dataset": config["dataset_name"],
         "epoch": predictor.epoch,
         "level": predictor.level,
-        "class_names": predictor.class_names if _classifies(predictor) else [],
-        "file_labels": predictor.file_labels if _classifies(predictor) else [],
+        "class_names": predictor.class_names if predictor.classifies else [],
+        "file_labels": predictor.file_labels if predictor.classifies else [],
         "hierarchy": {level: dict(classes) for level, classes in predictor.hierarchy.items()},
         "cam_agg": None if ancestors is None else {"level": predictor.cam_agg_level, "labels": ancestors.tolist()},
         "input": {
@@ -167,10 +166,6 @@ def about(predictor: Predictor, map_size: tuple[int, int]) -> dict[str, Any]:
     }
 
 
-def _classifies(predictor: Predictor) -> bool:
-    return registry.method_entry(predictor.config["wsol_method"]).classifies
-
-
 def _require_installed() -> None:
     """Raise InputError if a package of the extra onnx is missing."""
     for name in ("onnx", "onnxscript", "onnxruntime"):
@@ -186,8 +181,8 @@ def _require_exportable(predictor: Predictor, opset: int) -> None:
     """Raise InputError for what is not exported to ONNX."""
     if opset not in OPSETS:
         raise InputError(f"opset {opset}: expected {OPSETS.start} to {OPSETS.stop - 1}")
-    name = predictor.config["wsol_method"]
-    if registry.method_entry(name).detects:
+    if predictor.detects:
+        name = predictor.config["wsol_method"]
         raise OptionError("wsol_method", name, "gives boxes, not maps; only models with maps are exported to ONNX")
     if isinstance(predictor.mapper, ExtractedMaps):
         raise OptionError(
@@ -214,7 +209,7 @@ def _write(predictor: Predictor, mapper: Mapper, path: Path, opset: int) -> tupl
     images, labels = torch.zeros(2, 3, side, side, dtype=torch.uint8), torch.tensor([UNKNOWN, 0])
     with torch.no_grad(), _quiet():
         *_, raw_maps = model(images, labels)
-        program = _trace(model, (images, labels), opset, _classifies(predictor), predictor.path)
+        program = _trace(model, (images, labels), opset, predictor.classifies, predictor.path)
         map_size = (raw_maps.shape[1], raw_maps.shape[2])
         program.model.metadata_props[METADATA] = json.dumps(about(predictor, map_size), allow_nan=False)
         program.save(path, external_data=False)
