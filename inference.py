@@ -169,7 +169,10 @@ def given_labels(options: Munch, files: PhotoFiles, localizer: Localizer) -> np.
     report = Report()
     tables = TableOptions(options.encoding, parse_columns(options.columns or ()))
     known = read_labels(list(files.ids), Path(options.labels), None, (), tables, report).classes
-    numbers = {name: localizer.class_number(name) for name in set(known.values())}
+    try:
+        numbers = {name: localizer.class_number(name) for name in sorted(set(known.values()))}
+    except InputError as error:
+        raise InputError(f"--labels {options.labels}: ", *error.parts) from None
     for position, image_id in enumerate(files.ids):
         labels[position] = numbers[known[image_id]] if image_id in known else UNKNOWN
     report.print()

@@ -286,7 +286,8 @@ def test_labels_of_some_photos(place, picture):
     assert rows["a.png"]["label_source"] == "predicted" and rows["a.png"]["label_3"] in names
     assert rows["a.png"]["order"] in ("round", "angular")
     (place / "labels.csv").write_text("file,label\nb.png,dragon\n")
-    assert "'dragon' is none of the 4 classes" in boxes(place, "--labels", "labels.csv", output="out2", code=2)
+    printed = boxes(place, "--labels", "labels.csv", output="out2", code=2)
+    assert printed.startswith("error: --labels labels.csv: ") and "'dragon' is none of the 4 classes" in printed
     assert not (place / "out2").exists()
 
 
