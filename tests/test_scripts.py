@@ -176,8 +176,9 @@ def heed_ctrl_c():
 @pytest.mark.parametrize(("kind", "code"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
 def test_a_script_that_is_ended_ends_its_step_at_once(kind, code, tmp_path):
     (tmp_path / "script.sh").write_text(
-        f'source "{CHECKOUT}/scripts/step.sh"\nstep sh -c "sleep 0.5; touch begun; sleep 60"\ntouch went_on\n'
-    )  # half a second, so that bash waits by then: a signal in the instant before that, it heeds when the step has ended
+        f'source "{CHECKOUT}/scripts/step.sh"\nstep sh -c "sleep 0.5; : > begun; exec sleep 60"\ntouch went_on\n'
+    )  # half a second, so that bash waits by then: a signal in the instant before that, it heeds when the step has ended.
+    # No command of its own makes the file: a shell goes on after Ctrl-C if the command that it waits for ends well.
     script = subprocess.Popen(["bash", "script.sh"], cwd=tmp_path, start_new_session=True, preexec_fn=heed_ctrl_c)
     while not (tmp_path / "begun").exists():
         time.sleep(0.01)
