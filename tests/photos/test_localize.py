@@ -195,6 +195,8 @@ def test_the_coco_file_is_read_by_pycocotools_and_imported_as_boxes(place, pictu
     assert len(read.getImgIds()) == 40 and [one["name"] for one in read.loadCats(read.getCatIds())] == names
     ours = rows_of(place)
     for one in read.loadAnns(read.getAnnIds()):
+        # FiftyOne's importer hands every further field to its Detection, next to these
+        assert not set(one) & {"label", "bounding_box", "mask", "mask_path", "confidence", "index", "instance", "tags"}
         x, y, width, height = one["bbox"]
         assert [x, y, x + width, y + height] == edges(ours[read.loadImgs(one["image_id"])[0]["file_name"]])
     words = ("Mine", "--images", "photos", "--boxes", "out/detections.json", "--data_root", "d", "--metadata_root", "m")

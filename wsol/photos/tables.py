@@ -70,7 +70,8 @@ def _annotations(rows: Iterable[tuple[int, Row]], kept: Kept) -> Iterator[dict[s
                 "area": round(width * height, 4),
                 "iscrowd": 0,
                 "score": found["score"],
-                **{name: row[name] for name in ("confidence", "label_source", "expected_iou", "reaches_50")},
+                "class_confidence": row["confidence"],  # "confidence" is FiftyOne's name for the score
+                **{name: row[name] for name in ("label_source", "expected_iou", "reaches_50")},
             }
 
 
