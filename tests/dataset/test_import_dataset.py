@@ -3,8 +3,6 @@
 import io
 import json
 import os
-import shlex
-import subprocess
 from collections import Counter
 from functools import partial
 from unittest import mock
@@ -15,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from conftest import CHECKOUT, SMALL, run
+from conftest import CHECKOUT, run
 from dataset import import_dataset
 from dataset.addresses import check_own_name
 from dataset.annotations import Names, parse_xml, read_boxes
@@ -455,26 +453,3 @@ def test_splits_are_disjoint_groups_whole_and_shares_exact_without_groups(images
             counts = [sum(labels[name] == label for name in splits[split]) for split in ("val", "test")]
             wanted = [round(total * 0.2), round(total * 0.3)]
             assert counts == wanted if sum(wanted) <= boxed else sum(counts) == boxed
-
-
-@pytest.mark.slow
-def test_the_tutorial_on_the_real_pets(shared, tmp_path):
-    """The commands of docs/your_own_data.md from the labels on, as they stand there, on three breeds."""
-    (tmp_path / "pets").symlink_to(shared / "data/oxford-iiit-pet-mini")
-    text = (CHECKOUT / "docs/your_own_data.md").read_text().split("## Inputs")[0]
-    lines = [line.strip() for line in text.splitlines() if line.startswith("    ")]
-    scripts = [line.split()[1] for line in lines if line.startswith("python ")]
-    assert scripts == ["dataset/import_dataset.py", "main.py", "evaluation.py"]
-    for line in lines:
-        if line.startswith("awk "):
-            subprocess.run(["bash", "-c", line], cwd=tmp_path, check=True)
-        elif line.startswith("python "):
-            _, script, *arguments = shlex.split(line)
-            small = ("--pretrained", "FALSE", *SMALL[2:]) if script == "main.py" else ()
-            printed = run(script, *arguments, *small, cwd=tmp_path)
-            if script == "dataset/import_dataset.py":
-                assert (
-                    "level breed: 3 classes of 118 to 120 images\nlevel species: 2 classes of 120 to 238 images" in printed
-                )
-                assert "train: 179 images" in printed and "test: 107 images, 107 boxes" in printed
-    assert "MaxBoxAccV2" in printed and "center" in printed.lower()
