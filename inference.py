@@ -114,6 +114,7 @@ def restored(options: Munch) -> tuple[Predictor, Munch, torch.device]:
             label_level=options.label_level,
             pretrained=options.pretrained,
             pretrained_path=options.pretrained_path,
+            large_feature_map=options.large_feature_map,
             prompt=options.prompts,
             own_preprocessing=options.preprocessing == NETWORK,
             crop_size=options.crop_size,

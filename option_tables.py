@@ -373,6 +373,7 @@ _UNTRAINED = (
     Option("architecture", None, "timm:NAME, or open_clip:NAME/TAG for text; needs an extractor without training"),
     Option("pretrained", True, "the network's own weights (downloaded, or --pretrained_path), not random ones"),
     Option("pretrained_path", None, "weights file of the network (.pth, .pt, .tar, .safetensors)", metavar="FILE"),
+    Option("large_feature_map", False, "remove one stride of a convolutional network, for a map twice as fine"),
     Option("label_level", None, "label level whose classes --prompts names (default: the finest)"),
     Option("prompts", None, 'text for a class with its name as {name}, such as "a photo of a {name}"', metavar="TEXT"),
     Option("crop_size", 224, "side of the network's input, to which the whole image is resized", range=SIDE),

@@ -1,4 +1,4 @@
-"""Extractors without training: LOST against loops, TokenCut against the generalised eigenproblem, its sign on known objects."""
+"""Extractors without training: LOST against loops, TokenCut against the eigenproblem as stated, its sign on objects."""
 
 import numpy as np
 import pytest

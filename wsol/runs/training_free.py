@@ -58,6 +58,7 @@ def training_free(
     label_level: str | None = None,
     pretrained: bool = True,
     pretrained_path: str | None = None,
+    large_feature_map: bool = False,
     prompt: str | None = None,
     own_preprocessing: bool = True,
     crop_size: int = 224,
@@ -75,7 +76,7 @@ def training_free(
     """
     level = load_level(metadata_root, dataset_name, label_level, (split,))
     torch.manual_seed(seed)
-    backbone = build_backbone(architecture, POOLED, False, pretrained, pretrained_path)
+    backbone = build_backbone(architecture, POOLED, large_feature_map, pretrained, pretrained_path)
     model = BareNetwork(with_preprocessing(backbone, own_preprocessing)).eval()
     texts: dict[str, Any] = {} if prompt is None else {"texts": texts_of(prompt, level.class_names)}
     return TrainingFreePredictor(
