@@ -37,8 +37,8 @@ from wsol.core.version import version
 from wsol.data.batches import LabeledImages, make_loader
 from wsol.data.images import load_image, require_images
 from wsol.data.levels import SPLITS, LevelSplit
-from wsol.data.metadata import Box, configure_metadata, first_names, get_image_ids
-from wsol.data.proposals import Proposal, read_proposals, require_sizes
+from wsol.data.metadata import Box, configure_metadata, get_image_ids
+from wsol.data.proposals import Proposal, read_split_proposals, require_sizes
 from wsol.data.truth import PSEUDO_BOXES
 from wsol.maps.prediction import Prediction, predict
 from wsol.maps.reference import NORM, PREDICTED, REFERENCE_MAPS, reference_mapper
@@ -161,13 +161,10 @@ def open_proposals(
     if options.proposals == SELECTIVE_SEARCH:
         return searching(images, sizes), {"kind": SELECTIVE_SEARCH, "opencv": cv2.__version__}
     path = Path(options.proposals)
-    found, unknown = read_proposals(path, sizes, options.coco_images)
-    if not any(found.values()):
-        others = f"; it has those of others:{first_names(unknown)}" if unknown else ""
-        raise InputError(f"{path}: no proposal of any image of {options.split}{others}")
-    if unknown:
-        tell(f"{path}: proposals of {len(unknown)} images that are not in {options.split}, left out")
-    return found.__getitem__, {"kind": "coco", "file": path.name, "file_sha256": file_hash(path)}
+    given = read_split_proposals(path, options.metadata_root / options.name / options.split, sizes, options.coco_images)
+    if given.others:
+        tell(f"{path}: proposals of {len(given.others)} images that are not in {options.split}, left out")
+    return given.found.__getitem__, {"kind": "coco", "file": path.name, "file_sha256": file_hash(path)}
 
 
 def reference_predictions(

@@ -144,7 +144,7 @@ def test_weights_that_cannot_be_fetched_are_named(workspace, monkeypatch):
     )
     printed = run("inference.py", *words, cwd=workspace, code=2)
     assert (
-        "--pretrained TRUE: the ImageNet weights of timm:vit_small_patch16_224.dino could not be fetched (OSError)"
+        "--pretrained TRUE: the weights of timm:vit_small_patch16_224.dino could not be fetched (OSError)"
         in printed
     )
     assert "--pretrained_path FILE" in printed and not (workspace / "maps").exists()

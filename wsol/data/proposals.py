@@ -5,7 +5,7 @@ are not read.
 """
 
 import os
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import NamedTuple
@@ -46,10 +46,14 @@ class Proposal(NamedTuple):
 
 @dataclass(frozen=True)
 class Proposals:
-    """The proposals of many images: `found`, of each in the order of its file, and `sizes`, (w, h) of the images."""
+    """The proposals of many images.
+
+    found: of each image, in the order of its file. sizes: (w, h) of each. others: ids of the file's other images.
+    """
 
     found: Mapping[str, list[Proposal]]
     sizes: Mapping[str, tuple[int, int]]
+    others: Sequence[str] = ()
 
 
 def box_inside(edges: tuple[float, float, float, float], size: tuple[int, int]) -> Box | None:
@@ -123,7 +127,7 @@ def read_split_proposals(
     if not any(found.values()):
         others = f"; it has those of others:{first_names(unknown)}" if unknown else ""
         raise InputError(f"{path}: no proposal of any image of {folder.name}{others}")
-    return Proposals(found, sizes)
+    return Proposals(found, sizes, unknown)
 
 
 def _proposal(entry: Mapping, where: str, size: tuple[int, int]) -> Proposal | None:
