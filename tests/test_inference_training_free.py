@@ -84,6 +84,8 @@ def test_a_checkpoint_is_mapped_without_its_classifier(workspace, ids, checkpoin
             "--pretrained False: expected TRUE with --pretrained_path",
         ),
         (("--extractor", "lost", "--label_level", "ordre"), "--label_level ordre: Toy has the levels"),
+        (("--extractor", "lost", "--crop_size", "60"), "--crop_size 60: timm:test_vit does not take such images"),
+        (("--extractor", "lost", "--crop_size", "16"), "--crop_size 16: timm:test_vit gives a map of 1 x 1"),
         (("--extractor", "lost", "--cam_agg_level", "order"), "--extractor lost: expected method with --cam_agg_level"),
     ],
 )
@@ -143,10 +145,7 @@ def test_weights_that_cannot_be_fetched_are_named(workspace, monkeypatch):
         *MAPPED,
     )
     printed = run("inference.py", *words, cwd=workspace, code=2)
-    assert (
-        "--pretrained TRUE: the weights of timm:vit_small_patch16_224.dino could not be fetched (OSError)"
-        in printed
-    )
+    assert "--pretrained TRUE: the weights of timm:vit_small_patch16_224.dino could not be fetched (OSError)" in printed
     assert "--pretrained_path FILE" in printed and not (workspace / "maps").exists()
 
 

@@ -21,6 +21,7 @@ from wsol.networks.backbone import POOLED, Backbone
 from wsol.networks.own_preprocessing import preprocessing_of
 from wsol.networks.timm_networks import TimmBackbone
 from wsol.runs.predictor import DEFAULTS, Predictor
+from wsol.runs.training import check_map
 
 BATCH = 16  # images at a time
 
@@ -72,25 +73,27 @@ def training_free(
 
     Raises:
         InputError: no such network, mapper, data set, split or level; weights that cannot be obtained or do not match; a
-            mapper that the network cannot have.
+            mapper that the network cannot have; images of a size that it does not take.
     """
     level = load_level(metadata_root, dataset_name, label_level, (split,))
     torch.manual_seed(seed)
     backbone = build_backbone(architecture, POOLED, large_feature_map, pretrained, pretrained_path)
     model = BareNetwork(with_preprocessing(backbone, own_preprocessing)).eval()
     texts: dict[str, Any] = {} if prompt is None else {"texts": texts_of(prompt, level.class_names)}
+    made = make_mapper(mapper, model, **texts).eval()
+    config = {
+        **DEFAULTS,
+        "architecture": architecture,
+        "batch_size": BATCH,
+        "crop_size": crop_size,
+        "data_root": "dataset/",
+        "dataset_name": dataset_name,
+        "metadata_root": str(metadata_root),
+    }
+    check_map(lambda blank: made.raw_maps(made(blank.images, blank.labels), blank.labels), config)
     return TrainingFreePredictor(
         path=Path(architecture),
-        config=Munch(
-            {
-                **DEFAULTS,
-                "batch_size": BATCH,
-                "crop_size": crop_size,
-                "data_root": "dataset/",
-                "dataset_name": dataset_name,
-                "metadata_root": str(metadata_root),
-            }
-        ),
+        config=Munch(config),
         epoch=0,
         level=level.level,
         class_names=level.class_names,
@@ -99,5 +102,5 @@ def training_free(
         ancestors=None,
         thresholds=None,
         model=model,
-        mapper=make_mapper(mapper, model, **texts),
+        mapper=made,
     )
