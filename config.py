@@ -173,9 +173,9 @@ def get_inference_options(argv: Sequence[str] | None = None, description: str = 
         own = (f"{registry.OWN_MAPS} with ", OptionName("cam_agg_level"))
         _require(options.extractor == registry.OWN_MAPS, "extractor", options.extractor, *own)
     _check_untrained(options, given)
-    _check_refine(options)
-    on_photos = ("grabcut with ", OptionName("images"), ": proposals are of a split's images")
+    on_photos = ("another one with ", OptionName("images"), ", since proposals are of a split's images")
     _require(not (options.images and options.refine == registry.PROPOSALS), "refine", options.refine, *on_photos)
+    _check_refine(options)
     return options
 
 

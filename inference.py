@@ -78,13 +78,13 @@ def choose_images(split: LevelSplit, options: Munch) -> None:
     split.labels = split.labels[kept]
 
 
-def check_split(options: Munch, config: Munch) -> None:
+def check_split(split: str, metadata_root: str, dataset_name: str) -> None:
     """Raise InputError if the data set does not have the split."""
-    require_dataset(config.metadata_root, config.dataset_name)
-    folder = Path(config.metadata_root) / config.dataset_name
+    require_dataset(metadata_root, dataset_name)
+    folder = Path(metadata_root) / dataset_name
     splits = [name for name in SPLITS if (folder / name).is_dir()]
-    if options.split not in splits:
-        raise InputError(f"--split {options.split}: {config.dataset_name} has the splits {', '.join(splits)}")
+    if split not in splits:
+        raise InputError(f"--split {split}: {dataset_name} has the splits {', '.join(splits)}")
 
 
 def check_map_folder(folder: Path) -> None:
@@ -105,12 +105,14 @@ def restored(options: Munch) -> tuple[Predictor, Munch, torch.device]:
     use_tf32(options.tf32)
     use_threads(resolve_threads(options.threads))
     if options.architecture:
+        metadata_root = options.metadata_root or METADATA_ROOT
+        check_split(options.split, metadata_root, options.dataset_name)
         without = training_free(
             options.architecture,
             options.extractor,
             options.dataset_name,
             options.split,
-            metadata_root=options.metadata_root or METADATA_ROOT,
+            metadata_root=metadata_root,
             label_level=options.label_level,
             pretrained=options.pretrained,
             pretrained_path=options.pretrained_path,
@@ -151,7 +153,7 @@ def map_split(options: Munch) -> None:
         raise InputError(f"--checkpoint {options.checkpoint}: {config.wsol_method} gives boxes, not score maps")
     given = {name: options[name] for name in ("dataset_name", "data_root", "metadata_root", "batch_size", "decode_scale")}
     config |= {name: value for name, value in given.items() if value is not None}
-    check_split(options, config)
+    check_split(options.split, config.metadata_root, config.dataset_name)
     data = predictor.load_splits((options.split,), config.metadata_root, config.dataset_name)
     split = data.splits[options.split]
     if options.image_list:

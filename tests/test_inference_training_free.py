@@ -83,6 +83,8 @@ def test_a_checkpoint_is_mapped_without_its_classifier(workspace, ids, checkpoin
             ("--extractor", "lost", "--pretrained_path", "none.pth"),
             "--pretrained False: expected TRUE with --pretrained_path",
         ),
+        (("--extractor", "lost", "--split", "vall"), "--split vall: Toy has the splits train, val, test"),
+        (("--extractor", "lost", "--dataset_name", "Nope"), "no metadata of a data set 'Nope'"),
         (("--extractor", "lost", "--label_level", "ordre"), "--label_level ordre: Toy has the levels"),
         (("--extractor", "lost", "--crop_size", "60"), "--crop_size 60: timm:test_vit does not take such images"),
         (("--extractor", "lost", "--crop_size", "16"), "--crop_size 16: timm:test_vit gives a map of 1 x 1"),
@@ -118,6 +120,7 @@ def test_half_of_the_options_are_refused(workspace, words, message):
     [
         (("--architecture", "timm:test_vit", "--extractor", "lost"), "--architecture timm:test_vit: expected not together"),
         (("--checkpoint", "x", "--refine", "proposals", "--proposals", "x"), "--proposals x: expected not together"),
+        (("--checkpoint", "x", "--refine", "proposals"), "--refine proposals: expected another one with --images"),
     ],
 )
 def test_photos_need_a_checkpoint_and_have_no_proposals(workspace, words, message):

@@ -10,6 +10,7 @@ from wsol.core.errors import InputError
 from wsol.maps.lost import lost_maps
 from wsol.maps.mapper import make_mapper
 from wsol.maps.tokencut import TAU, WEAK, affinities, second_eigenvector, with_sign
+from wsol.runs.predictor import require_own_maps
 
 IMAGES = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0))
 LABELS = torch.tensor([1, 4])
@@ -180,3 +181,14 @@ def test_attention_needs_a_class_token(architecture, lacks):
 def test_maps_of_coarser_levels_are_refused(extractor, transformer):
     with pytest.raises(InputError, match="cam_agg"):
         make_mapper(extractor, transformer, np.zeros(5, dtype=np.int64))
+
+
+def test_a_network_that_tells_no_classes_apart_has_such_maps_too():
+    model = build_model("resnet18", "fsl_seg", 1).eval()
+    require_own_maps("fsl_seg", "lost", None)
+    mapper = make_mapper("lost", model)
+    with torch.inference_mode():
+        outputs = mapper(IMAGES)
+    assert "logits" not in outputs and mapper.raw_maps(outputs, LABELS).shape == (2, 4, 4)
+    with pytest.raises(InputError, match="extractor gradcam: fsl_seg tells no classes apart"):
+        require_own_maps("fsl_seg", "gradcam", None)

@@ -157,10 +157,11 @@ class Predictor:
 
 
 def require_own_maps(wsol_method: str, mapper: str, cam_agg_level: str | None) -> None:
-    """Raise OptionError if a method that tells no classes apart is to be mapped by another mapper than its own."""
+    """Raise OptionError if a method that tells no classes apart is to be mapped by a mapper of classes."""
     if registry.method_entry(wsol_method).classifies:
         return
-    for name, value, other in (("extractor", mapper, mapper != registry.OWN_MAPS), ("cam_agg_level", cam_agg_level, True)):
+    of_classes = mapper not in (registry.OWN_MAPS, *registry.WITHOUT_TRAINING)
+    for name, value, other in (("extractor", mapper, of_classes), ("cam_agg_level", cam_agg_level, True)):
         if value and other:
             raise OptionError(name, value, f"{wsol_method} tells no classes apart, so it has no maps of classes")
 
