@@ -6,6 +6,7 @@ defaults. The options themselves are the rows of option_tables.py.
 
 import os
 from collections.abc import Iterable, Mapping, Sequence
+from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
 import yaml
@@ -14,6 +15,7 @@ from munch import Munch
 from option_tables import (
     CAM_CURVE_INTERVAL,
     EVALUATION,
+    FOR_UNTRAINED,
     INFERENCE,
     LOG_ROOT,
     NOT_FOR_EXPORT,
@@ -160,7 +162,8 @@ def get_inference_options(argv: Sequence[str] | None = None, description: str = 
             "expected one of ", OptionName("images"), " PHOTOS for boxes, ", OptionName("scoremap_root"),
             " FOLDER for the score maps of a split, ", OptionName("export"), " onnx, or ", OptionName("describe"), " FILE",
         )  # fmt: skip
-    _require(bool(options.checkpoint), "checkpoint", "none", "a run's checkpoint")
+    if not options.architecture:
+        _require(bool(options.checkpoint), "checkpoint", "none", "a run's checkpoint")
     without = {"images": NOT_FOR_PHOTOS, "scoremap_root": NOT_FOR_SPLITS, "export": NOT_FOR_EXPORT}[modes[0]]
     for name in without:
         _require(name not in given, name, options[name], "not together with ", OptionName(modes[0]))
@@ -169,7 +172,54 @@ def get_inference_options(argv: Sequence[str] | None = None, description: str = 
     if options.cam_agg_level:
         own = (f"{registry.OWN_MAPS} with ", OptionName("cam_agg_level"))
         _require(options.extractor == registry.OWN_MAPS, "extractor", options.extractor, *own)
+    _check_untrained(options, given)
+    on_photos = ("another one with ", OptionName("images"), ", since proposals are of a split's images")
+    _require(not (options.images and options.refine == registry.PROPOSALS), "refine", options.refine, *on_photos)
+    _check_refine(options)
     return options
+
+
+def _check_untrained(options: Munch, given: Mapping) -> None:
+    """Raise InputError if the options for a network without training are incomplete, or given beside a checkpoint."""
+    if not options.architecture:
+        for name in FOR_UNTRAINED:
+            _require(name not in given, name, given.get(name), OptionName("architecture"), " with it, and no checkpoint")
+        text_tower = (OptionName("architecture"), f" {registry.OPEN_CLIP_PREFIX}NAME/TAG with it, and no checkpoint")
+        _require(options.extractor != registry.TEXT, "extractor", options.extractor, *text_tower)
+        return
+    name, extractor = options.architecture, options.extractor
+    _require_alone(options, "architecture", ("checkpoint", "cam_agg_level"))
+    known = ", ".join(registry.WITHOUT_TRAINING)
+    _require(extractor in registry.WITHOUT_TRAINING, "extractor", extractor, f"one of {known} without a checkpoint")
+    of_clip = name.startswith(registry.OPEN_CLIP_PREFIX)
+    if extractor == registry.TEXT:
+        clip = f"{registry.OPEN_CLIP_PREFIX}NAME/TAG with "
+        _require(of_clip, "architecture", name, clip, OptionName("extractor"), " text")
+        _require("{name}" in (options.prompts or ""), "prompts", options.prompts or "none", "a text with {name} in it")
+    else:
+        _require(options.prompts is None, "prompts", options.prompts, OptionName("extractor"), " text with it")
+    if not of_clip:
+        _require_known_architecture(options)
+    elif find_spec("open_clip") is None:
+        raise OptionError("architecture", name, "open_clip is not installed; expected it, from: pip install -e '.[clip]'")
+    _require(options.dataset_name is not None, "dataset_name", "none", "a data set with ", OptionName("architecture"))
+    if options.pretrained_path:
+        random = ("TRUE with ", OptionName("pretrained_path"))
+        _require(options.pretrained, "pretrained", options.pretrained, *random)
+        _require_file(options, "pretrained_path")
+
+
+def _check_refine(options: Mapping) -> None:
+    """Raise InputError if the options of a refiner do not fit each other."""
+    snaps = options["refine"] == registry.PROPOSALS
+    if options["proposals"]:
+        _require(snaps, "proposals", options["proposals"], OptionName("refine"), " proposals with it")
+        _require_file(options, "proposals")
+    elif snaps:
+        raise OptionError("refine", registry.PROPOSALS, "expected ", OptionName("proposals"), " FILE with it")
+    if options["coco_images"] and not options.get("boxes"):
+        or_boxes = (" FILE or ", OptionName("boxes")) if "boxes" in options else ()
+        _require(snaps, "coco_images", options["coco_images"], OptionName("proposals"), *or_boxes, " FILE with it")
 
 
 def check_saved_config(saved: Mapping, path: str) -> Munch:
@@ -252,8 +302,9 @@ def check_evaluation_options(config: Mapping) -> None:
     for name in config["metrics"] or ():
         known = registry.names("metrics")
         _require(name in known, "metrics", name, f"one or more of {', '.join(known)}{did_you_mean(name, known)}")
-    if config["coco_images"]:
-        _require(bool(config["boxes"]), "coco_images", config["coco_images"], OptionName("boxes"), " FILE with it")
+    for other in ("center", "boxes", "images_from"):
+        _require_alone(config, other, ("refine",))
+    _check_refine(config)
     if config["compare"]:
         unlike = config["boxes"] and config["compare"] == "center"
         _require(not unlike, "compare", config["compare"], "another file of boxes, with ", OptionName("boxes"))

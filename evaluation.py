@@ -22,16 +22,19 @@ import numpy as np
 from munch import Munch
 
 from config import check_evaluation_options, check_metric_options, evaluation_parser, parse_options
-from dataset.known import require_dataset
+from dataset.known import how_to_prepare, require_dataset
 from option_tables import SCORING_INTERVAL
 from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError, MetadataError, command
-from wsol.core.files import check_writable, refuse_inside, refuse_overwriting, write_json
+from wsol.core.files import check_writable, missing_files, refuse_inside, refuse_overwriting, write_json
 from wsol.data.coco import read_coco_names
 from wsol.data.levels import SPLITS
 from wsol.data.masks import VIEW, get_mask
 from wsol.data.metadata import first_names, read_id_list
+from wsol.data.proposals import read_split_proposals
 from wsol.data.truth import PSEUDO, SplitTruth
+from wsol.maps.refine import make_refiner
+from wsol.maps.refine_saved import RefineSaved
 from wsol.maps.score_maps import find_score_maps, sort_others
 from wsol.metrics.bootstrap import Resampled, compare, intervals
 from wsol.metrics.boxes import calculate_multiple_iou, compute_bboxes_from_scoremaps, resize_bbox
@@ -60,7 +63,7 @@ __all__ = [
 CENTER = "center"  # what --compare takes in addition to a folder or file
 IMAGES = ".npz"  # what a file of images ends in, for --compare
 OUTPUTS = ("per_image", "per_class", "curve", "json")
-INPUTS = ("image_list", "thresholds_from", "class_ranks", "boxes", "coco_images", "compare", "images_from")
+INPUTS = ("image_list", "thresholds_from", "class_ranks", "boxes", "coco_images", "proposals", "compare", "images_from")
 
 
 def evaluate_wsol(
@@ -187,8 +190,32 @@ def read_truth(options: Munch) -> SplitTruth:
     return truth
 
 
-def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps:
-    """Return a folder's maps; warn or raise InputError if some are missing. The evaluator keeps the images that have one."""
+def refining(options: Munch, evaluator: SplitEvaluator) -> RefineSaved | None:
+    """Return what refines the maps of --refine, from the images that are to be scored; None without that option.
+
+    Raises:
+        InputError: images are missing, or a file of proposals has none of them.
+    """
+    if not options.refine:
+        return None
+    image_root, image_ids = Path(options.data_root) / options.dataset_name, evaluator.image_ids
+    if missing := missing_files(image_root, image_ids):
+        raise InputError(
+            f"{image_root}: {len(missing)} of {len(image_ids)} images of {options.split} are missing, which --refine looks "
+            f"at{how_to_prepare(options.dataset_name)}; or give another --data_root:{first_names(missing)}"
+        )
+    proposals = None
+    if options.proposals:
+        folder = Path(options.metadata_root) / options.dataset_name / options.split
+        proposals = read_split_proposals(options.proposals, folder, image_ids, options.coco_images)
+    return RefineSaved(image_root, make_refiner(options.refine, proposals), options.max_megapixels)
+
+
+def open_maps(root: str, options: Munch, evaluator: SplitEvaluator, compared: bool = False) -> SavedMaps:
+    """Return a folder's maps; warn or raise InputError if some are missing. The evaluator keeps the images that have one.
+
+    They are refined, with --refine, unless they are what others are compared with.
+    """
     files = find_score_maps(root, evaluator.image_ids, evaluator.truth.split_ids)
     splits = {*SPLITS, options.split}
     of_splits, unknown = sort_others(files.others, read_known_ids(options.metadata_root, options.dataset_name, splits))
@@ -203,7 +230,8 @@ def open_maps(root: str, options: Munch, evaluator: SplitEvaluator) -> SavedMaps
         warn(f"{root}: {len(unknown)} maps are of no image of {options.dataset_name}, left out:" + first_names(unknown))
     leave_out(root, "score maps", files.missing, evaluator)
     evaluator.counts["unknown_maps"] = len(unknown)
-    return SavedMaps(files, options.workers, options.map_size, options.max_megapixels)
+    refine = None if compared else refining(options, evaluator)
+    return SavedMaps(files, options.workers, options.map_size, options.max_megapixels, refine)
 
 
 def leave_out(name: str, what: str, missing: Sequence[str], evaluator: SplitEvaluator) -> None:
@@ -260,7 +288,7 @@ def open_source(options: Munch, evaluator: SplitEvaluator, compared: bool = Fals
         return open_detections(options.compare if compared else options.boxes, options, evaluator)
     if is_images(options.compare) if compared else options.images_from:
         return open_images(options.compare if compared else options.images_from, options, evaluator)
-    return open_maps(options.compare if compared else options.scoremap_root, options, evaluator)
+    return open_maps(options.compare if compared else options.scoremap_root, options, evaluator, compared)
 
 
 def open_all(options: Munch, truth: SplitTruth) -> tuple[list[SplitEvaluator], list[Source]]:
@@ -371,6 +399,7 @@ def main() -> None:
 
     score_all(evaluators, sources, ranks)
     title = "the Center baseline" if options.center else options.boxes or options.images_from or options.scoremap_root
+    title += f", refined by {options.refine}" if options.refine else ""
     warnings = warn_of_mixtures(evaluators, sources)
     small = small_map_note(options.dataset_name, evaluator.map_sizes.values())
     results = {"dataset_name": options.dataset_name, "split": options.split, "scored": title}

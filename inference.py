@@ -11,6 +11,7 @@ maps in [0, 1] of the input size, as `<scoremap_root>/<image_id>.npy`, and the r
 
 import shlex
 import sys
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -19,6 +20,7 @@ from wsol.core.machine import keep_freed_memory, resolve_threads, use_threads
 
 # isort: split
 from config import check_cache, check_saved_config, get_inference_options
+from option_tables import NETWORK
 from wsol.core.errors import InputError, command, refuse_early
 
 if __name__ == "__main__":  # before the seconds in which torch is loaded
@@ -43,8 +45,10 @@ from wsol.core.version import version
 from wsol.data.levels import SPLITS, LevelSplit
 from wsol.data.loading import loading_failures
 from wsol.data.metadata import first_names, read_id_list
+from wsol.data.proposals import read_split_proposals
 from wsol.maps.class_maps import UNKNOWN
 from wsol.maps.prediction import Prediction
+from wsol.maps.refine import Refiner, make_refiner
 from wsol.maps.score_maps import being_written, holds_score_maps, save_score_map, unfinished_by
 from wsol.networks.device import resolve_device, use_tf32
 from wsol.photos.describe import describe
@@ -60,8 +64,10 @@ from wsol.runs.precision import resolve_mapping_amp
 from wsol.runs.predictor import Predictor, restore
 from wsol.runs.run_data import images_to_map
 from wsol.runs.run_tables import write_class_ranks
+from wsol.runs.training_free import training_free
 
 GALLERY = "gallery.html"
+METADATA_ROOT = "metadata/"
 
 
 def choose_images(split: LevelSplit, options: Munch) -> None:
@@ -72,13 +78,13 @@ def choose_images(split: LevelSplit, options: Munch) -> None:
     split.labels = split.labels[kept]
 
 
-def check_split(options: Munch, config: Munch) -> None:
+def check_split(split: str, metadata_root: str, dataset_name: str) -> None:
     """Raise InputError if the data set does not have the split."""
-    require_dataset(config.metadata_root, config.dataset_name)
-    folder = Path(config.metadata_root) / config.dataset_name
+    require_dataset(metadata_root, dataset_name)
+    folder = Path(metadata_root) / dataset_name
     splits = [name for name in SPLITS if (folder / name).is_dir()]
-    if options.split not in splits:
-        raise InputError(f"--split {options.split}: {config.dataset_name} has the splits {', '.join(splits)}")
+    if split not in splits:
+        raise InputError(f"--split {split}: {dataset_name} has the splits {', '.join(splits)}")
 
 
 def check_map_folder(folder: Path) -> None:
@@ -94,18 +100,48 @@ def check_map_folder(folder: Path) -> None:
 
 
 def restored(options: Munch) -> tuple[Predictor, Munch, torch.device]:
-    """Return the model of --checkpoint on its device, its checked configuration, and the device."""
+    """Return the model of --checkpoint or --architecture on its device, its checked configuration, and the device."""
     device = resolve_device(options.device, options.amp, options.tf32)
     use_tf32(options.tf32)
     use_threads(resolve_threads(options.threads))
+    if options.architecture:
+        metadata_root = options.metadata_root or METADATA_ROOT
+        check_split(options.split, metadata_root, options.dataset_name)
+        without = training_free(
+            options.architecture,
+            options.extractor,
+            options.dataset_name,
+            options.split,
+            metadata_root=metadata_root,
+            label_level=options.label_level,
+            pretrained=options.pretrained,
+            pretrained_path=options.pretrained_path,
+            large_feature_map=options.large_feature_map,
+            prompt=options.prompts,
+            own_preprocessing=options.preprocessing == NETWORK,
+            crop_size=options.crop_size,
+            seed=options.seed,
+        )
+        return without.to(device), without.config, device
     predictor = restore(
         options.checkpoint,
         mapper=options.extractor,
         cam_agg_level=options.cam_agg_level,
         metadata_root=options.metadata_root,
         dataset_name=options.dataset_name,
+        refiner=make_refiner(options.refine) if options.refine and options.images else None,
     )
     return predictor.to(device), check_saved_config(predictor.config, options.checkpoint), device
+
+
+def refiner_of(options: Munch, config: Munch, image_ids: Sequence[str]) -> Refiner | None:
+    """Return the refiner of --refine for a split's images, with their proposals if it takes any."""
+    if not options.refine:
+        return None
+    if not options.proposals:
+        return make_refiner(options.refine)
+    folder = Path(config.metadata_root) / config.dataset_name / options.split
+    return make_refiner(options.refine, read_split_proposals(options.proposals, folder, image_ids, options.coco_images))
 
 
 def map_split(options: Munch) -> None:
@@ -117,12 +153,13 @@ def map_split(options: Munch) -> None:
         raise InputError(f"--checkpoint {options.checkpoint}: {config.wsol_method} gives boxes, not score maps")
     given = {name: options[name] for name in ("dataset_name", "data_root", "metadata_root", "batch_size", "decode_scale")}
     config |= {name: value for name, value in given.items() if value is not None}
-    check_split(options, config)
+    check_split(options.split, config.metadata_root, config.dataset_name)
     data = predictor.load_splits((options.split,), config.metadata_root, config.dataset_name)
     split = data.splits[options.split]
     if options.image_list:
         choose_images(split, options)
     predictor.keep_mapped(split)
+    predictor.refiner = refiner_of(options, config, split.image_ids)
     image_root = Path(config.data_root) / config.dataset_name
     check_cache(options.cache_images, image_root)
     if options.on_bad_image == "stop":
@@ -200,6 +237,7 @@ def localize(options: Munch) -> None:
         "amp": amp,
         "batch_size": batch_size,
         **{name: options[name] for name in ("threshold", "max_boxes", "top_k", "extractor", "cam_agg_level")},
+        "refine": options.refine,
         **{name: options[name] for name in ("max_megapixels", "overlays", "maps", "crops", "html", "scoremap_format")},
     }
     verdicts = read_verdicts(options.keep) if options.keep else None

@@ -22,6 +22,7 @@ from wsol.runs.run_folder import NEVER
 from wsol.runs.trackers import NONE, TRACKERS
 
 LOG_ROOT = "train_log"
+NETWORK, IMAGENET = PREPROCESSINGS = ("network", "imagenet")
 SCORING_INTERVAL = 0.01  # the default of evaluation.py
 EXTRACTORS = tuple(name for name in registry.names("mappers") if name != registry.CAM_AGG)  # CAM-Agg has its own option
 
@@ -56,6 +57,20 @@ _SCOREMAP_FORMAT = Option(
 )
 _BOOTSTRAP = Option(
     "bootstrap", 1000, "resamples of the images for 95 percent intervals of every figure; 0: no intervals", range=RESAMPLES
+)
+_REFINE = (
+    Option(
+        "refine",
+        None,
+        f"refine normalised maps by the image: {', '.join(registry.names('refiners'))}",
+        choices=registry.names("refiners"),
+    ),
+    Option(
+        "proposals",
+        None,
+        "boxes or segmentations for --refine proposals, any number for each image: COCO results or annotations",
+        metavar="FILE",
+    ),
 )
 _CAM_AGG = "CAM-Agg: map at this level, coarser than the one trained at, by the mean map of an ancestor's classes"
 _DECODE_SCALE = Option(
@@ -251,9 +266,14 @@ _SCORED = (
         metavar="FILE",
     ),
     Option(
-        "coco_images", None, "COCO annotation file that maps the numeric image ids of --boxes to file names", metavar="FILE"
+        "coco_images",
+        None,
+        "COCO annotation file that maps the numeric image ids of --boxes or --proposals to file names",
+        metavar="FILE",
     ),
     Option("images_from", None, "score the counts that a run kept, <split>_images.npz, instead of maps", metavar="FILE"),
+    *_REFINE,
+    replace(_DATA_ROOT, help=f"with --refine: {_DATA_ROOT.help}"),
     Option("workers", 0, "processes that read and score maps; 0: only the main process", range=WORKERS),
 )
 _SCORING = (
@@ -302,8 +322,15 @@ _MODEL = (
     Option(
         "extractor",
         registry.OWN_MAPS,
-        "how maps are made: by the method itself, or by an extractor of torchcam",
+        "how maps are made: by the method itself, by an extractor of torchcam, or by one that needs no training",
         choices=EXTRACTORS,
+    ),
+    *_REFINE,
+    Option(
+        "coco_images",
+        None,
+        "COCO annotation file that maps the numeric image ids of --proposals to file names",
+        metavar="FILE",
     ),
     Option("batch_size", None, "images at a time (default: as in training)", whole, BATCH),
     _SCOREMAP_FORMAT,
@@ -342,6 +369,22 @@ _MAPPED = (
     Option("image_list", None, "map only these images of the split (a file of ids, one per line)", metavar="FILE"),
     replace(_DECODE_SCALE, default=None, help=f"{_DECODE_SCALE.help} (default: as in training)"),
 )
+_UNTRAINED = (
+    Option("architecture", None, "timm:NAME, or open_clip:NAME/TAG for text; needs an extractor without training"),
+    Option("pretrained", True, "the network's own weights (downloaded, or --pretrained_path), not random ones"),
+    Option("pretrained_path", None, "weights file of the network (.pth, .pt, .tar, .safetensors)", metavar="FILE"),
+    Option("large_feature_map", False, "remove one stride of a convolutional network, for a map twice as fine"),
+    Option("label_level", None, "label level whose classes --prompts names (default: the finest)"),
+    Option("prompts", None, 'text for a class with its name as {name}, such as "a photo of a {name}"', metavar="TEXT"),
+    Option("crop_size", 224, "side of the network's input, to which the whole image is resized", range=SIDE),
+    Option(
+        "preprocessing",
+        NETWORK,
+        "mean and standard deviation of the network's input: its own, or imagenet's",
+        choices=PREPROCESSINGS,
+    ),
+    Option("seed", 0, "source of random weights", range=SEED),
+)
 
 
 def training_groups() -> tuple[Group, ...]:
@@ -370,14 +413,16 @@ EVALUATION = (
 # What each of inference.py's modes has no use for.
 NOT_FOR_SPLITS = tuple(option.name for option in _PHOTOS if option.name != "images")
 _OF_SPLITS = tuple(option.name for option in _MAPPED if option.name != "scoremap_root")
-NOT_FOR_PHOTOS = (*_OF_SPLITS, "cache_images", "on_bad_image")
+FOR_UNTRAINED = tuple(option.name for option in _UNTRAINED if option.name != "architecture")
+NOT_FOR_PHOTOS = (*_OF_SPLITS, "cache_images", "on_bad_image", "architecture", *FOR_UNTRAINED, "proposals", "coco_images")
 NOT_FOR_EXPORT = tuple(
     name
-    for name in (*NOT_FOR_SPLITS, *NOT_FOR_PHOTOS, "batch_size", "scoremap_format")
+    for name in (*NOT_FOR_SPLITS, *NOT_FOR_PHOTOS, "batch_size", "scoremap_format", "refine")
     if name not in ("output", "data_root", "metadata_root", "dataset_name")
 )
 INFERENCE = (
     Group("model", _MODEL),
+    Group("network without training", _UNTRAINED, "instead of --checkpoint, with --scoremap_root"),
     Group("boxes for photos", _PHOTOS, "with --images"),
     Group("score maps of a split", _MAPPED, "with --scoremap_root"),
     Group("machine", _MACHINE),

@@ -28,7 +28,7 @@ from dataset.known import how_to_prepare, require_dataset
 from dataset.layout import write_lines
 from dataset.selective_search import require_selective_search, selective_search
 from wsol.core.arguments import Parser, folder_name, whole
-from wsol.core.errors import InputError, MetadataError, command
+from wsol.core.errors import InputError, command
 from wsol.core.files import check_writable, file_hash, write_json
 from wsol.core.options import boolean
 from wsol.core.processes import map_beside
@@ -37,8 +37,8 @@ from wsol.core.version import version
 from wsol.data.batches import LabeledImages, make_loader
 from wsol.data.images import load_image, require_images
 from wsol.data.levels import SPLITS, LevelSplit
-from wsol.data.metadata import Box, configure_metadata, first_names, get_image_ids, get_image_sizes
-from wsol.data.proposals import Proposal, read_proposals
+from wsol.data.metadata import Box, configure_metadata, get_image_ids
+from wsol.data.proposals import Proposal, read_split_proposals, require_sizes
 from wsol.data.truth import PSEUDO_BOXES
 from wsol.maps.prediction import Prediction, predict
 from wsol.maps.reference import NORM, PREDICTED, REFERENCE_MAPS, reference_mapper
@@ -61,22 +61,6 @@ class Fitted:
     box: Box
     fit: float | None
     proposals: list[str]
-
-
-def require_sizes(folder: Path, image_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
-    """Return image id to (w, h), from image_sizes.txt.
-
-    Raises:
-        MetadataError: images have no line there; boxes are read with their sizes.
-    """
-    metadata = configure_metadata(folder)
-    sizes = get_image_sizes(metadata)
-    if missing := [image_id for image_id in image_ids if image_id not in sizes]:
-        raise MetadataError(
-            f"{metadata.image_sizes}: no size of {len(missing)} images; expected path,width,height of every image of "
-            f"{folder.name}:{first_names(missing)}"
-        )
-    return {image_id: sizes[image_id] for image_id in image_ids}
 
 
 def searching(images: Path, sizes: Mapping[str, tuple[int, int]]) -> Callable[[str], list[Proposal]]:
@@ -177,13 +161,10 @@ def open_proposals(
     if options.proposals == SELECTIVE_SEARCH:
         return searching(images, sizes), {"kind": SELECTIVE_SEARCH, "opencv": cv2.__version__}
     path = Path(options.proposals)
-    found, unknown = read_proposals(path, sizes, options.coco_images)
-    if not any(found.values()):
-        others = f"; it has those of others:{first_names(unknown)}" if unknown else ""
-        raise InputError(f"{path}: no proposal of any image of {options.split}{others}")
-    if unknown:
-        tell(f"{path}: proposals of {len(unknown)} images that are not in {options.split}, left out")
-    return found.__getitem__, {"kind": "coco", "file": path.name, "file_sha256": file_hash(path)}
+    given = read_split_proposals(path, options.metadata_root / options.name / options.split, sizes, options.coco_images)
+    if given.others:
+        tell(f"{path}: proposals of {len(given.others)} images that are not in {options.split}, left out")
+    return given.found.__getitem__, {"kind": "coco", "file": path.name, "file_sha256": file_hash(path)}
 
 
 def reference_predictions(

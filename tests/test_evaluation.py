@@ -113,7 +113,7 @@ def test_command_without_flags_reports_the_largest_contour_at_50(two_images, tmp
         (("--boxes", "b.json", "--center"), "expected not together with --center"),
         (("--boxes", "b.json", "--analysis"), "expected not together with --boxes"),
         (("--boxes", "b.json", "--compare", "center"), "--compare center: expected another file of boxes"),
-        (("--coco_images", "b.json"), "expected --boxes FILE with it"),
+        (("--coco_images", "b.json"), "expected --proposals FILE or --boxes FILE with it"),
         (("--boxes", "nowhere.json"), "nowhere.json: no such file"),
         (("--center", "--thresholds_from", "nowhere.json"), "nowhere.json: no such file"),
         (("--center", "--thresholds_from", "nowhere.pth.tar"), "nowhere.pth.tar: no such file"),

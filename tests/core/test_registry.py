@@ -15,7 +15,7 @@ def test_every_name_is_found(kind):
 def test_an_unknown_name_is_told_which_there_are():
     with pytest.raises(InputError, match=r"'gradcan' is not one of the mappers: .*; did you mean gradcam\?"):
         registry.find("mappers", "gradcan")
-    with pytest.raises(InputError, match=r"'crf' is not one of the refiners: none"):
+    with pytest.raises(InputError, match=r"'crf' is not one of the refiners: grabcut, proposals"):
         registry.find("refiners", "crf")
     with pytest.raises(InputError, match=r"'method' is not a kind of the registry; expected one of architectures, methods"):
         registry.names("method")

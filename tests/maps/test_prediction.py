@@ -7,6 +7,7 @@ import torch
 from data_loaders import Batch
 from wsol import build_model
 from wsol.core.errors import InputError
+from wsol.data.preprocessing import IMAGENET
 from wsol.maps.mapper import make_mapper
 from wsol.maps.normalize import normalize_raw_map
 from wsol.maps.prediction import predict, ranks_of
@@ -29,19 +30,20 @@ def test_without_a_refiner_a_score_map_is_the_normalised_raw_map():
 def test_a_refiner_sees_the_image_and_the_normalised_map():
     seen = []
 
-    def halve(image, score_map):
-        seen.append((image, score_map))
+    def halve(image, score_map, image_id):
+        seen.append((image, score_map, image_id))
         return score_map / 2
 
     for i, (one, plain) in enumerate(zip(predictions(halve), predictions(), strict=True)):
         np.testing.assert_array_equal(one.score_map(), plain.score_map() / 2)
-        np.testing.assert_array_equal(seen[i][0], IMAGES[i].numpy())
+        np.testing.assert_array_equal(seen[i][0], IMAGENET.to_rgb(IMAGES[i].numpy()))
         np.testing.assert_array_equal(seen[i][1], plain.score_map())
+        assert seen[i][2] == plain.image_id
 
 
 @pytest.mark.parametrize("wrong", [lambda m: m[:5], lambda m: m + 1, lambda m: m * np.nan])
 def test_a_refiner_that_returns_no_score_map_is_refused(wrong):
-    one = predictions(lambda image, score_map: wrong(score_map))[1]
+    one = predictions(lambda image, score_map, image_id: wrong(score_map))[1]
     with pytest.raises(InputError, match=r"b: the refiner returned a map of shape .*; expected \(64, 64\), within \[0, 1\]"):
         one.score_map()
 

@@ -263,7 +263,7 @@ def test_what_has_no_onnx_form_is_refused(tmp_path):
     with pytest.raises(InputError, match="extractor: the extractors of torchcam need gradients"):
         export_onnx(predictor_of(mapper="gradcam"), tmp_path / "model.onnx")
     refined = predictor_of()
-    refined.refiner = lambda image, score_map: score_map
+    refined.refiner = lambda image, score_map, image_id: score_map
     with pytest.raises(InputError, match="made: a refiner is no part of an ONNX file"):
         export_onnx(refined, tmp_path / "model.onnx")
     assert not list(tmp_path.iterdir())

@@ -67,6 +67,8 @@ ARCHITECTURES = {
 }
 TIMM_PREFIX = "timm:"
 TIMM = "wsol.networks.timm_networks:timm_network"
+OPEN_CLIP_PREFIX = "open_clip:"  # networks with a text tower, for maps without training
+OPEN_CLIP = "wsol.networks.open_clip_networks:open_clip_network"
 
 _VAL_SHARE = Option(
     "fsl_val_share",
@@ -164,9 +166,17 @@ MAPPERS = {
     "xgradcam": "wsol.maps.extractors:xgradcam",
     "layercam": "wsol.maps.extractors:layercam",
     "scorecam": "wsol.maps.extractors:scorecam",
+    "attention": "wsol.maps.class_attention:ClassAttention",
+    "lost": "wsol.maps.lost:Lost",
+    "tokencut": "wsol.maps.tokencut:TokenCut",
+    "text": "wsol.maps.text:TextSimilarity",
 }
+TEXT = "text"
+WITHOUT_TRAINING = ("attention", "lost", "tokencut", TEXT)  # which need no classifier, and so no checkpoint
 
-REFINERS: dict[str, str] = {}  # functions from an image and its score map to a score map (wsol/maps/prediction.py)
+# Functions that make a Refiner (wsol/maps/refine.py) from the user's proposals, or None.
+PROPOSALS = "proposals"
+REFINERS = {"grabcut": "wsol.maps.grabcut:grabcut", PROPOSALS: "wsol.metrics.proposal_refiner:snap_to_proposals"}
 
 # Functions of a score map, float (H, W), and its true boxes, int (m, 4) at the map's size, to a number in [0, 1].
 METRICS = {"pointing_game": "wsol.metrics.pointing_game:pointing_game"}

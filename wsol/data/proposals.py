@@ -5,16 +5,18 @@ are not read.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
-from wsol.core.errors import InputError
+from wsol.core.errors import InputError, MetadataError
 from wsol.core.plain_values import is_number
 from wsol.data.coco import name_of, read_coco_names, read_results
 from wsol.data.masks import mask_extent
-from wsol.data.metadata import Box
+from wsol.data.metadata import Box, configure_metadata, first_names, get_image_sizes
 from wsol.data.segmentations import mask_of
 
 EXPECTED = '{"image_id": ..., "bbox": [x, y, width, height]}, or with a "segmentation"'
@@ -40,6 +42,18 @@ class Proposal(NamedTuple):
             return mask_of(self.segmentation, size)
         except ValueError as error:
             raise InputError(f"{self.where}: segmentation: {error}") from None
+
+
+@dataclass(frozen=True)
+class Proposals:
+    """The proposals of many images.
+
+    found: of each image, in the order of its file. sizes: (w, h) of each. others: ids of the file's other images.
+    """
+
+    found: Mapping[str, list[Proposal]]
+    sizes: Mapping[str, tuple[int, int]]
+    others: Sequence[str] = ()
 
 
 def box_inside(edges: tuple[float, float, float, float], size: tuple[int, int]) -> Box | None:
@@ -81,6 +95,39 @@ def read_proposals(
         elif proposal := _proposal(entry, where, image_sizes[image_id]):
             found[image_id].append(proposal)
     return found, list(unknown)
+
+
+def require_sizes(folder: Path, image_ids: Iterable[str]) -> dict[str, tuple[int, int]]:
+    """Return image id to (w, h), from a split's image_sizes.txt.
+
+    Raises:
+        MetadataError: images have no line there; boxes are read with their sizes.
+    """
+    metadata = configure_metadata(folder)
+    sizes = get_image_sizes(metadata)
+    if missing := [image_id for image_id in image_ids if image_id not in sizes]:
+        raise MetadataError(
+            f"{metadata.image_sizes}: no size of {len(missing)} images; expected path,width,height of every image of "
+            f"{folder.name}:{first_names(missing)}"
+        )
+    return {image_id: sizes[image_id] for image_id in image_ids}
+
+
+def read_split_proposals(
+    path: str | os.PathLike, folder: Path, image_ids: Iterable[str], coco_images: str | os.PathLike | None = None
+) -> Proposals:
+    """Return the proposals of images of a split, whose metadata are in `folder`; see `read_proposals`.
+
+    Raises:
+        InputError: the file is not one of proposals, or has none of any of these images.
+        MetadataError: an image's size is not known.
+    """
+    sizes = require_sizes(folder, image_ids)
+    found, unknown = read_proposals(path, sizes, coco_images)
+    if not any(found.values()):
+        others = f"; it has those of others:{first_names(unknown)}" if unknown else ""
+        raise InputError(f"{path}: no proposal of any image of {folder.name}{others}")
+    return Proposals(found, sizes, unknown)
 
 
 def _proposal(entry: Mapping, where: str, size: tuple[int, int]) -> Proposal | None:

@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from wsol.data.batches import Batch
+from wsol.data.preprocessing import Preprocessing
 from wsol.maps.cam_agg import AggregatedMaps
 from wsol.maps.mapper import Mapper
 from wsol.maps.prediction import whole_box
@@ -38,6 +39,7 @@ class PhotoMaps:
     probabilities: float32 (num_classes,), the softmax of the logits; None from a method that tells no classes apart.
     maps: way (GIVEN, PREDICTED) to map; a method that tells no classes apart has the same for both, a detector none.
     box: a detector's box (x0, y0, x1, y1) in whole pixels of the input; None: it found nothing, or there are maps.
+    image: uint8 RGB (H, W, 3) as the network sees it before normalisation, where a refiner needs it.
     """
 
     image_id: str
@@ -46,6 +48,7 @@ class PhotoMaps:
     probabilities: np.ndarray | None
     maps: dict[str, ClassMap]
     box: tuple[int, ...] | None = None
+    image: np.ndarray | None = None
 
 
 @dataclass
@@ -53,16 +56,20 @@ class ClassMapper:
     """A mapper, and the coarser levels at which it maps too.
 
     ancestors: of each level int64 (num_classes,), the label of each class's ancestor there.
+    preprocessing: that of the photos, where the images are kept for a refiner; None: they are not.
     """
 
     mapper: Mapper
     coarser: Sequence[AggregatedMaps] = ()
+    preprocessing: Preprocessing | None = None
 
     @classmethod
-    def of(cls, mapper: Mapper, model: Method, ancestors: Sequence[np.ndarray]) -> "ClassMapper":
+    def of(
+        cls, mapper: Mapper, model: Method, ancestors: Sequence[np.ndarray], preprocessing: Preprocessing | None = None
+    ) -> "ClassMapper":
         """Return the mapper with CAM-Agg's maps at the levels of `ancestors`; an extractor's outputs have none."""
         own = isinstance(mapper, Method | AggregatedMaps)
-        return cls(mapper, [AggregatedMaps(model, labels) for labels in ancestors] if own else [])
+        return cls(mapper, [AggregatedMaps(model, labels) for labels in ancestors] if own else [], preprocessing)
 
     def photos(
         self, batches: Iterable[Batch], device: torch.device, amp: str, bad: list[str], ways: Sequence[str] = (GIVEN,)
@@ -104,7 +111,8 @@ class ClassMapper:
             maps[way] = self._maps(own, labels)
         for number, image_id in enumerate(batch.image_ids):
             own_maps = {way: found[number] for way, found in maps.items()}
-            yield PhotoMaps(image_id, size, batch.sizes[number], probabilities[number], own_maps)
+            image = self.preprocessing.to_rgb(images[number].cpu().numpy()) if self.preprocessing else None
+            yield PhotoMaps(image_id, size, batch.sizes[number], probabilities[number], own_maps, image=image)
 
     def _maps(self, outputs: Outputs, labels: torch.Tensor) -> list[ClassMap]:
         raw = self.mapper.raw_maps(outputs, labels).cpu().numpy()

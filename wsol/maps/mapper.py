@@ -45,10 +45,10 @@ def without_ancestors(ancestors: np.ndarray | None) -> None:
         raise OptionError("cam_agg_level", "", "only the mapper cam_agg makes maps of a coarser level")
 
 
-def make_mapper(name: str, model: Method, ancestors: np.ndarray | None = None) -> Mapper:
-    """Return the mapper of this name, on the model's device.
+def make_mapper(name: str, model: Method, ancestors: np.ndarray | None = None, **options: Any) -> Mapper:
+    """Return the mapper of this name, on the model's device; `options` are the mapper's own, such as the texts of text.
 
     Raises:
         InputError: there is no such mapper, or ancestors are given or missing against its needs.
     """
-    return registry.find("mappers", name)(model, ancestors)
+    return registry.find("mappers", name)(model, ancestors, **options)

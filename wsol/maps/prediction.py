@@ -4,7 +4,7 @@ In: a mapper, batches. Out: per image, a score map in [0, 1] of the input size, 
 class.
 """
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,12 +12,11 @@ import torch
 
 from wsol.core.errors import InputError
 from wsol.data.batches import Batch
+from wsol.data.preprocessing import IMAGENET, Preprocessing
 from wsol.maps.mapper import Mapper
 from wsol.maps.normalize import normalize_raw_map
+from wsol.maps.refine import Refiner, refine
 from wsol.networks.device import autocast, to_device
-
-# An image, float32 (3, H, W) as the network sees it, and its score map, float64 (H, W), to a score map of that size.
-Refiner = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 
 @dataclass
@@ -27,7 +26,7 @@ class Prediction:
     raw_map: (h, w), any float; None from a detector.
     size: the input size (w, h) in pixels.
     rank: the true class's rank among the logits, 0 for the top; None from a method that tells no classes apart.
-    image: float32 (3, H, W) as the network sees it, for the refiner.
+    image: uint8 RGB (H, W, 3) as the network sees it before normalisation, for the refiner.
     refiner: changes the score map; None: it is not changed.
     box: a detector's box (x0, y0, x1, y1) in whole pixels of the input; None: it found nothing, or there is a map.
     """
@@ -51,13 +50,7 @@ class Prediction:
         score_map = normalize_raw_map(self.raw_map, self.size)
         if self.refiner is None or self.image is None:
             return score_map
-        refined = np.asarray(self.refiner(self.image, score_map), dtype=np.float64)
-        if refined.shape != score_map.shape or not (refined.min() >= 0 and refined.max() <= 1):
-            raise InputError(
-                f"{self.image_id}: the refiner returned a map of shape {refined.shape} with values from {refined.min()} to "
-                f"{refined.max()}; expected {score_map.shape}, within [0, 1]"
-            )
-        return refined
+        return refine(self.refiner, self.image, score_map, self.image_id)
 
 
 def ranks_of(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor:
@@ -92,10 +85,12 @@ def predict(
     amp: str,
     bad_images: list[str],
     refiner: Refiner | None = None,
+    preprocessing: Preprocessing = IMAGENET,
 ) -> Iterator[Prediction]:
     """Yield every image's prediction, in the order of the batches, from one forward pass per batch.
 
-    Messages about images that could not be read are added to `bad_images`. `amp` is off, bf16 or fp16.
+    Messages about images that could not be read are added to `bad_images`. `amp` is off, bf16 or fp16. `preprocessing`: that
+    of the batches, which is undone for the refiner.
     """
     mapper.eval()
     with torch.inference_mode():
@@ -116,6 +111,6 @@ def predict(
             ranks: list[int | None] = [None] * len(labels)
             if "logits" in outputs:
                 ranks = ranks_of(outputs["logits"].float(), labels).cpu().tolist()
-            seen = [None] * len(ranks) if refiner is None else list(batch.images.numpy())
+            seen = [None] * len(ranks) if refiner is None else map(preprocessing.to_rgb, batch.images.numpy())
             for image_id, raw_map, rank, image in zip(batch.image_ids, raw_maps, ranks, seen, strict=True):
                 yield Prediction(image_id, raw_map, size, rank, image, refiner)

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import torch
 
     from wsol.methods.method import Method
+    from wsol.networks.backbone import Backbone
 
 
 def build_model(
@@ -69,18 +70,29 @@ def build_model(
     entry.check(values)
 
     method = registry.find("methods", wsol_method)
-    options = (method.trunk, large_feature_map, pretrained, pretrained_path)
-    if architecture.startswith(registry.TIMM_PREFIX):
-        backbone = registry.load(registry.TIMM)(architecture.removeprefix(registry.TIMM_PREFIX), *options)
-    elif architecture in registry.names("architectures"):
-        backbone = registry.find("architectures", architecture)(*options)
-    else:
-        networks = ", ".join(registry.names("architectures"))
-        raise OptionError("architecture", architecture, f"expected one of {networks}, or timm:NAME")
+    backbone = build_backbone(architecture, method.trunk, large_feature_map, pretrained, pretrained_path)
     model = method(backbone, num_classes, **{option.name: values[option.name] for option in entry.options})
     if keep_classifier:
         keep_pretrained_classifier(model, f"{architecture} with {wsol_method}")
     return model
+
+
+def build_backbone(
+    architecture: str, trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None
+) -> "Backbone":
+    """Return an architecture's network without a method; `trunk` is the kind of features that the method takes.
+
+    Raises:
+        InputError: an unknown architecture, or weights that cannot be obtained or do not match.
+    """
+    options = (trunk, large_feature_map, pretrained, pretrained_path)
+    for prefix, entry in ((registry.TIMM_PREFIX, registry.TIMM), (registry.OPEN_CLIP_PREFIX, registry.OPEN_CLIP)):
+        if architecture.startswith(prefix):
+            return registry.load(entry)(architecture.removeprefix(prefix), *options)
+    if architecture in registry.names("architectures"):
+        return registry.find("architectures", architecture)(*options)
+    networks = ", ".join(registry.names("architectures"))
+    raise OptionError("architecture", architecture, f"expected one of {networks}, or timm:NAME")
 
 
 def keep_pretrained_classifier(model: "Method", what: str) -> None:

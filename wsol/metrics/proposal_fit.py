@@ -15,18 +15,25 @@ import numpy as np
 from wsol.data.proposals import Proposal
 
 
-def box_fits(score_map: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
-    """Return float64 (n,): the fit of boxes (n, 4), x0, y0, x1, y1 in pixels of an image of `size` (w, h).
+def box_edges(boxes: np.ndarray, size: tuple[int, int], shape: tuple[int, ...]) -> np.ndarray:
+    """Return int64 (n, 4): the map's pixels x0 <= x < x1, y0 <= y < y1 that boxes cover, at least one of each.
 
-    `score_map`: float (H, W) in [0, 1], a view of the whole image. A box covers the map's pixels between its scaled and
-    rounded edges, at least one.
+    Boxes (n, 4) are x0, y0, x1, y1 in pixels of an image of `size` (w, h); the map has the `shape` (H, W).
     """
-    height, width = score_map.shape
+    height, width = shape
     scale = np.array([width / size[0], height / size[1]] * 2)
     edges = np.rint(boxes * scale).astype(np.int64)
     low = np.minimum(edges[:, :2], [width - 1, height - 1])
-    high = np.clip(edges[:, 2:], low + 1, [width, height])
-    (x0, y0), (x1, y1) = low.T, high.T
+    return np.concatenate([low, np.clip(edges[:, 2:], low + 1, [width, height])], axis=1)
+
+
+def box_fits(score_map: np.ndarray, boxes: np.ndarray, size: tuple[int, int]) -> np.ndarray:
+    """Return float64 (n,): the fit of boxes (n, 4), x0, y0, x1, y1 in pixels of an image of `size` (w, h).
+
+    `score_map`: float (H, W) in [0, 1], a view of the whole image. A box covers the map's pixels of `box_edges`.
+    """
+    height, width = score_map.shape
+    x0, y0, x1, y1 = box_edges(boxes, size, score_map.shape).T
     sums = np.zeros((height + 1, width + 1))
     sums[1:, 1:] = score_map.cumsum(axis=0, dtype=np.float64).cumsum(axis=1)
     inside = sums[y1, x1] - sums[y0, x1] - sums[y1, x0] + sums[y0, x0]

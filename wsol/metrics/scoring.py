@@ -18,6 +18,7 @@ from wsol.core.progress import progress
 from wsol.data.masks import VIEW
 from wsol.maps.center import center_map
 from wsol.maps.normalize import normalize_raw_map
+from wsol.maps.refine_saved import RefineSaved
 from wsol.maps.score_maps import ScoreMapFiles, read_score_map
 from wsol.metrics.boxes import Candidates, candidate_boxes, resize_bbox
 from wsol.metrics.detections import Detection
@@ -44,28 +45,33 @@ Result = TypeVar("Result")
 
 @dataclass
 class _ReadAnd:
-    """The work of one process: read the maps of some images and apply `function` (map, id) to each."""
+    """The work of one process: read the maps of some images, `refine` them and apply `function`, both of (map, id)."""
 
     paths: dict[str, Path]
     function: Callable
     read: Callable[[Path], tuple[np.ndarray, str]]
+    refine: RefineSaved | None = None
 
     def __call__(self, image_ids: Sequence[str]) -> list[tuple]:
         results = []
         for image_id in image_ids:
             score_map, kind = self.read(self.paths[image_id])
+            if self.refine is not None:
+                score_map = self.refine(score_map, image_id)
             results.append((self.function(score_map, image_id), kind))
         return results
 
 
 @dataclass
 class SavedMaps:
-    """Score maps of a folder, read by `workers` processes (0: this one), resized to a side of `map_size` where given."""
+    """Score maps of a folder, read by `workers` processes (0: this one), resized to a side of `map_size` where given, then
+    refined where `refine` is."""
 
     files: ScoreMapFiles
     workers: int = 0
     map_size: int | None = None
     max_megapixels: float = MAX_MEGAPIXELS
+    refine: RefineSaved | None = None
 
     @property
     def name(self) -> str:
@@ -83,7 +89,7 @@ class SavedMaps:
     def _apply(self, function: Callable, image_ids: Sequence[str], what: str) -> Iterator:
         """Yield function(score map, image id) in order; maps of two kinds raise ScoreMapError."""
         first: tuple[str, str] | None = None
-        results = map_chunks(_ReadAnd(self.files.paths, function, self._read), image_ids, self.workers)
+        results = map_chunks(_ReadAnd(self.files.paths, function, self._read, self.refine), image_ids, self.workers)
         for image_id, (result, kind) in zip(image_ids, progress(results, what, len(image_ids)), strict=True):
             first = first or (image_id, kind)
             if kind != first[1]:

@@ -112,7 +112,7 @@ def download_into(network: nn.Module, download: Callable[[], dict[str, torch.Ten
         raise OptionError(
             "pretrained",
             "TRUE",
-            f"the ImageNet weights of {name} could not be fetched ({type(error).__name__}). Download {source} on a machine "
+            f"the weights of {name} could not be fetched ({type(error).__name__}). Download {source} on a machine "
             "with a network connection and pass the file as ",
             OptionName("pretrained_path"),
             " FILE, or start from random weights with ",

@@ -13,6 +13,7 @@ import numpy as np
 from wsol.core.errors import OptionError
 from wsol.maps.class_maps import GIVEN, PREDICTED, PhotoMaps
 from wsol.maps.normalize import normalize_raw_map
+from wsol.maps.refine import refine
 from wsol.metrics.calibration import Calibration
 from wsol.runs.box_rules import look_at
 from wsol.runs.predictor import Predictor
@@ -189,6 +190,8 @@ class Judge:
             )
         threshold, calibration = self.rule(way)
         score_map = normalize_raw_map(found.raw_map, photo.size)
+        if self.predictor.refiner is not None and photo.image is not None:
+            score_map = refine(self.predictor.refiner, photo.image, score_map, photo.image_id)
         look = look_at(score_map, threshold, found, probabilities, photo.size)
         parts = look.components
         if not parts.total:

@@ -24,7 +24,8 @@ from wsol.data.preprocessing import Preprocessing
 from wsol.maps.cam_agg import ancestors_at, keep_with_ancestor
 from wsol.maps.class_maps import ClassMapper
 from wsol.maps.mapper import Mapper, make_mapper
-from wsol.maps.prediction import Prediction, Refiner, predict
+from wsol.maps.prediction import Prediction, predict
+from wsol.maps.refine import Refiner
 from wsol.methods.method import Method
 from wsol.runs.box_rules import BoxRule
 from wsol.runs.checkpoints import read_checkpoint, restore_model
@@ -145,20 +146,22 @@ class Predictor:
         parts = [np.array(classes["labels"], dtype=np.int64) for classes in self.hierarchy.values()]
         merging = [part for part in parts if len(np.unique(part)) < len(part) and (part >= 0).all()]
         chosen = np.linspace(0, len(merging) - 1, min(MOST_LEVELS, len(merging))).round().astype(int).tolist()
-        return ClassMapper.of(self.mapper, self.model, [merging[i] for i in chosen] if self.classifies else [])
+        ancestors = [merging[i] for i in chosen] if self.classifies else []
+        return ClassMapper.of(self.mapper, self.model, ancestors, self.preprocessing if self.refiner else None)
 
     def predictions(
         self, batches: Iterable[Batch], device: torch.device, amp: str, bad_images: list[str]
     ) -> Iterator[Prediction]:
         """Yield every image's prediction, in the order of the batches (see `wsol.maps.prediction.predict`)."""
-        return predict(self.mapper, batches, device, amp, bad_images, self.refiner)
+        return predict(self.mapper, batches, device, amp, bad_images, self.refiner, self.preprocessing)
 
 
 def require_own_maps(wsol_method: str, mapper: str, cam_agg_level: str | None) -> None:
-    """Raise OptionError if a method that tells no classes apart is to be mapped by another mapper than its own."""
+    """Raise OptionError if a method that tells no classes apart is to be mapped by a mapper of classes."""
     if registry.method_entry(wsol_method).classifies:
         return
-    for name, value, other in (("extractor", mapper, mapper != registry.OWN_MAPS), ("cam_agg_level", cam_agg_level, True)):
+    of_classes = mapper not in (registry.OWN_MAPS, *registry.WITHOUT_TRAINING)
+    for name, value, other in (("extractor", mapper, of_classes), ("cam_agg_level", cam_agg_level, True)):
         if value and other:
             raise OptionError(name, value, f"{wsol_method} tells no classes apart, so it has no maps of classes")
 
@@ -185,7 +188,7 @@ def restore(
     config = Munch({**DEFAULTS, **checkpoint["config"]})
     model = restore_model(checkpoint, path).eval()
     require_own_maps(config["wsol_method"], mapper, cam_agg_level)
-    as_trained = mapper == registry.OWN_MAPS and cam_agg_level in (None, config.get("cam_agg_level"))
+    as_trained = mapper == registry.OWN_MAPS and cam_agg_level in (None, config.get("cam_agg_level")) and refiner is None
     if cam_agg_level is None and mapper == registry.OWN_MAPS:
         cam_agg_level = config.get("cam_agg_level")
     ancestors = None

@@ -4,7 +4,7 @@ In: a model and a configuration. Out: what main.py's loop calls.
 """
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import torch
 from torch import nn
@@ -107,22 +107,16 @@ def check_sync_batchnorm(wanted: bool, device: torch.device) -> None:
         raise OptionError("sync_batchnorm", "TRUE", "torch has it for GPUs only; expected FALSE for processes on CPUs")
 
 
-def check_network(model: Method, config: Mapping, num_train: int) -> None:
-    """Check that a network can train on `num_train` images of the crop size.
+def check_map(maps_of: Callable[[Batch], torch.Tensor], config: Mapping) -> None:
+    """Check that a network takes images of the crop size; `maps_of` gives its maps (..., h, w) of a batch.
 
     Raises:
-        InputError: it does not accept such images, its map is smaller than 2 x 2, or the last batch is a single image and it
-            cannot train on that.
+        OptionError: it does not accept such images, or its map is smaller than 2 x 2.
     """
     crop = config["crop_size"]
-    blank = blank_batch(1, crop)
     try:
         with torch.no_grad():
-            model.eval()
-            if registry.method_entry(config["wsol_method"]).detects:
-                sides = model.backbone(blank.images).shape[2:]
-            else:
-                sides = model.score_maps(blank.images, blank.labels).shape[1:]
+            sides = maps_of(blank_batch(1, crop)).shape[-2:]
     except Exception as error:  # noqa: BLE001 (a network of a library may raise anything for images of the wrong size)
         raise OptionError(
             "crop_size", crop, f"{config['architecture']} does not take such images ({reason(error)})"
@@ -136,6 +130,21 @@ def check_network(model: Method, config: Mapping, num_train: int) -> None:
             OptionName("large_feature_map"),
             " TRUE",
         )
+
+
+def check_network(model: Method, config: Mapping, num_train: int) -> None:
+    """Check that a network can train on `num_train` images of the crop size.
+
+    Raises:
+        InputError: it does not accept such images, its map is smaller than 2 x 2, or the last batch is a single image and it
+            cannot train on that.
+    """
+    model.eval()
+    if registry.method_entry(config["wsol_method"]).detects:
+        check_map(lambda blank: model.backbone(blank.images), config)
+    else:
+        check_map(lambda blank: model.score_maps(blank.images, blank.labels), config)
+    blank = blank_batch(1, config["crop_size"])
     whole, last = config["batch_size"] * (num_train >= config["batch_size"]), num_train % config["batch_size"]
     if 1 in (*shares(whole, ranks.size()), *shares(last, ranks.size())):
         try:
