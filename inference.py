@@ -102,6 +102,7 @@ def restored(options: Munch) -> tuple[Predictor, Munch, torch.device]:
         options.checkpoint,
         mapper=options.extractor,
         cam_agg_level=options.cam_agg_level,
+        map_level=options.map_level,
         metadata_root=options.metadata_root,
         dataset_name=options.dataset_name,
     )
@@ -200,6 +201,7 @@ def localize(options: Munch) -> None:
         "amp": amp,
         "batch_size": batch_size,
         **{name: options[name] for name in ("threshold", "max_boxes", "top_k", "extractor", "cam_agg_level")},
+        **({"map_level": predictor.map_level} if predictor.together else {}),
         **{name: options[name] for name in ("max_megapixels", "overlays", "maps", "crops", "html", "scoremap_format")},
     }
     verdicts = read_verdicts(options.keep) if options.keep else None

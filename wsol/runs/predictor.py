@@ -4,7 +4,7 @@ In: a checkpoint of main.py, and nothing else. Out: a `Predictor`.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -18,6 +18,7 @@ from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError, OptionError
 from wsol.data.batches import Batch
 from wsol.data.images import FULL
+from wsol.data.level_set import MEAN, TrainedLevel, check_map_level, joined
 from wsol.data.levels import LevelData, LevelSplit, load_level, read_levels
 from wsol.data.metadata import dataset_folder, first_names
 from wsol.data.preprocessing import Preprocessing
@@ -25,6 +26,7 @@ from wsol.maps.cam_agg import ancestors_at, keep_with_ancestor
 from wsol.maps.class_maps import ClassMapper
 from wsol.maps.mapper import Mapper, make_mapper
 from wsol.maps.prediction import Prediction, Refiner, predict
+from wsol.methods.level_heads import level_view
 from wsol.methods.method import Method
 from wsol.runs.box_rules import BoxRule
 from wsol.runs.checkpoints import read_checkpoint, restore_model
@@ -56,6 +58,8 @@ class Predictor:
         has not been completed (wsol/runs/calibrate.py), or its maps are made in another way than in training.
     hierarchy: coarser level to "names", its classes, and "labels", which of them each class belongs to, -1: none.
     version: of this package, that completed the checkpoint.
+    together, map_level: the levels that were learned at once, empty: one; and which of them this is, or "mean": the first
+        one, with the mean of all levels' maps.
     model: the network with its weights, in evaluation mode.
     mapper: what makes its maps.
     refiner: what changes a score map after normalisation; None: nothing.
@@ -76,6 +80,13 @@ class Predictor:
     box_rules: Mapping[str, BoxRule] = field(default_factory=dict)
     hierarchy: Mapping[str, Mapping[str, list]] = field(default_factory=dict)
     version: str | None = None
+    together: Sequence[TrainedLevel] = ()
+    map_level: str | None = None
+
+    @property
+    def level_name(self) -> str:
+        """The level in results and logs: its name, or of several learned at once all names, see `joined`."""
+        return joined([one.level for one in self.together], self.map_level) if self.together else self.level
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -168,6 +179,7 @@ def restore(
     *,
     mapper: str = registry.OWN_MAPS,
     cam_agg_level: str | None = None,
+    map_level: str | None = None,
     metadata_root: str | os.PathLike | None = None,
     dataset_name: str | None = None,
     refiner: Refiner | None = None,
@@ -176,7 +188,8 @@ def restore(
 
     `mapper`: one of `registry.names("mappers")`; by default as in training, at the run's own cam_agg_level. `cam_agg_level`:
     CAM-Agg at this level. The checkpoint holds each class's ancestor at the run's own level; another level, and a checkpoint
-    from before that entry, take the metadata, by default the run's own.
+    from before that entry, take the metadata, by default the run's own. `map_level`: of several levels learned at once, the
+    one that the predictor is of, or "mean" (`MeanView`); by default as in training.
 
     Raises:
         InputError: the file is not a checkpoint, its entries do not fit each other, there is no such mapper or level.
@@ -185,34 +198,50 @@ def restore(
     config = Munch({**DEFAULTS, **checkpoint["config"]})
     model = restore_model(checkpoint, path).eval()
     require_own_maps(config["wsol_method"], mapper, cam_agg_level)
-    as_trained = mapper == registry.OWN_MAPS and cam_agg_level in (None, config.get("cam_agg_level"))
-    if cam_agg_level is None and mapper == registry.OWN_MAPS:
+    together = [TrainedLevel.from_dict(one) for one in checkpoint.get("trained_levels", ())]
+    check_map_level(map_level, together)
+    of_training = map_level in (None, config.get("map_level") or (together[0].level if together else None))
+    if of_training:
+        map_level = config.get("map_level") if together else None
+        about = {name: checkpoint[name] for name in ("label_level", "class_names", "file_labels")}
+    else:
+        chosen = next((one for one in together if one.level == map_level), together[0])
+        about = {"label_level": chosen.level, "class_names": chosen.class_names, "file_labels": chosen.file_labels}
+    if together:
+        model = level_view(model, together, map_level)
+    if map_level == MEAN and (mapper != registry.OWN_MAPS or cam_agg_level):
+        given = ("cam_agg_level", cam_agg_level) if cam_agg_level else ("extractor", mapper)
+        raise OptionError(*given, "the mean of all levels' maps is of the method's own; expected one of the levels")
+    as_trained = of_training and mapper == registry.OWN_MAPS and cam_agg_level in (None, config.get("cam_agg_level"))
+    if cam_agg_level is None and mapper == registry.OWN_MAPS and of_training:
         cam_agg_level = config.get("cam_agg_level")
     ancestors = None
     if cam_agg_level:
         mapper = registry.CAM_AGG if mapper == registry.OWN_MAPS else mapper
-        saved = checkpoint.get("ancestors") or {}
+        saved = (checkpoint.get("ancestors") or {}) if of_training else {}
         if cam_agg_level in saved:
             ancestors = np.array(saved[cam_agg_level], dtype=np.int64)
             if (ancestors < 0).all():
                 raise InputError(f"{path}: ancestors: no class has one at level {cam_agg_level!r}")
         else:
-            root, levels = metadata_root or config.metadata_root, (checkpoint["label_level"], cam_agg_level)
-            ancestors = ancestors_at(root, dataset_name or config.dataset_name, *levels, checkpoint["file_labels"])
+            root, levels = metadata_root or config.metadata_root, (about["label_level"], cam_agg_level)
+            ancestors = ancestors_at(root, dataset_name or config.dataset_name, *levels, about["file_labels"])
     return Predictor(
         Path(path),
         config,
         checkpoint["epoch"],
-        checkpoint["label_level"],
-        checkpoint["class_names"],
-        checkpoint["file_labels"],
+        about["label_level"],
+        about["class_names"],
+        about["file_labels"],
         cam_agg_level,
         ancestors,
-        checkpoint.get("score_map_thresholds"),
+        checkpoint.get("score_map_thresholds") if of_training else None,
         model,
         make_mapper(mapper, model, ancestors),
         refiner,
         {way: BoxRule.from_dict(rule) for way, rule in checkpoint.get("box_rules", {}).items() if as_trained},
-        checkpoint.get("hierarchy", {}),
+        checkpoint.get("hierarchy", {}) if of_training else {},
         checkpoint.get("version"),
+        together,
+        map_level,
     )
