@@ -375,7 +375,7 @@ def evaluate_levels(run: Experiment, kind: str) -> dict:
     found = {}
     for level, (splits, truths) in run.data.each_level.items():
         predictor = restore(checkpoint_path(run.folder, kind), map_level=level).to(run.device)
-        content: dict = {}
+        predictor.thresholds, content = None, {}  # val chooses those of each level
         for name, truth in truths.items():
             evaluator = evaluate_split(
                 predictor,

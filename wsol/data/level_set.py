@@ -6,7 +6,7 @@ labels at every level.
 """
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Self
 
@@ -84,8 +84,13 @@ def joined(names: Sequence[str], map_level: str | None = None) -> str:
     return together if map_level in (None, names[0]) else f"{map_level} of {together}"
 
 
-def check_map_level(map_level: str | None, levels: Sequence[TrainedLevel]) -> None:
-    """Raise OptionError if the option map_level names none of the levels, or the mean where that is not defined."""
+def check_map_level(
+    map_level: str | None, levels: Sequence[TrainedLevel], others: Iterable[tuple[str, str | None]] = ()
+) -> None:
+    """Raise OptionError if the option map_level names none of the levels, or the mean where that is not defined.
+
+    `others`: other options that change maps, with their values; None: not given.
+    """
     if map_level is None:
         return
     if not levels:
@@ -94,10 +99,15 @@ def check_map_level(map_level: str | None, levels: Sequence[TrainedLevel]) -> No
     names = [one.level for one in levels]
     if map_level not in (MEAN, *names):
         raise OptionError("map_level", map_level, f"expected one of {', '.join(names)}, or {MEAN}")
-    finer = [one.level for one in levels if one.of_first is None]
-    if map_level == MEAN and finer:
+    if map_level != MEAN:
+        return
+    if finer := [one.level for one in levels if one.of_first is None]:
         problem = f"a class of the first level, {names[0]}, has several at level {finer[0]}; expected the finest level first"
         raise OptionError("map_level", map_level, problem)
+    for name, value in others:
+        if value is not None:
+            own = "the mean of all levels' maps is of the method's own; expected none with it"
+            raise OptionError(name, value, own)
 
 
 def with_labels_at(split: LevelSplit, each: Sequence[LevelSplit]) -> LevelSplit:

@@ -56,7 +56,9 @@ def open_test(run: Path, predictor: Predictor, device: torch.device, workers: in
     figures, evaluator = evaluate_predictor(predictor, TEST, device, workers, on_bad)
     write_images(run / images_name(TEST), evaluator, analysis_threshold(predictor.thresholds))
     write_tables(run, evaluator, predictor.config.metadata_root, predictor.thresholds)
-    content = {**read_run(run).content, TEST: figures}
+    before = dict(read_run(run).content)
+    before.pop(LEVELS, None)
+    content = {**before, TEST: figures}
     if predictor.together:
         content[LEVELS] = {
             one.level: _open_level(run, predictor, one.level, device, workers, on_bad) for one in predictor.together

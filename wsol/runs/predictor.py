@@ -198,20 +198,17 @@ def restore(
     config = Munch({**DEFAULTS, **checkpoint["config"]})
     model = restore_model(checkpoint, path).eval()
     require_own_maps(config["wsol_method"], mapper, cam_agg_level)
-    together = [TrainedLevel.from_dict(one) for one in checkpoint.get("trained_levels", ())]
-    check_map_level(map_level, together)
-    of_training = map_level in (None, config.get("map_level") or (together[0].level if together else None))
-    if of_training:
-        map_level = config.get("map_level") if together else None
-        about = {name: checkpoint[name] for name in ("label_level", "class_names", "file_labels")}
-    else:
-        chosen = next((one for one in together if one.level == map_level), together[0])
-        about = {"label_level": chosen.level, "class_names": chosen.class_names, "file_labels": chosen.file_labels}
+    together = _trained_levels(checkpoint, config, path)
+    trained = config.get("map_level")
+    of_training = map_level in (None, trained or (together[0].level if together else None))
+    map_level = trained if of_training else map_level
+    others = ("cam_agg_level", cam_agg_level), ("extractor", None if mapper == registry.OWN_MAPS else mapper)
+    check_map_level(map_level, together, others)
+    about = (checkpoint["label_level"], checkpoint["class_names"], checkpoint["file_labels"])
     if together:
+        chosen = next((one for one in together if one.level == map_level), together[0])
+        about = (chosen.level, chosen.class_names, chosen.file_labels)
         model = level_view(model, together, map_level)
-    if map_level == MEAN and (mapper != registry.OWN_MAPS or cam_agg_level):
-        given = ("cam_agg_level", cam_agg_level) if cam_agg_level else ("extractor", mapper)
-        raise OptionError(*given, "the mean of all levels' maps is of the method's own; expected one of the levels")
     as_trained = of_training and mapper == registry.OWN_MAPS and cam_agg_level in (None, config.get("cam_agg_level"))
     if cam_agg_level is None and mapper == registry.OWN_MAPS and of_training:
         cam_agg_level = config.get("cam_agg_level")
@@ -224,15 +221,13 @@ def restore(
             if (ancestors < 0).all():
                 raise InputError(f"{path}: ancestors: no class has one at level {cam_agg_level!r}")
         else:
-            root, levels = metadata_root or config.metadata_root, (about["label_level"], cam_agg_level)
-            ancestors = ancestors_at(root, dataset_name or config.dataset_name, *levels, about["file_labels"])
+            root, levels = metadata_root or config.metadata_root, (about[0], cam_agg_level)
+            ancestors = ancestors_at(root, dataset_name or config.dataset_name, *levels, about[2])
     return Predictor(
         Path(path),
         config,
         checkpoint["epoch"],
-        about["label_level"],
-        about["class_names"],
-        about["file_labels"],
+        *about,
         cam_agg_level,
         ancestors,
         checkpoint.get("score_map_thresholds") if of_training else None,
@@ -245,3 +240,18 @@ def restore(
         together,
         map_level,
     )
+
+
+def _trained_levels(checkpoint: Mapping, config: Mapping, path: str | os.PathLike) -> list[TrainedLevel]:
+    """Return the levels that a checkpoint's model learned at once, none for one; check which of them it reports."""
+    levels = [TrainedLevel.from_dict(one) for one in checkpoint.get("trained_levels", ())]
+    reported = config.get("map_level")
+    try:
+        check_map_level(reported, levels)
+    except InputError as error:
+        raise InputError(f"{path}: config: ", *error.parts) from None
+    expected = levels[0].level if levels and reported in (None, MEAN) else reported
+    if levels and checkpoint["label_level"] != expected:
+        found = checkpoint["label_level"]
+        raise InputError(f"{path}: label_level is {found!r}; expected {expected!r}, as its config has it")
+    return levels

@@ -165,7 +165,7 @@ def _read_together(
     ]
     data = [first, *others]
     together = trained_levels(data, config["metadata_root"], config["dataset_name"], first.levels)
-    check_map_level(config["map_level"], together)
+    check_map_level(config["map_level"], together, [("cam_agg_level", config["cam_agg_level"])])
     level_weights(config["level_weights"], len(names))
     train = with_labels_at(first.splits["train"], [one.splits["train"] for one in data])
     for one in data:
