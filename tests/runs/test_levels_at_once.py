@@ -4,10 +4,12 @@ import json
 import os
 import shutil
 import signal
+import warnings
 from pathlib import Path
 from unittest import mock
 
 import numpy as np
+import onnx
 import pytest
 import torch
 from PIL import Image
@@ -23,11 +25,14 @@ from wsol.data.levels import load_level
 from wsol.metrics.images_file import read_images
 from wsol.photos.describe import describe
 from wsol.runs.checkpoints import read_checkpoint, write_checkpoint
+from wsol.runs.export import export_onnx
 from wsol.runs.final_evaluation import evaluate_run
 from wsol.runs.open_test import open_test
 from wsol.runs.predictor import restore
 from wsol.runs.results import read_run
 from wsol.runs.run_data import read_level, read_run_data
+from wsol.sweeps.collection import collect, tidy_rows
+from wsol.sweeps.tables import Tables
 
 LEVELS = "family,order"
 FIXED = ("--pretrained", "F", "--bootstrap", "20", "--threads", "1", "--resize_size", "72", "--crop_size", "64")
@@ -198,6 +203,28 @@ def test_photos_take_the_level_asked_for(inside):
     with pytest.raises(OptionError, match="extractor gradcam: the mean of all levels' maps is of the method's own"):
         restore(path, mapper="gradcam", map_level="mean")
     assert restore(path, mapper="gradcam", map_level="order").level == "order"
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("level", ["order", "mean"])
+def test_a_level_and_the_mean_are_exported_as_they_are(inside, tmp_path, level):
+    predictor = restore(inside / "last_checkpoint.pth.tar", map_level=level)
+    report = export_onnx(predictor, tmp_path / "model.onnx")  # which compares the file with the model
+    about = json.loads(onnx.load(tmp_path / "model.onnx").metadata_props[0].value)
+    assert report.deviations.maps < 1e-3 and about["map_level"] == level
+    assert (about["level"], about["class_names"]) == (predictor.level, predictor.class_names)
+
+
+def test_rows_and_tables_show_all_levels_and_the_levels_are_read_as_runs(inside):
+    (entry,) = collect([inside])
+    assert entry.level == "family+order" and {row["level"] for row in tidy_rows([entry])} == {"family+order"}
+    every = collect([inside, *sorted(inside.glob("levels/*"))])
+    assert [one.level for one in every] == ["family+order", "family", "order"]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        columns = [column for table in Tables(every, "test").of("figures") for column in table.columns]
+        titles = [table.title for table in Tables([entry], "test").of("2")]
+    assert columns and len(titles) == 1
 
 
 def test_the_checkpoint_says_what_it_learned(inside):
