@@ -86,7 +86,7 @@ from wsol.runs.final_evaluation import (
     run_figures,
     write_tables,
 )
-from wsol.runs.level_results import add_split, describe_results, lines_of, shown_of
+from wsol.runs.level_results import add_split, describe_results, lines_of, restore_level, shown_of
 from wsol.runs.precision import resolve_amp
 from wsol.runs.predictor import restore
 from wsol.runs.resume import (
@@ -374,8 +374,8 @@ def evaluate_levels(run: Experiment, kind: str) -> dict:
     """Evaluate the chosen checkpoint at each of the levels that were learned at once; return their main figures."""
     found = {}
     for level, (splits, truths) in run.data.each_level.items():
-        predictor = restore(checkpoint_path(run.folder, kind), map_level=level).to(run.device)
-        predictor.thresholds, content = None, {}  # val chooses those of each level
+        predictor = restore_level(checkpoint_path(run.folder, kind), level).to(run.device)
+        content: dict = {}
         for name, truth in truths.items():
             evaluator = evaluate_split(
                 predictor,

@@ -21,6 +21,7 @@ from evaluation import evaluate_wsol
 from samples import flat, outcome
 from wsol import Localizer
 from wsol.core.errors import InputError, OptionError
+from wsol.core.flat_yaml import read_dumped
 from wsol.data.levels import load_level
 from wsol.metrics.images_file import read_images
 from wsol.photos.describe import describe
@@ -138,6 +139,18 @@ def test_a_run_may_report_another_level_or_the_mean_and_trains_the_same(finished
             assert results["test"] == json.loads((folder / "levels/order/results.json").read_text())["test"]
         assert restore(folder / "last_checkpoint.pth.tar").box_rules.keys() == {"given", "predicted"}
         assert not restore(folder / "last_checkpoint.pth.tar", map_level="family").box_rules
+
+
+def test_maps_that_are_aggregated_are_of_the_reported_level_alone(finished):
+    words = (*WORDS, "--cam_agg_level", "order", "--save_scoremaps", "none", "--experiment_name", "agg")
+    run("main.py", *words, cwd=finished)
+    before, found = (json.loads((finished / f"train_log/{name}/results.json").read_text()) for name in ("r", "agg"))
+    assert (found["cam_agg_level"], found["levels"]) == ("order", before["levels"]) and found["val"] != before["val"]
+    folder = finished / "train_log/agg/levels/family"
+    assert json.loads((folder / "results.json").read_text()) == json.loads(
+        (finished / "train_log/r/levels/family/results.json").read_text()
+    )
+    assert read_dumped(folder / "config.yaml")["cam_agg_level"] is None
 
 
 def test_killed_in_training_or_between_levels_it_ends_with_the_same_bytes(finished):

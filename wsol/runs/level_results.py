@@ -4,6 +4,7 @@ In: its checkpoint, the images and truth of the splits at each level. Out: `RUN/
 results.json, `<split>_images.npz` and the tables of a run, and an entry of the run's own results.json.
 """
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from wsol.data.truth import PSEUDO
 from wsol.metrics.images_file import images_name, write_images
 from wsol.metrics.split_evaluator import SplitEvaluator
 from wsol.runs.final_evaluation import analysis_threshold, final_results, write_tables
-from wsol.runs.predictor import Predictor
+from wsol.runs.predictor import Predictor, restore
 from wsol.runs.results import read_results
 from wsol.runs.run_folder import CONFIG, LEVELS, RESULTS
 
@@ -30,6 +31,14 @@ def level_folder(run: Path, level: str) -> Path:
     'train_log/pets/levels/genus'
     """
     return run / LEVELS / level
+
+
+def restore_level(path: str | os.PathLike, level: str) -> Predictor:
+    """Return the predictor of a level with its own maps, whatever the run maps by, and without thresholds of val."""
+    predictor = restore(path, map_level=level)
+    predictor.mapper, predictor.cam_agg_level, predictor.ancestors = predictor.model, None, None
+    predictor.thresholds = None
+    return predictor
 
 
 def describe_results(predictor: Predictor, kind: str) -> dict[str, Any]:
@@ -60,7 +69,7 @@ def add_split(run: Path, predictor: Predictor, kind: str, split: str, evaluator:
             content |= {"select_on": PSEUDO, "pseudo_boxes_sha256": pseudo_hash}
     content[split] = final_results(evaluator, predictor.config, predictor.thresholds)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / CONFIG, _config_text({**predictor.config, "map_level": predictor.level}))
+    write_text(folder / CONFIG, _config_text({**predictor.config, "cam_agg_level": None, "map_level": predictor.level}))
     # As in a run, whose val is scored in training, before the threshold is known.
     write_images(
         folder / images_name(split), evaluator, None if split == "val" else analysis_threshold(predictor.thresholds)

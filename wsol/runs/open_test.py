@@ -13,8 +13,8 @@ from wsol.core.errors import InputError
 from wsol.core.files import write_json
 from wsol.metrics.images_file import images_name, write_images
 from wsol.runs.final_evaluation import analysis_threshold, evaluate_predictor, stop_at_bad_images, write_tables
-from wsol.runs.level_results import add_split, level_folder, shown_of
-from wsol.runs.predictor import Predictor, restore
+from wsol.runs.level_results import add_split, level_folder, restore_level, shown_of
+from wsol.runs.predictor import Predictor
 from wsol.runs.results import read_run
 from wsol.runs.run_folder import LEVELS, RESULTS
 
@@ -75,7 +75,7 @@ def _open_level(
     on_bad: Callable[[list[str]], None],
 ) -> dict:
     """Evaluate one of several levels that were learned at once; return what the run's results.json says of it."""
-    one = restore(predictor.path, map_level=level)
+    one = restore_level(predictor.path, level)
     one.config = predictor.config
     before = read_run(level_folder(run, level))
     one.thresholds = before.split("val").best_threshold if "val" in before.splits else None
