@@ -127,6 +127,7 @@ def restored(options: Munch) -> tuple[Predictor, Munch, torch.device]:
         options.checkpoint,
         mapper=options.extractor,
         cam_agg_level=options.cam_agg_level,
+        map_level=options.map_level,
         metadata_root=options.metadata_root,
         dataset_name=options.dataset_name,
         refiner=make_refiner(options.refine) if options.refine and options.images else None,
@@ -238,6 +239,7 @@ def localize(options: Munch) -> None:
         "batch_size": batch_size,
         **{name: options[name] for name in ("threshold", "max_boxes", "top_k", "extractor", "cam_agg_level")},
         "refine": options.refine,
+        **({"map_level": predictor.map_level} if predictor.together else {}),
         **{name: options[name] for name in ("max_megapixels", "overlays", "maps", "crops", "html", "scoremap_format")},
     }
     verdicts = read_verdicts(options.keep) if options.keep else None

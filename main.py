@@ -51,6 +51,7 @@ from wsol.maps.mapper import make_mapper
 from wsol.maps.prediction import predict
 from wsol.maps.score_maps import MAPS_OF_A_RUN, being_written
 from wsol.methods.draws import DrawSource, on_device
+from wsol.methods.level_heads import learn_levels, level_view
 from wsol.methods.method import Method
 from wsol.metrics.images_file import images_name, write_images
 from wsol.metrics.map_sizes import small_map_note
@@ -85,6 +86,7 @@ from wsol.runs.final_evaluation import (
     run_figures,
     write_tables,
 )
+from wsol.runs.level_results import add_split, describe_results, lines_of, restore_level, shown_of
 from wsol.runs.precision import resolve_amp
 from wsol.runs.predictor import restore
 from wsol.runs.resume import (
@@ -101,6 +103,7 @@ from wsol.runs.resume import (
 from wsol.runs.run_data import RunData, images_to_map, images_to_train_on, read_run_data
 from wsol.runs.run_folder import (
     CONFIG,
+    LEVELS,
     LOG,
     NEVER,
     RESULTS,
@@ -172,20 +175,25 @@ def build(config: Munch) -> Experiment:
         check_sync_batchnorm(config.sync_batchnorm, device)
         require_dataset(config.metadata_root, config.dataset_name)
         data = read_run_data(config, how_to_prepare(config.dataset_name))
-        config.label_level = None if config.coarsening else data.levels.level
+        if not data.together:
+            config.label_level = None if config.coarsening else data.levels.level
         thresholds = chosen_thresholds(config, data)
 
         torch.manual_seed(config.seed)
         if found:
             model, notes = restore_model(found.content, found.path), [*found.notes, found.describe()]
         else:
-            model, notes = start_model(config, data.levels)
+            model, notes = start_model(config, data.levels, data.together)
         check_network(model, config, len(data.splits["train"].image_ids))
         model.to(device).to(memory_format=torch.channels_last)
         amp, measured = resolve_amp(config.amp, model, config.batch_size // ranks.size(), config.crop_size, device)
     config.amp = ranks.gather(amp)[0]
     with ranks.agreeing():
-        mapper = make_mapper(registry.OWN_MAPS if data.ancestors is None else registry.CAM_AGG, model, data.ancestors)
+        mapped = model
+        if data.together:
+            learn_levels(model, data.splits["train"])
+            mapped = level_view(model, data.together, config.map_level)
+        mapper = make_mapper(registry.OWN_MAPS if data.ancestors is None else registry.CAM_AGG, mapped, data.ancestors)
         shuffle = EpochShuffle(len(data.splits["train"].image_ids), config.seed)
         splits = [name for name in data.splits if name != "test"]
         loaders = {name: split_loader(config, data, model, name, device, shuffle) for name in splits}
@@ -227,7 +235,7 @@ def train_one_step(run: Experiment, batch: Batch) -> None:
     """Take one step of SGD on a batch; a rank without images, while others have some, takes it with a stand-in."""
     state, own = run.state, len(batch.image_ids)
     if not own:
-        batch = blank_batch(2, run.config.crop_size)
+        batch = blank_batch(2, run.config.crop_size, run.model.label_shape)
     source = DrawSource(run.config.seed, state.epoch + 1, state.step, batch.positions)
     height, width = batch.images.shape[2:]
     draws = on_device(run.model.draw(source, (height, width)), run.device)
@@ -241,7 +249,8 @@ def train_one_step(run: Experiment, batch: Batch) -> None:
     state.scaler.update()
     right = torch.zeros((), device=run.device)
     if "logits" in outputs:
-        right = (outputs["logits"].detach().argmax(dim=1) == batch.labels)[:own].sum()
+        labels = batch.labels if batch.labels.ndim == 1 else batch.labels[:, 0]  # the accuracy is that of the first level
+        right = (outputs["logits"].detach().argmax(dim=1) == labels)[:own].sum()
     state.count(loss.detach(), right, all_images(own))
 
 
@@ -318,14 +327,7 @@ def final_evaluation(run: Experiment) -> dict:
     config, kind = run.config, run.config.eval_checkpoint_type
     ranks.wait()  # for the first one to have written it
     predictor = restore(checkpoint_path(run.folder, kind)).to(run.device)
-    results = {
-        "dataset_name": config.dataset_name,
-        "label_level": predictor.level,
-        "cam_agg_level": predictor.cam_agg_level,
-        "cam_curve_interval": config.cam_curve_interval,
-        "num_classes": len(predictor.class_names),
-        "checkpoint": {"type": kind, "epoch": predictor.epoch},
-    }
+    results = describe_results(predictor, kind)
     if config.select_on == PSEUDO:
         results |= {"select_on": PSEUDO, "pseudo_boxes_sha256": run.data.truths["val"].pseudo_hash}
     if run.data.targets:
@@ -363,7 +365,36 @@ def final_evaluation(run: Experiment) -> dict:
             files["thresholds_from"] = predictor.path  # results.json has no val part
         if saved and evaluator.truth.has_any:
             logger.info("  score again: %s", rescoring_command(config, run.folder / MAPS_OF_A_RUN, name, files))
+    if run.data.together:
+        results[LEVELS] = evaluate_levels(run, kind)
     return results
+
+
+def evaluate_levels(run: Experiment, kind: str) -> dict:
+    """Evaluate the chosen checkpoint at each of the levels that were learned at once; return their main figures."""
+    found = {}
+    for level, (splits, truths) in run.data.each_level.items():
+        predictor = restore_level(checkpoint_path(run.folder, kind), level).to(run.device)
+        content: dict = {}
+        for name, truth in truths.items():
+            evaluator = evaluate_split(
+                predictor,
+                splits[name],
+                truth,
+                run.device,
+                run.config.workers,
+                partial(between_images, run),
+                None,
+                run.config.cache_images,
+                partial(agreed, run),
+            )
+            if ranks.is_first():
+                content = add_split(run.folder, predictor, kind, name, evaluator)
+        if ranks.is_first():
+            found[level] = shown_of(content)
+            shown = ", ".join(f"{name} {line}" for name, line in lines_of(found[level]).items())
+            logger.info("level %s: %s", level, shown)
+    return found
 
 
 def report_split(run: Experiment, split: str, evaluator: SplitEvaluator, results: Mapping, epoch: int) -> None:

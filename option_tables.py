@@ -72,6 +72,7 @@ _REFINE = (
         metavar="FILE",
     ),
 )
+_MAP_LEVEL = "of several levels learned at once, the one whose maps are used, or mean: the first, with the mean of all maps"
 _CAM_AGG = "CAM-Agg: map at this level, coarser than the one trained at, by the mean map of an ancestor's classes"
 _DECODE_SCALE = Option(
     "decode_scale",
@@ -160,7 +161,21 @@ _DATA = (
     _DATA_ROOT,
     _METADATA_ROOT,
     _MASK_ROOT,
-    Option("label_level", None, "label level to train and map at, such as species or family (default: the finest)"),
+    Option(
+        "label_level",
+        None,
+        "label level to train and map at, such as species or family (default: the finest); several with commas, such as "
+        "species,family, are learned at once",
+    ),
+    Option(
+        "level_weights",
+        None,
+        "weights of the losses of several levels, which are made to sum to 1 (default: equal)",
+        number,
+        RATE,
+        metavar="W",
+        several=True,
+    ),
     Option("coarsening", None, "CSV file class,k: every finest class moves k edges up the hierarchy", metavar="FILE"),
     Option("proxy_training_set", False, "train on the smaller list train/image_ids_proxy.txt"),
     Option("num_val_sample_per_class", 0, "validation images per class of the finest level; 0 takes all", range=COUNT),
@@ -208,6 +223,7 @@ _TRAINING = (
 )
 _FINAL = (
     Option("cam_agg_level", None, _CAM_AGG, metavar="LEVEL"),
+    Option("map_level", None, f"{_MAP_LEVEL} (default: the first)", metavar="LEVEL"),
     Option("box_v2_metric", True, "report MaxBoxAccV2: sets both multi_ flags to this value"),
     CAM_CURVE_INTERVAL,
     *_metric(True),
@@ -319,6 +335,7 @@ _MODEL = (
     Option("describe", None, "print what a checkpoint knows, and what it lacks; nothing else is done", metavar="FILE"),
     Option("export", None, "write the model as an ONNX file, --output FILE.onnx, and check it", choices=("onnx",)),
     Option("cam_agg_level", None, f"{_CAM_AGG} (default: as in training)", metavar="LEVEL"),
+    Option("map_level", None, f"{_MAP_LEVEL} (default: as in training)", metavar="LEVEL"),
     Option(
         "extractor",
         registry.OWN_MAPS,

@@ -37,7 +37,7 @@ def own_part(batch):
     parts = shares(len(batch.labels), ranks.size())
     first, last = sum(parts[: ranks.rank()]), sum(parts[: ranks.rank() + 1])
     if first == last:
-        blank = blank_batch(2, SIDE)
+        blank = blank_batch(2, SIDE, batch.labels.shape[1:])
         return blank._replace(images=blank.images.double(), image_ids=[]), parts
     rows = slice(first, last)
     cut = batch._replace(images=batch.images[rows], labels=batch.labels[rows], masks=batch.masks[rows])
@@ -64,17 +64,28 @@ def farthest(found, expected):
         return max(float((found[name] - one).abs().max() / one.abs().max()) for name, one in expected.items())
 
 
-def check_gradients(method):
+def at_two_levels(batch):
+    """The batch with labels at two levels; the first and the last image have no class at the second."""
+    labels = torch.stack([batch.labels, batch.labels % 2], dim=1)
+    labels[[0, -1], 1] = -1
+    return batch._replace(labels=labels)
+
+
+def check_gradients(method, levels=()):
     """A step's gradient is that of the whole batch: three images on two processes, and one image on one of them."""
     torch.manual_seed(0)
-    classes = 1 if method == "fsl_seg" else CLASSES
-    model = build_model("vgg16", method, classes, **OPTIONS.get(method, {})).double().train()
+    classes = 1 if method == "fsl_seg" else sum(levels) or CLASSES
+    model = build_model("vgg16", method, classes, level_sizes=levels, **OPTIONS.get(method, {})).double().train()
+    if levels:
+        model.learn_from([False, True])
     spread = ranks.spread(TrainingStep(model), unused=False, sync_batchnorm=False)
     worst: dict[int, list[float]] = {}
     for images in (3, 1):
         batch = whole_batch(images)
         if images == 1:
             batch = batch._replace(masks=whole_batch(2).masks[1:])
+        if levels:
+            batch = at_two_levels(batch)
         model.zero_grad()
         _, expected = backward(TrainingStep(model), model, batch)
         whole = {name: gradient.clone() for name, gradient in gradients(model).items()}
@@ -143,7 +154,10 @@ def main():
     with ranks.running("cpu"):
         found = {
             "place": ranks.place(),
-            "gradients": {method: check_gradients(method) for method in [*OF_LABELS, "fsl_seg"]},
+            "gradients": {
+                **{method: check_gradients(method) for method in [*OF_LABELS, "fsl_seg"]},
+                **{f"{method} at levels": check_gradients(method, (CLASSES, 2)) for method in ("cutmix", "acol")},
+            },
             "steps": check_three_steps(),
             "dropout": check_dropout(),
             "numbers": ranks.gather_numbers([ranks.rank(), 7]),

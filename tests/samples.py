@@ -6,6 +6,7 @@ import resource
 import struct
 import zlib
 from contextlib import contextmanager
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -24,6 +25,7 @@ from wsol.maps.score_maps import save_score_map
 from wsol.metrics.images_file import images_name, write_images
 from wsol.metrics.scored import Scored
 from wsol.metrics.split_evaluator import SplitEvaluator
+from wsol.runs.checkpoints import read_checkpoint
 
 
 def write_png(path, width, height):
@@ -138,3 +140,26 @@ def write_run(folder, evaluator, num_classes=8, **options):
     write_images(folder / images_name(split), evaluator, None)
     write_text(folder / f"{split}_image_ids.txt", "".join(f"{image_id}\n" for image_id in evaluator.scored_ids))
     return folder
+
+
+def outcome(folder: Path) -> dict[str, object]:
+    """What a run leaves behind that may not depend on how it got there."""
+    kept = {
+        str(path.relative_to(folder)): path.read_bytes()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name not in ("log.txt", "run.json", "config.yaml") and "checkpoint" not in path.name
+    }
+    for kind in ("last", "best"):
+        content = read_checkpoint(folder / f"{kind}_checkpoint.pth.tar")
+        kept[kind] = flat({name: value for name, value in content.items() if name != "config"})
+    assert not list(folder.glob("step_*")) and json.loads((folder / "run.json").read_text())["state"] == "finished"
+    return kept
+
+
+def flat(value: object) -> object:
+    """A checkpoint's content with its tensors as bytes, which compare."""
+    if isinstance(value, torch.Tensor):
+        return value.shape, value.numpy().tobytes()
+    if isinstance(value, dict):
+        return {name: flat(one) for name, one in value.items()}
+    return [flat(one) for one in value] if isinstance(value, list | tuple) else value

@@ -18,25 +18,28 @@ CPU = torch.device("cpu")
 SIDE = 64
 
 
-def batch(size, seed=0):
+def batch(size, seed=0, at_levels=False):
     images = torch.randn(size, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(seed))
     masks = (images[:, 0] > 0).to(torch.uint8)
-    return blank_batch(size, SIDE)._replace(images=images, labels=torch.arange(size) % 3, masks=masks)
+    labels = torch.arange(size) % 3
+    labels = torch.stack([labels, labels % 2], dim=1) if at_levels else labels
+    return blank_batch(size, SIDE)._replace(images=images, labels=labels, masks=masks)
 
 
 def loss_and_gradients(step, model, seed, size):
     draws = model.draw(DrawSource(0, 1, seed, range(size)), (SIDE, SIDE))
     torch.manual_seed(seed)
     model.zero_grad()
-    _, loss = step(batch(size, seed), draws)
+    _, loss = step(batch(size, seed, bool(model.label_shape)), draws)
     loss.backward()
     return loss.detach(), [parameter.grad.clone() for parameter in model.parameters()]
 
 
-def check_same(method, backend, tolerance):
+def check_same(method, backend, tolerance, levels=()):
     torch._dynamo.reset()
     torch.manual_seed(0)
-    model = build_model("timm:test_efficientnet", method, 3 if method in OF_LABELS else 1).train()
+    classes = sum(levels) or (3 if method in OF_LABELS else 1)
+    model = build_model("timm:test_efficientnet", method, classes, level_sizes=levels).train()
     twin = copy.deepcopy(model)
     step, plain = CompiledStep(TrainingStep(twin), 3, backend), TrainingStep(model)
     for seed, size in enumerate((3, 3, 2)):  # an epoch's last batch is smaller
@@ -55,6 +58,12 @@ def test_the_step_that_is_traced_gives_the_losses_and_gradients_of_the_plain_one
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("method", ["cutmix", "spg", "acol"])
+def test_a_step_at_several_levels_is_traced_too(method):
+    check_same(method, "aot_eager", {"rtol": 1e-4, "atol": 1e-5}, levels=(3, 2))
+
+
+@pytest.mark.slow
 def test_the_step_that_is_compiled_gives_the_losses_and_gradients_of_the_plain_one():
     try:
         require_compiler(CPU)
@@ -63,17 +72,18 @@ def test_the_step_that_is_compiled_gives_the_losses_and_gradients_of_the_plain_o
     check_same("cam", "inductor", {"rtol": 1e-3, "atol": 1e-4})
 
 
-def test_the_names_of_the_weights_are_those_of_the_step_and_the_graphs_are_counted(caplog):
+@pytest.mark.parametrize("levels", [(), (3, 2)])
+def test_the_names_of_the_weights_are_those_of_the_step_and_the_graphs_are_counted(caplog, levels):
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
-    model = build_model("timm:test_efficientnet", "cam", 3).train()
+    model = build_model("timm:test_efficientnet", "cam", sum(levels) or 3, level_sizes=levels).train()
     names = list(model.state_dict())
     step = CompiledStep(TrainingStep(model), 2, "eager")
     with caplog.at_level(logging.INFO, "wsol"):
-        step(batch(3), {})
+        step(batch(3, at_levels=bool(levels)), {})
         assert caplog.messages == []  # not compiled
-        step(batch(2), {})
-        step(batch(2), {})
+        step(batch(2, at_levels=bool(levels)), {})
+        step(batch(2, at_levels=bool(levels)), {})
     assert caplog.messages == ["compiled: 1 graphs, 0 breaks"]
     assert list(model.state_dict()) == names
     torch._dynamo.reset()

@@ -1,6 +1,5 @@
 """A run that is killed, stopped or fails at any moment is continued, and ends with the bytes of one that never was."""
 
-import json
 import multiprocessing
 import os
 import re
@@ -14,11 +13,11 @@ from pathlib import Path
 from unittest import mock
 
 import pytest
-import torch
 
 import main
 from conftest import SMALL, TINY, call, link_toy, run
 from jobs import run_and_die
+from samples import outcome
 from wsol.core import files
 from wsol.core.files import write_json
 from wsol.core.locks import hold, is_locked
@@ -32,29 +31,6 @@ WORDS = (*SMALL, *TINY, "--epochs", "2", "--batch_size", "1", "--resize_size", "
 WORDS = (*WORDS, "--pretrained", "F", "--bootstrap", "20", "--checkpoint_minutes", "1e-9", "--save_scoremaps", "test")
 WORDS = (*WORDS, "--eval_checkpoint_type", "best")
 AUTO = (*WORDS, "--resume", "auto")
-
-
-def outcome(folder: Path) -> dict[str, object]:
-    """What a run leaves behind that may not depend on how it got there."""
-    kept = {
-        str(path.relative_to(folder)): path.read_bytes()
-        for path in sorted(folder.rglob("*"))
-        if path.is_file() and path.name not in ("log.txt", "run.json", "config.yaml") and "checkpoint" not in path.name
-    }
-    for kind in ("last", "best"):
-        content = read_checkpoint(folder / f"{kind}_checkpoint.pth.tar")
-        kept[kind] = flat({name: value for name, value in content.items() if name != "config"})
-    assert not list(folder.glob("step_*")) and json.loads((folder / "run.json").read_text())["state"] == "finished"
-    return kept
-
-
-def flat(value: object) -> object:
-    """A checkpoint's content with its tensors as bytes, which compare."""
-    if isinstance(value, torch.Tensor):
-        return value.shape, value.numpy().tobytes()
-    if isinstance(value, dict):
-        return {name: flat(one) for name, one in value.items()}
-    return [flat(one) for one in value] if isinstance(value, list | tuple) else value
 
 
 @pytest.fixture(scope="module")

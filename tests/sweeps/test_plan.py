@@ -77,6 +77,20 @@ def test_blocks_vary_more_and_map_at_coarser_levels_from_the_same_run(plan_of):
     assert agg.options["pretrained_path"].endswith("/best_checkpoint.pth.tar")
 
 
+def test_levels_that_are_learned_at_once_are_one_value(plan_of):
+    plan = plan_of(
+        'vary: {label_level: [genus, "family,order", "genus,family,order"]}\n'
+        'report: [{where: {label_level: ["family,order", genus]}, cam_agg_levels: all}]\n'
+    )
+    assert [point.name for point in plan.points] == ["genus", "family+order", "genus+family+order"]
+    names = [run.name for point in plan.points for run in plan.reported(point, {})]
+    agg = ["genus-seed0-cam_agg_level_family", "genus-seed0-cam_agg_level_order"]
+    assert names == ["genus-seed0", *agg, "family+order-seed0", "family+order-seed0-cam_agg_level_order"]
+    assert plan.reported(plan.points[1], {})[0].options["label_level"] == "family,order"
+    with pytest.raises(InputError, match="label_level genus,clan: 'clan' is no level of the data set"):
+        plan_of('vary: {label_level: ["genus,clan"]}\n')
+
+
 def test_cases_change_options_of_some_points_and_options_of_other_methods_are_left_out(plan_of):
     plan = plan_of(
         "vary: {wsol_method: [cam, has]}\n"

@@ -134,7 +134,7 @@ class Option:
         return values if self.several else values[0]
 
     def check(self, value: object) -> None:
-        """Check that a value is in the option's range, if it has one.
+        """Check that a value, or each of several, is in the option's range, if it has one.
 
         Raises:
             OptionError: the value is outside the range, or not a number of the right kind.
@@ -142,11 +142,12 @@ class Option:
         if self.range is None or (value is None and self.default is None) or (value == AUTO and self.auto):
             return
         kind, words = (Integral, "a whole number") if self.reader is whole else (Real, "a number")
-        if not isinstance(value, kind):
-            raise OptionError(self.name, value, f"expected {self.range.words or words}")
-        quantity = cast("float", value)  # to a type checker float includes whole numbers
-        if quantity not in self.range:
-            raise OptionError(self.name, value, f"expected {self.range.expected(quantity)}")
+        for one in value if self.several and isinstance(value, list) else [value]:
+            if not isinstance(one, kind):
+                raise OptionError(self.name, one, f"expected {self.range.words or words}")
+            quantity = cast("float", one)  # to a type checker float includes whole numbers
+            if quantity not in self.range:
+                raise OptionError(self.name, one, f"expected {self.range.expected(quantity)}")
 
     def argument(self) -> dict[str, Any]:
         """Return the keywords for argparse's `add_argument`; an option not given is absent from the parsed options."""

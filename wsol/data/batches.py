@@ -33,7 +33,7 @@ class Batch(NamedTuple):
     """The images of one step.
 
     images: float32 (B, 3, crop, crop).
-    labels: int64 (B,).
+    labels: int64 (B,), or (B, levels) in the training of several levels at once, -1: none.
     image_ids: B ids.
     bad: the errors of images that could not be read and are left out of the batch.
     positions: where the images are in the data set.
@@ -56,7 +56,7 @@ class Sample(NamedTuple):
     """One image of a batch."""
 
     image: torch.Tensor
-    label: int
+    label: int | list[int]
     image_id: str
     position: int
     size: tuple[int, int]
@@ -110,7 +110,9 @@ class LabeledImages(Dataset):
                     target = torch.from_numpy(self.targets.crop(image_id, size, crop))
         except InputError as error:
             return error.on_command_line()
-        return Sample(tensor, int(self.split.labels[position]), image_id, position, size, target)
+        levels = self.split.at_levels
+        label = int(self.split.labels[position]) if levels is None else levels[position].tolist()
+        return Sample(tensor, label, image_id, position, size, target)
 
 
 class EpochShuffle(Sampler):

@@ -152,11 +152,13 @@ class LevelSplit:
     image_ids: n ids; those of a file as `ImageIds`, which take a third of a list's memory.
     labels: int64 (n,), numbered from 0.
     subset: whether images of the split were left out.
+    at_levels: int64 (n, levels), the labels to train on where several levels are learned at once, -1: none.
     """
 
     image_ids: Sequence[str]
     labels: np.ndarray
     subset: bool = False
+    at_levels: np.ndarray | None = None
 
 
 @dataclass

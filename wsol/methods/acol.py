@@ -57,6 +57,7 @@ class ACoL(Method):
 
     trunk = BRANCHED
     forward_uses_labels = True
+    class_outputs = ("logits", "logits_b")
 
     def __init__(self, backbone: Backbone, num_classes: int, *, acol_threshold: float = 0.7):
         super().__init__(backbone, num_classes)

@@ -1,6 +1,6 @@
 """A model from its name: a backbone with a method on it. torch is not imported until a model is built."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ def build_model(
     adl_threshold: float = 0.9,
     spg_thresholds: tuple[tuple[float, float], ...] = ((0.7, 0.01), (0.5, 0.05), (0.7, 0.1)),
     keep_classifier: bool = False,
+    level_sizes: Sequence[int] = (),
+    level_weights: Sequence[float] | None = None,
     **method_options: float,
 ) -> "Method":
     """Return an architecture with a method on it, a `wsol.methods.method.Method`.
@@ -38,6 +40,9 @@ def build_model(
     `spg_thresholds` are three pairs (high, low). `method_options` are the other options of methods, by their names on the
     command line (has_grid_size, ...). fsl_seg and fsl_det have one class, the object. `keep_classifier` also takes the
     classifier of the pretrained weights, if the classes are ImageNet's own 1000.
+
+    `level_sizes`: the number of classes of each of several label levels that are learned at once
+    (`wsol.methods.level_heads.AtLevels`); `num_classes` is their sum. `level_weights`: of their losses; None: equal ones.
 
     >>> import torch
     >>> model = build_model("resnet18", "cam", num_classes=3).eval()
@@ -71,7 +76,11 @@ def build_model(
 
     method = registry.find("methods", wsol_method)
     backbone = build_backbone(architecture, method.trunk, large_feature_map, pretrained, pretrained_path)
-    model = method(backbone, num_classes, **{option.name: values[option.name] for option in entry.options})
+    given = {option.name: values[option.name] for option in entry.options}
+    if level_sizes:
+        model = _model_at_levels(method, backbone, num_classes, level_sizes, level_weights, given)
+    else:
+        model = method(backbone, num_classes, **given)
     if keep_classifier:
         keep_pretrained_classifier(model, f"{architecture} with {wsol_method}")
     return model
@@ -93,6 +102,21 @@ def build_backbone(
         return registry.find("architectures", architecture)(*options)
     networks = ", ".join(registry.names("architectures"))
     raise OptionError("architecture", architecture, f"expected one of {networks}, or timm:NAME")
+
+
+def _model_at_levels(
+    method: "type[Method]",
+    backbone: "Backbone",
+    num_classes: int,
+    sizes: Sequence[int],
+    weights: Sequence[float] | None,
+    options: Mapping[str, Any],
+) -> "Method":
+    from wsol.methods.level_heads import at_levels, level_weights  # imports torch, which importing the package should not
+
+    if len(sizes) < 2 or sum(sizes) != num_classes:
+        raise InputError(f"level_sizes {list(sizes)}: expected those of two levels or more, {num_classes} in sum")
+    return at_levels(method)(backbone, sizes, level_weights(weights, len(sizes)), **options)
 
 
 def keep_pretrained_classifier(model: "Method", what: str) -> None:
@@ -118,8 +142,11 @@ def build_from_config(config: Mapping, num_classes: int, **options: Any) -> "Met
     """Return the model that a configuration describes; `options` are further arguments of `build_model`.
 
     The weights are random unless `options` says otherwise. Method options that the configuration lacks have their defaults.
-    `num_classes` are those of the data; a method that tells no classes apart has one, the object.
+    `num_classes` are those of the data; a method that tells no classes apart has one, the object. With `level_sizes` among
+    the options, the levels' weights are the configuration's.
     """
+    if options.get("level_sizes"):
+        options["level_weights"] = config.get("level_weights")
     entry = registry.method_entry(config["wsol_method"])
     given = {option.name: config[option.name] for option in entry.options if option.name in config}
     return build_model(

@@ -67,11 +67,20 @@ class Method(nn.Module):
     trunk = POOLED  # the features that the method takes, one of the trunks of wsol/networks/backbone.py
     fast_layers: tuple[str, ...] = ()  # its own modules that learn at the classifier's rate on every architecture
     forward_uses_labels = False  # whether what `forward` returns depends on the labels
+    # For several label levels at once (wsol/methods/level_heads.py): the outputs that have a column for each class, and
+    # whether the loss is a mean over images of what does not depend on the batch's other images.
+    class_outputs: tuple[str, ...] = ("logits",)
+    loss_is_mean = True
 
     def __init__(self, backbone: Backbone, num_classes: int):
         super().__init__()
         self.backbone = backbone
         self.num_classes = num_classes
+
+    @property
+    def label_shape(self) -> tuple[int, ...]:
+        """The shape of one image's label in training; () for a class."""
+        return ()
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
         """Return at least "logits" (B, num_classes) for images (B, 3, H, W), unless the method tells no classes apart.

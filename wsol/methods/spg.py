@@ -64,6 +64,7 @@ class SPG(Method):
     """A classifier on the last features; two side branches and a branch C, each with foreground logits."""
 
     trunk = GUIDED
+    loss_is_mean = False  # the guided losses are means over pixels
 
     def __init__(
         self,

@@ -6,6 +6,7 @@ In: a checkpoint. Out: lines of text.
 import os
 
 from wsol.core.errors import shortened
+from wsol.data.level_set import MEAN
 from wsol.runs.box_rules import BoxRule
 from wsol.runs.predictor import Predictor, restore
 
@@ -26,6 +27,9 @@ def describe(path: str | os.PathLike) -> list[str]:
         f"{predictor.version or 'unknown'}",
         f"trained on {config.dataset_name} at level {predictor.level!r}: {len(names)} classes: {_some(names)}",
     ]
+    if predictor.together:
+        others = ", ".join(f"{one.level} ({len(one.class_names)} classes)" for one in predictor.together)
+        lines.append(f"  learned at once with others, each of which can be mapped at (map_level): {others}")
     lines += [f"  above it {level!r}: {_some(classes['names'])}" for level, classes in predictor.hierarchy.items()]
     of = predictor.preprocessing
     lines.append(
@@ -77,6 +81,8 @@ def _rule(way: str, rule: BoxRule) -> list[str]:
 def _maps(predictor: Predictor) -> str:
     if predictor.detects:
         return "none: it gives boxes"
+    if predictor.map_level == MEAN:
+        return "each class, the mean of its ancestors' maps at all levels"
     level = predictor.cam_agg_level
     return f"classes of level {level!r} (CAM-Agg)" if level else "each class" if predictor.classifies else "the object"
 

@@ -48,13 +48,13 @@ class Localizer:
         self.mapper = predictor.class_mapper()
 
     @classmethod
-    def load(cls, path: str | os.PathLike, **options: float | str | None) -> "Localizer":
-        """Return the localizer of a checkpoint of main.py; options as for `Localizer`.
+    def load(cls, path: str | os.PathLike, *, map_level: str | None = None, **options: float | str | None) -> "Localizer":
+        """Return the localizer of a checkpoint of main.py; options as for `Localizer`, `map_level` as for `restore`.
 
         Raises:
             InputError: not a checkpoint, or one without box rules and no `threshold` is given.
         """
-        return cls(restore(path), **options)  # type: ignore[arg-type]  # as they were given
+        return cls(restore(path, map_level=map_level), **options)  # type: ignore[arg-type]  # as they were given
 
     @overload
     def __call__(self, photos: Photo, labels: str | None = None) -> Localization: ...

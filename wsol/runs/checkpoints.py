@@ -13,6 +13,7 @@ from wsol.core.errors import InputError, OptionName
 from wsol.core.files import check_input, whole_file
 from wsol.core.plain_values import are_thresholds, is_number, is_whole, shown
 from wsol.core.safe_load import UnsafeFileError, entries_fault, load_tensors, misfit, tensor_fault
+from wsol.data.level_set import MEAN, TrainedLevel
 from wsol.maps.class_maps import WAYS
 from wsol.runs.box_rules import BoxRule
 
@@ -37,6 +38,11 @@ OTHER_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
     "bootstrap": (lambda value: is_whole(value) and value <= 10_000, "a whole number up to 10000"),
     "seed": (is_whole, "a whole number, 0 or more"),
     "cam_curve_interval": (lambda value: is_number(value) and 1e-5 <= value <= 1, "a number from 1e-05 to 1"),
+    "level_weights": (
+        lambda value: value is None or (isinstance(value, list) and all(is_number(one) and one > 0 for one in value)),
+        "numbers above 0, or none",
+    ),
+    "map_level": (lambda value: value is None or (isinstance(value, str) and bool(value)), "the name of a level, or none"),
     "iou_threshold_list": (lambda value: _are(value, int) and all(0 < iou <= 100 for iou in value), "percentages"),
 }
 
@@ -113,6 +119,27 @@ def _is_hierarchy(value: object) -> bool:
     return True
 
 
+def _are_trained_levels(value: object) -> bool:
+    """Return whether a value is a list of what `TrainedLevel.to_dict` returns, of two levels or more."""
+    if not (isinstance(value, list) and len(value) > 1 and all(isinstance(one, dict) for one in value)):
+        return False
+    if any(set(one) != set(TrainedLevel.__dataclass_fields__) for one in value):
+        return False
+    levels = [one["level"] for one in value]
+    if not (_are(levels, str) and all(levels) and len(set(levels)) == len(levels) and MEAN not in levels):
+        return False
+    return all(_are(value[0]["class_names"], str) and _is_trained_level(one, len(value[0]["class_names"])) for one in value)
+
+
+def _is_trained_level(one: Mapping, of_first: int) -> bool:
+    names, labels, places = one["class_names"], one["file_labels"], one["of_first"]
+    if not (_are(names, str) and _are(labels, int) and min(labels) >= 0 and len(set(labels)) == len(labels) == len(names)):
+        return False
+    if places is None:
+        return True
+    return _are(places, int) and len(places) == of_first and -1 <= min(places) <= max(places) < len(names)
+
+
 def _are_sums(value: object) -> bool:
     if not isinstance(value, torch.Tensor) or tensor_fault(value):
         return False
@@ -157,6 +184,11 @@ ENTRIES = {
     ),
     # wsol/runs/calibrate.py adds these to a finished run's.
     "box_rules": Entry(_are_box_rules, "the box rules of given and predicted classes", optional=True),
+    "trained_levels": Entry(
+        _are_trained_levels,
+        "two or more levels with their classes, and which of them hold those of the first",
+        optional=True,
+    ),
     "hierarchy": Entry(_is_hierarchy, "level to names and labels, which are positions among them or -1", optional=True),
     "version": Entry(lambda value: isinstance(value, str), "text", optional=True),
     # wsol/runs/train_state.py describes these.
@@ -246,11 +278,16 @@ def check_entries(checkpoint: Mapping, path: str) -> None:
                 f"{path}: hierarchy: {len(classes['labels'])} labels at level {level!r} for {len(names)} classes; expected "
                 "one per class"
             )
+    trained = [(one["level"], one["class_names"], one["file_labels"]) for one in checkpoint.get("trained_levels", ())]
+    if trained and (checkpoint["label_level"], names, labels) not in trained:
+        raise InputError(f"{path}: label_level, class_names and file_labels are not those of one of its trained_levels")
     config = checkpoint["config"]
     for name, kind in CONFIG.items():
         if type(config.get(name)) is not kind or (kind is int and config[name] < 1):
             wanted = {str: "text", int: "a whole number, 1 or more", bool: "true or false"}[kind]
             raise InputError(f"{path}: config: {name} is {shown(config.get(name))}; expected {wanted}")
+    if trained and len(config.get("level_weights") or trained) != len(trained):
+        raise InputError(f"{path}: config: {len(config['level_weights'])} level_weights for {len(trained)} trained_levels")
     for name, (check, expected) in OTHER_OPTIONS.items():
         if name in config and not check(config[name]):
             raise InputError(f"{path}: config: {name} is {shown(config[name])}; expected {expected}")
@@ -294,8 +331,9 @@ def restore_model(checkpoint: Mapping, path: str | os.PathLike, finite: bool = F
     """
     from wsol.methods.build import build_from_config
 
+    sizes = [len(one["class_names"]) for one in checkpoint.get("trained_levels", ())]
     try:
-        model = build_from_config(checkpoint["config"], len(checkpoint["class_names"]))
+        model = build_from_config(checkpoint["config"], sum(sizes) or len(checkpoint["class_names"]), level_sizes=sizes)
     except InputError as error:
         raise InputError(f"{path}: config: {error}") from None
     fill(model, checkpoint["state_dict"], path, finite)

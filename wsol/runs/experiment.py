@@ -182,6 +182,7 @@ def save_checkpoint(run: Experiment, kind: str) -> None:
             "label_level": run.data.levels.level,
             "class_names": run.data.levels.class_names,
             "file_labels": run.data.levels.file_labels,
+            **({"trained_levels": [one.to_dict() for one in run.data.together]} if run.data.together else {}),
             "ancestors": None if ancestors is None else {run.config.cam_agg_level: ancestors.tolist()},
             "score_map_thresholds": run.thresholds or chosen,
             "state_dict": run.model.state_dict(),
@@ -256,7 +257,7 @@ def log_start(run: Experiment, notes: list[str]) -> None:
     logger.info(
         "%s at level %s (of %s): %d classes, %s images; %s %s on %s%s",
         run.config.dataset_name,
-        run.data.levels.level,
+        run.data.level_name(run.config.get("map_level")),
         ", ".join(run.data.levels.levels),
         len(run.data.levels.class_names),
         sizes,

@@ -163,6 +163,7 @@ def about(predictor: Predictor, map_size: tuple[int, int]) -> dict[str, Any]:
         "score_map_thresholds": None if predictor.thresholds is None else dict(predictor.thresholds),
         "box_rules": {way: rule.to_dict() for way, rule in predictor.box_rules.items()},
         "tolerance": {"logits": LOGITS_TOLERANCE, "raw_maps": MAPS_TOLERANCE},
+        **({"map_level": predictor.map_level or predictor.level} if predictor.together else {}),
     }
 
 

@@ -198,6 +198,7 @@ def evaluate_run(
     path: str | os.PathLike,
     split: str = "test",
     *,
+    map_level: str | None = None,
     device: str | torch.device = "cpu",
     workers: int = 0,
     **roots: str | os.PathLike,
@@ -206,14 +207,14 @@ def evaluate_run(
 
     `roots`: data_root, metadata_root and mask_root, if the images, the metadata or the masks are not where they were. The
     results are those of results.json, byte for byte on a CPU with as many threads (the run's config.threads), for a split
-    that is not sampled.
+    that is not sampled. `map_level`: as for `restore`.
 
     Raises:
         InputError: not a checkpoint, no such split, images that are missing or cannot be read.
     """
     if unknown := set(roots) - {"data_root", "metadata_root", "mask_root"}:
         raise TypeError(f"evaluate_run has no argument {min(unknown)!r}")
-    predictor = restore(path)
+    predictor = restore(path, map_level=map_level)
     predictor.config |= {name: os.fspath(root) for name, root in roots.items()}
     return evaluate_predictor(predictor, split, torch.device(device), workers)
 

@@ -4,6 +4,7 @@ In: a run's folder with results of val alone. Out: `test` in its results.json, a
 """
 
 import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
@@ -12,9 +13,10 @@ from wsol.core.errors import InputError
 from wsol.core.files import write_json
 from wsol.metrics.images_file import images_name, write_images
 from wsol.runs.final_evaluation import analysis_threshold, evaluate_predictor, stop_at_bad_images, write_tables
+from wsol.runs.level_results import add_split, level_folder, restore_level, shown_of
 from wsol.runs.predictor import Predictor
 from wsol.runs.results import read_run
-from wsol.runs.run_folder import RESULTS
+from wsol.runs.run_folder import LEVELS, RESULTS
 
 TEST = "test"
 logger = logging.getLogger("wsol")
@@ -54,4 +56,28 @@ def open_test(run: Path, predictor: Predictor, device: torch.device, workers: in
     figures, evaluator = evaluate_predictor(predictor, TEST, device, workers, on_bad)
     write_images(run / images_name(TEST), evaluator, analysis_threshold(predictor.thresholds))
     write_tables(run, evaluator, predictor.config.metadata_root, predictor.thresholds)
-    write_json(run / RESULTS, {**read_run(run).content, TEST: figures})  # last: with it the run counts as evaluated
+    before = dict(read_run(run).content)
+    before.pop(LEVELS, None)
+    content = {**before, TEST: figures}
+    if predictor.together:
+        content[LEVELS] = {
+            one.level: _open_level(run, predictor, one.level, device, workers, on_bad) for one in predictor.together
+        }
+    write_json(run / RESULTS, content)  # last: with it the run counts as evaluated
+
+
+def _open_level(
+    run: Path,
+    predictor: Predictor,
+    level: str,
+    device: torch.device,
+    workers: int,
+    on_bad: Callable[[list[str]], None],
+) -> dict:
+    """Evaluate one of several levels that were learned at once; return what the run's results.json says of it."""
+    one = restore_level(predictor.path, level)
+    one.config = predictor.config
+    before = read_run(level_folder(run, level))
+    one.thresholds = before.split("val").best_threshold if "val" in before.splits else None
+    _, evaluator = evaluate_predictor(one, TEST, device, workers, on_bad)
+    return shown_of(add_split(run, one, before.content["checkpoint"]["type"], TEST, evaluator))

@@ -67,7 +67,7 @@ def resolve_amp(amp: str, model: Method, batch_size: int, crop_size: int, device
     if amp != AUTO:
         return amp, []
     trained = copy.deepcopy(model).train()
-    batch = to_device(blank_batch(images_of_a_step(batch_size, device), crop_size), device)
+    batch = to_device(blank_batch(images_of_a_step(batch_size, device), crop_size, model.label_shape), device)
     draws = on_device(trained.draw(DrawSource(0, 1, 0, range(len(batch.labels))), (crop_size, crop_size)), device)
     whole = TrainingStep(trained)
 

@@ -4,7 +4,7 @@ In: a checkpoint of main.py, and nothing else. Out: a `Predictor`.
 """
 
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
@@ -18,6 +18,7 @@ from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import InputError, OptionError
 from wsol.data.batches import Batch
 from wsol.data.images import FULL
+from wsol.data.level_set import MEAN, TrainedLevel, check_map_level, joined
 from wsol.data.levels import LevelData, LevelSplit, load_level, read_levels
 from wsol.data.metadata import dataset_folder, first_names
 from wsol.data.preprocessing import Preprocessing
@@ -26,6 +27,7 @@ from wsol.maps.class_maps import ClassMapper
 from wsol.maps.mapper import Mapper, make_mapper
 from wsol.maps.prediction import Prediction, predict
 from wsol.maps.refine import Refiner
+from wsol.methods.level_heads import level_view
 from wsol.methods.method import Method
 from wsol.runs.box_rules import BoxRule
 from wsol.runs.checkpoints import read_checkpoint, restore_model
@@ -57,6 +59,8 @@ class Predictor:
         has not been completed (wsol/runs/calibrate.py), or its maps are made in another way than in training.
     hierarchy: coarser level to "names", its classes, and "labels", which of them each class belongs to, -1: none.
     version: of this package, that completed the checkpoint.
+    together, map_level: the levels that were learned at once, empty: one; and which of them this is, or "mean": the first
+        one, with the mean of all levels' maps.
     model: the network with its weights, in evaluation mode.
     mapper: what makes its maps.
     refiner: what changes a score map after normalisation; None: nothing.
@@ -77,6 +81,13 @@ class Predictor:
     box_rules: Mapping[str, BoxRule] = field(default_factory=dict)
     hierarchy: Mapping[str, Mapping[str, list]] = field(default_factory=dict)
     version: str | None = None
+    together: Sequence[TrainedLevel] = ()
+    map_level: str | None = None
+
+    @property
+    def level_name(self) -> str:
+        """The level in results and logs: its name, or of several learned at once all names, see `joined`."""
+        return joined([one.level for one in self.together], self.map_level) if self.together else self.level
 
     @property
     def preprocessing(self) -> Preprocessing:
@@ -171,6 +182,7 @@ def restore(
     *,
     mapper: str = registry.OWN_MAPS,
     cam_agg_level: str | None = None,
+    map_level: str | None = None,
     metadata_root: str | os.PathLike | None = None,
     dataset_name: str | None = None,
     refiner: Refiner | None = None,
@@ -179,7 +191,8 @@ def restore(
 
     `mapper`: one of `registry.names("mappers")`; by default as in training, at the run's own cam_agg_level. `cam_agg_level`:
     CAM-Agg at this level. The checkpoint holds each class's ancestor at the run's own level; another level, and a checkpoint
-    from before that entry, take the metadata, by default the run's own.
+    from before that entry, take the metadata, by default the run's own. `map_level`: of several levels learned at once, the
+    one that the predictor is of, or "mean" (`MeanView`); by default as in training.
 
     Raises:
         InputError: the file is not a checkpoint, its entries do not fit each other, there is no such mapper or level.
@@ -188,34 +201,61 @@ def restore(
     config = Munch({**DEFAULTS, **checkpoint["config"]})
     model = restore_model(checkpoint, path).eval()
     require_own_maps(config["wsol_method"], mapper, cam_agg_level)
-    as_trained = mapper == registry.OWN_MAPS and cam_agg_level in (None, config.get("cam_agg_level")) and refiner is None
-    if cam_agg_level is None and mapper == registry.OWN_MAPS:
+    together = _trained_levels(checkpoint, config, path)
+    trained = config.get("map_level")
+    of_training = map_level in (None, trained or (together[0].level if together else None))
+    map_level = trained if of_training else map_level
+    others = ("cam_agg_level", cam_agg_level), ("extractor", None if mapper == registry.OWN_MAPS else mapper)
+    check_map_level(map_level, together, others)
+    about = (checkpoint["label_level"], checkpoint["class_names"], checkpoint["file_labels"])
+    if together:
+        chosen = next((one for one in together if one.level == map_level), together[0])
+        about = (chosen.level, chosen.class_names, chosen.file_labels)
+        model = level_view(model, together, map_level)
+    own_maps = mapper == registry.OWN_MAPS and cam_agg_level in (None, config.get("cam_agg_level"))
+    as_trained = of_training and own_maps and refiner is None
+    if cam_agg_level is None and mapper == registry.OWN_MAPS and of_training:
         cam_agg_level = config.get("cam_agg_level")
     ancestors = None
     if cam_agg_level:
         mapper = registry.CAM_AGG if mapper == registry.OWN_MAPS else mapper
-        saved = checkpoint.get("ancestors") or {}
+        saved = (checkpoint.get("ancestors") or {}) if of_training else {}
         if cam_agg_level in saved:
             ancestors = np.array(saved[cam_agg_level], dtype=np.int64)
             if (ancestors < 0).all():
                 raise InputError(f"{path}: ancestors: no class has one at level {cam_agg_level!r}")
         else:
-            root, levels = metadata_root or config.metadata_root, (checkpoint["label_level"], cam_agg_level)
-            ancestors = ancestors_at(root, dataset_name or config.dataset_name, *levels, checkpoint["file_labels"])
+            root, levels = metadata_root or config.metadata_root, (about[0], cam_agg_level)
+            ancestors = ancestors_at(root, dataset_name or config.dataset_name, *levels, about[2])
     return Predictor(
         Path(path),
         config,
         checkpoint["epoch"],
-        checkpoint["label_level"],
-        checkpoint["class_names"],
-        checkpoint["file_labels"],
+        *about,
         cam_agg_level,
         ancestors,
-        checkpoint.get("score_map_thresholds"),
+        checkpoint.get("score_map_thresholds") if of_training else None,
         model,
         make_mapper(mapper, model, ancestors),
         refiner,
         {way: BoxRule.from_dict(rule) for way, rule in checkpoint.get("box_rules", {}).items() if as_trained},
-        checkpoint.get("hierarchy", {}),
+        checkpoint.get("hierarchy", {}) if of_training else {},
         checkpoint.get("version"),
+        together,
+        map_level,
     )
+
+
+def _trained_levels(checkpoint: Mapping, config: Mapping, path: str | os.PathLike) -> list[TrainedLevel]:
+    """Return the levels that a checkpoint's model learned at once, none for one; check which of them it reports."""
+    levels = [TrainedLevel.from_dict(one) for one in checkpoint.get("trained_levels", ())]
+    reported = config.get("map_level")
+    try:
+        check_map_level(reported, levels)
+    except InputError as error:
+        raise InputError(f"{path}: config: ", *error.parts) from None
+    expected = levels[0].level if levels and reported in (None, MEAN) else reported
+    if levels and checkpoint["label_level"] != expected:
+        found = checkpoint["label_level"]
+        raise InputError(f"{path}: label_level is {found!r}; expected {expected!r}, as its config has it")
+    return levels

@@ -4,8 +4,8 @@ A method that is trained on full supervision takes its training images, and thei
 """
 
 import os
-from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -15,12 +15,22 @@ from wsol.core.errors import OptionError, OptionName
 from wsol.data.batches import LabeledImages
 from wsol.data.held_out import hold_out
 from wsol.data.images import require_images
-from wsol.data.levels import TRAINED, LevelData, LevelSplit, labels_by_level, load_level
+from wsol.data.level_set import (
+    SEPARATOR,
+    TrainedLevel,
+    check_map_level,
+    joined,
+    level_names,
+    trained_levels,
+    with_labels_at,
+)
+from wsol.data.levels import TRAINED, LevelData, LevelSplit, labels_by_level, load_level, read_levels
 from wsol.data.metadata import dataset_folder
 from wsol.data.preprocessing import Preprocessing
 from wsol.data.targets import BoxTargets, MaskTargets, Targets
 from wsol.data.truth import PSEUDO, SplitTruth
 from wsol.maps.cam_agg import ancestors_at, keep_with_ancestor
+from wsol.methods.level_heads import level_weights
 
 NO_BOXES = "has no true boxes; a detector learns from boxes and is measured by them, so masks alone will not do"
 NEITHER = "has no true masks and no true boxes; expected either, to learn from"
@@ -33,6 +43,9 @@ class RunData:
     levels: the label level trained at and its splits, with the messages for the log (`levels.notes`).
     truths: the truth of every split that is evaluated.
     ancestors: each class's label at cam_agg_level, int64 (num_classes,), -1: none; None without that option.
+    together: the levels that are learned at once; empty: one level. `levels` then has the images of train at the first of
+        them, with their labels at all, and otherwise is the level that the run reports.
+    each_level: the images and truth of what is evaluated, at each of these levels.
     targets: the masks or boxes of the training images; None: the method is trained on labels.
     """
 
@@ -40,6 +53,12 @@ class RunData:
     truths: dict[str, SplitTruth]
     ancestors: np.ndarray | None
     targets: Targets | None = None
+    together: Sequence[TrainedLevel] = ()
+    each_level: Mapping[str, tuple[dict[str, LevelSplit], dict[str, SplitTruth]]] = field(default_factory=dict)
+
+    def level_name(self, map_level: str | None) -> str:
+        """Return the name of the level, or of several learned at once, see `joined`."""
+        return joined([one.level for one in self.together], map_level) if self.together else self.levels.level
 
     @property
     def splits(self) -> dict[str, LevelSplit]:
@@ -47,12 +66,19 @@ class RunData:
         return self.levels.splits
 
 
-def read_level(config: Mapping, splits: Iterable[str]) -> LevelData:
-    """Return splits of a configuration's data set at its label level, with the images that it draws; see `load_level`."""
+def read_level(config: Mapping, splits: Collection[str]) -> LevelData:
+    """Return splits of a configuration's data set at its label level, with the images that it draws; see `load_level`.
+
+    Of several levels learned at once, train is that of the first one, and other splits alone are those of the reported one.
+    """
+    level, names = config["label_level"], levels_asked_for(config)
+    if len(names) > 1:
+        reported = config.get("map_level")
+        level = reported if reported in names and "train" not in splits else names[0]
     return load_level(
         config["metadata_root"],
         config["dataset_name"],
-        config["label_level"],
+        level,
         splits,
         config["proxy_training_set"],
         config["num_val_sample_per_class"],
@@ -74,10 +100,21 @@ def read_run_data(config: Mapping, advice: str = "") -> RunData:
     """
     method = registry.method_entry(config["wsol_method"])
     wanted = {"train": method.classifies, "val": True, "test": config["eval_test"]}
-    levels = read_level(config, [name for name, is_wanted in wanted.items() if is_wanted])
-    if len(levels.class_names) < 2 and method.classifies:
-        asked = ("coarsening", config["coarsening"]) if config["coarsening"] else ("label_level", levels.level)
-        raise OptionError(*asked, f"{config['dataset_name']} has one class at this level; expected two or more")
+    splits = [name for name, is_wanted in wanted.items() if is_wanted]
+    each: dict[str, LevelData] = {}
+    together: list[TrainedLevel] = []
+    if len(names := levels_asked_for(config)) > 1:
+        levels, each, together = _read_together(config, names, splits)
+    else:
+        check_map_level(config["map_level"], ())
+        if config["level_weights"]:
+            shown = " ".join(f"{weight:g}" for weight in config["level_weights"])
+            raise OptionError("level_weights", shown, "expected none for one level; several have commas between them")
+        levels = read_level(config, splits)
+    for one in (levels, *each.values()):
+        if len(one.class_names) < 2 and method.classifies:
+            asked = ("coarsening", config["coarsening"]) if config["coarsening"] else ("label_level", one.level)
+            raise OptionError(*asked, f"{config['dataset_name']} has one class at this level; expected two or more")
     ancestors = None
     if config["cam_agg_level"]:
         ancestors = ancestors_at(
@@ -92,13 +129,69 @@ def read_run_data(config: Mapping, advice: str = "") -> RunData:
         _train_on_val(config, levels)
     if config["on_bad_image"] == "stop":
         image_root = Path(config["data_root"]) / config["dataset_name"]
-        for name, split in levels.splits.items():
-            require_images(image_root, split.image_ids, name, advice)
+        for one in (levels, *each.values()):
+            for name, split in one.splits.items():
+                require_images(image_root, split.image_ids, name, advice)
     targets = None if method.classifies else _read_targets(config, levels)
     truths = _read_truths(config, levels, with_masks=not method.detects)
     if method.detects and (without := [name for name, truth in truths.items() if truth.boxes is None]):
         raise OptionError("wsol_method", config["wsol_method"], f"{config['dataset_name']} {without[0]} {NO_BOXES}")
-    return RunData(levels, truths, ancestors, targets)
+    each_level = {level: (data.splits, _truths_like(config, data.splits, truths)) for level, data in each.items()}
+    return RunData(levels, truths, ancestors, targets, together, each_level)
+
+
+def levels_asked_for(config: Mapping) -> tuple[str, ...]:
+    """Return the levels that a configuration's label_level names; none for the finest, and for a coarsening."""
+    text = config["label_level"]
+    if text is None or SEPARATOR not in text:
+        return () if text is None else (text,)
+    return level_names(text, read_levels(dataset_folder(config["metadata_root"], config["dataset_name"])))
+
+
+def _read_together(
+    config: Mapping, names: Sequence[str], splits: Sequence[str]
+) -> tuple[LevelData, dict[str, LevelData], list[TrainedLevel]]:
+    """Return (what the run is trained on and reports, each level's images to evaluate, the levels) of several levels.
+
+    It is trained on the images that have a class at the first level, drawn as for a run at that level.
+    """
+    if not registry.method_entry(config["wsol_method"]).classifies:
+        problem = f"{config['wsol_method']} tells no classes apart; expected one level"
+        raise OptionError("label_level", config["label_level"], problem)
+    first = read_level({**config, "label_level": names[0]}, splits)
+    others = [
+        read_level({**config, "label_level": name, "num_train_sample_per_class": 0}, splits)  # of train all labels count
+        for name in names[1:]
+    ]
+    data = [first, *others]
+    together = trained_levels(data, config["metadata_root"], config["dataset_name"], first.levels)
+    check_map_level(config["map_level"], together, [("cam_agg_level", config["cam_agg_level"])])
+    level_weights(config["level_weights"], len(names))
+    train = with_labels_at(first.splits["train"], [one.splits["train"] for one in data])
+    for one in data:
+        del one.splits["train"]
+    reported = next((one for one in data if one.level == config["map_level"]), first)
+    notes = [*first.notes, *(note for note in reported.notes if reported is not first and not note.startswith("train"))]
+    for name, labels in zip(names, train.at_levels.T if train.at_levels is not None else (), strict=True):
+        if without := int((labels < 0).sum()):
+            notes.append(
+                f"train: {without} of {len(labels)} images have no class at level {name!r}, whose loss is without them"
+            )
+    own = {name: replace(split) for name, split in reported.splits.items()}  # of which CAM-Agg may leave images out
+    levels = replace(reported, splits={"train": train, **own}, notes=notes)
+    return levels, {one.level: one for one in data}, together
+
+
+def _truths_like(
+    config: Mapping, splits: Mapping[str, LevelSplit], truths: Mapping[str, SplitTruth]
+) -> dict[str, SplitTruth]:
+    """Return the truth of a level's splits, from those of the level that is reported where the images are the same."""
+    return {
+        name: truths[name]
+        if list(truths[name].image_ids) == list(split.image_ids)
+        else SplitTruth.of(config, name, split.image_ids, needs_truth=False)
+        for name, split in splits.items()
+    }
 
 
 def images_to_map(

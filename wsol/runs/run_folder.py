@@ -12,6 +12,7 @@ from wsol.core.files import MOST_BYTES, remove_stale_files, temporary_sibling, t
 from wsol.core.locks import hold, is_at
 
 CONFIG, RESULTS, LOG = "config.yaml", "results.json", "log.txt"
+LEVELS = "levels"  # the folder in a run's with the results of each of several levels that were learned at once
 NEVER = "never"  # of the option `resume`
 PREVIOUS = ".previous"
 PATIENCE_SECONDS = 1.0  # `is_locked` of another process holds a lock for a moment
@@ -101,7 +102,7 @@ def check_run_folder(folder: Path, log_root: Path, override: bool, to_continue: 
         raise InputError(f"{folder} is a link, so it is not replaced; expected a folder, or an unused name")
     if any(folder.iterdir()) and not (folder / CONFIG).is_file():
         raise InputError(f"{folder} is not the folder of one run (no {CONFIG}), so it is not replaced")
-    if below := list(folder.glob(f"*/**/{CONFIG}")):
+    if below := [path for path in folder.glob(f"*/**/{CONFIG}") if path.parent.parent != folder / LEVELS]:
         raise InputError(f"{folder} holds other runs ({below[0].parent}), so it is not replaced")
 
 

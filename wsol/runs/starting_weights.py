@@ -5,13 +5,14 @@ earlier run.
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TypeGuard
 
 from torch import nn
 
 from wsol.core.errors import OptionError
 from wsol.core.options import AUTO
+from wsol.data.level_set import TrainedLevel
 from wsol.data.levels import LevelData
 from wsol.methods import wsolevaluation
 from wsol.methods.build import build_from_config, keep_pretrained_classifier
@@ -61,7 +62,9 @@ def auto_is_false(config: Mapping) -> bool:
     return not (_original_may_keep(config) and _is_linear(build_from_config(config, 2)))
 
 
-def _why_not_whole(checkpoint: Mapping, config: Mapping, data: LevelData) -> str | None:
+def _why_not_whole(
+    checkpoint: Mapping, config: Mapping, data: LevelData, together: Sequence[TrainedLevel] = ()
+) -> str | None:
     """Return why only the backbone of a run's checkpoint is taken, or None if all of it is."""
     trained = checkpoint["config"]
     if config["keep_classifier"] is False:
@@ -69,6 +72,8 @@ def _why_not_whole(checkpoint: Mapping, config: Mapping, data: LevelData) -> str
     for name in ("architecture", "wsol_method"):
         if trained[name] != config[name]:
             return f"its {name} is {trained[name]}, this run's is {config[name]}"
+    if checkpoint.get("trained_levels", []) != [one.to_dict() for one in together]:
+        return "it was not trained at the same levels at once"
     classes = [(one["class_names"], one["file_labels"]) for one in (checkpoint, vars(data))]
     if classes[0] != classes[1]:
         return f"its {len(classes[0][0])} classes are not this run's {len(classes[1][0])}"
@@ -78,11 +83,13 @@ def _why_not_whole(checkpoint: Mapping, config: Mapping, data: LevelData) -> str
     return None
 
 
-def _start_from_run(checkpoint: Mapping, config: Mapping, data: LevelData) -> tuple[Method | None, list[str]]:
+def _start_from_run(
+    checkpoint: Mapping, config: Mapping, data: LevelData, together: Sequence[TrainedLevel] = ()
+) -> tuple[Method | None, list[str]]:
     """Return (the model with all weights of a run's checkpoint, or None if only its backbone fits; messages for the log)."""
     path = config["pretrained_path"]
     check_entries(checkpoint, path)
-    if why := _why_not_whole(checkpoint, config, data):
+    if why := _why_not_whole(checkpoint, config, data, together):
         if config["keep_classifier"] is True:
             raise OptionError("keep_classifier", "TRUE", f"{path}: {why}")
         return None, [f"weights: the backbone of {path}; the classifier is initialised randomly: {why}"]
@@ -90,14 +97,21 @@ def _start_from_run(checkpoint: Mapping, config: Mapping, data: LevelData) -> tu
     return model, [f"weights: all of {path} (epoch {checkpoint['epoch']}), including its classifier, for the same classes"]
 
 
-def start_model(config: Mapping, data: LevelData) -> tuple[Method, list[str]]:
+def start_model(config: Mapping, data: LevelData, together: Sequence[TrainedLevel] = ()) -> tuple[Method, list[str]]:
     """Return (the model that a run starts from, messages for the log about its weights).
+
+    `together`: the levels that are learned at once; empty: that of `data`.
 
     Raises:
         InputError: weights cannot be obtained or read, or do not match.
     """
-    num_classes = len(data.class_names)
+    sizes = [len(one.class_names) for one in together]
+    num_classes = sum(sizes) or len(data.class_names)
     if path := config["wsolevaluation_checkpoint"]:  # it fills every entry
+        if together:
+            raise OptionError(
+                "wsolevaluation_checkpoint", path, "is of one level; expected none with several levels at once"
+            )
         model = build_from_config(config, num_classes)
         wsolevaluation.read(model, path)
         return model, [f"weights: all of {path}, from wsolevaluation"]
@@ -106,17 +120,22 @@ def start_model(config: Mapping, data: LevelData) -> tuple[Method, list[str]]:
     if path:
         content = read_weights(path)
         if _is_of_run(content):
-            whole, notes = _start_from_run(content, config, data)
+            whole, notes = _start_from_run(content, config, data, together)
             if whole is not None:
                 return whole, notes
         del content
     model = build_from_config(
-        config, num_classes, pretrained=config["pretrained"], pretrained_path=path, keep_classifier=keep is True
+        config,
+        num_classes,
+        pretrained=config["pretrained"],
+        pretrained_path=path,
+        keep_classifier=keep is True,
+        level_sizes=sizes,
     )
     if not config["pretrained"]:
         return model, ["weights: random"]
     kept, why = keep is True, ""
-    if keep == AUTO and original_keeps_classifier(config, data, model):
+    if keep == AUTO and not together and original_keeps_classifier(config, data, model):
         if kept := model.backbone.offer.pretrained_classifier is not None:
             keep_pretrained_classifier(model, config["architecture"])
             why = ", as in the original code on ILSVRC (keep_classifier FALSE: random)"

@@ -72,11 +72,14 @@ def set_learning_rate(optimizer: torch.optim.Optimizer, epoch: int, decay_freque
         group["lr"] = lr_at(group["initial_lr"], epoch, decay_frequency)
 
 
-def blank_batch(num_images: int, side: int) -> Batch:
-    """Return a batch of black squares with whatever a method may be trained on: label 0, a box and a mask of everything."""
+def blank_batch(num_images: int, side: int, label_shape: tuple[int, ...] = ()) -> Batch:
+    """Return a batch of black squares with whatever a method may be trained on: label 0, a box and a mask of everything.
+
+    `label_shape`: that of `Method.label_shape`.
+    """
     return Batch(
         torch.zeros(num_images, 3, side, side),
-        torch.zeros(num_images, dtype=torch.int64),
+        torch.zeros(num_images, *label_shape, dtype=torch.int64),
         ["a blank image"] * num_images,
         [],
         range(num_images),
@@ -92,7 +95,7 @@ def spread_step(model: Method, config: Mapping, device: torch.device) -> nn.Modu
     if ranks.size() == 1:
         return CompiledStep(step, config["batch_size"]) if config["compile"] else step
     with torch.random.fork_rng(devices=[]):
-        blank = to_device(blank_batch(2, config["crop_size"]), device)
+        blank = to_device(blank_batch(2, config["crop_size"], model.label_shape), device)
         size = (config["crop_size"], config["crop_size"])
         draws = on_device(model.draw(DrawSource(0, 0, 0, blank.positions), size), device)
         buffers = {name: buffer.clone() for name, buffer in model.named_buffers()}
@@ -144,7 +147,7 @@ def check_network(model: Method, config: Mapping, num_train: int) -> None:
         check_map(lambda blank: model.backbone(blank.images), config)
     else:
         check_map(lambda blank: model.score_maps(blank.images, blank.labels), config)
-    blank = blank_batch(1, config["crop_size"])
+    blank = blank_batch(1, config["crop_size"], model.label_shape)
     whole, last = config["batch_size"] * (num_train >= config["batch_size"]), num_train % config["batch_size"]
     if 1 in (*shares(whole, ranks.size()), *shares(last, ranks.size())):
         try:

@@ -17,7 +17,9 @@ from wsol.core import registry
 from wsol.core.errors import InputError
 from wsol.core.options import Option
 from wsol.data.image_ids import first_of_each
-from wsol.data.levels import load_level, load_levels
+from wsol.data.level_set import SEPARATOR, level_names
+from wsol.data.levels import load_level, load_levels, read_levels
+from wsol.data.metadata import dataset_folder
 from wsol.runs.run_folder import RESULTS
 from wsol.sweeps.spec import ALL, CHOSEN, FINEST, Block, Range, Spec, matches
 
@@ -124,8 +126,9 @@ class Plan:
     def _agg_levels(self, point: Point, block: Block) -> Sequence[str]:
         if block.cam_agg_levels != (ALL,):
             return block.cam_agg_levels
-        trained = point.options.get("label_level") or point.levels[0]
-        return point.levels[point.levels.index(trained) + 1 :]
+        trained = level_names(point.options.get("label_level"), point.levels) or point.levels
+        reported = point.options.get("map_level") or trained[0]
+        return point.levels[point.levels.index(reported) + 1 :]
 
 
 def make_plan(spec: Spec, options: Mapping[str, Option], log_root: Path) -> Plan:
@@ -149,11 +152,12 @@ def make_plan(spec: Spec, options: Mapping[str, Option], log_root: Path) -> Plan
                 known[key] = levels_and_twins(*key)
             levels, same = known[key]
         level = values.get("label_level")
-        if level not in (None, ALL, *levels):
-            load_level(base["metadata_root"], base["dataset_name"], level, ("train",))  # says which levels there are
-            raise InputError(
-                f"{spec.path}: {level}: a single class of {base['dataset_name']}; expected a level with two or more"
-            )
+        for name in _named(level, base) if level not in (None, ALL) else ():
+            if name not in levels:
+                load_level(base["metadata_root"], base["dataset_name"], name, ("train",))  # says which levels there are
+                raise InputError(
+                    f"{spec.path}: {name}: a single class of {base['dataset_name']}; expected a level with two or more"
+                )
         if level != ALL and level in same and same[level] in spec.vary["label_level"]:
             alike.setdefault(base["dataset_name"], {})[level] = same[level]
             continue
@@ -168,12 +172,17 @@ def make_plan(spec: Spec, options: Mapping[str, Option], log_root: Path) -> Plan
     return plan
 
 
+def _named(level: str, options: Mapping[str, Any]) -> tuple[str, ...]:
+    """Return the levels that a value of label_level names: one, or several that a run learns at once."""
+    return level_names(level, read_levels(dataset_folder(options["metadata_root"], options["dataset_name"])))
+
+
 def _check_levels(spec: Spec, known: set[str]) -> None:
     """Raise InputError for a level that the spec names and no data set has: a part of the spec would be about nothing."""
     wheres = [*(block.where for block in spec.report), *(case.where for case in spec.cases)]
     named = [level for where in wheres for level in where.get("label_level", ()) if level != FINEST]
     named += [level for block in spec.report for level in block.cam_agg_levels if block.cam_agg_levels != (ALL,)]
-    if unknown := [level for level in named if level not in known]:
+    if unknown := [level for level in named if level not in known and not set(level.split(SEPARATOR)) <= known]:
         raise InputError(
             f"{spec.path}: no data set has a level {unknown[0]} with two classes or more; expected one of "
             f"{', '.join(sorted(known))}"
@@ -277,11 +286,14 @@ def _word(option: str, value: object) -> str:
 
     >>> _word("label_level", "genus"), _word("lr", 1e-05), _word("pretrained", True), _word("coarsening", "cuts/c2.csv")
     ('genus', 'lr1e-05', 'pretrainedTRUE', 'coarsening_c2')
+    >>> _word("label_level", "species,genus")
+    'species+genus'
     """
     if isinstance(value, bool):
         return f"{option}{str(value).upper()}"
     if not isinstance(value, str):
         return f"{option}{value}"
+    value = value.replace(SEPARATOR, "+") if option == "label_level" else value
     text = re.sub(r"[^\w.+-]", "_", Path(value).stem if "/" in value else value)
     return text if option in BARE else f"{option}_{text}"
 
