@@ -1,6 +1,10 @@
-"""Made-up runs: a hierarchy of which each part is localized best at a level of its own, and the files of such runs."""
+"""Made-up runs: a hierarchy of which each part is localized best at a level of its own, and the files of such runs; small
+trees, and everything about their cuts the slow way."""
+
+from itertools import product
 
 import numpy as np
+from hypothesis import strategies as st
 
 from samples import of_json, write_run, write_split
 from wsol.core.files import write_json, write_text
@@ -20,7 +24,9 @@ def made_up_tree(families=2, genera=2, species=2):
     count = families * genera * species
     leaf = np.arange(count)
     classes = np.stack([leaf, leaf // species, leaf // (species * genera)])
-    names = tuple(tuple(f"{level}{n}" for n in range(int(own.max()) + 1)) for level, own in zip(LEVELS, classes, strict=True))
+    names = tuple(
+        tuple(f"{level}{n}" for n in range(int(own.max()) + 1)) for level, own in zip(LEVELS, classes, strict=True)
+    )
     return LevelTree(LEVELS, names[0], classes, names)
 
 
@@ -91,3 +97,48 @@ def merge_results(folder, results):
     """Put the results of several splits into one results.json."""
     content = of_json(folder / "results.json")
     write_json(folder / "results.json", {**content, **results})
+
+
+@st.composite
+def level_trees(draw, most_leaves=4, most_levels=3):
+    """Nested partitions of a few leaves; the finest level may already join some, the coarsest may have a single class."""
+    leaves = draw(st.integers(2, most_leaves))
+    classes = [np.arange(leaves)]
+    for _ in range(draw(st.integers(1, most_levels - 1))):
+        count = int(classes[-1].max()) + 1
+        steps = [0, *draw(st.lists(st.integers(0, 1), min_size=count - 1, max_size=count - 1))]
+        classes.append(np.cumsum(steps)[classes[-1]])
+    names = tuple(tuple(f"{i}.{n}" for n in range(int(own.max()) + 1)) for i, own in enumerate(classes))
+    levels = tuple(f"level{i}" for i in range(len(classes)))
+    return LevelTree(levels, tuple(f"leaf{i}" for i in range(leaves)), np.array(classes), names)
+
+
+def every_cut(tree):
+    """Every consistent assignment of levels to leaves: where a node is in the cut, all its leaves have its level."""
+    for assignment in product(range(len(tree.levels)), repeat=len(tree.leaves)):
+        level_of = np.array(assignment)
+        if all((level_of[tree.members(node)] == node[0]).all() for node in tree.nodes(level_of)):
+            yield level_of
+
+
+def fewest_splits(tree, level_of):
+    """The fewest places at which a cut departs from what holds above, by trying every level at every node above it."""
+    inner = [
+        (i, n)
+        for i in range(len(tree.levels) - 1, -1, -1)
+        for n in range(len(tree.names[i]))
+        if all(level_of[leaf] < i for leaf in tree.members((i, n)))
+    ]
+    nodes = tree.nodes(level_of)
+
+    def parent(node):
+        i, n = node
+        return (i + 1, int(tree.parents[i][n])) if i + 1 < len(tree.levels) else None
+
+    fewest = len(tree.leaves)
+    for default, *said in product(range(len(tree.levels)), repeat=1 + len(inner)):
+        holds = dict(zip(inner, said, strict=True)) | {node: node[0] for node in nodes}
+        if any(level > node[0] for node, level in holds.items()):
+            continue
+        fewest = min(fewest, sum(level != holds.get(parent(node), default) for node, level in holds.items()))
+    return fewest

@@ -77,7 +77,10 @@ def test_held_out_gains_are_those_of_fits_without_the_fold():
             found = fit(tree, counts, images, penalty)
             for image in np.flatnonzero(folds == fold):
                 both = [
-                    100 * np.mean([bits[one.cut.level_of[rights.leaf_of[image]], image, j, one.positions[0, j]] for j in range(3)])
+                    100
+                    * np.mean(
+                        [bits[one.cut.level_of[rights.leaf_of[image]], image, j, one.positions[0, j]] for j in range(3)]
+                    )
                     for one in (found, base)
                 ]
                 assert gains[i, image] == pytest.approx(both[0] - both[1])

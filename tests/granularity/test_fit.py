@@ -1,6 +1,6 @@
-"""Cut and thresholds in turns: against brute force over all cuts and all thresholds, and never below the best single level."""
+"""Cut and thresholds in turns: against brute force over all cuts and thresholds, and never below the best single level."""
 
-from itertools import product
+from itertools import pairwise, product
 
 import numpy as np
 import pytest
@@ -8,8 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as npst
 
-from made_up import differing_chance, draw_rights, made_up_tree
-from test_cut import every_cut, fewest_splits, level_trees
+from made_up import differing_chance, draw_rights, every_cut, fewest_splits, level_trees, made_up_tree
 from wsol.granularity.cut import best_cut
 from wsol.granularity.fit import best_single, climb, fit, fit_single, values_at
 
@@ -59,7 +58,7 @@ def test_each_turn_is_better_and_neither_cut_nor_thresholds_can_raise_the_last(c
     for start in fit_single(tree, counts, images):
         turns = climb(tree, counts, images, start, penalty)
         objectives = [turn.objective for turn in turns]
-        assert all(after > before for before, after in zip(objectives, objectives[1:], strict=False))
+        assert all(after > before for before, after in pairwise(objectives))
         last = turns[-1]
         cut, fixed = last.cut.level_of, last.positions[0]
         others = [objective(tree, counts, images, cut, each, penalty) for each in product(range(3), repeat=2)]

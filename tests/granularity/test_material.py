@@ -83,7 +83,7 @@ def test_runs_that_do_not_belong_together_are_refused(made, options, said):
 
 
 def test_one_level_and_two_runs_of_a_level_are_refused(made):
-    tree, rights, ids, folders = made
+    _, rights, ids, folders = made
     with pytest.raises(InputError, match="the only level among the runs is 'species'; expected runs at two levels"):
         read_run_set([folders[0], folders[3]])
     other = folders[0].with_name("again")
@@ -97,7 +97,7 @@ def test_a_level_that_the_data_set_does_not_have_is_refused(made):
     _, _, _, folders = made
     content = of_json(folders[1] / "results.json")
     write_json(folders[1] / "results.json", {**content, "label_level": "clade"})
-    with pytest.raises(InputError, match="its level is 'clade'; expected one of .*D: species, genus, family"):
+    with pytest.raises(InputError, match=r"its level is 'clade'; expected one of .*D: species, genus, family"):
         read_run_set(folders[:3])
 
 

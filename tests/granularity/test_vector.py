@@ -5,9 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from made_up import made_up_tree
+from made_up import every_cut, made_up_tree
 from samples import trees
-from test_cut import every_cut
 from wsol.core.errors import InputError
 from wsol.core.files import write_text
 from wsol.data.hierarchy import Hierarchy, read_coarsening
