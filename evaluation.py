@@ -33,9 +33,10 @@ from wsol.data.masks import VIEW, get_mask
 from wsol.data.metadata import first_names, read_id_list
 from wsol.data.proposals import read_split_proposals
 from wsol.data.truth import PSEUDO, SplitTruth
+from wsol.maps.map_index import find_maps
 from wsol.maps.refine import make_refiner
 from wsol.maps.refine_saved import RefineSaved
-from wsol.maps.score_maps import find_score_maps, sort_others
+from wsol.maps.score_maps import sort_others
 from wsol.metrics.bootstrap import Resampled, compare, intervals
 from wsol.metrics.boxes import calculate_multiple_iou, compute_bboxes_from_scoremaps, resize_bbox
 from wsol.metrics.detections import read_detections
@@ -83,7 +84,7 @@ def evaluate_wsol(
     check_metric_options({**metric, "multi_iou_eval": multi_iou_eval})
     truth = SplitTruth.read(metadata_root, mask_root, dataset_name, split)
     evaluator = SplitEvaluator(truth, cam_curve_interval, iou_threshold_list, multi_contour_eval)
-    files = find_score_maps(scoremap_root, evaluator.image_ids)
+    files = find_maps(scoremap_root, evaluator.image_ids)
     files.require_all()
     count(SavedMaps(files), evaluator)
     figure = headline(evaluator.results(), multi_iou_eval)
@@ -216,7 +217,7 @@ def open_maps(root: str, options: Munch, evaluator: SplitEvaluator, compared: bo
 
     They are refined, with --refine, unless they are what others are compared with.
     """
-    files = find_score_maps(root, evaluator.image_ids, evaluator.truth.split_ids)
+    files = find_maps(root, evaluator.image_ids, evaluator.truth.split_ids)
     splits = {*SPLITS, options.split}
     of_splits, unknown = sort_others(files.others, read_known_ids(options.metadata_root, options.dataset_name, splits))
     elsewhere = [f"{count} maps of {split} images" for split, count in of_splits.items() if split != options.split]

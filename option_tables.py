@@ -245,7 +245,11 @@ _FINAL = (
     _BOOTSTRAP,
 )
 _SCORED = (
-    Option("scoremap_root", "train_log/scoremaps/", "folder of the maps: <scoremap_root>/<image id>.npy, .npz or .png"),
+    Option(
+        "scoremap_root",
+        "train_log/scoremaps/",
+        "folder of the maps, <image id>.npy, .npz or .png; or a .csv image,folder",
+    ),
     Option("dataset_name", "Toy", "a data set in <metadata_root>", folder_name),
     Option("split", "val", "val, test, or any split with boxes or masks", folder_name),
     _METADATA_ROOT,

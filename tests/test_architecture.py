@@ -10,7 +10,7 @@ import pytest
 
 from conftest import CHECKOUT
 
-ROOMS = ("core", "data", "networks", "methods", "maps", "metrics", "runs", "sweeps", "plots", "photos")
+ROOMS = ("core", "data", "networks", "methods", "maps", "metrics", "runs", "sweeps", "granularity", "plots", "photos")
 PROGRAMS = {path.stem for path in CHECKOUT.glob("*.py")} | {"dataset", "scripts"}
 MODULES = sorted(path.relative_to(CHECKOUT) for path in CHECKOUT.glob("wsol/**/*.py"))
 

@@ -55,3 +55,13 @@ def test_the_largest_branch_is_named_before_the_root_and_no_name_covers_a_leafs(
     FigureCanvasAgg(figure).draw()
     covers = {text.get_text(): text.get_window_extent() for text in figure.axes[0].texts}
     assert not any(covers["a very long name of an order"].overlaps(covers[leaf]) for leaf in tree.leaves if leaf in covers)
+
+
+def test_a_cut_has_a_colour_and_a_mark_for_each_level():
+    tree = Hierarchy({"crow": "corvid", "jay": "corvid", "corvid": "bird", "owl": "strix", "strix": "bird"})
+    axes = hierarchy_figure(tree, "birds", {"species": ["owl"], "family": ["corvid"]}).axes[0]
+    assert [text.get_text() for text in axes.get_legend().get_texts()] == ["species: 1", "family: 1"]
+    names = {text.get_text(): text.get_color() for text in axes.texts}
+    assert names["crow"] == names["jay"] != names["owl"]
+    marks = [collection.get_offsets() for collection in axes.collections if len(collection.get_offsets())]
+    assert sum(len(each) for each in marks if np.any(each)) == 2

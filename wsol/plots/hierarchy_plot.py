@@ -3,7 +3,7 @@
 In: a `Hierarchy`. Out: a matplotlib figure whose size grows with the leaves, so that every leaf has its name.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import product
 
 import numpy as np
@@ -14,6 +14,7 @@ from matplotlib.figure import Figure
 from matplotlib.typing import ColorType
 
 from wsol.data.hierarchy import Hierarchy
+from wsol.plots.drawing import COLORS, plain
 
 LEAF_POINTS = 5.0  # font size of leaf names if there are many
 LINE_POINTS = 1.25  # of the circumference, a leaf, in font sizes
@@ -81,6 +82,16 @@ def _colors(hierarchy: Hierarchy, parts: Sequence[str]) -> dict[str, ColorType]:
     return colors
 
 
+def _level_colors(hierarchy: Hierarchy, cut: Mapping[str, Sequence[str]]) -> dict[str, ColorType]:
+    """Return node to colour: from a node of a cut on that of its level, grey above the cut."""
+    of_node = {node: COLORS[i % len(COLORS)] for i, nodes in enumerate(cut.values()) for node in nodes}
+    colors: dict[str, ColorType] = {}
+    for node in hierarchy.depths:
+        above = (node, *hierarchy.ancestors(node))
+        colors[node] = next((of_node[each] for each in above if each in of_node), (0.5, 0.5, 0.5))
+    return colors
+
+
 def _text(axes: Axes, node: str, angle: float, radius: float, size: float, color: ColorType) -> None:
     """Write a name along the radius, outwards, never upside down."""
     turned = np.pi / 2 < angle < 3 * np.pi / 2
@@ -140,10 +151,13 @@ def _name_places(
     return places
 
 
-def hierarchy_figure(hierarchy: Hierarchy, title: str) -> Figure:
-    """Return the tree: the root in the middle, a circle per depth, every leaf's name at the rim, large inner nodes named."""
+def hierarchy_figure(hierarchy: Hierarchy, title: str, cut: Mapping[str, Sequence[str]] | None = None) -> Figure:
+    """Return the tree: the root in the middle, a circle per depth, every leaf's name at the rim, large inner nodes named.
+
+    cut: level to the nodes at which that level's labels are used; they are marked, and what is below has the level's colour.
+    """
     angles, weights = layout(hierarchy)
-    colors = _colors(hierarchy, branches(hierarchy, weights))
+    colors = _colors(hierarchy, branches(hierarchy, weights)) if cut is None else _level_colors(hierarchy, cut)
     deepest = max(hierarchy.depths.values())
     count = len(hierarchy.leaves)
     size = LEAF_POINTS if count > 60 else 8.0
@@ -177,6 +191,11 @@ def hierarchy_figure(hierarchy: Hierarchy, title: str) -> Figure:
         box = {"boxstyle": "round,pad=0.15", "facecolor": "white", "edgecolor": colors[node], "linewidth": 0.6}
         x, y = point(angle, height)
         axes.text(x, y, node, fontsize=size + 2, ha="center", va="center", bbox=box, zorder=3, parse_math=False)
+    for level, nodes in (cut or {}).items():
+        x, y = np.array([point(angles[node], hierarchy.depths[node]) for node in nodes]).T
+        axes.scatter(x, y, s=4 * size, color=colors[nodes[0]], zorder=2, label=f"{level}: {len(nodes)}")
+    if cut:
+        plain(axes.legend(loc="lower left", fontsize=size + 2, title="level: nodes of the cut").get_texts())
     text = f"{title}: {count} leaves, depth {deepest}"
     figure.suptitle(text, y=1 - 0.1 / (radius + margin), fontsize=10 + radius / 2, parse_math=False)
     return figure

@@ -1,0 +1,141 @@
+"""Chooses label levels for parts of a hierarchy, on val: a cut, from finished runs of one data set at several levels.
+
+    python scripts/choose_granularity.py train_log/species train_log/genus train_log/family --output train_log/chosen
+    python scripts/choose_granularity.py RUN... --output train_log/chosen --evaluate test
+
+Runs of several seeds are taken together: one cut for all, thresholds for each. Where no cut is surely better than the best
+single level, that level is chosen, and the command says so. Out, in --output: granularity.json (with --evaluate, also the
+comparison on test), cut.png and cut.pdf, and coarsening.csv for main.py --coarsening where a cut is chosen; composed
+results as <split>_images_seed<N>.npz and, where the runs saved their maps, <split>_maps_seed<N>.csv for evaluation.py
+--scoremap_root. docs/granularity.md explains the choice.
+"""
+
+import argparse
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
+
+import wsol.core.machine  # noqa: F401  (first: Ctrl-C while the libraries load is one line)
+
+# isort: split
+
+from wsol.core.arguments import Parser, path
+from wsol.core.errors import InputError, command
+from wsol.core.files import write_json, write_text
+from wsol.data.levels import read_hierarchy, read_levels
+from wsol.granularity.choice import FOLDS, RESAMPLES, Choice, bootstrap_weights, choose
+from wsol.granularity.composed import compare_on, composed_evaluator, folders_of_maps
+from wsol.granularity.material import Material, RunSet, read_level_tree, read_material, read_run_set
+from wsol.granularity.opened import check_opened, marks_for
+from wsol.granularity.record import NAME, as_record, as_text, fitted_nodes, read_record, test_entry
+from wsol.granularity.tree import LevelTree
+from wsol.granularity.vector import coarsening_vector, node_of_class, vector_text
+from wsol.maps.map_index import write_map_index
+from wsol.metrics.images_file import write_images
+from wsol.plots.drawing import save_figure
+from wsol.plots.hierarchy_plot import hierarchy_figure
+from wsol.runs.run_record import now
+
+VAL, TEST = "val", "test"
+
+
+def write_composed(runs: RunSet, tree: LevelTree, material: Material, choice: Choice, folder: Path) -> None:
+    """Write what the composed run of every seed gave on a split, and where its maps are if they were saved."""
+    level_of = choice.fitted.cut.level_of
+    for seed in runs.seeds:
+        evaluator = composed_evaluator(material, seed, tree.levels, level_of)
+        write_images(folder / f"{material.split}_images_seed{seed}.npz", evaluator, None)
+        if folders := folders_of_maps(material, runs, seed, tree.levels, level_of):
+            write_map_index(folder / f"{material.split}_maps_seed{seed}.csv", folders)
+
+
+def write_cut(runs: RunSet, tree: LevelTree, choice: Choice, folder: Path) -> None:
+    """Write the figure of the cut, and its vector if it is no single level; warn if the hierarchy has no such nodes."""
+    known, fitted = read_levels(runs.folder), choice.fitted
+    try:
+        hierarchy = read_hierarchy(runs.folder)
+        nodes = {
+            level: [node_of_class(hierarchy, tree, node, known.index(level)) for node in own]
+            for level, own in fitted_nodes(tree, fitted).items()
+        }
+        vector = coarsening_vector(hierarchy, tree, fitted.cut.level_of, known)
+    except InputError as error:
+        warnings.warn(f"no figure and no vector of the cut: {error}", stacklevel=2)
+        return
+    figure = hierarchy_figure(hierarchy, f"{runs.dataset}, label levels chosen on val", nodes)
+    for name in ("cut.png", "cut.pdf"):
+        save_figure(figure, folder / name)
+    if fitted.cut.splits:
+        write_text(folder / "coarsening.csv", vector_text(vector))
+
+
+def evaluated(
+    runs: RunSet, tree: LevelTree, choice: Choice, record: dict[str, Any], marks: list[str], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Return the record with the comparison on test."""
+    check_opened(runs)
+    material = read_material(runs, tree, TEST)
+    settings = material.files[runs.seeds[0], tree.levels[0]].settings
+    if settings["cam_curve_interval"] != options.interval:
+        raise InputError(f"test was scored with cam_curve_interval {settings['cam_curve_interval']:g}, val with another one")
+    fits = choice.fitted, choice.single
+    differences = compare_on(material, runs.seeds, tree.levels, *fits, options.resamples, options.seed)
+    write_composed(runs, tree, material, choice, options.output)
+    return {**record, TEST: test_entry(differences, len(material.image_ids), now(), marks)}
+
+
+def check_options(options: argparse.Namespace) -> None:
+    """Raise InputError for a value out of range."""
+    for name, low in (("seed", 0), ("folds", 2), ("resamples", 100)):
+        if getattr(options, name) < low:
+            raise InputError(f"--{name} {getattr(options, name)}: expected {low} or more")
+    if options.penalty is not None and options.penalty < 0:
+        raise InputError(f"--penalty {options.penalty}: expected 0 or more")
+    if options.evaluate and not options.output:
+        raise InputError("--evaluate: expected --output, where it is recorded when test was evaluated")
+
+
+@command
+def main() -> None:
+    """Choose, write, and evaluate if asked to."""
+    parser = Parser(__doc__)
+    parser.add_argument("runs", nargs="+", type=path, metavar="RUN", help="folders of finished runs, at two levels or more")
+    parser.add_argument("--output", type=path, metavar="FOLDER", help="default: only print")
+    parser.add_argument("--evaluate", choices=(TEST,), help="compare with the best single level of val, on test")
+    parser.add_argument("--allow_test_reuse", action="store_true", help="evaluate another choice too, and mark it")
+    parser.add_argument("--penalty", type=float, help="percent per split, instead of a cross-validated one; the cut is kept")
+    parser.add_argument("--seed", type=int, default=0, help="of folds and resamples; default: 0")
+    parser.add_argument("--folds", type=int, default=FOLDS, help=f"default: {FOLDS}")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"of intervals and tests; default: {RESAMPLES}")
+    parser.add_argument("--metadata_root", type=path, help="default: the runs' own")
+    options = parser.parse_args()
+    check_options(options)
+    runs = read_run_set(options.runs, options.metadata_root)
+    tree = read_level_tree(runs.folder, runs.levels)
+    material = read_material(runs, tree, VAL)
+    options.interval = material.files[runs.seeds[0], tree.levels[0]].settings["cam_curve_interval"]
+    for note in (*runs.notes, *material.notes):
+        warnings.warn(note, stacklevel=1)
+    weights = bootstrap_weights(material.image_ids, options.resamples, options.seed)
+    choice = choose(tree, material.rights, weights, options.seed, options.folds, penalty=options.penalty)
+    record = as_record(runs, tree, material, choice)
+    if options.output:
+        earlier = read_record(options.output / NAME)
+        marks = marks_for(record, earlier, options.allow_test_reuse)
+        if options.evaluate:
+            record = evaluated(runs, tree, choice, record, marks, options)
+        elif earlier and earlier["test"]:
+            record["test"] = earlier["test"]
+        write_composed(runs, tree, material, choice, options.output)
+        write_cut(runs, tree, choice, options.output)
+        write_json(options.output / NAME, record)
+    print(as_text(record))
+    if options.output:
+        print(f"written: {options.output}")
+
+
+if __name__ == "__main__":
+    main()

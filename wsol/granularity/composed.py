@@ -1,0 +1,120 @@
+"""The run that a cut composes from the runs of every level: each image's result is that of its level's run.
+
+In: material of a split, a cut, and score-map thresholds of val. Out: evaluators, and the paired comparison with a single
+level. No map is scored again.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from wsol.granularity.choice import bootstrap_interval, bootstrap_weights
+from wsol.granularity.fit import Fitted
+from wsol.granularity.material import Material, RunSet
+from wsol.maps.score_maps import MAPS_OF_A_RUN, find_score_maps
+from wsol.metrics.bootstrap import Resampled
+from wsol.metrics.images_file import ImagesFile
+from wsol.metrics.seeds_test import image_shares, mean_shares, seeds_p_value
+from wsol.metrics.split_evaluator import SplitEvaluator
+from wsol.metrics.weighted_sums import interval
+
+
+@dataclass(frozen=True)
+class Difference:
+    """MaxBoxAccV2, mean over seeds, of a composed run and of a single level, in percent; the difference, its 95 % bootstrap
+    interval over images, and the p-value of the paired randomization test that swaps all seeds' results of an image."""
+
+    composed: float
+    single: float
+    difference: float
+    interval: tuple[float, float]
+    p_value: float
+
+
+def composed_evaluator(material: Material, seed: int, levels: Sequence[str], level_of: np.ndarray) -> SplitEvaluator:
+    """Return an evaluator that has counted what a cut gives with a seed's runs.
+
+    levels: the names of the levels. level_of: int (C,), each finest class's level. The score-map thresholds that go with
+    the figures of such an evaluator are its own best ones; those of val are not in it.
+    """
+    of_image = level_of[material.rights.leaf_of]
+    files = [material.files[seed, level] for level in levels]
+    images = {image_id: files[level].images[image_id] for image_id, level in zip(material.image_ids, of_image, strict=True)}
+    return ImagesFile(files[0].path, files[0].settings, None, images).evaluator()
+
+
+def folders_of_maps(
+    material: Material, runs: RunSet, seed: int, levels: Sequence[str], level_of: np.ndarray
+) -> dict[str, Path] | None:
+    """Return image id to the folder of maps that serves it in a seed's composed run; None if a map was not saved.
+
+    Arguments as for `composed_evaluator`.
+    """
+    of_image = level_of[material.rights.leaf_of]
+    found: dict[str, Path] = {}
+    for position, level in enumerate(levels):
+        root = runs.runs[seed, level].folder / MAPS_OF_A_RUN
+        own = [image_id for image_id, each in zip(material.image_ids, of_image, strict=True) if each == position]
+        if own and (not root.is_dir() or find_score_maps(root, own).missing):
+            return None
+        found |= dict.fromkeys(own, root)
+    return {image_id: found[image_id] for image_id in material.image_ids}
+
+
+def at_val_thresholds(
+    material: Material, composed: Fitted, single: Fitted, weights: np.ndarray, resamples: int, seed: int
+) -> Difference:
+    """Return the comparison at the score-map thresholds that val chose for each."""
+    leaf_of, ids = material.rights.leaf_of, material.image_ids
+    ours, theirs = (material.rights.shares(one.cut.level_of[leaf_of], one.positions) for one in (composed, single))
+    first, second = (dict(zip(ids, (each / len(ids)).tolist(), strict=True)) for each in (ours, theirs))
+    gains = ours - theirs
+    p_value = seeds_p_value(first, second, resamples, seed)
+    return Difference(
+        float(ours.mean()), float(theirs.mean()), float(gains.mean()), bootstrap_interval(gains, weights), p_value
+    )
+
+
+def at_best_thresholds(
+    material: Material,
+    seeds: Sequence[int],
+    levels: Sequence[str],
+    composed: Fitted,
+    single: Fitted,
+    resamples: int,
+    seed: int,
+) -> Difference:
+    """Return the comparison where each seed's run has the score-map thresholds that are best on the split itself, as
+    MaxBoxAccV2 is usually reported; they are chosen again in every resample."""
+    figures, shares, resampled = [], [], []
+    for one in (composed, single):
+        evaluators = [composed_evaluator(material, each, levels, one.cut.level_of) for each in seeds]
+        figures.append(float(np.mean([evaluator.results()["MaxBoxAccV2"] for evaluator in evaluators])))
+        shares.append(mean_shares([image_shares(evaluator, "MaxBoxAccV2") for evaluator in evaluators]))
+        accuracies = [Resampled(evaluator, resamples, seed).accuracies()[0].mean(axis=1) for evaluator in evaluators]
+        resampled.append(np.mean(accuracies, axis=0))
+    low, high = interval(np.round(resampled[0] - resampled[1], 9) + 0.0) or (0.0, 0.0)
+    p_value = seeds_p_value(shares[0], shares[1], resamples, seed)
+    return Difference(figures[0], figures[1], figures[0] - figures[1], (low, high), p_value)
+
+
+def compare_on(
+    material: Material,
+    seeds: Sequence[int],
+    levels: Sequence[str],
+    composed: Fitted,
+    single: Fitted,
+    resamples: int,
+    seed: int,
+) -> dict[str, Difference]:
+    """Return both comparisons of a composed run with a single level on a split, `at_val_threshold` and `at_best`.
+
+    composed, single: as fitted on val, with its thresholds. resamples: of the bootstrap and of the test. seed: of both.
+    """
+    weights = bootstrap_weights(material.image_ids, resamples, seed)
+    return {
+        "at_val_threshold": at_val_thresholds(material, composed, single, weights, resamples, seed),
+        "at_best": at_best_thresholds(material, seeds, levels, composed, single, resamples, seed),
+    }

@@ -1,0 +1,49 @@
+"""Whether the results of test may be looked at: for a sweep's runs by the rule of the sweep (wsol/sweeps/protocol.py)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from wsol.core.errors import InputError, OptionName
+from wsol.granularity.material import RunSet
+from wsol.granularity.record import is_same_choice
+from wsol.runs.open_test import TEST
+from wsol.runs.results import read_run
+from wsol.sweeps.protocol import NAME, REUSED, read_protocol
+
+
+def check_opened(runs: RunSet) -> None:
+    """Check that test was evaluated for every run, and if it is a sweep's, that the sweep has opened it.
+
+    Raises:
+        InputError: it was not; the message names the run.
+    """
+    for run in runs.runs.values():
+        place = run.folder.resolve()
+        if TEST not in read_run(run.folder).splits:
+            raise InputError(f"{run.folder}: has no results of {TEST}; expected runs for which {TEST} was opened")
+        protocol = read_protocol(place.parent)
+        if protocol is not None and not protocol.test_runs.get(place.name, {}).get("opened"):
+            raise InputError(
+                f"{run.folder}: {place.parent / NAME} does not say that {TEST} was opened for it; expected runs that the "
+                "sweep reports"
+            )
+
+
+def marks_for(record: Mapping[str, Any], earlier: Mapping[str, Any] | None, allow_reuse: bool) -> list[str]:
+    """Return why the test figures of a choice are to be read with care, given the folder's earlier record.
+
+    Raises:
+        InputError: test was evaluated for another choice, and `allow_reuse` is not set.
+    """
+    if earlier is None or earlier["test"] is None:
+        return []
+    if is_same_choice(record, earlier):
+        return list(earlier["test"]["marks"])
+    if not allow_reuse:
+        raise InputError(
+            f"{TEST} was evaluated on {earlier['test']['evaluated']} for another choice ({earlier.get('rule')}), and now "
+            f"{record['rule']} is chosen; expected the choice to stay, another folder for another question, or ",
+            OptionName("allow_test_reuse"),
+            ", which marks the new figures",
+        )
+    return [REUSED]
