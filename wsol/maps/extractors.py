@@ -48,6 +48,11 @@ class _Logits(nn.Module):
         return self.model(images)["logits"]
 
 
+def _with_gradient(_module: nn.Module, _inputs: tuple, features: torch.Tensor) -> torch.Tensor:
+    """Return features that have a gradient, which those of a frozen network lack."""
+    return features if features.requires_grad or not torch.is_grad_enabled() else features.detach().requires_grad_()
+
+
 class ExtractedMaps(nn.Module):
     """A mapper with the maps of one of torchcam's extractors and the logits of the model."""
 
@@ -55,6 +60,7 @@ class ExtractedMaps(nn.Module):
         super().__init__()
         without_ancestors(ancestors)
         self.scores = _Logits(model)
+        model.backbone.register_forward_hook(_with_gradient)  # before the extractor's own
         self.extractor = extractor(self.scores, target_layer=model.backbone)
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
