@@ -3,7 +3,9 @@
 Changes network, loss and map. Two classifiers: one sees the network's own summary of the image (its class token; of
 convolutional networks the features' mean) and names the class; the other sees the features' means over the foreground and
 over the background. What we know of the paper leaves open how the losses are weighted and which classifier sees the pooled
-features: both are our choice. The map is the foreground's, the same for every label.
+features: both are our choice. The second classifier learns from the foreground alone; the background's loss teaches the
+regions. If it taught that classifier too, an object could hide in the background, as evidence against its own class. The map
+is the foreground's, the same for every label.
 """
 
 import torch
@@ -78,11 +80,12 @@ class TriRegion(Method):
             features = features.float()
             regions = self.regions(features).softmax(dim=1)
             pooled = pool_regions(features, regions[:, FOREGROUND:])
-            foreground, background = self.region_classifier(pooled).unbind(dim=1)
+            foreground, background = pooled.unbind(dim=1)
+            judge = self.region_classifier
             return {
                 "logits": self.classifier(summary.float()),
-                "foreground_logits": foreground,
-                "background_logits": background,
+                "foreground_logits": judge(foreground),
+                "background_logits": functional.linear(background, judge.weight.detach(), judge.bias.detach()),
                 "regions": regions,
             }
 
