@@ -1,6 +1,5 @@
 """Whole runs on a frozen network: the options, their refusals, and kept features that change no figure."""
 
-import json
 import re
 
 import pytest
@@ -11,7 +10,7 @@ import yaml
 from config import get_config
 from conftest import CHECKOUT, SMALL, TINY, run
 from wsol import Localizer, build_model, restore
-from wsol.core.errors import InputError, OptionError
+from wsol.core.errors import OptionError
 from wsol.runs.checkpoints import read_checkpoint
 
 FROZEN = ("--freeze_backbone", "T", "--resize_size", "64", "--crop_size", "64", "--save_scoremaps", "none", "--seed", "3")

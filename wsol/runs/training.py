@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from wsol.core import registry
-from wsol.core.errors import OptionError, OptionName, reason
+from wsol.core.errors import InputError, OptionError, OptionName, reason
 from wsol.data.batches import Batch, shares
 from wsol.methods.draws import Draws, DrawSource, on_device
 from wsol.methods.method import Method, Outputs
@@ -123,6 +123,8 @@ def check_network(model: Method, config: Mapping, num_train: int) -> None:
                 sides = model.backbone(blank.images).shape[2:]
             else:
                 sides = model.score_maps(blank.images, blank.labels).shape[1:]
+    except InputError as error:
+        raise OptionError("crop_size", crop, f"{config['architecture']} does not take such images: ", *error.parts) from None
     except Exception as error:  # noqa: BLE001 (a network of a library may raise anything for images of the wrong size)
         raise OptionError(
             "crop_size", crop, f"{config['architecture']} does not take such images ({reason(error)})"
