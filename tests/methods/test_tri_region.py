@@ -10,6 +10,7 @@ import torch
 from wsol import build_model
 from wsol.core.errors import InputError
 from wsol.maps.cam_agg import AggregatedMaps
+from wsol.maps.mapper import make_mapper
 from wsol.methods.tri_region import BACKGROUND, FOREGROUND, adversarial_loss, pool_regions
 
 IMAGES, LABELS = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
@@ -96,6 +97,14 @@ def test_the_map_is_the_foreground_of_every_label_and_of_every_ancestor():
         assert torch.equal(model.raw_maps(outputs, labels), foreground)
         assert torch.equal(AggregatedMaps(model, np.array([0, 0, 1])).raw_maps(outputs, labels), foreground)
     assert not model.raw_maps(outputs, LABELS).requires_grad
+
+
+def test_extractors_see_a_frozen_convolutional_network_and_are_refused_on_a_class_token():
+    mapper = make_mapper("gradcam", built(freeze_backbone=True).eval())
+    with torch.inference_mode():
+        assert mapper.raw_maps(mapper(IMAGES, LABELS), LABELS).shape == (2, 4, 4)
+    with torch.inference_mode(), pytest.raises(InputError, match="class token"):
+        make_mapper("gradcam", built("timm:test_vit", freeze_backbone=True).eval())(IMAGES, LABELS)
 
 
 def test_one_class_is_refused():

@@ -12,6 +12,7 @@ import torch
 import torchcam.methods
 from torch import nn
 
+from wsol.core.errors import OptionError
 from wsol.maps.mapper import without_ancestors
 from wsol.methods.method import Method, Outputs
 
@@ -71,7 +72,13 @@ class ExtractedMaps(nn.Module):
         ):  # most extractors need gradients, which inference mode disables
             logits = self.scores(images.clone())
             labels = logits.argmax(dim=1) if labels is None else labels
-            maps = self.extractor(labels.tolist(), logits, normalized=False)[0]
+            try:
+                maps = self.extractor(labels.tolist(), logits, normalized=False)[0]
+            except RuntimeError as error:
+                if "not connected" not in str(error):
+                    raise
+                why = "the class comes from the class token, not from the map of features; expected the method's own maps"
+                raise OptionError("extractor", "", why) from None
         return {"logits": logits.detach(), "maps": maps}
 
     def raw_maps(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
