@@ -103,8 +103,9 @@ def test_extractors_see_a_frozen_convolutional_network_and_are_refused_on_a_clas
     mapper = make_mapper("gradcam", built(freeze_backbone=True).eval())
     with torch.inference_mode():
         assert mapper.raw_maps(mapper(IMAGES, LABELS), LABELS).shape == (2, 4, 4)
+    mapper = make_mapper("gradcam", built("timm:test_vit", freeze_backbone=True).eval())
     with torch.inference_mode(), pytest.raises(InputError, match="class token"):
-        make_mapper("gradcam", built("timm:test_vit", freeze_backbone=True).eval())(IMAGES, LABELS)
+        mapper(IMAGES, LABELS)
 
 
 def test_one_class_is_refused():
