@@ -64,6 +64,10 @@ def farthest(found, expected):
         return max(float((found[name] - one).abs().max() / one.abs().max()) for name, one in expected.items())
 
 
+# A tri-region head's batch normalisation, as any network's, has each process's own statistics.
+ON_ANY_PART = [name for name in OF_LABELS if name != "tri_region"]
+
+
 def check_gradients(method):
     """A step's gradient is that of the whole batch: three images on two processes, and one image on one of them."""
     torch.manual_seed(0)
@@ -143,7 +147,7 @@ def main():
     with ranks.running("cpu"):
         found = {
             "place": ranks.place(),
-            "gradients": {method: check_gradients(method) for method in [*OF_LABELS, "fsl_seg"]},
+            "gradients": {method: check_gradients(method) for method in [*ON_ANY_PART, "fsl_seg"]},
             "steps": check_three_steps(),
             "dropout": check_dropout(),
             "numbers": ranks.gather_numbers([ranks.rank(), 7]),

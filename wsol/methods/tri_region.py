@@ -77,13 +77,13 @@ class TriRegion(Method):
         """
         features, summary = self.backbone.features_and_summary(images)
         with torch.autocast(images.device.type, enabled=False):
-            features = features.float()
+            features = features.to(self.classifier.weight.dtype)
             regions = self.regions(features).softmax(dim=1)
             pooled = pool_regions(features, regions[:, FOREGROUND:])
             foreground, background = pooled.unbind(dim=1)
             judge = self.region_classifier
             return {
-                "logits": self.classifier(summary.float()),
+                "logits": self.classifier(summary.to(features.dtype)),
                 "foreground_logits": judge(foreground),
                 "background_logits": functional.linear(background, judge.weight.detach(), judge.bias.detach()),
                 "regions": regions,
