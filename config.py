@@ -29,7 +29,9 @@ from wsol.core.files import check_folder, write_text
 from wsol.core.flat_yaml import Value, read_flat_yaml
 from wsol.core.machine import default_workers
 from wsol.core.options import AUTO, Option, TableParser, by_name
+from wsol.data.images import IMAGENETS, THE_NETWORKS
 from wsol.data.truth import PSEUDO, TRUE
+from wsol.methods.build import check_frozen
 from wsol.runs.run_folder import MOST_NAME, NEVER
 from wsol.runs.trackers import check_trackers
 
@@ -140,8 +142,15 @@ def get_config(argv: Sequence[str] | None = None, description: str = "") -> tupl
         config.save_scoremaps = "val"
     if "save_scoremaps" not in given and registry.method_entry(config.wsol_method).detects:
         config.save_scoremaps = "none"
+    config.preprocessing = choose_preprocessing(config)
     check_config(config)
     return config, notes
+
+
+def choose_preprocessing(config: Mapping) -> str:
+    """Return the preprocessing that a configuration asks for, or the default for how its network is trained."""
+    partly = config.get("freeze_backbone") or config.get("train_last_blocks") is not None
+    return config.get("preprocessing") or (THE_NETWORKS if partly else IMAGENETS)
 
 
 def get_inference_options(argv: Sequence[str] | None = None, description: str = "") -> Munch:
@@ -319,8 +328,9 @@ def check_evaluation_options(config: Mapping) -> None:
         _require(not no_maps, "map_size", config["map_size"], *saved)
 
 
-def check_cache(folder: str | None, image_root: str | os.PathLike) -> None:
-    """Raise OptionError if resized images cannot be kept in a folder: a file is in its way, or it is among the images.
+def check_cache(folder: str | None, image_root: str | os.PathLike, name: str = "cache_images") -> None:
+    """Raise OptionError if the folder of the option `name` will not do for a cache: a file is in its way, or it is among the
+    images.
 
     A folder that exists but is read-only will do: what is in it is used.
     """
@@ -330,9 +340,9 @@ def check_cache(folder: str | None, image_root: str | os.PathLike) -> None:
         try:
             check_folder(folder)
         except InputError as error:
-            raise OptionError("cache_images", "", *error.parts, "; expected a folder, or a name for a new one") from None
+            raise OptionError(name, "", *error.parts, "; expected a folder, or a name for a new one") from None
     among = Path(os.path.realpath(folder)).is_relative_to(os.path.realpath(image_root))
-    _require(not among, "cache_images", folder, f"a folder outside {image_root}, which holds the images themselves")
+    _require(not among, name, folder, f"a folder outside {image_root}, which holds the images themselves")
 
 
 def _check_name(name: str) -> None:
@@ -391,6 +401,22 @@ def _check_full_supervision(config: Munch) -> None:
         _require_file(config, "thresholds_from")
 
 
+def _check_cached_features(config: Munch) -> None:
+    """Raise InputError if a network's features of an image are not the same in every epoch, or cannot be kept."""
+    folder = config.cache_features
+    if not folder:
+        return
+    name = "cache_features"
+    _require(config.freeze_backbone, name, folder, "none without ", OptionName("freeze_backbone"), " TRUE")
+    same = f"{config.resize_size}, as "
+    uncropped = (same, OptionName("resize_size"), ", so that nothing is cropped at random, with ", OptionName(name))
+    _require(config.resize_size == config.crop_size, "crop_size", config.crop_size, *uncropped)
+    kept = [method for method in registry.names("methods") if registry.method_entry(method).features_alone]
+    unkept = f"none with {config.wsol_method}, which needs the images themselves; it works with {', '.join(kept)}"
+    _require(config.wsol_method in kept, name, folder, unkept)
+    check_cache(folder, os.path.join(config.data_root, config.dataset_name), name)
+
+
 def check_config(config: Munch) -> None:
     """Raise InputError if values are out of range, combinations impossible or files missing, before any work starts."""
     others = registry.method_options()  # a published command may have any values for other methods' options
@@ -416,7 +442,9 @@ def check_config(config: Munch) -> None:
     _check_full_supervision(config)
     _require_known_architecture(config)
     check_trackers(config.logger)
+    check_frozen(config.wsol_method, config.freeze_backbone, config.train_last_blocks)
     check_cache(config.cache_images, os.path.join(config.data_root, config.dataset_name))
+    _check_cached_features(config)
 
 
 def write_config(config: Mapping, path: str | os.PathLike, leave_out: Iterable[str] = ("override_cache", "resume")) -> None:

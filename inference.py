@@ -20,7 +20,6 @@ from wsol.core.machine import keep_freed_memory, resolve_threads, use_threads
 
 # isort: split
 from config import check_cache, check_saved_config, get_inference_options
-from option_tables import NETWORK
 from wsol.core.errors import InputError, command, refuse_early
 
 if __name__ == "__main__":  # before the seconds in which torch is loaded
@@ -118,7 +117,7 @@ def restored(options: Munch) -> tuple[Predictor, Munch, torch.device]:
             pretrained_path=options.pretrained_path,
             large_feature_map=options.large_feature_map,
             prompt=options.prompts,
-            own_preprocessing=options.preprocessing == NETWORK,
+            preprocessing=options.preprocessing,
             crop_size=options.crop_size,
             seed=options.seed,
         )

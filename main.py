@@ -24,7 +24,15 @@ from pathlib import Path
 from wsol.core.machine import keep_freed_memory, resolve_threads, use_threads
 
 # isort: split
-from config import LOG_ROOT, check_saved_config, get_config, read_config, training_defaults, write_config
+from config import (
+    LOG_ROOT,
+    check_saved_config,
+    choose_preprocessing,
+    get_config,
+    read_config,
+    training_defaults,
+    write_config,
+)
 from wsol.core.errors import command, refuse_early
 
 if __name__ == "__main__":  # before the seconds in which torch is loaded
@@ -33,7 +41,7 @@ if __name__ == "__main__":  # before the seconds in which torch is loaded
 import torch
 from munch import Munch
 
-from data_loaders import EpochShuffle, make_loader
+from data_loaders import EpochShuffle
 from dataset import toy
 from dataset.known import how_to_prepare, require_dataset
 from evaluation import format_results, rescoring_command
@@ -59,7 +67,9 @@ from wsol.metrics.split_evaluator import SplitEvaluator, headline
 from wsol.networks import ranks
 from wsol.networks.compiled import require_compiler
 from wsol.networks.device import autocast, resolve_device, to_device, use_tf32
+from wsol.networks.frozen import count_parameters
 from wsol.networks.shares import all_images, spread_over
+from wsol.runs.cached_features import EncodedBatches, load_batches, stand_in
 from wsol.runs.calibrate import complete_run
 from wsol.runs.checkpoints import read_checkpoint, restore_model
 from wsol.runs.experiment import (
@@ -117,7 +127,6 @@ from wsol.runs.run_record import record_finished, recorded
 from wsol.runs.starting_weights import start_model
 from wsol.runs.trackers import check_logins, tracking
 from wsol.runs.training import (
-    blank_batch,
     check_network,
     check_sync_batchnorm,
     set_learning_rate,
@@ -146,6 +155,7 @@ def begun_config(config: Munch, folder: Path) -> Munch | None:
     if config.label_level is None and not config.coarsening:  # a run records the level that it stands for
         config.label_level = finest_level(dataset_folder(config.metadata_root, config.dataset_name))
     saved = Munch({**training_defaults(), **saved})
+    saved.preprocessing = choose_preprocessing(saved)  # which older runs do not state
     check_same_run(config, saved, source)
     return continued(config, saved)
 
@@ -201,7 +211,8 @@ def build(config: Munch) -> Experiment:
         if found:
             load_state(state, found)
             check_same_pseudo_boxes(state, data, found)
-    data.levels.notes += [*notes, *measured]
+    trained, every = count_parameters(model)
+    data.levels.notes += [*notes, *measured, f"{trained:,} of {every:,} parameters are trained"]
     return Experiment(
         config,
         folder,
@@ -221,24 +232,25 @@ def build(config: Munch) -> Experiment:
 
 def split_loader(
     config: Munch, data: RunData, model: Method, name: str, device: torch.device, shuffle: EpochShuffle
-) -> torch.utils.data.DataLoader:
+) -> torch.utils.data.DataLoader | EncodedBatches:
     """Return the loader of train, or of a split to evaluate."""
     preprocessing = model.backbone.offer.preprocessing
     if name == "train":
-        images = images_to_train_on(config, data, preprocessing)
-        return make_loader(images, config.batch_size, config.workers, device, shuffle, ranks.place())
-    images = images_to_map(config, data.splits[name], preprocessing, config.cache_images)
-    return make_loader(images, config.eval_batch_size or config.batch_size, config.workers, device, None, ranks.place())
+        images, size, order = images_to_train_on(config, data, preprocessing), config.batch_size, shuffle
+    else:
+        images = images_to_map(config, data.splits[name], preprocessing, config.cache_images)
+        size, order = config.eval_batch_size or config.batch_size, None
+    cache = config.cache_features
+    return load_batches(images, model, config, size, config.workers, device, order, ranks.place(), cache)
 
 
 def train_one_step(run: Experiment, batch: Batch) -> None:
     """Take one step of SGD on a batch; a rank without images, while others have some, takes it with a stand-in."""
     state, own = run.state, len(batch.image_ids)
     if not own:
-        batch = blank_batch(2, run.config.crop_size, run.model.label_shape)
+        batch = stand_in(run.loaders["train"], 2, run.config.crop_size, run.model.label_shape)
     source = DrawSource(run.config.seed, state.epoch + 1, state.step, batch.positions)
-    height, width = batch.images.shape[2:]
-    draws = on_device(run.model.draw(source, (height, width)), run.device)
+    draws = on_device(run.model.draw(source, batch.size), run.device)
     source.seed_torch()
     batch = to_device(batch, run.device)
     with autocast(run.device, run.config.amp):
@@ -347,6 +359,7 @@ def final_evaluation(run: Experiment) -> dict:
                 save,
                 config.cache_images,
                 partial(agreed, run),
+                config.cache_features,
             )
         elif ranks.is_first():
             evaluator = restored_validation(run, kind)

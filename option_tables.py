@@ -13,7 +13,7 @@ from wsol.core.declared_size import MAX_MEGAPIXELS
 from wsol.core.errors import shortened
 from wsol.core.machine import default_workers
 from wsol.core.options import AUTO, Group, Option, Range, boolean
-from wsol.data.images import DECODE_SCALES, FULL
+from wsol.data.images import DECODE_SCALES, FULL, PREPROCESSINGS, THE_NETWORKS
 from wsol.data.levels import SAMPLE_LEVELS, TRAINED
 from wsol.data.truth import SOURCES, TRUE
 from wsol.maps.score_maps import FORMATS
@@ -22,7 +22,6 @@ from wsol.runs.run_folder import NEVER
 from wsol.runs.trackers import NONE, TRACKERS
 
 LOG_ROOT = "train_log"
-NETWORK, IMAGENET = PREPROCESSINGS = ("network", "imagenet")
 SCORING_INTERVAL = 0.01  # the default of evaluation.py
 EXTRACTORS = tuple(name for name in registry.names("mappers") if name != registry.CAM_AGG)  # CAM-Agg has its own option
 
@@ -194,6 +193,22 @@ _DATA = (
 _WEIGHTS = (
     Option("large_feature_map", False, "remove one stride, for a map twice as fine (28 instead of 14 for ResNet at 224)"),
     Option("pretrained", True, "start from ImageNet weights (downloaded, or --pretrained_path), not from random ones"),
+    Option(
+        "preprocessing",
+        None,
+        "mean and standard deviation of images: imagenet's, or those that the network's weights expect (default: imagenet; "
+        "network if the backbone is frozen or only its last blocks are trained)",
+        choices=PREPROCESSINGS,
+    ),
+    Option("freeze_backbone", False, "train only what the method adds; the network stays as it is"),
+    Option(
+        "train_last_blocks",
+        None,
+        "train only the network's last N blocks and what the method adds; what precedes stays as it is (default: train all)",
+        whole,
+        range=Range(1, 10_000),
+        metavar="N",
+    ),
     Option("pretrained_path", None, "weights file to start from (.pth, .pt, .tar, .safetensors)", metavar="FILE"),
     Option(
         "keep_classifier",
@@ -208,6 +223,12 @@ _WEIGHTS = (
     ),
 )
 _TRAINING = (
+    Option(
+        "cache_features",
+        None,
+        "keep a frozen network's features of each image, and of its mirror image, in this folder, for later epochs and runs",
+        metavar="DIR",
+    ),
     Option("epochs", 40, "passes over the training images; 0 only evaluates", range=Range(0, 1_000_000)),
     Option("batch_size", 64, "images per step, of all processes together", range=BATCH),
     Option("eval_batch_size", None, "images at a time in evaluation (default: batch_size)", whole, BATCH),
@@ -400,7 +421,7 @@ _UNTRAINED = (
     Option("crop_size", 224, "side of the network's input, to which the whole image is resized", range=SIDE),
     Option(
         "preprocessing",
-        NETWORK,
+        THE_NETWORKS,
         "mean and standard deviation of the network's input: its own, or imagenet's",
         choices=PREPROCESSINGS,
     ),

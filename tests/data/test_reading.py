@@ -229,7 +229,7 @@ def test_what_a_killed_process_left_is_removed(cached, photo, tmp_path):
     dead = subprocess.Popen(["true"])
     dead.wait()
     source = Source(str(photo), photo.stat().st_size, photo.stat().st_mtime_ns, 32, FULL)
-    entry = cached.cache.entry(source)
+    entry = cached.cache.path(image_cache.name_of(source))
     entry.parent.mkdir(parents=True)
     temporary_sibling(entry, dead.pid).write_bytes(b"half")
     cached.square("x, y/ä.jpg", 32)

@@ -17,6 +17,7 @@ from wsol.core.options import Option, Range
 
 UNIT = Range(0, 1, words="0 to 1")
 WHOLE = Range(0, words="a whole number, 0 or more")
+WEIGHT = Range(0, 1e6, words="0 to 1e+06")
 
 
 LABELS, BOXES, MASKS = "labels", "boxes", "masks"  # what a method is trained on
@@ -32,6 +33,8 @@ class MethodEntry:
     supervision: what it is trained on: LABELS of train, or BOXES or MASKS of val (train-fullsup).
     detects: whether it gives one box per image instead of a map.
     run_options: further options, for a run's data and evaluation rather than for the class.
+    acts_inside: whether it changes features inside the network, which a frozen network would not learn from.
+    features_alone: whether in training it takes nothing from an image but its last features, so that these can be kept.
     """
 
     path: str
@@ -40,6 +43,8 @@ class MethodEntry:
     supervision: str = LABELS
     detects: bool = False
     run_options: tuple[Option, ...] = ()
+    acts_inside: bool = False
+    features_alone: bool = False
 
     @property
     def classifies(self) -> bool:
@@ -78,7 +83,7 @@ _VAL_SHARE = Option(
 )
 
 METHODS = {
-    "cam": MethodEntry("wsol.methods.cam:CAM"),
+    "cam": MethodEntry("wsol.methods.cam:CAM", features_alone=True),
     "has": MethodEntry(
         "wsol.methods.has:HaS",
         (
@@ -96,6 +101,7 @@ METHODS = {
                 range=UNIT,
             ),
         ),
+        features_alone=True,
     ),
     "spg": MethodEntry(
         "wsol.methods.spg:SPG",
@@ -126,6 +132,7 @@ METHODS = {
                 range=UNIT,
             ),
         ),
+        acts_inside=True,
     ),
     "cutmix": MethodEntry(
         "wsol.methods.cutmix:CutMix",
@@ -154,6 +161,24 @@ METHODS = {
         ),
     ),
     "fsl_det": MethodEntry("wsol.methods.fsl_det:FSLDet", supervision=BOXES, detects=True, run_options=(_VAL_SHARE,)),
+    "tri_region": MethodEntry(
+        "wsol.methods.tri_region:TriRegion",
+        (
+            Option(
+                "tri_foreground_weight",
+                1.0,
+                "tri-region: weight of the foreground's cross-entropy; the image's own has 1",
+                range=WEIGHT,
+            ),
+            Option(
+                "tri_background_weight",
+                1.0,
+                "tri-region: weight of the adversarial loss, -log(1 - p(true class)) of the background; 0: none",
+                range=WEIGHT,
+            ),
+        ),
+        features_alone=True,
+    ),
 }
 
 # Functions that make a Mapper from a model and, for maps of a coarser level, each class's ancestor (wsol/maps/mapper.py).
@@ -200,7 +225,7 @@ def names(kind: str) -> tuple[str, ...]:
     """Return the names of a kind, one of KINDS, built-in ones first; another package cannot replace these.
 
     >>> names("methods")
-    ('cam', 'has', 'acol', 'spg', 'adl', 'cutmix', 'fsl_seg', 'fsl_det')
+    ('cam', 'has', 'acol', 'spg', 'adl', 'cutmix', 'fsl_seg', 'fsl_det', 'tri_region')
     """
     if kind not in KINDS:
         raise InputError(f"{kind!r} is not a kind of the registry; expected one of {', '.join(KINDS)}")

@@ -40,6 +40,7 @@ class Batch(NamedTuple):
     boxes: per image float64 (m, 4), x0, y0, x1, y1 in pixels of `images`, if boxes are trained on.
     masks: uint8 (B, crop, crop), if masks are trained on.
     sizes: (w, h) of the images as they were before they were resized.
+    input_size: (height, width) of the images, if `images` holds what a frozen network made of them.
     """
 
     images: torch.Tensor
@@ -50,6 +51,12 @@ class Batch(NamedTuple):
     boxes: list[torch.Tensor] | None = None
     masks: torch.Tensor | None = None
     sizes: Sequence[tuple[int, int]] = ()
+    input_size: tuple[int, int] | None = None
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """The (height, width) of the network's input."""
+        return self.input_size or (self.images.shape[2], self.images.shape[3])
 
 
 class Sample(NamedTuple):
@@ -63,7 +70,21 @@ class Sample(NamedTuple):
     target: torch.Tensor | None = None
 
 
-class LabeledImages(Dataset):
+class Batched(Dataset):
+    """A data set whose items make batches."""
+
+    targets: Targets | None = None
+
+    def __len__(self) -> int:
+        """Return the number of items."""
+        raise NotImplementedError
+
+    def collate(self, samples: list) -> tuple:
+        """Return the batch of some items, a `Batch` unless a data set says otherwise."""
+        return collate(samples, self.targets)
+
+
+class LabeledImages(Batched):
     """The images of one split.
 
     Without `resize_size`, items are indexed by position and get the evaluation transform; with it, they are indexed by
@@ -167,7 +188,8 @@ class ProcessBatches(Sampler):
                 yield turn[sum(parts[:own]) : sum(parts[: own + 1])]
 
 
-def _collate(samples: list[Sample | str], targets: Targets | None = None) -> Batch:
+def collate(samples: list[Sample | str], targets: Targets | None = None) -> Batch:
+    """Return the batch of some samples; with `targets`, what they have of these too."""
     good = [sample for sample in samples if not isinstance(sample, str)]
     bad = [sample for sample in samples if isinstance(sample, str)]
     if not good:
@@ -198,13 +220,11 @@ def _unless_left_alone(hook: Callable[..., object], kind: type[BaseException], *
         hook(kind, *details)
 
 
-class Photos(Dataset):
+class Photos(Batched):
     """Photos of any folder, upright and whole, resized to `side`; `labels`, int64 (n,), may be negative: not known.
 
     A photo that cannot be read gives its error message.
     """
-
-    targets = None
 
     def __init__(
         self,
@@ -231,14 +251,14 @@ class Photos(Dataset):
 
 
 def make_loader(
-    dataset: LabeledImages | Photos,
+    dataset: Batched,
     batch_size: int,
     workers: int,
     device: torch.device,
     shuffle: EpochShuffle | None = None,
     place: tuple[int, int] = (0, 1),
 ) -> DataLoader:
-    """Return a loader of Batches, in file order or in that of `shuffle`; a last partial batch is kept.
+    """Return a loader of batches, in file order or in that of `shuffle`; a last partial batch is kept.
 
     `place`: (this process's number, the number of processes). With `shuffle` each has its rows of every batch, else its
     share of the batches (see `ProcessBatches`).
@@ -248,7 +268,7 @@ def make_loader(
         dataset,
         batch_sampler=ProcessBatches(order, batch_size, place, whole=shuffle is None),
         num_workers=workers,
-        collate_fn=partial(_collate, targets=dataset.targets),
+        collate_fn=dataset.collate,
         worker_init_fn=_start_worker,
         pin_memory=device.type == "cuda",
         persistent_workers=workers > 0,

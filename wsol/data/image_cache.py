@@ -7,27 +7,19 @@ An entry is a line of JSON that says what it was made from, the size of the orig
 that. Raw, since a PNG takes as long to decode as the JPEG that the cache is to save.
 """
 
-import hashlib
 import json
-import logging
 import os
 import struct
-import zlib
-from pathlib import Path
 from typing import NamedTuple
 
 import PIL
 from PIL import Image, features
 
-from wsol.core.errors import InputError
-from wsol.core.files import check_input, remove_stale_files, whole_file
-
-logger = logging.getLogger("wsol")
+from wsol.data.entry_folder import EntryFolder
 
 FORMAT = 1  # of entries; also goes up when images are read or resized differently, for example turned by their EXIF entry
 DECODER = f"Pillow {PIL.__version__}, libjpeg-turbo {features.version_feature('libjpeg_turbo')}"  # others round differently
 NUMBERS = struct.Struct("<II")  # width and height
-CHECKSUM = struct.Struct("<I")
 
 
 class Square(NamedTuple):
@@ -48,56 +40,31 @@ class Source(NamedTuple):
     decode_scale: str
 
 
-class ImageCache:
-    """The resized images in a folder, which is made when the first is kept.
-
-    A folder that cannot be written, or is full, is read from all the same; a warning says so, once per process.
-    """
+class ImageCache(EntryFolder):
+    """The resized images in a folder."""
 
     def __init__(self, folder: str | os.PathLike):
-        self.folder = Path(folder)
-        self.is_writable = True
-        self._cleaned: set[Path] = set()
-
-    def entry(self, source: Source) -> Path:
-        """Return the file of a source: one per path, side and scale, so that what is stale is replaced."""
-        named = f"{source.path}\0{source.side}\0{source.decode_scale}"
-        digest = hashlib.sha256(os.fsencode(named)).hexdigest()[:40]
-        return self.folder / digest[:2] / digest
+        super().__init__(folder, "resized images")
 
     def get(self, source: Source) -> Square | None:
         """Return what is kept of a source; None if that is nothing, damaged, or made from another state of the file."""
         heading, side = _heading(source), source.side
         num_pixels = 3 * side * side
-        num_bytes = len(heading) + NUMBERS.size + num_pixels + CHECKSUM.size
-        try:
-            with check_input(self.entry(source)).open("rb") as file:
-                kept = file.read(num_bytes + 1)
-        except (InputError, OSError):
+        num_bytes = len(heading) + NUMBERS.size + num_pixels
+        content = self.read(name_of(source), num_bytes)
+        if content is None or len(content) != num_bytes or content[: len(heading)] != heading:
             return None
-        if len(kept) != num_bytes or not kept.startswith(heading):
-            return None
-        content = memoryview(kept)[: -CHECKSUM.size]
-        if CHECKSUM.unpack_from(kept, len(content)) != (zlib.crc32(content),):
-            return None
-        width, height = NUMBERS.unpack_from(kept, len(heading))
+        width, height = NUMBERS.unpack_from(content, len(heading))
         return Square(Image.frombytes("RGB", (side, side), content[-num_pixels:]), (width, height))
 
     def put(self, source: Source, square: Square) -> None:
         """Keep a square, unless an earlier one could not be written."""
-        if not self.is_writable:
-            return
-        entry = self.entry(source)
-        content = _heading(source) + NUMBERS.pack(*square.size) + square.image.tobytes()
-        try:
-            if entry.parent not in self._cleaned:  # of what killed processes left; the whole folder may hold millions
-                remove_stale_files(entry.parent)
-                self._cleaned.add(entry.parent)
-            with whole_file(entry) as temporary:
-                temporary.write_bytes(content + CHECKSUM.pack(zlib.crc32(content)))
-        except InputError as error:
-            self.is_writable = False
-            logger.warning("%s; going on without keeping more resized images", error)
+        self.write(name_of(source), _heading(source) + NUMBERS.pack(*square.size) + square.image.tobytes())
+
+
+def name_of(source: Source) -> str:
+    """Return the name of a source's entry: one per path, side and scale, so that what is stale is replaced."""
+    return f"{source.path}\0{source.side}\0{source.decode_scale}"
 
 
 def _heading(source: Source) -> bytes:

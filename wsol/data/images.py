@@ -17,6 +17,7 @@ from wsol.core.files import check_input, missing_files
 from wsol.data.metadata import first_names
 
 FULL, REDUCED = DECODE_SCALES = ("full", "reduced")  # of JPEGs
+IMAGENETS, THE_NETWORKS = PREPROCESSINGS = ("imagenet", "network")  # whose mean and standard deviation
 
 
 def _to_rgb(path: str | os.PathLike, image: Image.Image) -> Image.Image:

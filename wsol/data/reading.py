@@ -37,19 +37,27 @@ class ImageReader:
             InputError: it cannot be read, or declares more pixels than allowed; names the file.
         """
         path = self.root / image_id
-        if self.cache is None:
-            return self._decoded(path, side)
-        try:
-            status = path.stat()  # before it is read: if it changes meanwhile, its entry is stale at once
-        except (OSError, ValueError):
-            return self._decoded(path, side)  # which says what is wrong
-        source = Source(os.path.join(self._real_root, image_id), status.st_size, status.st_mtime_ns, side, self.decode_scale)
+        source = self.source(image_id, side) if self.cache else None
+        if self.cache is None or source is None:
+            return self._decoded(path, side)  # which says what is wrong, if there is no source
         if kept := self.cache.get(source):
             check_pixels(path, kept.size, self.max_megapixels)
             return kept
         square = self._decoded(path, side)
         self.cache.put(source, square)
         return square
+
+    def source(self, image_id: str, side: int) -> Source | None:
+        """Return what an image's square is made from, as its file is now; None if there is no such file.
+
+        Ask before the image is read: what is made of it is stale at once if the file changes meanwhile.
+        """
+        try:
+            status = (self.root / image_id).stat()
+        except (OSError, ValueError):
+            return None
+        path = os.path.join(self._real_root, image_id)
+        return Source(path, status.st_size, status.st_mtime_ns, side, self.decode_scale)
 
     @cached_property
     def _real_root(self) -> str:

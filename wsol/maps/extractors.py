@@ -12,6 +12,7 @@ import torch
 import torchcam.methods
 from torch import nn
 
+from wsol.core.errors import OptionError
 from wsol.maps.mapper import without_ancestors
 from wsol.methods.method import Method, Outputs
 
@@ -48,6 +49,11 @@ class _Logits(nn.Module):
         return self.model(images)["logits"]
 
 
+def _with_gradient(_module: nn.Module, _inputs: tuple, features: torch.Tensor) -> torch.Tensor:
+    """Return features that have a gradient, which those of a frozen network lack."""
+    return features if features.requires_grad or not torch.is_grad_enabled() else features.detach().requires_grad_()
+
+
 class ExtractedMaps(nn.Module):
     """A mapper with the maps of one of torchcam's extractors and the logits of the model."""
 
@@ -55,6 +61,7 @@ class ExtractedMaps(nn.Module):
         super().__init__()
         without_ancestors(ancestors)
         self.scores = _Logits(model)
+        model.backbone.register_forward_hook(_with_gradient)  # before the extractor's own
         self.extractor = extractor(self.scores, target_layer=model.backbone)
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
@@ -65,7 +72,13 @@ class ExtractedMaps(nn.Module):
         ):  # most extractors need gradients, which inference mode disables
             logits = self.scores(images.clone())
             labels = logits.argmax(dim=1) if labels is None else labels
-            maps = self.extractor(labels.tolist(), logits, normalized=False)[0]
+            try:
+                maps = self.extractor(labels.tolist(), logits, normalized=False)[0]
+            except RuntimeError as error:
+                if "not connected" not in str(error):
+                    raise
+                why = "the class comes from the class token, not from the map of features; expected the method's own maps"
+                raise OptionError("extractor", "", why) from None
         return {"logits": logits.detach(), "maps": maps}
 
     def raw_maps(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:

@@ -102,7 +102,8 @@ def predict(
             images, labels = moved.images, moved.labels
             with autocast(device, amp):
                 outputs = mapper(images, labels)
-            size = (images.shape[3], images.shape[2])
+            height, width = batch.size
+            size = (width, height)
             if "boxes" in outputs:
                 for image_id, box in zip(batch.image_ids, outputs["boxes"].cpu().numpy(), strict=True):
                     yield Prediction(image_id, None, size, None, box=whole_box(box))

@@ -5,7 +5,10 @@ from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 from wsol.core import registry
-from wsol.core.errors import InputError, OptionError
+from wsol.core.errors import InputError, OptionError, OptionName
+from wsol.data.images import IMAGENETS
+
+OF_NETWORKS = ("preprocessing", "freeze_backbone", "train_last_blocks")  # options, by the names of arguments
 
 if TYPE_CHECKING:
     import torch
@@ -29,6 +32,9 @@ def build_model(
     keep_classifier: bool = False,
     level_sizes: Sequence[int] = (),
     level_weights: Sequence[float] | None = None,
+    preprocessing: str = IMAGENETS,
+    freeze_backbone: bool = False,
+    train_last_blocks: int | None = None,
     **method_options: float,
 ) -> "Method":
     """Return an architecture with a method on it, a `wsol.methods.method.Method`.
@@ -44,6 +50,9 @@ def build_model(
     `level_sizes`: the number of classes of each of several label levels that are learned at once
     (`wsol.methods.level_heads.AtLevels`); `num_classes` is their sum. `level_weights`: of their losses; None: equal ones.
 
+    `preprocessing`: of images, by the statistics of "imagenet" or of the "network". `freeze_backbone` trains only what the
+    method adds, `train_last_blocks` the network's last blocks too (docs/frozen.md).
+
     >>> import torch
     >>> model = build_model("resnet18", "cam", num_classes=3).eval()
     >>> images, labels = torch.zeros(2, 3, 64, 64), torch.tensor([0, 2])
@@ -52,7 +61,8 @@ def build_model(
 
     Raises:
         InputError: an unknown architecture, method or option, a value out of range, an architecture that does not offer
-            what the method needs, or weights that cannot be obtained or do not match.
+            what the method needs, a frozen network with a method that changes it inside, or weights that cannot be obtained
+            or do not match.
     """
     if wsol_method not in registry.names("methods"):
         raise OptionError("wsol_method", wsol_method, f"expected one of {', '.join(registry.names('methods'))}")
@@ -73,9 +83,15 @@ def build_model(
         raise InputError(f"num_classes {num_classes}: {wsol_method} tells no classes apart; expected 1, the object")
     values = {**known, **{option.name: option.default for option in entry.run_options}, **named, **method_options}
     entry.check(values)
+    check_frozen(wsol_method, freeze_backbone, train_last_blocks)
 
     method = registry.find("methods", wsol_method)
     backbone = build_backbone(architecture, method.trunk, large_feature_map, pretrained, pretrained_path)
+    backbone.choose_preprocessing(preprocessing)
+    if freeze_backbone:
+        backbone.freeze()
+    elif train_last_blocks is not None:
+        backbone.train_last(train_last_blocks)
     given = {option.name: values[option.name] for option in entry.options}
     if level_sizes:
         model = _model_at_levels(method, backbone, num_classes, level_sizes, level_weights, given)
@@ -119,6 +135,22 @@ def _model_at_levels(
     return at_levels(method)(backbone, sizes, level_weights(weights, len(sizes)), **options)
 
 
+def check_frozen(wsol_method: str, freeze_backbone: bool, train_last_blocks: int | None) -> None:
+    """Raise OptionError if a network cannot be frozen for a method, or is to be frozen and trained."""
+    if not freeze_backbone:
+        return
+    if train_last_blocks is not None:
+        raise OptionError("train_last_blocks", train_last_blocks, "not together with ", OptionName("freeze_backbone"))
+    if registry.method_entry(wsol_method).acts_inside:
+        raise OptionError(
+            "freeze_backbone",
+            "TRUE",
+            f"{wsol_method} acts inside the network, to change what it learns; expected another method, or ",
+            OptionName("train_last_blocks"),
+            " N",
+        )
+
+
 def keep_pretrained_classifier(model: "Method", what: str) -> None:
     """Fill the model's classifier with the classifier of the pretrained weights; `what` names the model in messages.
 
@@ -149,6 +181,7 @@ def build_from_config(config: Mapping, num_classes: int, **options: Any) -> "Met
         options["level_weights"] = config.get("level_weights")
     entry = registry.method_entry(config["wsol_method"])
     given = {option.name: config[option.name] for option in entry.options if option.name in config}
+    given |= {name: config[name] for name in OF_NETWORKS if config.get(name) is not None}  # absent from older runs
     return build_model(
         config["architecture"],
         config["wsol_method"],

@@ -140,7 +140,7 @@ class Method(nn.Module):
         """Return SGD parameter groups: classifier and fast stages at lr * lr_classifier_ratio, all else at lr.
 
         The backbone's offer says which stages are fast, and whether the method's own convolutions are; `fast_layers` always
-        are.
+        are. What is frozen is in no group.
         """
         offer = self.backbone.offer
         fast = tuple(f"{name}." for name in (*(f"backbone.{stage}" for stage in offer.fast_stages), *self.fast_layers))
@@ -152,6 +152,8 @@ class Method(nn.Module):
         }
         groups: tuple[list, list] = ([], [])
         for name, parameter in self.named_parameters():
+            if not parameter.requires_grad:
+                continue
             own = not name.startswith("backbone.") and (offer.fast_convolutions or name in linear)
             groups[own or name.startswith(fast)].append(parameter)
         return [{"params": groups[0], "lr": lr}, {"params": groups[1], "lr": lr * lr_classifier_ratio}]

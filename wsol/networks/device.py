@@ -63,8 +63,10 @@ def autocast(device: torch.device, amp: str) -> torch.autocast:
 
 def to_device(batch: Batch, device: torch.device) -> Batch:
     """Return a batch with its tensors on the device, images channels last; the copies are not waited for."""
+    # Encoded by a frozen network, they may be tokens.
+    layout = torch.channels_last if batch.images.ndim == 4 else torch.contiguous_format
     return batch._replace(
-        images=batch.images.to(device, non_blocking=True, memory_format=torch.channels_last),
+        images=batch.images.to(device, non_blocking=True, memory_format=layout),
         labels=batch.labels.to(device, non_blocking=True),
         boxes=None if batch.boxes is None else [boxes.to(device, non_blocking=True) for boxes in batch.boxes],
         masks=None if batch.masks is None else batch.masks.to(device, non_blocking=True),

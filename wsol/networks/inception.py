@@ -60,5 +60,6 @@ def inception_v3(trunk: str, large_feature_map: bool, pretrained: bool, pretrain
         fast_stages=("extra",),
         attention_points=("Mixed_5d", "Mixed_6e", "extra.5"),
         side_points=(("pool", 288), ("Mixed_6d", 768)),
+        new_stages=() if trunk == BRANCHED else ("extra",),
     )
     return Backbone(stages, offer)

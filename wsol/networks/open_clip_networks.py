@@ -121,5 +121,5 @@ def open_clip_network(
         )
     mean, std = (tuple(network.visual.preprocess_cfg[key]) for key in ("mean", "std"))
     return OpenClipBackbone(
-        network, tokenizer, Offer(num_features=network.visual.output_dim, preprocessing=Preprocessing(mean, std))
+        network, tokenizer, Offer(num_features=network.visual.output_dim, own_preprocessing=Preprocessing(mean, std))
     )

@@ -38,6 +38,7 @@ def _resnet(name: str, trunk: str, large_feature_map: bool, pretrained: bool, pr
         attention_points=("layer3.0", "layer4.0", f"layer4.{len(network.layer4) - 1}"),
         side_points=(("layer3.0", channels), ("layer3", channels)),
         side_width=channels,
+        blocks=(("conv1", "bn1"), ("layer1",), ("layer2",), ("layer3",), ("layer4",)),
         pretrained_classifier=network.fc.state_dict() if "fc.weight" in filled else None,
     )
     return Backbone(stages, offer)

@@ -14,6 +14,7 @@ from torch import nn
 
 from wsol.core.errors import InputError, OptionError, OptionName, reason
 from wsol.networks.backbone import Backbone, Offer
+from wsol.networks.timm_parts import blocks_of, has_class_token, own_preprocessing, patch_sides, require_whole_patches
 from wsol.networks.weights import download_into, load_file_into
 
 PROBE = 224  # input side of the dry run that measures feature maps
@@ -117,11 +118,28 @@ class TimmBackbone(Backbone):
     def __init__(self, network: "Network", layouts: dict[str, Layout], offer: Offer):
         super().__init__({"network": network}, offer)
         self.layouts = layouts
+        features = layouts[FEATURES]
+        self.class_token = features.kind == "tokens" and has_class_token(network, features.prefix)
+        self.patch = patch_sides(network) if features.kind == "tokens" else None
 
     def extract(self, images: torch.Tensor) -> torch.Tensor:
-        """Return the last features as a map."""
+        """Return the last features in the network's own layout, prefix tokens included."""
         self.image_size = (images.shape[2], images.shape[3])  # which cannot be derived from the modules' outputs
-        return self.layouts[FEATURES].to_map(self.network.forward_features(images), self.image_size)
+        require_whole_patches(self.patch, *self.image_size)
+        return self.network.forward_features(images)
+
+    def to_features(self, output: torch.Tensor) -> torch.Tensor:
+        """Return the last features as a map."""
+        return self.layouts[FEATURES].to_map(output, self.image_size)
+
+    def summarize(self, output: torch.Tensor, features: torch.Tensor) -> torch.Tensor:
+        """Return (B, num_features): the class token, if the network has one, else the mean of the map."""
+        return output[:, 0] if self.class_token else super().summarize(output, features)
+
+    def blocks(self) -> list[tuple[str, ...]]:
+        """Return the names of the parameters of the network's blocks, from first to last."""
+        blocks = blocks_of(self.network, PROBE)
+        return [tuple(f"network.{name}" for name in block) for block in blocks]
 
     def to_map(self, name: str, output: torch.Tensor) -> torch.Tensor:
         """Return a module's output as (B, C, h, w)."""
@@ -324,5 +342,6 @@ def timm_network(
         attention_points=tuple(late),
         side_points=tuple((stage, layouts[stage].channels) for stage in late),
         pretrained_classifier=classifier,
+        own_preprocessing=own_preprocessing(network),
     )
     return TimmBackbone(network, layouts, offer)

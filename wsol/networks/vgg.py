@@ -15,6 +15,9 @@ from wsol.networks.weights import load_pretrained
 # Indices in torchvision's `features`: the five pools, and the first layer after the third.
 POOLS = (4, 9, 16, 23, 30)
 FOURTH_BLOCK = 17
+BLOCKS = tuple(
+    tuple(f"features.{index}" for index in range(start, pool)) for start, pool in zip((0, 5, 10, 17, 24), POOLS, strict=True)
+)
 
 
 def vgg16(trunk: str, large_feature_map: bool, pretrained: bool, pretrained_path: str | None) -> Backbone:
@@ -37,6 +40,8 @@ def _pooled(features: nn.Sequential, large_feature_map: bool) -> tuple[OrderedDi
         convolution_init="kaiming",
         fast_stages=("extra",),
         attention_points=("features.16", "features.22", "features.29"),
+        blocks=BLOCKS,
+        new_stages=("extra",),
     )
     return OrderedDict(features=features[:30], extra=extra), offer
 
@@ -47,7 +52,7 @@ def _branched(features: nn.Sequential, large_feature_map: bool) -> tuple[Ordered
         stride = 1 if index == 30 or (index == 23 and large_feature_map) else 2
         features[index] = nn.MaxPool2d(3, stride=stride, padding=1)
     features.append(nn.AvgPool2d(3, stride=1, padding=1))
-    return OrderedDict(features=features), Offer(num_features=512)
+    return OrderedDict(features=features), Offer(num_features=512, blocks=BLOCKS)
 
 
 def _guided(features: nn.Sequential, large_feature_map: bool) -> tuple[OrderedDict[str, nn.Module], Offer]:
@@ -58,6 +63,8 @@ def _guided(features: nn.Sequential, large_feature_map: bool) -> tuple[OrderedDi
         num_features=512,
         fast_stages=(*(f"features.{index}" for index in range(FOURTH_BLOCK, 30)), "extra"),
         side_points=(("features.23", 512), ("features.29", 512)),
+        blocks=BLOCKS,
+        new_stages=("extra",),
     )
     return OrderedDict(features=features[:30], extra=extra), offer
 

@@ -13,6 +13,7 @@ from wsol.core.errors import InputError, OptionName
 from wsol.core.files import check_input, whole_file
 from wsol.core.plain_values import are_thresholds, is_number, is_whole, shown
 from wsol.core.safe_load import UnsafeFileError, entries_fault, load_tensors, misfit, tensor_fault
+from wsol.data.images import PREPROCESSINGS
 from wsol.data.level_set import MEAN, TrainedLevel
 from wsol.maps.class_maps import WAYS
 from wsol.runs.box_rules import BoxRule
@@ -32,6 +33,9 @@ OTHER_OPTIONS: dict[str, tuple[Callable[[Any], bool], str]] = {
         ("cam_agg_level", "coarsening"),
         (lambda value: value is None or (isinstance(value, str) and bool(value)), "text, or none"),
     ),
+    "preprocessing": (lambda value: value in (None, *PREPROCESSINGS), f"{' or '.join(PREPROCESSINGS)}"),
+    "freeze_backbone": (lambda value: isinstance(value, bool), "true or false"),
+    "train_last_blocks": (lambda value: value is None or is_whole(value, 1), "a whole number, 1 or more, or none"),
     "mask_root": (lambda value: isinstance(value, str), "text"),
     "amp": (lambda value: value in ("off", "bf16", "fp16"), "off, bf16 or fp16"),
     "max_megapixels": (lambda value: is_number(value) and value > 0, "a number above 0"),

@@ -27,6 +27,7 @@ from wsol.maps.score_maps import MAPS_OF_A_RUN, save_score_map
 from wsol.methods.method import Method
 from wsol.metrics.split_evaluator import PSEUDO_BOXES, SplitEvaluator
 from wsol.networks import ranks
+from wsol.runs.cached_features import EncodedBatches
 from wsol.runs.checkpoints import write_checkpoint
 from wsol.runs.final_evaluation import SaveMap, new_evaluator, stop_at_bad_images
 from wsol.runs.resume import LAST, OF_A_CALL, STEP, Found, bring_best, checkpoint_path, continuing_command
@@ -52,7 +53,7 @@ class Experiment:
     mapper: Mapper  # what makes the maps: the model, or the model with its maps aggregated
     step: nn.Module  # what trains the model: `TrainingStep`, or a wrapper of it
     state: TrainState
-    loaders: dict[str, torch.utils.data.DataLoader]  # of train, and of val unless nothing validates
+    loaders: Mapping[str, torch.utils.data.DataLoader | EncodedBatches]  # of train, and of val unless nothing validates
     shuffle: EpochShuffle
     thresholds: dict[str, float] | None  # for score maps, chosen by another run (--thresholds_from)
     found: Found | None = None  # the checkpoint that it continues from

@@ -20,7 +20,7 @@ from wsol.core.errors import InputError, OptionName
 from wsol.core.files import write_text
 from wsol.core.processes import map_beside
 from wsol.core.progress import progress
-from wsol.data.batches import Batch, make_loader
+from wsol.data.batches import Batch
 from wsol.data.levels import LevelSplit
 from wsol.data.truth import SplitTruth
 from wsol.maps.prediction import Prediction
@@ -29,6 +29,7 @@ from wsol.metrics.map_details import analyze_map
 from wsol.metrics.scored import Scored
 from wsol.metrics.split_evaluator import DETECTIONS, LOC_IOU, SplitEvaluator
 from wsol.networks import ranks
+from wsol.runs.cached_features import load_batches
 from wsol.runs.predictor import Predictor, restore
 from wsol.runs.run_data import images_to_map
 from wsol.runs.run_folder import RESULTS
@@ -115,16 +116,17 @@ def predict_split(
     bad_images: list[str],
     cache_images: str | os.PathLike | None = None,
     through: Through = iter,
+    cache_features: str | os.PathLike | None = None,
 ) -> Iterator[Prediction]:
     """Return the predictions of a restored model, on its device, for a split's images; see `Predictor.predictions`.
 
-    `cache_images`: a folder that keeps the resized images. `through`: what the batches go through first. Several ranks each
-    have their share of the batches.
+    `cache_images`: a folder that keeps the resized images; `cache_features`: one that keeps a frozen network's features.
+    `through`: what the batches go through first. Several ranks each have their share of the batches.
     """
     config = predictor.config
     images = images_to_map(config, split, predictor.preprocessing, cache_images)
     size = config.get("eval_batch_size") or config.batch_size
-    batches = make_loader(images, size, workers, device, place=ranks.place())
+    batches = load_batches(images, predictor.model, config, size, workers, device, None, ranks.place(), cache_features)
     return predictor.predictions(through(batches), device, config.amp, bad_images)
 
 
@@ -143,14 +145,16 @@ def evaluate_split(
     save: SaveMap | None = None,
     cache_images: str | os.PathLike | None = None,
     through: Through = iter,
+    cache_features: str | os.PathLike | None = None,
 ) -> SplitEvaluator:
     """Return the evaluator of a split's images, after one pass of a restored model, on its device, over them.
 
-    Of several ranks, only the first one's has counted; see `count_predictions`, and `predict_split` for `through`.
+    Of several ranks, only the first one's has counted; see `count_predictions`, and `predict_split`
+    for `through` and the folders.
     """
     evaluator = new_evaluator(predictor.config, truth)
     bad_images: list[str] = []
-    predictions = predict_split(predictor, split, device, workers, bad_images, cache_images, through)
+    predictions = predict_split(predictor, split, device, workers, bad_images, cache_images, through, cache_features)
     threshold = analysis_threshold(predictor.thresholds)
     count_predictions(predictions, evaluator, bad_images, on_bad_images, save, threshold)
     return evaluator

@@ -23,6 +23,7 @@ from wsol.runs.train_state import TrainState
 
 # Options that may change when a run is continued: how it is done, not what it gives.
 MAY_CHANGE = (
+    "cache_features",
     "cache_images",
     "calibrate",
     "checkpoint_minutes",

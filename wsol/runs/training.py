@@ -10,7 +10,7 @@ import torch
 from torch import nn
 
 from wsol.core import registry
-from wsol.core.errors import OptionError, OptionName, reason
+from wsol.core.errors import InputError, OptionError, OptionName, reason
 from wsol.data.batches import Batch, shares
 from wsol.methods.draws import Draws, DrawSource, on_device
 from wsol.methods.method import Method, Outputs
@@ -120,6 +120,8 @@ def check_map(maps_of: Callable[[Batch], torch.Tensor], config: Mapping) -> None
     try:
         with torch.no_grad():
             sides = maps_of(blank_batch(1, crop)).shape[-2:]
+    except InputError as error:
+        raise OptionError("crop_size", crop, f"{config['architecture']} does not take such images: ", *error.parts) from None
     except Exception as error:  # noqa: BLE001 (a network of a library may raise anything for images of the wrong size)
         raise OptionError(
             "crop_size", crop, f"{config['architecture']} does not take such images ({reason(error)})"

@@ -4,22 +4,19 @@ In: an architecture and its weights, a mapper that needs no classifier, a data s
 """
 
 import os
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import torch
 from munch import Munch
 
+from wsol.data.images import THE_NETWORKS
 from wsol.data.levels import load_level
-from wsol.data.preprocessing import IMAGENET
 from wsol.maps.mapper import make_mapper
 from wsol.maps.text import texts_of
 from wsol.methods.bare import BareNetwork
 from wsol.methods.build import build_backbone
-from wsol.networks.backbone import POOLED, Backbone
-from wsol.networks.own_preprocessing import preprocessing_of
-from wsol.networks.timm_networks import TimmBackbone
+from wsol.networks.backbone import POOLED
 from wsol.runs.predictor import DEFAULTS, Predictor
 from wsol.runs.training import check_map
 
@@ -40,15 +37,6 @@ class TrainingFreePredictor(Predictor):
         return False
 
 
-def with_preprocessing(backbone: Backbone, own: bool) -> Backbone:
-    """Give a backbone its network's own preprocessing, as far as it states one, or ImageNet's; return it."""
-    if own and isinstance(backbone, TimmBackbone):
-        backbone.offer = replace(backbone.offer, preprocessing=preprocessing_of(backbone.network))
-    elif not own:
-        backbone.offer = replace(backbone.offer, preprocessing=IMAGENET)
-    return backbone
-
-
 def training_free(
     architecture: str,
     mapper: str,
@@ -61,15 +49,15 @@ def training_free(
     pretrained_path: str | None = None,
     large_feature_map: bool = False,
     prompt: str | None = None,
-    own_preprocessing: bool = True,
+    preprocessing: str = THE_NETWORKS,
     crop_size: int = 224,
     seed: int = 0,
 ) -> TrainingFreePredictor:
     """Return a network as it is, on the CPU, and how it maps a split's images.
 
     `mapper`: one of registry.WITHOUT_TRAINING. `label_level`: whose classes the images have (default: the finest), which
-    `prompt` names as {name}, for the mapper text. `own_preprocessing`: the network's own mean and standard deviation, else
-    ImageNet's. `seed`: of random weights.
+    `prompt` names as {name}, for the mapper text. `preprocessing`: of images, by the statistics of the "network" or of
+    "imagenet". `seed`: of random weights.
 
     Raises:
         InputError: no such network, mapper, data set, split or level; weights that cannot be obtained or do not match; a
@@ -78,7 +66,8 @@ def training_free(
     level = load_level(metadata_root, dataset_name, label_level, (split,))
     torch.manual_seed(seed)
     backbone = build_backbone(architecture, POOLED, large_feature_map, pretrained, pretrained_path)
-    model = BareNetwork(with_preprocessing(backbone, own_preprocessing)).eval()
+    backbone.choose_preprocessing(preprocessing)
+    model = BareNetwork(backbone).eval()
     texts: dict[str, Any] = {} if prompt is None else {"texts": texts_of(prompt, level.class_names)}
     made = make_mapper(mapper, model, **texts).eval()
     config = {
