@@ -63,7 +63,7 @@ class TriRegion(Method):
         super().__init__(backbone, num_classes)
         if num_classes < 2:
             raise InputError(f"num_classes {num_classes}: tri_region needs two or more, or nothing is another class")
-        self.weights = (tri_foreground_weight, tri_background_weight)
+        self.foreground_weight, self.background_weight = tri_foreground_weight, tri_background_weight
         channels = backbone.offer.num_features
         self.regions = nn.Sequential(nn.Conv2d(channels, 3, 1, bias=False), nn.BatchNorm2d(3))
         self.classifier = nn.Linear(channels, num_classes)
@@ -93,9 +93,8 @@ class TriRegion(Method):
     def loss(self, outputs: Outputs, labels: torch.Tensor) -> torch.Tensor:
         """Return CE(image) + w_f CE(foreground) + w_b mean -log(1 - p(label | background))."""
         image, foreground = (functional.cross_entropy(outputs[name], labels) for name in ("logits", "foreground_logits"))
-        foreground_weight, background_weight = self.weights
         adversarial = adversarial_loss(outputs["background_logits"], labels)
-        return image + foreground_weight * foreground + background_weight * adversarial
+        return image + self.foreground_weight * foreground + self.background_weight * adversarial
 
     def mean_maps(self, outputs: Outputs, class_weights: torch.Tensor) -> torch.Tensor:
         """Return the foreground, (B, h, w): the mean of maps that are the same for every class."""
