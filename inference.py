@@ -27,6 +27,7 @@ if __name__ == "__main__":  # before the seconds in which torch is loaded
 
 import hashlib
 import time
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -50,7 +51,7 @@ from wsol.maps.prediction import Prediction
 from wsol.maps.refine import Refiner, make_refiner
 from wsol.maps.score_maps import being_written, holds_score_maps, save_score_map, unfinished_by
 from wsol.networks.device import resolve_device, use_tf32
-from wsol.photos.describe import describe
+from wsol.photos.describe import constants_of, describe
 from wsol.photos.finding import PhotoFiles, find_photos
 from wsol.photos.localize import Pictures, gallery_items, localize_photos
 from wsol.photos.localizer import Localizer
@@ -205,7 +206,8 @@ def given_labels(options: Munch, files: PhotoFiles, localizer: Localizer) -> np.
         return labels
     report = Report()
     tables = TableOptions(options.encoding, parse_columns(options.columns or ()))
-    known = read_labels(list(files.ids), Path(options.labels), None, (), tables, report).classes
+    predicted = "photos without a label, whose class is predicted"
+    known = read_labels(list(files.ids), Path(options.labels), None, (), tables, report, predicted).classes
     try:
         numbers = {name: localizer.class_number(name) for name in sorted(set(known.values()))}
     except InputError as error:
@@ -260,7 +262,8 @@ def localize(options: Munch) -> None:
         unreadable = write_unreadable(output / UNREAD, parts.rows())
         if options.html:
             title = f"{options.images}: boxes by {options.checkpoint}"
-            write_gallery(output / GALLERY, title, gallery_items(row for row in parts.rows() if kept(row)))
+            looked_at = replace(kept, verdicts=None)  # so that judging can go on: a page of all photos keeps its verdicts
+            write_gallery(output / GALLERY, title, gallery_items(row for row in parts.rows() if looked_at(row)))
     for line in measured:
         print(line)
     if begun:
@@ -268,7 +271,13 @@ def localize(options: Munch) -> None:
     if mapped:
         print(f"{mapped} photos in {seconds:.0f} s, {mapped / max(seconds, 1e-9):.1f} a second")
     print(f"{boxes} boxes in {photos} of {len(files)} photos: {output / BOXES}, {output / DETECTIONS}")
-    for title, lines in (("could not be read", unreadable), ("have names that are not UTF-8", files.left_out)):
+    if verdicts is not None:
+        print(f"--keep: {kept.verdict_counts(files.ids)}")
+    rules = [] if options.threshold else predictor.box_rules.values()
+    for note in dict.fromkeys(note for rule in rules for note in constants_of(rule)):
+        print(f"note: {note}")
+    titles = "could not be read", "have names that are not UTF-8", "are of a format that is not read; save them as JPEG"
+    for title, lines in zip(titles, (unreadable, files.left_out, files.other_formats), strict=True):
         if lines:
             print(f"{len(lines)} photos {title}:" + first_names(lines))
 

@@ -48,7 +48,7 @@ from dataset.verify import verify_split
 from option_tables import max_megapixels
 from wsol.core.arguments import Parser
 from wsol.core.declared_size import MAX_MEGAPIXELS, open_image
-from wsol.core.errors import InputError, command
+from wsol.core.errors import InputError, command, did_you_mean
 from wsol.core.files import check_folder, remove_stale_files, whole_file, write_text
 from wsol.core.progress import progress
 from wsol.data.hierarchy import check_level_names
@@ -118,7 +118,11 @@ def read_classes(options: argparse.Namespace, labels: Labels, report: Report) ->
     levels, rows = read_taxonomy(options.taxonomy, options.encoding)
     check_consistent(levels, rows.values(), str(options.taxonomy))
     if unknown := [name for name in used if name not in rows]:
-        raise InputError(f"{options.taxonomy}: no row for {len(unknown)} classes:" + first_names(unknown) + report.names())
+        count = "a class" if len(unknown) == 1 else f"{len(unknown)} classes"
+        similar = did_you_mean(unknown[0], rows) if len(unknown) == 1 else ""
+        raise InputError(
+            f"{options.taxonomy}: no row for {count} of the labels:" + first_names(unknown) + similar + report.names()
+        )
     return levels, {name: row for name, row in rows.items() if name in used}
 
 

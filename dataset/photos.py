@@ -155,10 +155,16 @@ def _read_label_table(
 
 
 def read_labels(
-    images: list[str], path: Path | None, group: str | None, levels: Sequence[str], options: TableOptions, report: Report
+    images: list[str],
+    path: Path | None,
+    group: str | None,
+    levels: Sequence[str],
+    options: TableOptions,
+    report: Report,
+    unlabelled: str = "images without a label, left out",
 ) -> Labels:
     """Return the class of each image (from the table, or the name of its first folder) and its group; images without a label
-    are reported.
+    are reported under the title `unlabelled`.
 
     `levels`: columns of the table that are the label levels, finest first.
     """
@@ -167,7 +173,7 @@ def read_labels(
         labels = _read_label_table(images, path, group, levels, options, report)
     else:
         labels = Labels({name: name.split("/")[0] for name in images if "/" in name})
-    report.add("images without a label, left out", [name for name in images if name not in labels.classes])
+    report.add(unlabelled, [name for name in images if name not in labels.classes])
     if not labels.classes:
         raise InputError(
             "no image has a label; expected a folder per class, or --labels with the columns image,label" + report.names()

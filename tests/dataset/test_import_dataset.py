@@ -217,7 +217,7 @@ def test_a_part_with_boxes_is_shared_between_val_and_test(photos, command, tmp_p
             "labels.csv:3: duplicate image 'cat/a/0.png', already at labels.csv:2",
         ),
         ("labels.csv", "image,label\ngone.png,x\n", "no image has a label"),
-        ("taxonomy.csv", "breed,species\ncat,animal\n", "taxonomy.csv: no row for 1 classes:\n  dog"),
+        ("taxonomy.csv", "breed,species\ncat,animal\n", "taxonomy.csv: no row for a class of the labels:\n  dog"),
         ("taxonomy.csv", "breed,species\ncat,\n", "taxonomy.csv:2: 'cat,'; expected a unique leaf, then its ancestors"),
         ("taxonomy.csv", "breed,species\ncat,a\ncat,a\n", "taxonomy.csv:3: "),
         ("taxonomy.csv", "breed,species\n", "taxonomy.csv: no rows"),

@@ -509,7 +509,7 @@ def test_an_encoding_that_one_of_the_tables_does_not_have_is_named_where_nothing
     assert "error: no labelled image has a box or mask; expected some, for val and test\n" in printed
     assert f"{hint}boxes.csv\n" in printed and "boxes without an image: 8\n  boxes.csv:2" in printed
     printed = command(*words, "--taxonomy", "taxonomy.csv", code=2)
-    assert "error: taxonomy.csv: no row for 1 classes:\n  é\n" in printed and f"{hint}taxonomy.csv\n" in printed
+    assert "error: taxonomy.csv: no row for a class of the labels:\n  é\n" in printed and f"{hint}taxonomy.csv\n" in printed
     assert "images without a label, left out: 8\n" in printed
     command(*words[:2], "--boxes", "boxes.csv", "--taxonomy", "taxonomy.csv")
 

@@ -220,11 +220,19 @@ def test_a_page_to_look_at_and_its_verdicts(many):
     boxes(many, "--html")
     page = (many / "out/gallery.html").read_text()
     assert page.count("data:image/jpeg") + page.count("/9j/") >= COUNT - 7 and "0005.png" not in page and "0004.png" in page
-    (many / "verdicts.csv").write_text("file,verdict\n0001.png,accept\n0002.png,reject\n0003.png,accept\n")
-    boxes(many, "--html", "--keep", "verdicts.csv")
+    verdicts = "file,verdict\n0001.png,accept\n0002.png,reject\n0003.png,accept\nelse.png,reject\n"
+    (many / "verdicts.csv").write_text(verdicts)
+    printed = boxes(many, "--html", "--keep", "verdicts.csv")
+    counts = f"--keep: 2 accepted, 1 rejected, {COUNT - 3} without a verdict and left out; verdicts of files that are not among the"
+    assert f"{counts} photos: 1" in printed
     assert list(rows_of(many)) == ["0001.png", "0003.png"]
     content = json.loads((many / "out/detections.json").read_text())
-    assert len(content["images"]) == COUNT - 7 and {one["image_id"] for one in content["annotations"]} <= {2, 4}
+    assert [one["file_name"] for one in content["images"]] == [
+        "0001.png",
+        "0003.png",
+    ]  # a rejected photo is not an empty one
+    assert {one["image_id"] for one in content["annotations"]} <= {2, 4}
+    assert (many / "out/gallery.html").read_text() == page  # judging can go on
     (many / "verdicts.csv").write_text("file,verdict\nother.png,accept\n")
     assert "--keep verdicts.csv: none of its files" in boxes(many, "--html", "--keep", "verdicts.csv", code=2)
 
@@ -235,7 +243,7 @@ def test_other_settings_in_the_same_folder_are_refused(many):
     printed = boxes(many, "--threshold", "0.5", code=2)
     assert "error: out: was begun with threshold None, not 0.5; expected the same" in printed
     (many / "photos/0003.png").unlink()
-    assert "error: out: was begun with images" in boxes(many, code=2)
+    assert "error: out: was begun with other photos; expected the same" in boxes(many, code=2)
     (many / "other").mkdir()
     (many / "other/file.txt").write_text("mine")
     assert "error: other: not empty, and without inference.json" in boxes(many, output="other", code=2)
@@ -343,12 +351,12 @@ def test_only_the_checkpoint_and_the_photos_are_read(place, picture):
 
 def test_the_names_of_results_are_relative_to_a_folder(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    for name in ("a/one.png", "a/b/two.PNG", "c/three.jpg", "a/._one.png", "a/text.txt"):
+    for name in ("a/one.png", "a/b/two.PNG", "c/three.jpg", "a/._one.png", "a/text.txt", "a/b/IMG_1.HEIC"):
         (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / name).write_bytes(b"x")
     (tmp_path / "list.txt").write_text("c/three.jpg\na/one.png\n")
     (tmp_path / "in_a.txt").write_text("one.png\n")
-    assert find_photos("a").ids == ["b/two.PNG", "one.png"]
+    assert find_photos("a").ids == ["b/two.PNG", "one.png"] and find_photos("a").other_formats == ["b/IMG_1.HEIC"]
     assert find_photos("a", ".").ids == ["a/b/two.PNG", "a/one.png"]
     assert find_photos("*/*.png").ids == ["one.png"]
     assert find_photos("**/*.jpg").ids == ["three.jpg"]

@@ -88,6 +88,8 @@ def test_whatever_is_no_photo_is_refused(localizer, path, tmp_path):
         localizer(path, "dragon")
     with pytest.raises(InputError, match="1 labels for 2 photos"):
         localizer([path, path], ["dragon"])
+    with pytest.raises(InputError, match="for one photo; expected one name"):
+        localizer(path, [localizer.predictor.class_names[0]])
 
 
 def test_a_photo_without_contrast_has_no_box(localizer):

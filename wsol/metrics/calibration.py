@@ -59,6 +59,11 @@ class Calibration:
         standardised = (inside - np.array(self.mean)) / np.array(self.scale)
         return self.expected_iou(standardised), self.reaches_50(standardised)
 
+    @property
+    def constants(self) -> tuple[str, ...]:
+        """The beliefs that are the same for every box."""
+        return tuple(name for name in Belief._fields if not any(getattr(self, name).coefficients))
+
     def belief(self, signs: Sequence[float]) -> Belief:
         """Return what to expect of one box."""
         expected, reaches = self.predict(np.array([signs]))

@@ -22,10 +22,11 @@ def describe(path: str | os.PathLike) -> list[str]:
     """
     predictor = restore(path)
     config, names = predictor.config, predictor.class_names
+    classes = f"{len(names)} classes: {_some(names)}" if predictor.classifies else "tells no classes apart"
     lines = [
         f"checkpoint of {config.wsol_method} on {config.architecture}, after {predictor.epoch} epochs, by version "
         f"{predictor.version or 'unknown'}",
-        f"trained on {config.dataset_name} at level {predictor.level!r}: {len(names)} classes: {_some(names)}",
+        f"trained on {config.dataset_name} at level {predictor.level!r}: {classes}",
     ]
     if predictor.together:
         others = ", ".join(f"{one.level} ({len(one.class_names)} classes)" for one in predictor.together)
@@ -75,7 +76,14 @@ def _rule(way: str, rule: BoxRule) -> list[str]:
             f"expected IoU {figures['expected_iou_ece']:.3f}, of reaching 50 % {figures['reaches_50_ece']:.3f} (Brier score "
             f"{figures['reaches_50_brier']:.3f}, of a constant {figures['reaches_50_brier_of_constant']:.3f})"
         )
+        lines += [f"  {note}" for note in constants_of(rule)]
     return lines
+
+
+def constants_of(rule: BoxRule) -> list[str]:
+    """Return a note for each belief of a rule that does not depend on the photo."""
+    beliefs = rule.calibration.constants if rule.calibration else ()
+    return [f"{name} is the same for every box: on val, nothing that can be seen foretold it" for name in beliefs]
 
 
 def _maps(predictor: Predictor) -> str:

@@ -19,6 +19,8 @@ SUFFIXES = (
     *(".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".bmp", ".dib", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm", ".pnm"),
     *(".pbm", ".jp2", ".avif", ".mpo", ".tga", ".pcx"),
 )
+# Photos that Pillow does not read, which a folder may hold beside others.
+OTHER_FORMATS = (".heic", ".heif", ".dng", ".cr2", ".cr3", ".nef", ".arw", ".orf", ".raf", ".rw2", ".jxl")
 LIST = ".txt"
 MAGIC = "*?["
 
@@ -30,11 +32,13 @@ class PhotoFiles:
     root: the folder that all of them are in, at some depth.
     ids: their paths relative to it, with "/".
     left_out: files whose names are not UTF-8, escaped.
+    other_formats: files of a folder that end in one of OTHER_FORMATS.
     """
 
     root: Path
     ids: Sequence[str]
     left_out: Sequence[str] = ()
+    other_formats: Sequence[str] = ()
 
     def __len__(self) -> int:
         return len(self.ids)
@@ -62,6 +66,7 @@ def find_photos(named: str, image_root: str | None = None) -> PhotoFiles:
         InputError: nothing there, a list with duplicates, or photos outside `image_root`.
     """
     path = Path(named)
+    others = files_below(path, OTHER_FORMATS)[0] if path.is_dir() else []
     if path.is_dir():
         files, root = [str(path / name) for name in files_below(path, SUFFIXES)[0]], named
         expected = f"expected files ending in {', '.join(SUFFIXES)}"
@@ -92,7 +97,7 @@ def find_photos(named: str, image_root: str | None = None) -> PhotoFiles:
     ids = [name for name in ids if is_text(name)]
     if not ids:
         raise OptionError("images", named, "no photos whose names are UTF-8")
-    return PhotoFiles(Path(os.path.relpath(top)), ids, left_out)
+    return PhotoFiles(Path(os.path.relpath(top)), ids, left_out, [ascii(name)[1:-1] for name in others])
 
 
 def is_text(name: str) -> bool:

@@ -76,7 +76,9 @@ class Localizer:
             InputError: a file that cannot be read, an array of another shape or type, a name that is no class.
         """
         if isinstance(photos, str | os.PathLike | Image.Image | np.ndarray):
-            return next(self._each([photos], [labels if isinstance(labels, str) else None]))
+            if not isinstance(labels, str | None):
+                raise InputError(f"labels {labels!r} for one photo; expected one name, or None")
+            return next(self._each([photos], [labels]))
         given = [None] * len(photos) if labels is None else list(labels)
         if isinstance(labels, str) or len(given) != len(photos):
             raise InputError(f"{len(given)} labels for {len(photos)} photos; expected one for each, or None")

@@ -20,6 +20,11 @@ FORMAT = 1
 RECORD, PARTS, LOCK = "inference.json", "parts", ".lock"
 UNREADABLE = "unreadable"  # in the row of a photo that could not be read: why
 LEAST = 256  # photos of a part, at least
+HASHED = {
+    "checkpoint": "another checkpoint",
+    "images": "other photos",
+    "labels": "other labels",
+}  # settings, by what differs
 
 Row = dict[str, Any]
 
@@ -143,6 +148,8 @@ def _check_settings(folder: Path, settings: Mapping[str, Any]) -> None:
     kept = begun_with(folder)
     for name, value in settings.items():
         if kept.get(name) != value:
+            if name in HASHED:
+                raise InputError(f"{folder}: was begun with {HASHED[name]}; expected the same, or another folder")
             raise InputError(
                 f"{folder}: was begun with {name} {shown(kept.get(name))}, not {shown(value)}; expected the same, or "
                 "another folder"

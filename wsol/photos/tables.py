@@ -5,6 +5,7 @@ In: rows, one per photo (`Localization.to_dict`), read once for each file, never
 """
 
 import json
+from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +15,7 @@ from wsol.core.csv_rows import csv_text
 from wsol.core.files import whole_file
 from wsol.photos.localization import OBJECT
 from wsol.photos.parts import UNREADABLE, Row
-from wsol.plots.gallery import ACCEPT
+from wsol.plots.gallery import ACCEPT, REJECT
 from wsol.runs.predictor import Predictor
 
 DETECTIONS, BOXES, UNREAD = "detections.json", "boxes.csv", "unreadable.csv"
@@ -41,6 +42,14 @@ class Kept:
                 return False
         return self.verdicts is None or self.verdicts.get(row["file"]) == ACCEPT
 
+    def verdict_counts(self, photos: Sequence[str]) -> str:
+        """Return how many photos have which verdict, in words."""
+        verdicts = self.verdicts or {}
+        counts = Counter(verdicts.get(name) for name in photos)
+        words = f"{counts[ACCEPT]} accepted, {counts[REJECT]} rejected, {counts[None]} without a verdict and left out"
+        elsewhere = len(set(verdicts) - set(photos))
+        return words + (f"; verdicts of files that are not among the photos: {elsewhere}" if elsewhere else "")
+
 
 def categories(predictor: Predictor) -> list[dict[str, Any]]:
     """Return COCO's categories: id 1 + the class's label, its name, and as supercategory the class above it, or its own name
@@ -55,10 +64,10 @@ def categories(predictor: Predictor) -> list[dict[str, Any]]:
     ]
 
 
-def _annotations(rows: Iterable[tuple[int, Row]], kept: Kept) -> Iterator[dict[str, Any]]:
+def _annotations(rows: Iterable[tuple[int, Row]]) -> Iterator[dict[str, Any]]:
     number = 0
     for image_id, row in rows:
-        for found in row["boxes"] if kept(row) else ():
+        for found in row["boxes"]:
             number += 1
             x0, y0, x1, y1 = found["box"]
             width, height = round(x1 - x0, 4), round(y1 - y0, 4)
@@ -85,22 +94,24 @@ def _write_list(file: IO[str], name: str, items: Iterable[Mapping[str, Any]], en
 def write_detections(
     path: Path, rows: Callable[[], Iterable[Row]], kept: Kept, predictor: Predictor, info: Mapping[str, Any]
 ) -> None:
-    """Write a COCO file: every photo that could be read, as images; the boxes of the kept ones as annotations with a score.
+    """Write a COCO file: the kept photos as images, also those without a box, and their boxes as annotations with a score.
+
+    A photo that is not kept is no image here, so that no program takes it for one without an object.
 
     A box [x, y, width, height] has the edges of boxes.csv. `rows` starts over at each call.
     """
 
-    def readable() -> Iterator[tuple[int, Row]]:
-        return ((number, row) for number, row in enumerate(rows(), 1) if UNREADABLE not in row)
+    def wanted() -> Iterator[tuple[int, Row]]:
+        return ((number, row) for number, row in enumerate(rows(), 1) if kept(row))
 
     with whole_file(path) as temporary, temporary.open("w", encoding="utf-8") as file:
         file.write(f'{{\n"info": {json.dumps(dict(info), allow_nan=False)},\n')
         images = (
             {"id": number, "file_name": row["file"], "width": row["width"], "height": row["height"]}
-            for number, row in readable()
+            for number, row in wanted()
         )
         _write_list(file, "images", images, ",")
-        _write_list(file, "annotations", _annotations(readable(), kept), ",")
+        _write_list(file, "annotations", _annotations(wanted()), ",")
         _write_list(file, "categories", categories(predictor), "\n}")
 
 
