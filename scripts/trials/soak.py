@@ -36,7 +36,7 @@ GROWTH = 1.15  # most by which ten runs in one process may raise its peak over t
 SMALL = ("resnet18", "timm:tf_efficientnet_lite0", "timm:mobilenetv3_small_100")
 NETWORKS = (*SMALL, *SMALL, "resnet50", "vgg16", "inception_v3")  # the last three take minutes on a slow machine
 LIMIT = 600  # seconds for one complete run
-METHODS = ("cam", "has", "acol", "spg", "adl", "cutmix", "fsl_seg", "fsl_det")
+METHODS = ("cam", "has", "acol", "spg", "adl", "cutmix", "tri_region", "fsl_seg", "fsl_det")
 OF_METHOD = {
     "has": ("--has_grid_size 16", "--has_drop_rate 0.3"),
     "acol": ("--acol_threshold 0.6",),
@@ -81,6 +81,12 @@ def configuration(rng: random.Random) -> list[str]:
     ]
     if level != toy.LEVELS[-1] and rng.random() < 0.3:
         words += ["--cam_agg_level", toy.LEVELS[-1]]
+    elif level != toy.LEVELS[-1] and rng.random() < 0.4:
+        words[words.index("--label_level") + 1] = f"{level},{toy.LEVELS[-1]}"
+    if method != "adl" and rng.random() < 0.3:  # ADL acts inside the network
+        words += ["--freeze_backbone", "T"]
+    elif rng.random() < 0.2:
+        words += ["--train_last_blocks", "1"]
     words += ["--eval_checkpoint_type", rng.choice(("last", "best"))]
     if words[words.index("--eval_test") + 1] == "T":
         words += ["--save_scoremaps", rng.choice(("none", "val", "test", "both"))]

@@ -84,7 +84,7 @@ def test_batches_state_the_size_of_the_images_and_stand_ins_have_it_too(photos, 
     assert isinstance(loader, EncodedBatches) and len(loader) == 2
     for batch in loader:
         assert batch.size == (32, 32) and batch.images.shape[1:] == (512, 2, 2)
-    blank = stand_in(loader, 2, 32)
+    blank = stand_in(loader, 2, 32, ())
     assert blank.size == (32, 32) and blank.images.shape == (2, 512, 2, 2)
 
 

@@ -115,9 +115,10 @@ def test_a_training_goes_on_in_the_middle_of_an_epoch_bit_for_bit(words, monkeyp
 def test_a_checkpoint_holds_what_the_table_says_and_the_validation_of_the_best_and_the_last():
     run = experiment("run", "--lr 0.1")
     main.train(run)
+    others = {"box_rules", "hierarchy", "version", "trained_levels"}  # of a run's end, and of several levels
     for kind in ("best", "last"):
         checkpoint = read_checkpoint(run.folder / f"{kind}_checkpoint.pth.tar")
-        assert set(checkpoint) == set(ENTRIES) - {"box_rules", "hierarchy", "version"} and checkpoint["format"] == FORMAT
+        assert set(checkpoint) == set(ENTRIES) - others and checkpoint["format"] == FORMAT
         own = checkpoint["validation"][kind]
         assert own["epoch"] == checkpoint["epoch"]
         assert own["results"]["best_threshold"] == checkpoint["score_map_thresholds"]
