@@ -18,6 +18,8 @@ if [ -z "$base" ]; then
   echo "error: no Python 3.11 or 3.12 found; set one with PYTHON=/path/to/python" >&2
   exit 2
 fi
+# Behind links, so that an active .venv, whose python3 is the first one, can be replaced.
+base=$("$base" -c 'import os, sys; print(os.path.realpath(sys.executable))')
 wanted=$("$base" -c 'import sys; print(sys.version)'; cat requirements.txt)
 if [ ! -x "$venv/bin/python" ] || [ "$(cat "$venv/installed.txt" 2>/dev/null)" != "$wanted" ]; then
   echo "Creating .venv and installing requirements.txt. This takes about two minutes; later calls reuse it."
