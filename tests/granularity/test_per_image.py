@@ -9,7 +9,7 @@ from made_up import THRESHOLDS, draw_rights, made_up_tree
 from wsol.core.errors import InputError
 from wsol.granularity.choice import bootstrap_weights
 from wsol.granularity.fit import best_single, fit_single
-from wsol.granularity.per_image import choose_levels, choose_per_image, cross_fitted, make_plan
+from wsol.granularity.per_image import MARGINS, choose_levels, choose_per_image, cross_fitted, fit_rule, make_plan
 from wsol.granularity.picked import best_level, level_shares, one_level, oracle_levels, oracle_score, pick, shares_of
 from wsol.granularity.rights import Rights
 from wsol.granularity.signs import level_sign_names, mean_map, signs_of
@@ -124,6 +124,24 @@ def test_in_noise_the_single_level_stays():
             assert (choice.levels(signs) == choice.single).all()
             np.testing.assert_array_equal(choice.positions, choice.single_positions)
     assert found < 4
+
+
+def test_the_promise_is_of_rules_that_never_saw_the_image():
+    """Fold by fold, with shares bit by bit; what is held out may change without a change of the rule."""
+    rights, signs = made_up(np.random.default_rng(11), 100, 2)
+    found = choose(rights, signs, seed=5).per_image.gain
+    folds, rng, gains = make_plan(rights, IOUS, 5).folds, np.random.default_rng([5, 1]), np.zeros(100)
+    for fold in range(5):
+        out = folds == fold
+        seen = rights.take(~out)
+        single, positions, _ = best_level(seen)
+        rule, _, _ = fit_rule(NAMES, signs[:, :, ~out], seen, positions[:, 1], MARGINS, 5, rng)
+        assert rule.single == single
+        for n in np.flatnonzero(out):
+            levels = rule.levels(signs[:, :, [n]])
+            one = rights.take(np.array([n]))
+            gains[n] = slow_shares(one, levels, rule.positions)[0] - slow_shares(one, np.full((2, 1), single), positions)[0]
+    assert found == pytest.approx(gains.mean()) and found != 0
 
 
 def test_no_choice_is_above_the_oracle():

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+import torch
 
 from conftest import run
 from made_up import made_up_tree, merge_results, write_data_set
@@ -187,4 +188,13 @@ def test_maps_that_were_not_saved_are_made_from_the_checkpoints(workspace):
     for folder in runs:
         (folder / "scoremaps").rename(folder / "elsewhere")
         said.append(run("scripts/choose_granularity.py", *runs, "--per_image", "--resamples", "100", cwd=workspace))
+    assert not torch.is_inference_mode_enabled()
     assert said[0] == said[1] == said[2] and "mean of the levels' maps: " in said[0]
+
+
+def test_levels_that_were_learned_at_once_have_one_checkpoint(workspace):
+    words = (*TOY.split(), "--num_train_sample_per_class", "2", "--eval_test", "F", "--label_level", "species,order")
+    run("main.py", *words, "--experiment_name", "both", cwd=workspace)
+    folders = [workspace / "train_log" / "both" / "levels" / level for level in ("species", "order")]
+    said = run("scripts/choose_granularity.py", *folders, "--per_image", "--resamples", "100", cwd=workspace)
+    assert "single levels: species " in said and "mean of the levels' maps: " in said

@@ -3,7 +3,8 @@
 In: runs, their material. Out: one image after the other, the signs of its maps and what their mean gives; no map is kept.
 """
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -56,7 +57,7 @@ def restore_run(run: Run, metadata_root: Path, data_root: Path | None) -> Predic
 
 def maps_from_checkpoint(
     run: Run, split: str, image_ids: Sequence[str], metadata_root: Path, data_root: Path | None
-) -> Iterator[ReadMap]:
+) -> Generator[ReadMap, None, None]:
     """Yield what makes the map of each image, in the order of `image_ids`, from a run's checkpoint.
 
     Raises:
@@ -82,7 +83,7 @@ def maps_from_checkpoint(
     stop_at_bad_images(bad)
 
 
-def maps_from_folder(root: Path, image_ids: Sequence[str]) -> Iterator[ReadMap]:
+def maps_from_folder(root: Path, image_ids: Sequence[str]) -> Generator[ReadMap, None, None]:
     """Yield what reads the map of each image from a folder that has all of them."""
     paths = find_score_maps(root, image_ids).paths
     for image_id in image_ids:
@@ -95,7 +96,7 @@ def _read(path: Path) -> np.ndarray:
 
 def maps_of_run(
     run: Run, split: str, image_ids: Sequence[str], metadata_root: Path, data_root: Path | None
-) -> Iterator[ReadMap]:
+) -> Generator[ReadMap, None, None]:
     """Yield what gives the map of each image: from the run's folder of maps if it has all, else from its checkpoint."""
     root = run.folder / MAPS_OF_A_RUN
     if root.is_dir() and not find_score_maps(root, image_ids).missing:
@@ -131,7 +132,7 @@ def look(runs: RunSet, material: Material, positions: np.ndarray, data_root: Pat
 
 
 def _look_at_seed(
-    sources: Sequence[Iterable[ReadMap]],
+    sources: Sequence[Generator[ReadMap, None, None]],
     material: Material,
     evaluator: SplitEvaluator,
     thresholds: Sequence[float],
@@ -150,13 +151,17 @@ def _look_at_seed(
 
     items: Iterable = ((image_id, readers) for image_id, *readers in zip(material.image_ids, *sources, strict=True))
     signs, differing = [], np.zeros(len(sources), dtype=np.int64)
-    for i, (_, (scored, seen, packed)) in enumerate(
-        progress(map_beside(see, items), material.split, len(material.image_ids))
-    ):
-        evaluator.add(scored)
-        signs.append(seen)
-        for level, own in enumerate(packed):
-            differing[level] += not np.array_equal(own, material.rights.packed[place, level, i])
+    # Every source turns inference mode on and, at its end, back to what it found; side by side they would leave it on.
+    with torch.inference_mode(), ExitStack() as stack:
+        for source in sources:
+            stack.enter_context(closing(source))
+        for i, (_, (scored, seen, packed)) in enumerate(
+            progress(map_beside(see, items), material.split, len(material.image_ids))
+        ):
+            evaluator.add(scored)
+            signs.append(seen)
+            for level, own in enumerate(packed):
+                differing[level] += not np.array_equal(own, material.rights.packed[place, level, i])
     return np.stack(signs, axis=2), differing
 
 
