@@ -144,6 +144,13 @@ def test_the_promise_is_of_rules_that_never_saw_the_image():
     assert found == pytest.approx(gains.mean()) and found != 0
 
 
+def test_a_rule_that_moves_no_image_promises_nothing(monkeypatch):
+    """Rules of the folds may have gained, while that of all images has an infinite margin."""
+    monkeypatch.setattr("wsol.granularity.per_image.bootstrap_interval", lambda gains, weights: (1.0, 2.0))
+    choice = choose(*made_up(np.random.default_rng(12), told=0.0))
+    assert choice.per_image.sure and not np.isfinite(choice.rule.margin) and not choice.chosen
+
+
 def test_no_choice_is_above_the_oracle():
     rights, _ = made_up(np.random.default_rng(4), 50, 2)
     positions = best_level(rights)[1]
