@@ -2,12 +2,15 @@
 
     python scripts/choose_granularity.py train_log/species train_log/genus train_log/family --output train_log/chosen
     python scripts/choose_granularity.py RUN... --output train_log/chosen --evaluate test
+    python scripts/choose_granularity.py RUN... --output train_log/per_image --per_image
 
 Runs of several seeds are taken together: one cut for all, thresholds for each. Where no cut is surely better than the best
 single level, that level is chosen, and the command says so. Out, in --output: granularity.json (with --evaluate, also the
 comparison on test), cut.png and cut.pdf, and coarsening.csv for main.py --coarsening where a cut is chosen; composed
 results as <split>_images_seed<N>.npz and, where the runs saved their maps, <split>_maps_seed<N>.csv for evaluation.py
---scoremap_root. docs/granularity.md explains the choice.
+--scoremap_root. With --per_image each image has a level of its own instead of each class: per_image.json, and tables
+<split>_levels_seed<N>.csv; maps that the runs did not save are made from their checkpoints. docs/granularity.md explains
+the choice.
 """
 
 import argparse
@@ -26,11 +29,20 @@ from wsol.core.arguments import Parser, path
 from wsol.core.errors import InputError, command
 from wsol.core.files import write_json, write_text
 from wsol.data.levels import read_hierarchy, read_levels
+from wsol.granularity import per_image_record
 from wsol.granularity.choice import FOLDS, RESAMPLES, Choice, bootstrap_weights, choose
-from wsol.granularity.composed import compare_on, composed_evaluator, folders_of_maps
+from wsol.granularity.composed import (
+    compare_on,
+    composed_evaluator,
+    folders_of_maps,
+    folders_per_image,
+    per_image_evaluator,
+)
 from wsol.granularity.material import Material, RunSet, read_level_tree, read_material, read_run_set
 from wsol.granularity.opened import check_opened, marks_for
+from wsol.granularity.per_image import PerImageChoice, choose_per_image, expected_shares, make_plan
 from wsol.granularity.record import NAME, as_record, as_text, fitted_nodes, read_record, test_entry
+from wsol.granularity.signs import Looked, level_sign_names
 from wsol.granularity.tree import LevelTree
 from wsol.granularity.vector import coarsening_vector, node_of_class, vector_text
 from wsol.maps.map_index import write_map_index
@@ -72,19 +84,71 @@ def write_cut(runs: RunSet, tree: LevelTree, choice: Choice, folder: Path) -> No
         write_text(folder / "coarsening.csv", vector_text(vector))
 
 
-def evaluated(
-    runs: RunSet, tree: LevelTree, choice: Choice, record: dict[str, Any], marks: list[str], options: argparse.Namespace
-) -> dict[str, Any]:
-    """Return the record with the comparison on test."""
+def read_test(runs: RunSet, tree: LevelTree, options: argparse.Namespace) -> Material:
+    """Return what the runs gave on test, if it may be looked at."""
     check_opened(runs)
     material = read_material(runs, tree, TEST)
     settings = material.files[runs.seeds[0], tree.levels[0]].settings
     if settings["cam_curve_interval"] != options.interval:
         raise InputError(f"test was scored with cam_curve_interval {settings['cam_curve_interval']:g}, val with another one")
+    return material
+
+
+def evaluated(
+    runs: RunSet, tree: LevelTree, choice: Choice, record: dict[str, Any], marks: list[str], options: argparse.Namespace
+) -> dict[str, Any]:
+    """Return the record with the comparison on test."""
+    material = read_test(runs, tree, options)
     fits = choice.fitted, choice.single
     differences = compare_on(material, runs.seeds, tree.levels, *fits, options.resamples, options.seed)
     write_composed(runs, tree, material, choice, options.output)
     return {**record, TEST: test_entry(differences, len(material.image_ids), now(), marks)}
+
+
+def write_per_image(runs: RunSet, material: Material, looked: Looked, choice: PerImageChoice, folder: Path) -> None:
+    """Write each image's level on a split, what the composed run of every seed and the mean of the levels' maps gave, and
+    where the composed run's maps are if they were saved."""
+    levels, expected = choice.levels(looked.signs[-1]), expected_shares(choice.rule.calibrations, looked.signs[-1])
+    split = material.split
+    for i, seed in enumerate(runs.seeds):
+        table = per_image_record.levels_text(runs, material.image_ids, levels[i], expected[i])
+        write_text(folder / f"{split}_levels_seed{seed}.csv", table)
+        composed = per_image_evaluator(material, seed, runs.levels, levels[i])
+        write_images(folder / f"{split}_per_image_seed{seed}.npz", composed, None)
+        write_images(folder / f"{split}_mean_seed{seed}.npz", looked.evaluators[i], None)
+        if folders := folders_per_image(material, runs, seed, runs.levels, levels[i]):
+            write_map_index(folder / f"{split}_per_image_maps_seed{seed}.csv", folders)
+
+
+def per_image(runs: RunSet, tree: LevelTree, material: Material, options: argparse.Namespace) -> dict[str, Any]:
+    """Choose a level for each image, write it, evaluate it if asked to, and return its record."""
+    from wsol.granularity.run_maps import look  # torch takes seconds, which a cut does not need
+
+    if options.evaluate:
+        check_opened(runs)
+    plan = make_plan(material.rights, material.ious, options.seed, options.folds)
+    looked = look(runs, material, plan.positions, options.data_root)
+    names = [level_sign_names(runs.levels, i) for i in range(len(runs.levels))]
+    weights = bootstrap_weights(material.image_ids, options.resamples, options.seed)
+    found = (names, plan, looked.signs, material.rights, looked.mean_rights, weights)
+    choice = choose_per_image(*found, options.seed, options.margin)
+    record = per_image_record.as_record(runs, material, choice)
+    if not options.output:
+        return record
+    path = options.output / per_image_record.NAME
+    earlier = read_record(path, per_image_record.CHOSEN)
+    marks = marks_for(record, earlier, options.allow_test_reuse, per_image_record.CHOSEN)
+    if options.evaluate:
+        test = read_test(runs, tree, options)
+        seen = look(runs, test, choice.rule.sign_positions[None], options.data_root)
+        compared = per_image_record.compare_per_image(runs, test, seen, choice, options.resamples, options.seed)
+        record["test"] = {"evaluated": now(), "images": len(test.image_ids), "marks": marks, **compared}
+        write_per_image(runs, test, seen, choice, options.output)
+    elif earlier:
+        record["test"] = earlier["test"]
+    write_per_image(runs, material, looked, choice, options.output)
+    write_json(path, record)
+    return record
 
 
 def check_options(options: argparse.Namespace) -> None:
@@ -94,31 +158,19 @@ def check_options(options: argparse.Namespace) -> None:
             raise InputError(f"--{name} {getattr(options, name)}: expected {low} or more")
     if options.penalty is not None and options.penalty < 0:
         raise InputError(f"--penalty {options.penalty}: expected 0 or more")
+    if options.margin is not None and not 0 <= options.margin < 1:
+        raise InputError(f"--margin {options.margin}: expected 0 or more, below 1")
+    for name, of_per_image in (("margin", True), ("data_root", True), ("penalty", False)):
+        if getattr(options, name) is not None and bool(options.per_image) != of_per_image:
+            raise InputError(f"--{name}: expected only {'with' if of_per_image else 'without'} --per_image")
+    if options.allow_test_reuse and not options.evaluate:
+        raise InputError("--allow_test_reuse: expected --evaluate with it")
     if options.evaluate and not options.output:
         raise InputError("--evaluate: expected --output, where it is recorded when test was evaluated")
 
 
-@command
-def main() -> None:
-    """Choose, write, and evaluate if asked to."""
-    parser = Parser(__doc__)
-    parser.add_argument("runs", nargs="+", type=path, metavar="RUN", help="folders of finished runs, at two levels or more")
-    parser.add_argument("--output", type=path, metavar="FOLDER", help="default: only print")
-    parser.add_argument("--evaluate", choices=(TEST,), help="compare with the best single level of val, on test")
-    parser.add_argument("--allow_test_reuse", action="store_true", help="evaluate another choice too, and mark it")
-    parser.add_argument("--penalty", type=float, help="percent per split, instead of a cross-validated one; the cut is kept")
-    parser.add_argument("--seed", type=int, default=0, help="of folds and resamples; default: 0")
-    parser.add_argument("--folds", type=int, default=FOLDS, help=f"default: {FOLDS}")
-    parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"of intervals and tests; default: {RESAMPLES}")
-    parser.add_argument("--metadata_root", type=path, help="default: the runs' own")
-    options = parser.parse_args()
-    check_options(options)
-    runs = read_run_set(options.runs, options.metadata_root)
-    tree = read_level_tree(runs.folder, runs.levels)
-    material = read_material(runs, tree, VAL)
-    options.interval = material.files[runs.seeds[0], tree.levels[0]].settings["cam_curve_interval"]
-    for note in (*runs.notes, *material.notes):
-        warnings.warn(note, stacklevel=1)
+def by_class(runs: RunSet, tree: LevelTree, material: Material, options: argparse.Namespace) -> dict[str, Any]:
+    """Choose a cut, write it, evaluate it if asked to, and return its record."""
     weights = bootstrap_weights(material.image_ids, options.resamples, options.seed)
     choice = choose(tree, material.rights, weights, options.seed, options.folds, penalty=options.penalty)
     record = as_record(runs, tree, material, choice)
@@ -132,7 +184,37 @@ def main() -> None:
         write_composed(runs, tree, material, choice, options.output)
         write_cut(runs, tree, choice, options.output)
         write_json(options.output / NAME, record)
-    print(as_text(record))
+    return record
+
+
+@command
+def main() -> None:
+    """Choose, write, and evaluate if asked to."""
+    parser = Parser(__doc__)
+    parser.add_argument("runs", nargs="+", type=path, metavar="RUN", help="folders of finished runs, at two levels or more")
+    parser.add_argument("--output", type=path, metavar="FOLDER", help="default: only print")
+    parser.add_argument("--evaluate", choices=(TEST,), help="compare with the best single level of val, on test")
+    parser.add_argument("--allow_test_reuse", action="store_true", help="evaluate another choice too, and mark it")
+    parser.add_argument("--penalty", type=float, help="percent per split, instead of a cross-validated one; the cut is kept")
+    parser.add_argument("--per_image", action="store_true", help="a level for each image, from its maps, not for each class")
+    parser.add_argument("--margin", type=float, help="share in [0, 1), instead of a cross-validated one; the rule is kept")
+    parser.add_argument("--data_root", type=path, help="the images, for maps that were not saved; default: the runs' own")
+    parser.add_argument("--seed", type=int, default=0, help="of folds and resamples; default: 0")
+    parser.add_argument("--folds", type=int, default=FOLDS, help=f"default: {FOLDS}")
+    parser.add_argument("--resamples", type=int, default=RESAMPLES, help=f"of intervals and tests; default: {RESAMPLES}")
+    parser.add_argument("--metadata_root", type=path, help="default: the runs' own")
+    options = parser.parse_args()
+    check_options(options)
+    runs = read_run_set(options.runs, options.metadata_root)
+    tree = read_level_tree(runs.folder, runs.levels)
+    material = read_material(runs, tree, VAL)
+    options.interval = material.files[runs.seeds[0], tree.levels[0]].settings["cam_curve_interval"]
+    for note in (*runs.notes, *material.notes):
+        warnings.warn(note, stacklevel=1)
+    if options.per_image:
+        print(per_image_record.as_text(per_image(runs, tree, material, options)))
+    else:
+        print(as_text(by_class(runs, tree, material, options)))
     if options.output:
         print(f"written: {options.output}")
 

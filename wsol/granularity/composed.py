@@ -39,7 +39,11 @@ def composed_evaluator(material: Material, seed: int, levels: Sequence[str], lev
     levels: the names of the levels. level_of: int (C,), each finest class's level. The score-map thresholds that go with
     the figures of such an evaluator are its own best ones; those of val are not in it.
     """
-    of_image = level_of[material.rights.leaf_of]
+    return per_image_evaluator(material, seed, levels, level_of[material.rights.leaf_of])
+
+
+def per_image_evaluator(material: Material, seed: int, levels: Sequence[str], of_image: np.ndarray) -> SplitEvaluator:
+    """Return the evaluator of a seed's run that takes each image's results from a level, `of_image`: int (N,)."""
     files = [material.files[seed, level] for level in levels]
     images = {image_id: files[level].images[image_id] for image_id, level in zip(material.image_ids, of_image, strict=True)}
     return ImagesFile(files[0].path, files[0].settings, None, images).evaluator()
@@ -52,7 +56,13 @@ def folders_of_maps(
 
     Arguments as for `composed_evaluator`.
     """
-    of_image = level_of[material.rights.leaf_of]
+    return folders_per_image(material, runs, seed, levels, level_of[material.rights.leaf_of])
+
+
+def folders_per_image(
+    material: Material, runs: RunSet, seed: int, levels: Sequence[str], of_image: np.ndarray
+) -> dict[str, Path] | None:
+    """Return the same where each image has a level, `of_image`: int (N,)."""
     found: dict[str, Path] = {}
     for position, level in enumerate(levels):
         root = runs.runs[seed, level].folder / MAPS_OF_A_RUN
@@ -69,6 +79,13 @@ def at_val_thresholds(
     """Return the comparison at the score-map thresholds that val chose for each."""
     leaf_of, ids = material.rights.leaf_of, material.image_ids
     ours, theirs = (material.rights.shares(one.cut.level_of[leaf_of], one.positions) for one in (composed, single))
+    return difference_of_shares(ids, ours, theirs, weights, resamples, seed)
+
+
+def difference_of_shares(
+    ids: Sequence[str], ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray, resamples: int, seed: int
+) -> Difference:
+    """Return the comparison of two runs, given each image's share in both, float64 (N,) in percent."""
     first, second = (dict(zip(ids, (each / len(ids)).tolist(), strict=True)) for each in (ours, theirs))
     gains = ours - theirs
     p_value = seeds_p_value(first, second, resamples, seed)
@@ -88,9 +105,16 @@ def at_best_thresholds(
 ) -> Difference:
     """Return the comparison where each seed's run has the score-map thresholds that are best on the split itself, as
     MaxBoxAccV2 is usually reported; they are chosen again in every resample."""
+    both = [[composed_evaluator(material, each, levels, one.cut.level_of) for each in seeds] for one in (composed, single)]
+    return difference_at_best(both[0], both[1], resamples, seed)
+
+
+def difference_at_best(
+    ours: Sequence[SplitEvaluator], theirs: Sequence[SplitEvaluator], resamples: int, seed: int
+) -> Difference:
+    """Return the comparison of two runs, given an evaluator of each for every seed; see `at_best_thresholds`."""
     figures, shares, resampled = [], [], []
-    for one in (composed, single):
-        evaluators = [composed_evaluator(material, each, levels, one.cut.level_of) for each in seeds]
+    for evaluators in (ours, theirs):
         figures.append(float(np.mean([evaluator.results()["MaxBoxAccV2"] for evaluator in evaluators])))
         shares.append(mean_shares([image_shares(evaluator, "MaxBoxAccV2") for evaluator in evaluators]))
         accuracies = [Resampled(evaluator, resamples, seed).accuracies()[0].mean(axis=1) for evaluator in evaluators]

@@ -39,7 +39,7 @@ ALIKE = (
     "train_last_blocks",
     "preprocessing",
 )
-OF_THE_LEVEL = ("label_level", "cam_agg_level", "seed", "coarsening", *NOT_COMPARED)
+OF_THE_LEVEL = ("label_level", "map_level", "cam_agg_level", "seed", "coarsening", *NOT_COMPARED)
 
 
 @dataclass(frozen=True)

@@ -1,11 +1,11 @@
 """Whether the results of test may be looked at: for a sweep's runs by the rule of the sweep (wsol/sweeps/protocol.py)."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from wsol.core.errors import InputError, OptionName
 from wsol.granularity.material import RunSet
-from wsol.granularity.record import is_same_choice
+from wsol.granularity.record import CHOSEN, is_same_choice
 from wsol.runs.open_test import TEST
 from wsol.runs.results import read_run
 from wsol.sweeps.protocol import NAME, REUSED, read_protocol
@@ -29,15 +29,18 @@ def check_opened(runs: RunSet) -> None:
             )
 
 
-def marks_for(record: Mapping[str, Any], earlier: Mapping[str, Any] | None, allow_reuse: bool) -> list[str]:
-    """Return why the test figures of a choice are to be read with care, given the folder's earlier record.
+def marks_for(
+    record: Mapping[str, Any], earlier: Mapping[str, Any] | None, allow_reuse: bool, chosen: Sequence[str] = CHOSEN
+) -> list[str]:
+    """Return why the test figures of a choice are to be read with care, given the folder's earlier record; `chosen`: the
+    entries that make two choices the same.
 
     Raises:
         InputError: test was evaluated for another choice, and `allow_reuse` is not set.
     """
     if earlier is None or earlier["test"] is None:
         return []
-    if is_same_choice(record, earlier):
+    if is_same_choice(record, earlier, chosen):
         return list(earlier["test"]["marks"])
     if not allow_reuse:
         raise InputError(

@@ -27,7 +27,8 @@ CHOSEN = ("dataset", "levels", "seeds", "cut", "val_thresholds", "single_level")
 MOST_NAMED = 6  # places that a line of text names
 
 
-def _number(value: float) -> float | None:
+def finite(value: float) -> float | None:
+    """Return a number for JSON, None for one that is infinite."""
     return float(value) if np.isfinite(value) else None
 
 
@@ -81,8 +82,8 @@ def as_record(runs: RunSet, tree: LevelTree, material: Material, choice: Choice)
             "interval": list(choice.interval),
             "sure": choice.sure,
         },
-        "penalty": _number(choice.penalty),
-        "cross_validation": [{**asdict(one), "penalty": _number(one.penalty)} for one in choice.tried],
+        "penalty": finite(choice.penalty),
+        "cross_validation": [{**asdict(one), "penalty": finite(one.penalty)} for one in choice.tried],
         "test": None,
     }
 
@@ -103,7 +104,12 @@ def rule_text(tree: LevelTree, cut: Cut) -> str:
     return ", but ".join([tree.levels[cut.default], *([", ".join(others[:MOST_NAMED] + more)] if others else [])])
 
 
-def _signed(gain: float, interval: Sequence[float]) -> str:
+def signed(gain: float, interval: Sequence[float]) -> str:
+    """Return a gain with its interval, as text.
+
+    >>> signed(0.5, (-0.25, 1.25))
+    '+0.50 [-0.25, +1.25]'
+    """
     low, high = (each + 0.0 for each in interval)
     return f"{gain:+.2f} [{low:+.2f}, {high:+.2f}]"
 
@@ -120,33 +126,42 @@ def as_text(record: Mapping[str, Any]) -> str:
     lines += [
         f"penalty: {penalty}",
         f"cut at this penalty: {candidate['rule']}: {candidate['MaxBoxAccV2']:.2f} on val, the images it was chosen on",
-        f"gain over the best single level on images not used: {_signed(candidate['held_out_gain'], candidate['interval'])}",
+        f"gain over the best single level on images not used: {signed(candidate['held_out_gain'], candidate['interval'])}",
     ]
     if record["is_single_level"]:
         lines.append(f"chosen: {record['single_level']} everywhere: no cut is surely better; expected gain 0")
     else:
         unsure = "" if candidate["sure"] else ", which is not surely above 0"
         lines.append(f"chosen: {record['rule']}; expected gain {record['expected_gain']:+.2f}{unsure}")
-    for line in (record["test"] or {}).get("marks", ()):
-        lines.append(f"test: {line}")
     if test := record["test"]:
-        for name, said in (("at_val_threshold", "at val's thresholds"), ("at_best", "at the best thresholds")):
-            one = test[name]
-            lines.append(
-                f"test, {said}: {one['composed']:.2f}, {record['single_level']} {one['single']:.2f}: "
-                f"{_signed(one['difference'], one['interval'])}, p = {one['p_value']:.2g}"
-            )
+        lines += [*(f"test: {line}" for line in test["marks"]), *difference_lines("test", test, record["single_level"])]
     return "\n".join(lines)
+
+
+def difference_lines(title: str, found: Mapping[str, Any], single_level: str) -> list[str]:
+    """Return the lines of the comparisons with a single level, of an entry that has both."""
+    lines = []
+    for name, said in (("at_val_threshold", "at val's thresholds"), ("at_best", "at the best thresholds")):
+        one = found[name]
+        lines.append(
+            f"{title}, {said}: {one['composed']:.2f}, {single_level} {one['single']:.2f}: "
+            f"{signed(one['difference'], one['interval'])}, p = {one['p_value']:.2g}"
+        )
+    return lines
 
 
 def test_entry(differences: Mapping[str, Difference], images: int, time: str, marks: Sequence[str]) -> dict[str, Any]:
     """Return what the record says of the evaluation on test."""
-    entries = {name: {**asdict(one), "interval": list(one.interval)} for name, one in differences.items()}
-    return {"evaluated": time, "images": images, "marks": list(marks), **entries}
+    return {"evaluated": time, "images": images, "marks": list(marks), **difference_entries(differences)}
 
 
-def read_record(path: Path) -> dict[str, Any] | None:
-    """Return an earlier record, None if there is none.
+def difference_entries(differences: Mapping[str, Difference]) -> dict[str, Any]:
+    """Return comparisons as plain values."""
+    return {name: {**asdict(one), "interval": list(one.interval)} for name, one in differences.items()}
+
+
+def read_record(path: Path, chosen: Sequence[str] = CHOSEN) -> dict[str, Any] | None:
+    """Return an earlier record, None if there is none; `chosen`: entries that it must have.
 
     Raises:
         InputError: it is damaged.
@@ -154,14 +169,14 @@ def read_record(path: Path) -> dict[str, Any] | None:
     if not path.is_file():
         return None
     found = read_json(path)
-    if not isinstance(found, dict) or found.get("format") != FORMAT or not all(name in found for name in (*CHOSEN, "test")):
+    if not isinstance(found, dict) or found.get("format") != FORMAT or not all(name in found for name in (*chosen, "test")):
         raise InputError(f"{path}: {shown(found)}; expected the record of a choice, which choose_granularity.py writes")
     return found
 
 
-def is_same_choice(one: Mapping[str, Any], other: Mapping[str, Any]) -> bool:
-    """Return whether two records chose the same, from runs of the same levels and seeds."""
-    return all(one[name] == other[name] for name in CHOSEN)
+def is_same_choice(one: Mapping[str, Any], other: Mapping[str, Any], chosen: Sequence[str] = CHOSEN) -> bool:
+    """Return whether two records have the same entries `chosen`: the choice, and levels and seeds of the runs."""
+    return all(one[name] == other[name] for name in chosen)
 
 
 def fitted_nodes(tree: LevelTree, fitted: Fitted) -> dict[str, list[tuple[int, int]]]:
