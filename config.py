@@ -197,7 +197,7 @@ def _check_untrained(options: Munch, given: Mapping) -> None:
         _require(options.extractor != registry.TEXT, "extractor", options.extractor, *text_tower)
         return
     name, extractor = options.architecture, options.extractor
-    _require_alone(options, "architecture", ("checkpoint", "cam_agg_level"))
+    _require_alone(options, "architecture", ("checkpoint", "cam_agg_level", "map_level"))
     known = ", ".join(registry.WITHOUT_TRAINING)
     _require(extractor in registry.WITHOUT_TRAINING, "extractor", extractor, f"one of {known} without a checkpoint")
     of_clip = name.startswith(registry.OPEN_CLIP_PREFIX)

@@ -400,6 +400,7 @@ def evaluate_levels(run: Experiment, kind: str) -> dict:
                 None,
                 run.config.cache_images,
                 partial(agreed, run),
+                run.config.cache_features,
             )
             if ranks.is_first():
                 content = add_split(run.folder, predictor, kind, name, evaluator)

@@ -21,9 +21,11 @@ def results_of(workspace, name):
     return (workspace / "train_log" / name / "results.json").read_bytes()
 
 
-@pytest.mark.parametrize("method", ["cam", "tri_region"])
-def test_kept_features_change_no_figure(workspace, method):
-    options = (*TINY, *FROZEN, *SMALL, "--epochs", "2", "--wsol_method", method)
+@pytest.mark.parametrize(
+    "words", [("cam",), ("tri_region",), ("cam", "--label_level", "species,order")], ids=["cam", "tri_region", "two levels"]
+)
+def test_kept_features_change_no_figure(workspace, words):
+    options = (*TINY, *FROZEN, *SMALL, "--epochs", "2", "--wsol_method", *words)
     run("main.py", *options, "--experiment_name", "plain", cwd=workspace)
     kept = ("--cache_features", workspace / "features")
     run("main.py", *options, *kept, "--experiment_name", "cold", cwd=workspace)

@@ -75,6 +75,7 @@ def test_a_checkpoint_is_mapped_without_its_classifier(workspace, ids, checkpoin
     ("words", "message"),
     [
         (("--extractor", "lost", "--checkpoint", "x"), "--checkpoint x: expected not together with --architecture"),
+        (("--extractor", "lost", "--map_level", "order"), "--map_level order: expected not together with --architecture"),
         ((), "--extractor method: expected one of attention, lost, tokencut, text without a checkpoint"),
         (("--extractor", "gradcam"), "--extractor gradcam: expected one of attention, lost, tokencut, text"),
         (("--extractor", "lost", "--prompts", "a {name}"), "--prompts a {name}: expected --extractor text with it"),

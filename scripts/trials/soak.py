@@ -100,7 +100,7 @@ def left_by(folder: Path) -> dict[str, str]:
     return {
         name: content
         for name, content in found.items()
-        if name not in DIFFERS and "checkpoint" not in name and not name.startswith("tensorboard")
+        if Path(name).name not in DIFFERS and "checkpoint" not in name and not name.startswith("tensorboard")
     }
 
 

@@ -50,7 +50,7 @@ def test_a_patchs_feature_is_that_of_the_network_if_it_attended_to_itself_alone(
     alone = torch.full((17, 17), -torch.inf).fill_diagonal_(0)
     expected = visual.ln_post(last(tokens, attn_mask=alone))[:, 1:] @ visual.proj
     torch.testing.assert_close(backbone(IMAGES).flatten(2).transpose(1, 2), expected)
-    assert backbone.offer.num_features == 24 and backbone.offer.preprocessing != IMAGENET
+    assert backbone.offer.num_features == 24 and backbone.offer.own_preprocessing not in (None, IMAGENET)
 
 
 @torch.inference_mode()

@@ -131,6 +131,17 @@ def test_maps_are_the_same_for_every_label_batch_and_call(extractor, transformer
     assert not transformer.backbone._forward_hooks and not transformer.backbone.network.blocks[-1].attn._forward_pre_hooks
 
 
+@pytest.mark.parametrize("extractor", AGNOSTIC)
+def test_a_frozen_network_sees_images_one_by_one_and_has_a_map_of_each(extractor):
+    torch.manual_seed(0)
+    model = build_model("timm:test_vit", "tri_region", 5, freeze_backbone=True).eval()
+    mapper = make_mapper(extractor, model).eval()
+    with torch.inference_mode():
+        maps = mapper(IMAGES)["maps"]
+        alone = [mapper(image)["maps"] for image in IMAGES.split(1)]
+    torch.testing.assert_close(maps, torch.cat(alone), rtol=1e-4, atol=1e-5)
+
+
 def test_the_attention_is_the_class_tokens_own(transformer):
     attention = transformer.backbone.network.blocks[-1].attn
     seen = []

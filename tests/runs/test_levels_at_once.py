@@ -249,6 +249,7 @@ def test_weights_are_taken_whole_only_by_a_run_at_the_same_levels(finished):
     words = (*WORDS, "--pretrained", "T", "--pretrained_path", "train_log/r/last_checkpoint.pth.tar", "--epochs", "0")
     words = (*words, "--eval_test", "F", "--save_scoremaps", "none", "--override_cache")
     assert "weights: all of train_log/r" in run("main.py", *words, cwd=finished)
+    assert "weights: all of train_log/r" in run("main.py", *words, "--map_level", "order", cwd=finished)
     for level in ("order,family", "species,family"):
         printed = run("main.py", *words, "--label_level", level, cwd=finished)
         assert "it was not trained at the same levels at once" in printed

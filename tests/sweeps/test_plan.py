@@ -87,6 +87,10 @@ def test_levels_that_are_learned_at_once_are_one_value(plan_of):
     agg = ["genus-seed0-cam_agg_level_family", "genus-seed0-cam_agg_level_order"]
     assert names == ["genus-seed0", *agg, "family+order-seed0", "family+order-seed0-cam_agg_level_order"]
     assert plan.reported(plan.points[1], {})[0].options["label_level"] == "family,order"
+    mean = 'vary: {label_level: ["family,order"], map_level: [mean]}\nreport: [{cam_agg_levels: all}]\n'
+    with pytest.raises(InputError, match="cam_agg_levels: not with map_level mean"):
+        plan = plan_of(mean)
+        list(plan.reported(plan.points[0], {}))
     with pytest.raises(InputError, match="label_level genus,clan: 'clan' is no level of the data set"):
         plan_of('vary: {label_level: ["genus,clan"]}\n')
 

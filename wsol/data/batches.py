@@ -131,9 +131,7 @@ class LabeledImages(Batched):
                     target = torch.from_numpy(self.targets.crop(image_id, size, crop))
         except InputError as error:
             return error.on_command_line()
-        levels = self.split.at_levels
-        label = int(self.split.labels[position]) if levels is None else levels[position].tolist()
-        return Sample(tensor, label, image_id, position, size, target)
+        return Sample(tensor, self.split.trained_label(position), image_id, position, size, target)
 
 
 class EpochShuffle(Sampler):

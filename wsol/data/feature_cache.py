@@ -134,7 +134,7 @@ class FeatureImages(Batched):
             check_pixels(images.reader.root / image_id, kept.size, images.reader.max_megapixels)
         except InputError as error:
             return error.on_command_line()
-        sample = Sample(torch.empty(0), int(images.split.labels[position]), image_id, position, kept.size)
+        sample = Sample(torch.empty(0), images.split.trained_label(position), image_id, position, kept.size)
         return _Item(sample, kept.features, source)
 
     def collate(self, items: list) -> Unseen:

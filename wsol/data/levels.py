@@ -160,6 +160,10 @@ class LevelSplit:
     subset: bool = False
     at_levels: np.ndarray | None = None
 
+    def trained_label(self, position: int) -> int | list[int]:
+        """Return the label that an image is trained on, or those at each of several levels."""
+        return int(self.labels[position]) if self.at_levels is None else self.at_levels[position].tolist()
+
 
 @dataclass
 class LevelData:

@@ -29,22 +29,24 @@ class AgnosticMapper(nn.Module):
 
     def forward(self, images: torch.Tensor, labels: torch.Tensor | None = None) -> Outputs:
         """Return "maps" (B, h, w) and, of a model that classifies, its logits, from one forward pass of it."""
-        seen: dict[str, Any] = {}
+        seen: dict[str, torch.Tensor] = {}
+        reads: list[QueriesKeys] = []  # several of one batch, where a frozen network sees one image at a time
         backbone = self.model.backbone
         handles = [backbone.register_forward_hook(lambda _m, _i, features: seen.update(features=features))]
         if self.attention is not None:
 
-            def read(attention: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
-                seen.update(read=read_attention(attention, arguments, named))
+            def note(attention: nn.Module, arguments: tuple, named: dict[str, Any]) -> None:
+                reads.append(read_attention(attention, arguments, named))
 
-            handles.append(self.attention.register_forward_pre_hook(read, with_kwargs=True))
+            handles.append(self.attention.register_forward_pre_hook(note, with_kwargs=True))
         try:
             outputs = self.model(images)
         finally:
             for handle in handles:
                 handle.remove()
         with torch.autocast(images.device.type, enabled=False):
-            maps = self.maps_of(seen["features"].detach().float(), seen.get("read")).detach().float()
+            read = QueriesKeys(*map(torch.cat, zip(*reads, strict=True))) if reads else None
+            maps = self.maps_of(seen["features"].detach().float(), read).detach().float()
         return {"maps": maps, **({"logits": outputs["logits"]} if "logits" in outputs else {})}
 
     def maps_of(self, features: torch.Tensor, read: QueriesKeys | None) -> torch.Tensor:

@@ -12,6 +12,7 @@ from torch import nn
 
 from wsol.core.errors import OptionError
 from wsol.core.options import AUTO
+from wsol.data.images import IMAGENETS
 from wsol.data.level_set import TrainedLevel
 from wsol.data.levels import LevelData
 from wsol.methods import wsolevaluation
@@ -75,7 +76,7 @@ def _why_not_whole(
     if checkpoint.get("trained_levels", []) != [one.to_dict() for one in together]:
         return "it was not trained at the same levels at once"
     classes = [(one["class_names"], one["file_labels"]) for one in (checkpoint, vars(data))]
-    if classes[0] != classes[1]:
+    if not together and classes[0] != classes[1]:
         return f"its {len(classes[0][0])} classes are not this run's {len(classes[1][0])}"
     unnamed = data.class_names == [str(label) for label in data.file_labels]
     if unnamed and trained["dataset_name"] != config["dataset_name"]:
@@ -94,7 +95,11 @@ def _start_from_run(
             raise OptionError("keep_classifier", "TRUE", f"{path}: {why}")
         return None, [f"weights: the backbone of {path}; the classifier is initialised randomly: {why}"]
     model = restore_model({**checkpoint, "config": config}, path, finite=True)
-    return model, [f"weights: all of {path} (epoch {checkpoint['epoch']}), including its classifier, for the same classes"]
+    notes = [f"weights: all of {path} (epoch {checkpoint['epoch']}), including its classifier, for the same classes"]
+    before, now = checkpoint["config"].get("preprocessing") or IMAGENETS, config.get("preprocessing") or IMAGENETS
+    if before != now:
+        notes.append(f"these weights were trained with preprocessing {before!r}; this run has {now!r}")
+    return model, notes
 
 
 def start_model(config: Mapping, data: LevelData, together: Sequence[TrainedLevel] = ()) -> tuple[Method, list[str]]:

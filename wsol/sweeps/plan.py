@@ -17,7 +17,7 @@ from wsol.core import registry
 from wsol.core.errors import InputError
 from wsol.core.options import Option
 from wsol.data.image_ids import first_of_each
-from wsol.data.level_set import SEPARATOR, level_names
+from wsol.data.level_set import MEAN, SEPARATOR, level_names
 from wsol.data.levels import load_level, load_levels, read_levels
 from wsol.data.metadata import dataset_folder
 from wsol.runs.run_folder import RESULTS
@@ -124,11 +124,13 @@ class Plan:
                     yield PlannedRun(f"{run.name}-{_word('cam_agg_level', level)}", mapped, point.name, run.name)
 
     def _agg_levels(self, point: Point, block: Block) -> Sequence[str]:
+        reported = point.options.get("map_level")
+        if block.cam_agg_levels and reported == MEAN:
+            raise InputError(f"{self.spec.path}: cam_agg_levels: not with map_level {MEAN}, whose maps are of all levels")
         if block.cam_agg_levels != (ALL,):
             return block.cam_agg_levels
         trained = level_names(point.options.get("label_level"), point.levels) or point.levels
-        reported = point.options.get("map_level") or trained[0]
-        return point.levels[point.levels.index(reported) + 1 :]
+        return point.levels[point.levels.index(reported or trained[0]) + 1 :]
 
 
 def make_plan(spec: Spec, options: Mapping[str, Option], log_root: Path) -> Plan:
