@@ -17,6 +17,7 @@ import argparse
 import sys
 import warnings
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 sys.path.insert(0, str(Path(__file__).resolve().parent.parent))
@@ -27,9 +28,10 @@ import wsol.core.machine  # noqa: F401  (first: Ctrl-C while the libraries load 
 
 from wsol.core.arguments import Parser, path
 from wsol.core.errors import InputError, command
-from wsol.core.files import write_json, write_text
+from wsol.core.files import write_text
 from wsol.data.levels import read_hierarchy, read_levels
 from wsol.granularity import per_image_record
+from wsol.granularity import record as cut_record
 from wsol.granularity.choice import FOLDS, RESAMPLES, Choice, bootstrap_weights, choose
 from wsol.granularity.composed import (
     compare_on,
@@ -41,7 +43,7 @@ from wsol.granularity.composed import (
 from wsol.granularity.material import Material, RunSet, read_level_tree, read_material, read_run_set
 from wsol.granularity.opened import check_opened, marks_for
 from wsol.granularity.per_image import PerImageChoice, choose_per_image, expected_shares, make_plan
-from wsol.granularity.record import NAME, as_record, as_text, fitted_nodes, read_record, test_entry
+from wsol.granularity.record import as_record, as_text, fitted_nodes, is_same_choice, read_record, replace_record, test_entry
 from wsol.granularity.signs import Looked, level_sign_names
 from wsol.granularity.tree import LevelTree
 from wsol.granularity.vector import coarsening_vector, node_of_class, vector_text
@@ -52,6 +54,7 @@ from wsol.plots.hierarchy_plot import hierarchy_figure
 from wsol.runs.run_record import now
 
 VAL, TEST = "val", "test"
+LEAST_IMAGES = 4  # half of them are two: of one, no fold can be held out and another one fitted to
 
 
 def write_composed(runs: RunSet, tree: LevelTree, material: Material, choice: Choice, folder: Path) -> None:
@@ -94,15 +97,20 @@ def read_test(runs: RunSet, tree: LevelTree, options: argparse.Namespace) -> Mat
     return material
 
 
-def evaluated(
-    runs: RunSet, tree: LevelTree, choice: Choice, record: dict[str, Any], marks: list[str], options: argparse.Namespace
-) -> dict[str, Any]:
-    """Return the record with the comparison on test."""
-    material = read_test(runs, tree, options)
-    fits = choice.fitted, choice.single
-    differences = compare_on(material, runs.seeds, tree.levels, *fits, options.resamples, options.seed)
-    write_composed(runs, tree, material, choice, options.output)
-    return {**record, TEST: test_entry(differences, len(material.image_ids), now(), marks)}
+def admit(record: dict[str, Any], kind: ModuleType, options: argparse.Namespace) -> list[str]:
+    """Return the marks of a choice's test figures, and put into its record those that the folder's record has of the same
+    choice; `kind`: the module of such records.
+
+    Raises:
+        InputError: test was evaluated for another choice in this folder, and that is not to be reused.
+    """
+    other = per_image_record if kind is cut_record else cut_record
+    earlier = read_record(options.output / kind.NAME, kind.CHOSEN)
+    also = read_record(options.output / other.NAME, other.CHOSEN) if options.evaluate else None
+    marks = marks_for(record, earlier, options.allow_test_reuse, kind.CHOSEN, also)
+    if earlier and is_same_choice(record, earlier, kind.CHOSEN):
+        record[TEST] = earlier[TEST]
+    return marks
 
 
 def write_per_image(runs: RunSet, material: Material, looked: Looked, choice: PerImageChoice, folder: Path) -> None:
@@ -135,19 +143,17 @@ def per_image(runs: RunSet, tree: LevelTree, material: Material, options: argpar
     record = per_image_record.as_record(runs, material, choice)
     if not options.output:
         return record
-    path = options.output / per_image_record.NAME
-    earlier = read_record(path, per_image_record.CHOSEN)
-    marks = marks_for(record, earlier, options.allow_test_reuse, per_image_record.CHOSEN)
+    marks, parts = admit(record, per_image_record, options), [(material, looked)]
     if options.evaluate:
         test = read_test(runs, tree, options)
         seen = look(runs, test, choice.rule.sign_positions[None], options.data_root)
         compared = per_image_record.compare_per_image(runs, test, seen, choice, options.resamples, options.seed)
-        record["test"] = {"evaluated": now(), "images": len(test.image_ids), "marks": marks, **compared}
-        write_per_image(runs, test, seen, choice, options.output)
-    elif earlier:
-        record["test"] = earlier["test"]
-    write_per_image(runs, material, looked, choice, options.output)
-    write_json(path, record)
+        record[TEST] = {"evaluated": now(), "images": len(test.image_ids), "marks": marks, **compared}
+        parts.append((test, seen))
+    path = options.output / per_image_record.NAME
+    replace_record(path, record, per_image_record.WRITTEN, record[TEST] is not None and not options.evaluate)
+    for part, signs in parts:
+        write_per_image(runs, part, signs, choice, options.output)
     return record
 
 
@@ -174,16 +180,20 @@ def by_class(runs: RunSet, tree: LevelTree, material: Material, options: argpars
     weights = bootstrap_weights(material.image_ids, options.resamples, options.seed)
     choice = choose(tree, material.rights, weights, options.seed, options.folds, penalty=options.penalty)
     record = as_record(runs, tree, material, choice)
-    if options.output:
-        earlier = read_record(options.output / NAME)
-        marks = marks_for(record, earlier, options.allow_test_reuse)
-        if options.evaluate:
-            record = evaluated(runs, tree, choice, record, marks, options)
-        elif earlier and earlier["test"]:
-            record["test"] = earlier["test"]
-        write_composed(runs, tree, material, choice, options.output)
-        write_cut(runs, tree, choice, options.output)
-        write_json(options.output / NAME, record)
+    if not options.output:
+        return record
+    marks, parts = admit(record, cut_record, options), [material]
+    if options.evaluate:
+        test = read_test(runs, tree, options)
+        fits = choice.fitted, choice.single
+        differences = compare_on(test, runs.seeds, tree.levels, *fits, options.resamples, options.seed)
+        record[TEST] = test_entry(differences, len(test.image_ids), now(), marks)
+        parts.append(test)
+    path = options.output / cut_record.NAME
+    replace_record(path, record, cut_record.WRITTEN, record[TEST] is not None and not options.evaluate)
+    for part in parts:
+        write_composed(runs, tree, part, choice, options.output)
+    write_cut(runs, tree, choice, options.output)
     return record
 
 
@@ -208,6 +218,11 @@ def main() -> None:
     runs = read_run_set(options.runs, options.metadata_root)
     tree = read_level_tree(runs.folder, runs.levels)
     material = read_material(runs, tree, VAL)
+    images = len(material.image_ids)
+    if images < LEAST_IMAGES:
+        raise InputError(f"{images} images of val; expected {LEAST_IMAGES} or more")
+    if options.folds > images:
+        raise InputError(f"--folds {options.folds}: expected 2 to {images}, the images of val")
     options.interval = material.files[runs.seeds[0], tree.levels[0]].settings["cam_curve_interval"]
     for note in (*runs.notes, *material.notes):
         warnings.warn(note, stacklevel=1)

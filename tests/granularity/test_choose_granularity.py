@@ -10,6 +10,7 @@ from samples import of_json, read_csv
 from scripts.choose_granularity import main
 from wsol.core.files import write_json
 from wsol.data.levels import load_level
+from wsol.granularity.per_image_record import CHOSEN as PER_IMAGE
 from wsol.maps.score_maps import save_score_map
 from wsol.metrics.images_file import read_images
 
@@ -90,8 +91,66 @@ def test_test_is_compared_once_and_another_choice_is_refused_or_marked(run, tmp_
     assert of_json(tmp_path / "out" / "granularity.json")["test"] == first
     error = run("--evaluate", "test", "--penalty", "1000", code=2)
     assert "test was evaluated on" in error and "--allow_test_reuse, which marks the new figures" in error
-    said = run("--evaluate", "test", "--penalty", "1000", "--allow_test_reuse")
-    assert "test: test opened again for another choice" in said
+    assert "test was evaluated on" in run("--penalty", "1000", code=2)
+    assert "--allow_test_reuse: expected --evaluate" in run("--penalty", "1000", "--allow_test_reuse", code=2)
+    assert of_json(tmp_path / "out" / "granularity.json")["test"] == first
+    mark = "test: test opened again for another choice"
+    assert mark in run("--evaluate", "test", "--penalty", "1000", "--allow_test_reuse")
+    # The mark stays: with the same choice, evaluated again or not, and with the first choice, which is now another one.
+    assert mark in run("--penalty", "1000") and mark in run("--evaluate", "test", "--penalty", "1000")
+    assert "test was evaluated on" in run("--evaluate", "test", code=2)
+    assert mark in run("--evaluate", "test", "--allow_test_reuse")
+    assert of_json(tmp_path / "out" / "granularity.json")["test"]["marks"] == ["test opened again for another choice"]
+
+
+def test_figures_of_test_do_not_pass_to_other_runs_with_the_same_cut(run, tmp_path):
+    run("--evaluate", "test")
+    path = tmp_path / "out" / "granularity.json"
+    record = of_json(path)
+    record["val"]["of_single_levels"]["genus"] += 1
+    write_json(path, record)
+    assert "test was evaluated on" in run(code=2)
+
+
+def test_a_choice_by_image_in_the_folder_counts_as_another_choice(run, tmp_path):
+    run()
+    other = dict.fromkeys(PER_IMAGE, None) | {"format": 1, "rule": "by image", "test": {"evaluated": "then", "marks": []}}
+    write_json(tmp_path / "out" / "per_image.json", other)
+    run()
+    assert "test was evaluated on then for another choice (by image)" in run("--evaluate", "test", code=2)
+    assert "test: test opened again" in run("--evaluate", "test", "--allow_test_reuse")
+    assert "test: test opened again" in run("--evaluate", "test")
+
+
+def test_files_of_another_choice_are_removed_and_no_others(run, folders, tmp_path, ids):
+    for folder in folders:
+        for image_id in (*ids["val"], *ids["test"]):
+            save_score_map(folder / "scoremaps", image_id, np.eye(4))
+    out = tmp_path / "out"
+    files = {f"{split}_{name}" for split in ("val", "test") for name in ("images_seed0.npz", "maps_seed0.csv")}
+    always = {"granularity.json", "cut.png", "cut.pdf"}
+    run("--evaluate", "test")
+    run()  # the same choice: the files of test stay with its figures
+    assert {path.name for path in out.iterdir()} == files | always | {"coarsening.csv"}
+    foreign = {"notes.txt", "val_images.npz", "val_mean_seed0.npz", "my_coarsening.csv"}
+    for name in foreign | {"test_images_seed7.npz"}:
+        (out / name).write_text("")
+    for folder in folders:
+        next((folder / "scoremaps").glob("test*")).unlink()
+    run("--evaluate", "test", "--penalty", "1000", "--allow_test_reuse")
+    assert {path.name for path in out.iterdir()} == (files - {"test_maps_seed0.csv"}) | always | foreign
+
+
+def test_what_is_killed_after_test_was_evaluated_leaves_that_in_the_record(run, tmp_path, monkeypatch):
+    def killed(*_):
+        assert not list((tmp_path / "out").glob("test*"))
+        raise SystemExit(9)
+
+    monkeypatch.setattr("scripts.choose_granularity.write_composed", killed)
+    run("--evaluate", "test", code=9)
+    monkeypatch.undo()
+    record = of_json(tmp_path / "out" / "granularity.json")
+    assert record["test"]["evaluated"] and record["rule"] == "species, but genus for family0"
 
 
 def test_of_a_sweeps_runs_only_those_count_that_the_sweep_has_opened(run, folders, tmp_path):
@@ -152,6 +211,7 @@ def test_without_output_it_only_prints(run, tmp_path):
     [
         (["--seed", "-1"], "--seed -1: expected 0 or more"),
         (["--folds", "1"], "--folds 1: expected 2 or more"),
+        (["--folds", "301"], "--folds 301: expected 2 to 300, the images of val"),
         (["--resamples", "5"], "--resamples 5: expected 100 or more"),
         (["--penalty", "-0.5"], "--penalty -0.5: expected 0 or more"),
     ],
@@ -167,3 +227,14 @@ def test_evaluating_needs_a_place_to_record_it(run):
 def test_a_damaged_record_is_refused(run, tmp_path):
     write_json(tmp_path / "out" / "granularity.json", {"format": 1})
     assert "expected the record of a choice" in run(code=2)
+
+
+def test_too_few_images_are_refused(tmp_path, monkeypatch, capsys):
+    tree = made_up_tree(families=1, genera=2, species=1)
+    ids = write_data_set(tmp_path / "metadata", tree, 1)
+    rights = {"val": draw_rights(np.random.default_rng(0), tree, np.full((3, 2), 0.5), 1)}
+    folders = write_runs(tmp_path / "runs", tree, rights, ids)
+    monkeypatch.setattr(sys, "argv", ["choose_granularity.py", *map(str, folders), "--folds", "2"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "2 images of val; expected 4 or more" in capsys.readouterr().err

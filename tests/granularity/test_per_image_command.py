@@ -118,7 +118,12 @@ def test_test_is_compared_once_and_another_choice_is_refused_or_marked(choose, t
     assert of_json(tmp_path / "out" / "per_image.json")["test"] == first
     error = choose("--evaluate", "test", "--margin", "0.9", code=2)
     assert "test was evaluated on" in error and "--allow_test_reuse, which marks the new figures" in error
+    assert "test was evaluated on" in choose("--margin", "0.9", code=2)
+    (tmp_path / "out" / "test_levels_seed5.csv").write_text("")
     assert "test: test opened again" in choose("--evaluate", "test", "--margin", "0.9", "--allow_test_reuse")
+    assert not (tmp_path / "out" / "test_levels_seed5.csv").exists()
+    assert "test: test opened again" in choose("--margin", "0.9")
+    assert (tmp_path / "out" / "test_levels_seed0.csv").exists()
 
 
 def test_choosing_reads_nothing_of_test_and_twice_gives_the_same_bytes(choose, folders, tmp_path):
@@ -164,6 +169,7 @@ def test_a_damaged_record_is_refused(choose, tmp_path):
 @pytest.mark.parametrize(
     ("words", "said"),
     [
+        (["--folds", "97"], "--folds 97: expected 2 to 96, the images of val"),
         (["--margin", "1"], "--margin 1.0: expected 0 or more, below 1"),
         (["--penalty", "1"], "--penalty: expected only without --per_image"),
         (["--allow_test_reuse"], "--allow_test_reuse: expected --evaluate with it"),

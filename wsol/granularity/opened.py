@@ -30,23 +30,31 @@ def check_opened(runs: RunSet) -> None:
 
 
 def marks_for(
-    record: Mapping[str, Any], earlier: Mapping[str, Any] | None, allow_reuse: bool, chosen: Sequence[str] = CHOSEN
+    record: Mapping[str, Any],
+    earlier: Mapping[str, Any] | None,
+    allow_reuse: bool,
+    chosen: Sequence[str] = CHOSEN,
+    other: Mapping[str, Any] | None = None,
 ) -> list[str]:
-    """Return why the test figures of a choice are to be read with care, given the folder's earlier record; `chosen`: the
-    entries that make two choices the same.
+    """Return why the test figures of a choice are to be read with care, given the folder's earlier record.
+
+    chosen: the entries that make two choices the same. other: where test is to be evaluated, the folder's record of the
+    other kind of choice (by class, by image), if it has one.
 
     Raises:
         InputError: test was evaluated for another choice, and `allow_reuse` is not set.
     """
-    if earlier is None or earlier["test"] is None:
-        return []
-    if is_same_choice(record, earlier, chosen):
+    if earlier and earlier["test"] and is_same_choice(record, earlier, chosen):
         return list(earlier["test"]["marks"])
-    if not allow_reuse:
-        raise InputError(
-            f"{TEST} was evaluated on {earlier['test']['evaluated']} for another choice ({earlier.get('rule')}), and now "
-            f"{record['rule']} is chosen; expected the choice to stay, another folder for another question, or ",
-            OptionName("allow_test_reuse"),
-            ", which marks the new figures",
-        )
-    return [REUSED]
+    for each in (earlier, other):
+        if each is None or each["test"] is None:
+            continue
+        if not allow_reuse:
+            raise InputError(
+                f"{TEST} was evaluated on {each['test']['evaluated']} for another choice ({each.get('rule')}), and now "
+                f"{record['rule']} is chosen; expected the choice to stay, another folder for another question, or ",
+                OptionName("allow_test_reuse"),
+                ", which marks the new figures",
+            )
+        return [REUSED]
+    return []

@@ -30,7 +30,9 @@ CHOSEN = (  # what makes a choice the same
     "expected_shares",
     "sign_thresholds",
     "val_thresholds",
+    "val",
 )
+WRITTEN = r"(val|test)_(levels_seed\d+\.csv|per_image_seed\d+\.npz|mean_seed\d+\.npz|per_image_maps_seed\d+\.csv)"
 WAYS = {"per_image": "a level for each image", "mean": "mean of the levels' maps"}
 
 

@@ -4,6 +4,7 @@ In: a choice and its material. Out: `granularity.json`, written whole. Test is e
 afterwards is refused, or marked.
 """
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -12,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from wsol.core.errors import InputError
-from wsol.core.files import read_json
+from wsol.core.files import read_json, write_json
 from wsol.core.plain_values import shown
 from wsol.granularity.choice import Choice
 from wsol.granularity.composed import Difference
@@ -23,7 +24,8 @@ from wsol.granularity.tree import LevelTree
 
 NAME = "granularity.json"
 FORMAT = 1
-CHOSEN = ("dataset", "levels", "seeds", "cut", "val_thresholds", "single_level")  # what makes a choice the same
+CHOSEN = ("dataset", "levels", "seeds", "cut", "val_thresholds", "single_level", "val")  # what makes a choice the same
+WRITTEN = r"cut\.(png|pdf)|coarsening\.csv|(val|test)_(images_seed\d+\.npz|maps_seed\d+\.csv)"  # names of files beside it
 MOST_NAMED = 6  # places that a line of text names
 
 
@@ -175,8 +177,28 @@ def read_record(path: Path, chosen: Sequence[str] = CHOSEN) -> dict[str, Any] | 
 
 
 def is_same_choice(one: Mapping[str, Any], other: Mapping[str, Any], chosen: Sequence[str] = CHOSEN) -> bool:
-    """Return whether two records have the same entries `chosen`: the choice, and levels and seeds of the runs."""
+    """Return whether two records have the same entries `chosen`: the choice, and the runs' levels, seeds, figures on val."""
     return all(one[name] == other[name] for name in chosen)
+
+
+def replace_record(path: Path, record: Mapping[str, Any], written: str, keep_test: bool) -> None:
+    """Write a record; where one was, first remove the files that were written beside it, which may be another choice's.
+
+    The files of the new record are to be written afterwards: a command that is killed in between leaves a record that says
+    that test was evaluated, never results of test without one. written: a pattern that matches the names of those files.
+    keep_test: leave the files of test, whose figures the new record has from the old one.
+
+    Raises:
+        InputError: a file cannot be removed or written.
+    """
+    if path.is_file():
+        for old in sorted(path.parent.iterdir()):
+            if re.fullmatch(written, old.name) and not (keep_test and old.name.startswith("test_")):
+                try:
+                    old.unlink()
+                except OSError as error:
+                    raise InputError(f"{old}: cannot be removed ({error.strerror})") from None
+    write_json(path, record, durable=True)
 
 
 def fitted_nodes(tree: LevelTree, fitted: Fitted) -> dict[str, list[tuple[int, int]]]:
