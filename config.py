@@ -9,7 +9,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from importlib.util import find_spec
 from pathlib import Path, PurePosixPath
 
-import yaml
 from munch import Munch
 
 from option_tables import (
@@ -26,7 +25,7 @@ from option_tables import (
 from wsol.core import registry
 from wsol.core.errors import InputError, OptionError, OptionName, did_you_mean, shortened
 from wsol.core.files import check_folder, write_text
-from wsol.core.flat_yaml import Value, read_flat_yaml
+from wsol.core.flat_yaml import Value, dumped, read_flat_yaml
 from wsol.core.machine import default_workers
 from wsol.core.options import AUTO, Option, TableParser, by_name
 from wsol.data.images import IMAGENETS, THE_NETWORKS
@@ -449,5 +448,4 @@ def check_config(config: Munch) -> None:
 
 def write_config(config: Mapping, path: str | os.PathLike, leave_out: Iterable[str] = ("override_cache", "resume")) -> None:
     """Write a configuration as YAML that `--config` accepts."""
-    plain = {name: value for name, value in config.items() if name not in leave_out}
-    write_text(path, yaml.safe_dump(plain, sort_keys=False, default_flow_style=None))
+    write_text(path, dumped({name: value for name, value in config.items() if name not in leave_out}))

@@ -31,10 +31,9 @@ from wsol.data.coco import read_coco_names
 from wsol.data.levels import SPLITS
 from wsol.data.masks import VIEW, get_mask
 from wsol.data.metadata import first_names, read_id_list
-from wsol.data.proposals import read_split_proposals
 from wsol.data.truth import PSEUDO, SplitTruth
 from wsol.maps.map_index import find_maps
-from wsol.maps.refine import make_refiner
+from wsol.maps.refine import refiner_of_split
 from wsol.maps.refine_saved import RefineSaved
 from wsol.maps.score_maps import sort_others
 from wsol.metrics.bootstrap import Resampled, compare, intervals
@@ -205,11 +204,9 @@ def refining(options: Munch, evaluator: SplitEvaluator) -> RefineSaved | None:
             f"{image_root}: {len(missing)} of {len(image_ids)} images of {options.split} are missing, which --refine looks "
             f"at{how_to_prepare(options.dataset_name)}; or give another --data_root:{first_names(missing)}"
         )
-    proposals = None
-    if options.proposals:
-        folder = Path(options.metadata_root) / options.dataset_name / options.split
-        proposals = read_split_proposals(options.proposals, folder, image_ids, options.coco_images)
-    return RefineSaved(image_root, make_refiner(options.refine, proposals), options.max_megapixels)
+    folder = Path(options.metadata_root) / options.dataset_name / options.split
+    refiner = refiner_of_split(options.refine, options.proposals, folder, image_ids, options.coco_images)
+    return RefineSaved(image_root, refiner, options.max_megapixels)
 
 
 def open_maps(root: str, options: Munch, evaluator: SplitEvaluator, compared: bool = False) -> SavedMaps:

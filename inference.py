@@ -11,7 +11,6 @@ maps in [0, 1] of the input size, as `<scoremap_root>/<image_id>.npy`, and the r
 
 import shlex
 import sys
-from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -45,10 +44,9 @@ from wsol.core.version import version
 from wsol.data.levels import SPLITS, LevelSplit
 from wsol.data.loading import loading_failures
 from wsol.data.metadata import first_names, read_id_list
-from wsol.data.proposals import read_split_proposals
 from wsol.maps.class_maps import UNKNOWN
 from wsol.maps.prediction import Prediction
-from wsol.maps.refine import Refiner, make_refiner
+from wsol.maps.refine import make_refiner, refiner_of_split
 from wsol.maps.score_maps import being_written, holds_score_maps, save_score_map, unfinished_by
 from wsol.networks.device import resolve_device, use_tf32
 from wsol.photos.describe import constants_of, describe
@@ -135,16 +133,6 @@ def restored(options: Munch) -> tuple[Predictor, Munch, torch.device]:
     return predictor.to(device), check_saved_config(predictor.config, options.checkpoint), device
 
 
-def refiner_of(options: Munch, config: Munch, image_ids: Sequence[str]) -> Refiner | None:
-    """Return the refiner of --refine for a split's images, with their proposals if it takes any."""
-    if not options.refine:
-        return None
-    if not options.proposals:
-        return make_refiner(options.refine)
-    folder = Path(config.metadata_root) / config.dataset_name / options.split
-    return make_refiner(options.refine, read_split_proposals(options.proposals, folder, image_ids, options.coco_images))
-
-
 def map_split(options: Munch) -> None:
     """Write the score maps of a split."""
     scoremap_root = Path(options.scoremap_root)
@@ -160,7 +148,10 @@ def map_split(options: Munch) -> None:
     if options.image_list:
         choose_images(split, options)
     predictor.keep_mapped(split)
-    predictor.refiner = refiner_of(options, config, split.image_ids)
+    if options.refine:
+        folder = Path(config.metadata_root) / config.dataset_name / options.split
+        proposals, coco_images = options.proposals, options.coco_images
+        predictor.refiner = refiner_of_split(options.refine, proposals, folder, split.image_ids, coco_images)
     image_root = Path(config.data_root) / config.dataset_name
     check_cache(options.cache_images, image_root)
     if options.on_bad_image == "stop":
@@ -273,7 +264,7 @@ def localize(options: Munch) -> None:
     print(f"{boxes} boxes in {photos} of {len(files)} photos: {output / BOXES}, {output / DETECTIONS}")
     if verdicts is not None:
         print(f"--keep: {kept.verdict_counts(files.ids)}")
-    rules = [] if options.threshold else predictor.box_rules.values()
+    rules = predictor.box_rules.values() if options.threshold is None else ()
     for note in dict.fromkeys(note for rule in rules for note in constants_of(rule)):
         print(f"note: {note}")
     titles = "could not be read", "have names that are not UTF-8", "are of a format that is not read; save them as JPEG"

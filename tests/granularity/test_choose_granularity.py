@@ -75,10 +75,14 @@ def test_the_cut_is_said_drawn_and_can_be_trained_on(run, tmp_path, tree):
     assert results["best_threshold"] == record["val_thresholds"]["0"]
 
 
-def test_choosing_reads_nothing_of_test(run, folders):
+def test_choosing_reads_nothing_of_test(run, folders, tmp_path):
+    run()
+    record = (tmp_path / "out" / "granularity.json").read_bytes()
     for folder in folders:
         (folder / "test_images.npz").unlink()
     run()
+    assert (tmp_path / "out" / "granularity.json").read_bytes() == record
+    assert not list((tmp_path / "out").glob("test_*"))
 
 
 def test_test_is_compared_once_and_another_choice_is_refused_or_marked(run, tmp_path):

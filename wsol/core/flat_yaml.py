@@ -5,7 +5,7 @@ no anchors, aliases or tags, no nesting.
 """
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 import yaml
@@ -85,8 +85,13 @@ def read_flat_yaml(path: str | os.PathLike) -> dict[str, Value]:
     return entries
 
 
+def dumped(values: Mapping[str, Any]) -> str:
+    """Return plain values as YAML that `read_dumped` reads, in their order."""
+    return yaml.safe_dump(dict(values), sort_keys=False, default_flow_style=None)
+
+
 def read_dumped(path: str | os.PathLike) -> dict[str, Any]:
-    """Return key to value of a file that `yaml.safe_dump` wrote, with the types that it had; a run's config.yaml is one.
+    """Return key to value of a file with what `dumped` returned, with the types that it had; a run's config.yaml is one.
 
     Raises:
         InputError: as `read_flat_yaml`.

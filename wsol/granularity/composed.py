@@ -73,19 +73,10 @@ def folders_per_image(
     return {image_id: found[image_id] for image_id in material.image_ids}
 
 
-def at_val_thresholds(
-    material: Material, composed: Fitted, single: Fitted, weights: np.ndarray, resamples: int, seed: int
-) -> Difference:
-    """Return the comparison at the score-map thresholds that val chose for each."""
-    leaf_of, ids = material.rights.leaf_of, material.image_ids
-    ours, theirs = (material.rights.shares(one.cut.level_of[leaf_of], one.positions) for one in (composed, single))
-    return difference_of_shares(ids, ours, theirs, weights, resamples, seed)
-
-
 def difference_of_shares(
     ids: Sequence[str], ours: np.ndarray, theirs: np.ndarray, weights: np.ndarray, resamples: int, seed: int
 ) -> Difference:
-    """Return the comparison of two runs, given each image's share in both, float64 (N,) in percent."""
+    """Return the comparison of two runs at fixed thresholds, given each image's share in both, float64 (N,) in percent."""
     first, second = (dict(zip(ids, (each / len(ids)).tolist(), strict=True)) for each in (ours, theirs))
     gains = ours - theirs
     p_value = seeds_p_value(first, second, resamples, seed)
@@ -94,25 +85,12 @@ def difference_of_shares(
     )
 
 
-def at_best_thresholds(
-    material: Material,
-    seeds: Sequence[int],
-    levels: Sequence[str],
-    composed: Fitted,
-    single: Fitted,
-    resamples: int,
-    seed: int,
-) -> Difference:
-    """Return the comparison where each seed's run has the score-map thresholds that are best on the split itself, as
-    MaxBoxAccV2 is usually reported; they are chosen again in every resample."""
-    both = [[composed_evaluator(material, each, levels, one.cut.level_of) for each in seeds] for one in (composed, single)]
-    return difference_at_best(both[0], both[1], resamples, seed)
-
-
 def difference_at_best(
     ours: Sequence[SplitEvaluator], theirs: Sequence[SplitEvaluator], resamples: int, seed: int
 ) -> Difference:
-    """Return the comparison of two runs, given an evaluator of each for every seed; see `at_best_thresholds`."""
+    """Return the comparison of two runs, given an evaluator of each for every seed, where each seed's run has the score-map
+    thresholds that are best on the split itself, as MaxBoxAccV2 is usually reported; they are chosen again in every
+    resample."""
     figures, shares, resampled = [], [], []
     for evaluators in (ours, theirs):
         figures.append(float(np.mean([evaluator.results()["MaxBoxAccV2"] for evaluator in evaluators])))
@@ -137,8 +115,11 @@ def compare_on(
 
     composed, single: as fitted on val, with its thresholds. resamples: of the bootstrap and of the test. seed: of both.
     """
-    weights = bootstrap_weights(material.image_ids, resamples, seed)
+    ids, both = material.image_ids, (composed, single)
+    weights = bootstrap_weights(ids, resamples, seed)
+    ours, theirs = (material.rights.shares(one.cut.level_of[material.rights.leaf_of], one.positions) for one in both)
+    first, second = ([composed_evaluator(material, each, levels, one.cut.level_of) for each in seeds] for one in both)
     return {
-        "at_val_threshold": at_val_thresholds(material, composed, single, weights, resamples, seed),
-        "at_best": at_best_thresholds(material, seeds, levels, composed, single, resamples, seed),
+        "at_val_threshold": difference_of_shares(ids, ours, theirs, weights, resamples, seed),
+        "at_best": difference_at_best(first, second, resamples, seed),
     }

@@ -83,11 +83,10 @@ def maps_from_checkpoint(
     stop_at_bad_images(bad)
 
 
-def maps_from_folder(root: Path, image_ids: Sequence[str]) -> Generator[ReadMap, None, None]:
-    """Yield what reads the map of each image from a folder that has all of them."""
-    paths = find_score_maps(root, image_ids).paths
-    for image_id in image_ids:
-        yield partial(_read, paths[image_id])
+def maps_from_files(paths: Iterable[Path]) -> Generator[ReadMap, None, None]:
+    """Yield what reads each map from its file."""
+    for path in paths:
+        yield partial(_read, path)
 
 
 def _read(path: Path) -> np.ndarray:
@@ -99,8 +98,8 @@ def maps_of_run(
 ) -> Generator[ReadMap, None, None]:
     """Yield what gives the map of each image: from the run's folder of maps if it has all, else from its checkpoint."""
     root = run.folder / MAPS_OF_A_RUN
-    if root.is_dir() and not find_score_maps(root, image_ids).missing:
-        return maps_from_folder(root, image_ids)
+    if root.is_dir() and not (saved := find_score_maps(root, image_ids)).missing:
+        return maps_from_files([saved.paths[image_id] for image_id in image_ids])
     return maps_from_checkpoint(run, split, image_ids, metadata_root, data_root)
 
 

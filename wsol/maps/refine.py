@@ -4,13 +4,15 @@ In: an image, its score map. Out: a score map of the same size. Nothing here imp
 `refiners` stands for a function that makes a refiner; it is called with the image proposals that the user gives, or None.
 """
 
-from collections.abc import Callable
+import os
+from collections.abc import Callable, Sequence
+from pathlib import Path
 
 import numpy as np
 
 from wsol.core import registry
 from wsol.core.errors import InputError
-from wsol.data.proposals import Proposals
+from wsol.data.proposals import Proposals, read_split_proposals
 
 # An image, uint8 RGB (H, W, 3) as the network sees it before normalisation, its score map, float (H, W) in [0, 1], and its
 # id, to a score map of that size.
@@ -24,6 +26,22 @@ def make_refiner(name: str, proposals: Proposals | None = None) -> Refiner:
         InputError: there is no such refiner, or it needs proposals and there are none.
     """
     return registry.find("refiners", name)(proposals)
+
+
+def refiner_of_split(
+    name: str,
+    proposals: str | os.PathLike | None,
+    folder: Path,
+    image_ids: Sequence[str],
+    coco_images: str | os.PathLike | None = None,
+) -> Refiner:
+    """Return the refiner of this name for images of a split, whose metadata are in `folder`; `proposals`: a file of them, as
+    `read_split_proposals` takes it, None for a refiner without.
+
+    Raises:
+        InputError: as of `make_refiner`; the file cannot be read, or has none of the images.
+    """
+    return make_refiner(name, read_split_proposals(proposals, folder, image_ids, coco_images) if proposals else None)
 
 
 def refine(refiner: Refiner, image: np.ndarray, score_map: np.ndarray, image_id: str) -> np.ndarray:

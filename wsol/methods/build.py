@@ -68,21 +68,11 @@ def build_model(
         raise OptionError("wsol_method", wsol_method, f"expected one of {', '.join(registry.names('methods'))}")
     if isinstance(num_classes, bool) or not isinstance(num_classes, Integral) or num_classes < 1:
         raise InputError(f"num_classes {num_classes}: expected a whole number, 1 or more")
-    try:
-        (high_1, low_1), (high_2, low_2), (high_3, low_3) = spg_thresholds
-    except (TypeError, ValueError):  # not a sequence, or not of this length
-        raise InputError(f"spg_thresholds {spg_thresholds}: expected three pairs (high, low)") from None
-    named = {"spg_threshold_1h": high_1, "spg_threshold_1l": low_1, "spg_threshold_2h": high_2, "spg_threshold_2l": low_2}
-    named |= {"spg_threshold_3h": high_3, "spg_threshold_3l": low_3}
-    named |= {"acol_threshold": acol_threshold, "adl_drop_rate": adl_drop_rate, "adl_threshold": adl_threshold}
-    known = {name: option.default for name, option in registry.method_options(of_runs=False).items()}
-    if unknown := [name for name in method_options if name not in known]:
-        raise OptionError(unknown[0], "", f"no method has this option; known: {', '.join(known)}")
     entry = registry.method_entry(wsol_method)
     if not entry.classifies and num_classes != 1:
         raise InputError(f"num_classes {num_classes}: {wsol_method} tells no classes apart; expected 1, the object")
-    values = {**known, **{option.name: option.default for option in entry.run_options}, **named, **method_options}
-    entry.check(values)
+    named = {"acol_threshold": acol_threshold, "adl_drop_rate": adl_drop_rate, "adl_threshold": adl_threshold}
+    given = _method_values(entry, {**_spg_values(spg_thresholds), **named, **method_options})
     check_frozen(wsol_method, freeze_backbone, train_last_blocks)
 
     method = registry.find("methods", wsol_method)
@@ -92,7 +82,6 @@ def build_model(
         backbone.freeze()
     elif train_last_blocks is not None:
         backbone.train_last(train_last_blocks)
-    given = {option.name: values[option.name] for option in entry.options}
     if level_sizes:
         model = _model_at_levels(method, backbone, num_classes, level_sizes, level_weights, given)
     else:
@@ -100,6 +89,26 @@ def build_model(
     if keep_classifier:
         keep_pretrained_classifier(model, f"{architecture} with {wsol_method}")
     return model
+
+
+def _spg_values(thresholds: tuple[tuple[float, float], ...]) -> dict[str, float]:
+    """Return SPG's options by name."""
+    try:
+        (high_1, low_1), (high_2, low_2), (high_3, low_3) = thresholds
+    except (TypeError, ValueError):  # not a sequence, or not of this length
+        raise InputError(f"spg_thresholds {thresholds}: expected three pairs (high, low)") from None
+    first = {"spg_threshold_1h": high_1, "spg_threshold_1l": low_1, "spg_threshold_2h": high_2, "spg_threshold_2l": low_2}
+    return {**first, "spg_threshold_3h": high_3, "spg_threshold_3l": low_3}
+
+
+def _method_values(entry: registry.MethodEntry, given: Mapping[str, float]) -> dict[str, Any]:
+    """Return the options that a method's class takes: given ones, of any method, or their defaults; checked."""
+    known = {name: option.default for name, option in registry.method_options(of_runs=False).items()}
+    if unknown := [name for name in given if name not in known]:
+        raise OptionError(unknown[0], "", f"no method has this option; known: {', '.join(known)}")
+    values = {**known, **{option.name: option.default for option in entry.run_options}, **given}
+    entry.check(values)
+    return {option.name: values[option.name] for option in entry.options}
 
 
 def build_backbone(

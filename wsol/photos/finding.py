@@ -66,9 +66,11 @@ def find_photos(named: str, image_root: str | None = None) -> PhotoFiles:
         InputError: nothing there, a list with duplicates, or photos outside `image_root`.
     """
     path = Path(named)
-    others = files_below(path, OTHER_FORMATS)[0] if path.is_dir() else []
+    others: list[str] = []
     if path.is_dir():
-        files, root = [str(path / name) for name in files_below(path, SUFFIXES)[0]], named
+        below = files_below(path, (*SUFFIXES, *OTHER_FORMATS))[0]
+        others = [name for name in below if Path(name).suffix.lower() in OTHER_FORMATS]
+        files, root = [str(path / name) for name in below if Path(name).suffix.lower() in SUFFIXES], named
         expected = f"expected files ending in {', '.join(SUFFIXES)}"
     elif path.suffix.lower() == LIST and path.is_file():
         files = [os.path.join(image_root or "", line) for line in read_lines(path) if line.strip()]

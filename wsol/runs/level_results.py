@@ -9,19 +9,18 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from wsol.core.files import write_json, write_text
+from wsol.core.flat_yaml import dumped
 from wsol.data.truth import PSEUDO
 from wsol.metrics.images_file import images_name, write_images
 from wsol.metrics.split_evaluator import SplitEvaluator
 from wsol.runs.final_evaluation import analysis_threshold, final_results, write_tables
 from wsol.runs.predictor import Predictor, restore
 from wsol.runs.results import read_results
+from wsol.runs.resume import OF_A_CALL
 from wsol.runs.run_folder import CONFIG, LEVELS, RESULTS
 
 SHOWN = ("top1_cls", "MaxBoxAccV2", "MaxBoxAccV2_at_val_threshold", "MaxBoxAcc", "PxAP")  # in the run's own results.json
-OF_RUN = ("override_cache", "resume")  # options of a call of main.py, which no configuration has
 
 
 def level_folder(run: Path, level: str) -> Path:
@@ -69,7 +68,8 @@ def add_split(run: Path, predictor: Predictor, kind: str, split: str, evaluator:
             content |= {"select_on": PSEUDO, "pseudo_boxes_sha256": pseudo_hash}
     content[split] = final_results(evaluator, predictor.config, predictor.thresholds)
     folder.mkdir(parents=True, exist_ok=True)
-    write_text(folder / CONFIG, _config_text({**predictor.config, "cam_agg_level": None, "map_level": predictor.level}))
+    config = {name: value for name, value in predictor.config.items() if name not in OF_A_CALL}
+    write_text(folder / CONFIG, dumped({**config, "cam_agg_level": None, "map_level": predictor.level}))
     # As in a run, whose val is scored in training, before the threshold is known.
     write_images(
         folder / images_name(split), evaluator, None if split == "val" else analysis_threshold(predictor.thresholds)
@@ -77,11 +77,6 @@ def add_split(run: Path, predictor: Predictor, kind: str, split: str, evaluator:
     write_tables(folder, evaluator, predictor.config["metadata_root"], predictor.thresholds)
     write_json(folder / RESULTS, content)
     return content
-
-
-def _config_text(config: Mapping[str, Any]) -> str:
-    plain = {name: value for name, value in config.items() if name not in OF_RUN}
-    return yaml.safe_dump(plain, sort_keys=False, default_flow_style=None)
 
 
 def shown_of(content: Mapping[str, Any]) -> dict[str, Any]:
