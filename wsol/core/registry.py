@@ -176,6 +176,18 @@ METHODS = {
                 "tri-region: weight of the adversarial loss, -log(1 - p(true class)) of the background; 0: none",
                 range=WEIGHT,
             ),
+            Option(
+                "tri_temperature",
+                4.0,
+                "tri-region: what the regions' logits, of unit variance, are divided by; 0: a learned scale and shift, "
+                "better where the network is trained",
+                range=WEIGHT,
+            ),
+            Option(
+                "tri_layer_norm",
+                True,
+                "tri-region: normalise the features of each position; FALSE is better where the network is trained",
+            ),
         ),
         features_alone=True,
     ),

@@ -6,6 +6,11 @@ over the background. What we know of the paper leaves open how the losses are we
 features: both are our choice. The second classifier learns from the foreground alone; the background's loss teaches the
 regions. If it taught that classifier too, an object could hide in the background, as evidence against its own class. The map
 is the foreground's, the same for every label.
+
+On a frozen network, positions are layer-normalised first, as a transformer's final norm does it, or strong positions
+dominate the means of a convolutional one; and the regions' logits have a fixed scale, unit variance over a temperature: one
+that is learned grows until regions are all or nothing, and a threshold on the map has nothing left to choose between. A
+network that is trained adapts its features to the regions; there, both do harm (docs/frozen.md).
 """
 
 import torch
@@ -46,6 +51,16 @@ def adversarial_loss(logits: torch.Tensor, labels: torch.Tensor) -> torch.Tensor
     return (logits.logsumexp(dim=1) - logits.masked_fill(own, -torch.inf).logsumexp(dim=1)).mean()
 
 
+def normalize_positions(features: torch.Tensor) -> torch.Tensor:
+    """Return features (B, C, h, w) with mean 0 and variance 1 over the channels of each position, as a layer norm without
+    learned parameters.
+
+    >>> normalize_positions(torch.tensor([1.0, 3.0]).reshape(1, 2, 1, 1)).flatten().round().tolist()
+    [-1.0, 1.0]
+    """
+    return functional.layer_norm(features.movedim(1, -1), features.shape[1:2]).movedim(-1, 1)
+
+
 class TriRegion(Method):
     """A backbone whose positions a convolution divides into ambiguous, foreground and background."""
 
@@ -59,13 +74,16 @@ class TriRegion(Method):
         *,
         tri_foreground_weight: float = 1.0,
         tri_background_weight: float = 1.0,
+        tri_temperature: float = 4.0,
+        tri_layer_norm: bool = True,
     ):
         super().__init__(backbone, num_classes)
         if num_classes < 2:
             raise InputError(f"num_classes {num_classes}: tri_region needs two or more, or nothing is another class")
         self.foreground_weight, self.background_weight = tri_foreground_weight, tri_background_weight
+        self.temperature, self.layer_norm = tri_temperature or 1.0, tri_layer_norm
         channels = backbone.offer.num_features
-        self.regions = nn.Sequential(nn.Conv2d(channels, 3, 1, bias=False), nn.BatchNorm2d(3))
+        self.regions = nn.Sequential(nn.Conv2d(channels, 3, 1, bias=False), nn.BatchNorm2d(3, affine=not tri_temperature))
         self.classifier = nn.Linear(channels, num_classes)
         self.region_classifier = nn.Linear(channels, num_classes)
         for layer in (self.regions, self.classifier, self.region_classifier):
@@ -79,7 +97,9 @@ class TriRegion(Method):
         features, summary = self.backbone.features_and_summary(images)
         with torch.autocast(images.device.type, enabled=False):
             features = features.to(self.classifier.weight.dtype)
-            regions = self.regions(features).softmax(dim=1)
+            if self.layer_norm:
+                features = normalize_positions(features)
+            regions = (self.regions(features) / self.temperature).softmax(dim=1)
             pooled = pool_regions(features, regions[:, FOREGROUND:])
             foreground, background = pooled.unbind(dim=1)
             judge = self.region_classifier

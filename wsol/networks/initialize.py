@@ -17,7 +17,7 @@ def initialize(module: nn.Module, convolutions: str = "xavier") -> None:
                 nn.init.xavier_uniform_(layer.weight)
         elif isinstance(layer, nn.Linear):
             nn.init.normal_(layer.weight, 0, 0.01)
-        elif isinstance(layer, nn.BatchNorm2d):
+        elif isinstance(layer, nn.BatchNorm2d) and layer.affine:
             nn.init.ones_(layer.weight)
         if (bias := getattr(layer, "bias", None)) is not None:
             nn.init.zeros_(bias)
