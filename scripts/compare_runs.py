@@ -3,7 +3,8 @@
     python scripts/compare_runs.py cam=train_log/cam_0,train_log/cam_1 has=train_log/has_0,train_log/has_1 --page maps.jpg
 
 In: names, each with the folders of its seeds. Out: a Markdown table on standard output, mean ± sample standard deviation
-over the seeds (--intervals: 95 % interval of the mean); the page shows each name's first folder, whose score maps of the
+over the seeds (--intervals: 95 % interval of the mean); with --against NAME each name's MaxBoxAccV2 less that name's, on the
+same images; the page shows each name's first folder, whose score maps of the
 split must have been saved.
 """
 
@@ -20,11 +21,15 @@ import wsol.core.machine  # noqa: F401  (first: Ctrl-C while the libraries load 
 
 from scripts.examples import draw_examples, spaced
 from wsol.core.arguments import Parser
-from wsol.core.errors import InputError, command
+from wsol.core.errors import InputError, OptionError, command
 from wsol.core.files import refuse_inside
 from wsol.core.flat_yaml import read_dumped
 from wsol.data.metadata import read_id_list
 from wsol.maps.score_maps import MAPS_OF_A_RUN, find_score_maps
+from wsol.metrics.difference import difference_at_best
+from wsol.metrics.images_file import images_name, read_images
+from wsol.metrics.seeds_test import RESAMPLES, SEED, holm
+from wsol.metrics.split_evaluator import SplitEvaluator
 from wsol.metrics.spread import DEVIATION, INTERVAL, heading, mean_and_deviation, mean_and_interval
 from wsol.runs.results import read_run
 from wsol.runs.run_folder import CONFIG
@@ -52,6 +57,39 @@ def table(figures: Mapping[str, Sequence[Mapping[str, float]]], intervals: bool)
         values = {column: [one[column] for one in runs if column in one] for column in columns}
         rows.append({"": name, "runs": len(runs)} | {column: cell(v) if v else None for column, v in values.items()})
     said = heading([len(runs) for runs in figures.values()], INTERVAL if intervals else DEVIATION)
+    return f"{said}\n\n{markdown_table(rows)}"
+
+
+def evaluators_of(folders: Sequence[Path], split: str) -> list[SplitEvaluator]:
+    """Return what every run of a name gave on the images of a split."""
+    return [read_images(folder / images_name(split)).evaluator() for folder in folders]
+
+
+def differences(runs: Mapping[str, Sequence[Path]], reference: str, split: str) -> str:
+    """Return a line that explains the cells, and a table of how much better each name's MaxBoxAccV2 is than the reference's.
+
+    Raises:
+        InputError: a run has no boxes, other images than another run, or maps of another size.
+    """
+    theirs = evaluators_of(runs[reference], split)
+    others = {name: evaluators_of(folders, split) for name, folders in runs.items() if name != reference}
+    found = {name: difference_at_best(ours, theirs, RESAMPLES, SEED) for name, ours in others.items()}
+    corrected = holm([one.p_value for one in found.values()])
+    rows = [
+        {
+            "": name,
+            "MaxBoxAccV2": f"{one.composed:.1f}",
+            f"less {reference}": f"{one.difference:+.2f} [{one.interval[0]:+.2f}, {one.interval[1]:+.2f}]",
+            "p": f"{one.p_value:.2g}",
+            "p, Holm": f"{p_value:.2g}",
+        }
+        for (name, one), p_value in zip(found.items(), corrected, strict=True)
+    ]
+    figure = next(iter(found.values())).single
+    said = (
+        f"{split}, means over seeds, against {reference} ({figure:.1f}). [low, high]: 95 % bootstrap interval over images. "
+        "p: paired randomization test that swaps all seeds' results of an image; then Holm's correction for their number."
+    )
     return f"{said}\n\n{markdown_table(rows)}"
 
 
@@ -90,6 +128,7 @@ def main() -> None:
     parser.add_argument("runs", nargs="+", metavar="NAME=FOLDER[,FOLDER...]")
     parser.add_argument("--split", default="test", help="default: test")
     parser.add_argument("--intervals", action="store_true", help="mean [low, high], the 95 %% interval of Student's t")
+    parser.add_argument("--against", metavar="NAME", help="compare every other name with this one, on the same images")
     parser.add_argument("--page", type=Path, help="file (.png or .jpg) for the page of maps", metavar="FILE")
     parser.add_argument("--images", type=int, default=10, help="images on the page (default: 10)")
     options = parser.parse_args()
@@ -105,8 +144,13 @@ def main() -> None:
         )
     if options.page and options.page.suffix not in (".png", ".jpg"):
         raise InputError(f"--page {options.page}: expected a name ending in .png or .jpg")
+    if options.against is not None and (options.against not in runs or len(runs) < 2):
+        expected = ", ".join(runs) if len(runs) > 1 else "two names or more to compare"
+        raise OptionError("against", options.against, f"expected one of {expected}")
     figures = {name: [figures_of(folder, options.split) for folder in folders] for name, folders in runs.items()}
     said = [f"{options.split}, percent. {table(figures, options.intervals)}"]
+    if options.against is not None:
+        said.append(differences(runs, options.against, options.split))
     if options.page:
         draw_page(options.page, options.split, {name: folders[0] for name, folders in runs.items()}, options.images)
         said.append(f"written: {options.page}")

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from conftest import run
+from samples import scored_evaluator, write_run
 from wsol.core.files import write_text
 from wsol.maps.score_maps import save_score_map
 
@@ -69,6 +70,41 @@ def test_runs_without_localization_and_with_different_figures_are_compared(runs)
 def test_results_that_are_none_are_refused(runs, part, message):
     write_text(runs / "run_0" / "results.json", json.dumps({"test": part}))
     assert f"results.json: {message}" in run("scripts/compare_runs.py", "a=run_0", cwd=runs, code=2)
+
+
+def test_names_are_compared_with_one_on_the_same_images(tmp_path):
+    rng = np.random.default_rng(0)
+    base = rng.random((40, 3, 10)) < 0.4
+    names = {"base": [base, base], "same": [base, base], "better": [base | (rng.random(base.shape) < 0.4) for _ in range(2)]}
+    for name, rights in names.items():
+        for seed, right in enumerate(rights):
+            write_run(tmp_path / f"{name}{seed}", scored_evaluator(right), seed=seed)
+    words = [f"{name}={name}0,{name}1" for name in names]
+    printed = run("scripts/compare_runs.py", *words, "--against", "base", cwd=tmp_path)
+    first, second = (part for part in printed.split("\n\n") if part.startswith("|"))
+    values = [[float(cell.split(" ±")[0]) for cell in line.split("|")[3:4]] for line in first.splitlines()[2:]]
+    rows = [[cell.strip() for cell in line.split("|")[1:-1]] for line in second.splitlines()]
+    assert rows[0] == ["", "MaxBoxAccV2", "less base", "p", "p, Holm"]
+    assert rows[2][0] == "same" and rows[2][2:] == ["+0.00 [+0.00, +0.00]", "1", "1"]
+    gain, low, high = (float(text.strip("[],")) for text in rows[3][2].split())
+    assert gain == pytest.approx(values[2][0] - values[0][0], abs=0.1) and 0 < low < gain < high
+    assert float(rows[3][3]) <= float(rows[3][4]) < 0.05
+    assert "against base (" in printed and "Holm" in printed
+
+
+def test_what_cannot_be_compared_is_refused(tmp_path):
+    right = np.ones((4, 3, 10), dtype=bool)
+    write_run(tmp_path / "a", scored_evaluator(right))
+    write_run(tmp_path / "fewer", scored_evaluator(right[:3]))
+    write_run(tmp_path / "larger", scored_evaluator(right, size=(18, 18)))
+
+    def refused(*words):
+        return run("scripts/compare_runs.py", *words, cwd=tmp_path, code=2)
+
+    assert "3 and 4 images, not the same ones" in refused("a=a", "b=fewer", "--against", "a")
+    assert "maps of 18 x 18 and of 9 x 9 pixels" in refused("a=a", "b=larger", "--against", "a")
+    assert "--against c: expected one of a, b" in refused("a=a", "b=a", "--against", "c")
+    assert "--against a: expected one of two names or more" in refused("a=a", "--against", "a")
 
 
 def test_refusals(runs):

@@ -5,7 +5,6 @@ level. No map is scored again.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -14,23 +13,10 @@ from wsol.granularity.choice import bootstrap_interval, bootstrap_weights
 from wsol.granularity.fit import Fitted
 from wsol.granularity.material import Material, RunSet
 from wsol.maps.score_maps import MAPS_OF_A_RUN, find_score_maps
-from wsol.metrics.bootstrap import Resampled
+from wsol.metrics.difference import Difference, difference_at_best
 from wsol.metrics.images_file import ImagesFile
-from wsol.metrics.seeds_test import image_shares, mean_shares, seeds_p_value
+from wsol.metrics.seeds_test import seeds_p_value
 from wsol.metrics.split_evaluator import SplitEvaluator
-from wsol.metrics.weighted_sums import interval
-
-
-@dataclass(frozen=True)
-class Difference:
-    """MaxBoxAccV2, mean over seeds, of a composed run and of a single level, in percent; the difference, its 95 % bootstrap
-    interval over images, and the p-value of the paired randomization test that swaps all seeds' results of an image."""
-
-    composed: float
-    single: float
-    difference: float
-    interval: tuple[float, float]
-    p_value: float
 
 
 def composed_evaluator(material: Material, seed: int, levels: Sequence[str], level_of: np.ndarray) -> SplitEvaluator:
@@ -83,23 +69,6 @@ def difference_of_shares(
     return Difference(
         float(ours.mean()), float(theirs.mean()), float(gains.mean()), bootstrap_interval(gains, weights), p_value
     )
-
-
-def difference_at_best(
-    ours: Sequence[SplitEvaluator], theirs: Sequence[SplitEvaluator], resamples: int, seed: int
-) -> Difference:
-    """Return the comparison of two runs, given an evaluator of each for every seed, where each seed's run has the score-map
-    thresholds that are best on the split itself, as MaxBoxAccV2 is usually reported; they are chosen again in every
-    resample."""
-    figures, shares, resampled = [], [], []
-    for evaluators in (ours, theirs):
-        figures.append(float(np.mean([evaluator.results()["MaxBoxAccV2"] for evaluator in evaluators])))
-        shares.append(mean_shares([image_shares(evaluator, "MaxBoxAccV2") for evaluator in evaluators]))
-        accuracies = [Resampled(evaluator, resamples, seed).accuracies()[0].mean(axis=1) for evaluator in evaluators]
-        resampled.append(np.mean(accuracies, axis=0))
-    low, high = interval(np.round(resampled[0] - resampled[1], 9) + 0.0) or (0.0, 0.0)
-    p_value = seeds_p_value(shares[0], shares[1], resamples, seed)
-    return Difference(figures[0], figures[1], figures[0] - figures[1], (low, high), p_value)
 
 
 def compare_on(

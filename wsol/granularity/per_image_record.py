@@ -11,13 +11,14 @@ import numpy as np
 
 from wsol.core.csv_rows import csv_text
 from wsol.granularity.choice import bootstrap_weights
-from wsol.granularity.composed import Difference, difference_at_best, difference_of_shares, per_image_evaluator
+from wsol.granularity.composed import difference_of_shares, per_image_evaluator
 from wsol.granularity.material import Material, RunSet
 from wsol.granularity.per_image import PerImageChoice, Promise
 from wsol.granularity.picked import one_level, oracle_score, pick, shares_of
 from wsol.granularity.record import FORMAT, difference_entries, difference_lines, finite, signed, thresholds_of
 from wsol.granularity.signs import Looked
 from wsol.metrics.calibration import Calibration
+from wsol.metrics.difference import Difference, difference_at_best
 
 NAME = "per_image.json"
 CHOSEN = (  # what makes a choice the same

@@ -16,11 +16,11 @@ from wsol.core.errors import InputError
 from wsol.core.files import read_json, write_json
 from wsol.core.plain_values import shown
 from wsol.granularity.choice import Choice
-from wsol.granularity.composed import Difference
 from wsol.granularity.cut import Cut
 from wsol.granularity.fit import Fitted
 from wsol.granularity.material import Material, RunSet
 from wsol.granularity.tree import LevelTree
+from wsol.metrics.difference import Difference
 
 NAME = "granularity.json"
 FORMAT = 1
