@@ -12,7 +12,7 @@ from samples import write_split
 from wsol.core.errors import InputError
 from wsol.core.files import write_text
 from wsol.plots.panels import COLORS, DASHES, MARKERS, WIDTH, Line, Panel, Point, panels_figure
-from wsol.plots.shown_runs import bars_note, shown_runs
+from wsol.plots.shown_runs import bars_note, figure_of, shown_runs
 from wsol.plots.sweep_figures import (
     datasets_figure,
     ious_figure,
@@ -126,6 +126,19 @@ def test_levels_finest_first_a_line_a_method_and_the_mean_over_seeds_with_studen
     assert "95 % interval of the mean over 3 seeds (Student's t); where there is one run, 95 % bootstrap" in said
     assert "FSL-Seg: trained on 7 images of train-fullsup." in said
     assert not any("FSL" in note for note in ious_figure(only(entries)).notes)  # which does not show it
+
+
+def test_lines_are_named_by_the_part_of_the_network_that_was_trained_and_not_by_what_goes_with_it(entry):
+    entries = [entry("species", 60.0), entry("order", 55.0)]
+    frozen = {"freeze_backbone": True, "epochs": 8, "preprocessing": "network", "cache_features": "features"}
+    entries += [entry("species", 50.0, **frozen), entry("order", 52.0, **frozen)]
+    entries += [entry("order", 56.0, train_last_blocks=count, epochs=4) for count in (1, 2)]
+    entries += [entry("species", 70.0, method="tri_region", **frozen)]
+    lines = only(entries).lines(figure_of("MaxBoxAccV2"))
+    last = {"CAM, last 1 block": [(1, 56.0)], "CAM, last 2 blocks": [(1, 56.0)]}
+    frozen_lines = {"CAM, frozen": [(0, 50.0), (1, 52.0)], "tri-region, frozen": [(0, 70.0)]}
+    assert data(lines) == {"CAM": [(0, 60.0), (1, 55.0)], **frozen_lines, **last}
+    assert len({line.style for line in lines}) == 5
 
 
 def test_a_figure_says_that_its_points_are_single_runs_without_intervals():

@@ -9,7 +9,8 @@ from samples import scored_evaluator, write_run
 from wsol.core.errors import InputError
 from wsol.core.files import write_json, write_text
 from wsol.runs.run_tables import write_table
-from wsol.sweeps.collection import collect, tidy_rows
+from wsol.sweeps.cells import reportable, rows_by_label
+from wsol.sweeps.collection import at_each_level, collect, tidy_rows
 
 VAL = {"eval_test": False}
 OPENED = {"point": "cam-species", "chosen": "lr 0.1", "seed": 0, "sha256": "0", "intended": "2026-11-30T15:00:00+00:00"}
@@ -100,6 +101,29 @@ def test_a_level_trained_in_anothers_place_comes_twice(tmp_path):
     assert [(e.level, e.same_as) for e in (first, second)] == [("species", None), ("subspecies", "species")]
     rows = tidy_rows([first, second])
     assert len(rows) % 2 == 0 and [row["level"] for row in rows] == sorted(row["level"] for row in rows)
+
+
+def test_a_run_of_several_levels_counts_at_each_of_them(tmp_path):
+    write_run(tmp_path / "alone", evaluator(3))
+    options = {"label_level": "species,order", "freeze_backbone": True}
+    run = write_run(tmp_path / "both", evaluator(), **options)
+    for seed, level in enumerate(("species", "order")):
+        write_run(
+            run / "levels" / level, evaluator(seed), label_level="species,order", freeze_backbone=True, map_level=level
+        )
+    alone, both = collect([tmp_path])
+    assert at_each_level(alone) == [alone] and len(tidy_rows([both])) > 0
+    at = at_each_level(both)
+    assert [(one.level, one.folder) for one in at] == [(name, run / "levels" / name) for name in ("species", "order")]
+    assert at[0].results.split("test").find("MaxBoxAccV2").value != at[1].results.split("test").find("MaxBoxAccV2").value
+    rows = rows_by_label(reportable([alone, both], "test"), lambda entry: ("", entry.level))
+    assert {label: sorted(column for _, column in row) for label, row in rows.items()} == {
+        "CAM": ["species"],
+        "CAM, frozen, levels at once": ["order", "species"],
+    }
+    (run / "levels/order/results.json").unlink()
+    with pytest.raises(InputError, match="order"):
+        at_each_level(both)
 
 
 def test_the_level_of_cam_agg_is_the_one_that_scores_are_summed_to(tmp_path):

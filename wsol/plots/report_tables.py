@@ -14,7 +14,7 @@ from wsol.runs.results import Row, SplitResults
 from wsol.runs.resume import OF_A_CALL
 from wsol.runs.run_record import read_record
 from wsol.sweeps import cells
-from wsol.sweeps.cells import method_name
+from wsol.sweeps.cells import shown_name
 from wsol.sweeps.collection import PSEUDO_MARK, RunEntry, options_that_differ, run_folders
 from wsol.sweeps.conduct import LOGS
 from wsol.sweeps.protocol import Protocol
@@ -133,7 +133,7 @@ def runs_table(entries: Sequence[RunEntry]) -> Table:
     rows = []
     for entry, split, figures in parts:
         seconds = (entry.record or {}).get("wall_seconds")
-        about = [Cell(entry.name), Cell(method_name(entry)), _level(entry), as_cell(entry.config.get("seed"))]
+        about = [Cell(entry.name), Cell(shown_name(entry)), _level(entry), as_cell(entry.config.get("seed"))]
         about += [Cell(entry.role or NOTHING), Cell(split)]
         time = Cell(NOTHING) if seconds is None else Cell(f"{seconds / 60:.1f}", seconds)
         marks = as_cell("; ".join(mark for mark in entry.marks if split == "test" or mark == PSEUDO_MARK))

@@ -21,13 +21,23 @@ from wsol.sweeps.cells import (
     level_order,
     method_name,
     metric_of,
+    shown_name,
     with_most_images,
 )
-from wsol.sweeps.collection import NOT_SHOWN, RunEntry, options_that_differ
+from wsol.sweeps.collection import NOT_SHOWN, RunEntry, at_each_level, options_that_differ
 
 # Options in which runs of one line may differ: those of its axis, and how it was started.
 NOT_NAMED = NOT_SHOWN | {
-    *("label_level", "cam_agg_level", "seed", "bootstrap", "wsol_method", "dataset_name", "num_train_sample_per_class"),
+    *(
+        "label_level",
+        "map_level",
+        "cam_agg_level",
+        "seed",
+        "bootstrap",
+        "wsol_method",
+        "dataset_name",
+        "num_train_sample_per_class",
+    ),
     *("pretrained", "pretrained_path", "keep_classifier", "proxy_training_set"),
 }
 OF_TRAINING = ("lr", "lr_decay_frequency", "lr_classifier_ratio", "batch_size")  # CAM-Agg does none
@@ -37,8 +47,8 @@ PERCENT = "95\N{NO-BREAK SPACE}%"
 
 @dataclass(frozen=True)
 class ShownRun:
-    """A run in a figure: its method's name, the other options in which the runs differ (`variant`), the number of its line's
-    colour (`style`), and its results on the split shown."""
+    """A run in a figure: its `shown_name` (`method`), the other options in which the runs differ (`variant`), the number of
+    its line's colour (`style`), and its results on the split shown."""
 
     entry: RunEntry
     method: str
@@ -197,12 +207,12 @@ def bars_note(lines: Iterable[Line]) -> str:
 def shown_runs(entries: Sequence[RunEntry]) -> dict[str, ShownRuns]:
     """Return the runs that count of every data set, by its name: in a sweep the reported ones, else all.
 
-    They are shown on test if any of them has results there, else on val.
+    Runs of several levels at once count at each of them. Test is shown if any run has it, else val.
 
     Raises:
         InputError: no run counts.
     """
-    counted = [entry for entry in entries if entry.role == "reported" or entry.sweep is None]
+    counted = [e for entry in entries if entry.role == "reported" or entry.sweep is None for e in at_each_level(entry)]
     if not counted:
         raise InputError(f"{len(entries)} runs, none of them reported by its sweep; expected runs of a chosen configuration")
     by_dataset: dict[str, list[RunEntry]] = {}
@@ -216,7 +226,7 @@ def _shown(dataset: str, entries: Sequence[RunEntry]) -> ShownRuns:
     there = [entry for entry in entries if split in entry.results.splits]
     by_method: dict[str, list[RunEntry]] = {}
     for entry in there:
-        by_method.setdefault(method_name(entry), []).append(entry)
+        by_method.setdefault(shown_name(entry), []).append(entry)
     order = [*ORDER, *sorted(set(by_method) - set(ORDER))]
     runs = []
     for method, some in by_method.items():
@@ -229,8 +239,8 @@ def _shown(dataset: str, entries: Sequence[RunEntry]) -> ShownRuns:
         if (run.style, run.name) not in styles:
             styles[run.style, run.name] = next(number for number in count(run.style) if number not in styles.values())
     runs = [replace(run, style=styles[run.style, run.name]) for run in runs]
-    weakly = tuple(run for run in runs if run.method not in FULLY_SUPERVISED)
-    supervised = tuple(run for run in runs if run.method in FULLY_SUPERVISED)
+    weakly = tuple(run for run in runs if method_name(run.entry) not in FULLY_SUPERVISED)
+    supervised = tuple(run for run in runs if method_name(run.entry) in FULLY_SUPERVISED)
     levels = tuple(level_order(run.entry for run in weakly))
     return ShownRuns(dataset, split, levels, weakly, supervised, len(entries) - len(there))
 

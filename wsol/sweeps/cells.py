@@ -10,7 +10,7 @@ from statistics import fmean
 
 from wsol.core.errors import InputError
 from wsol.metrics.seeds_test import FIGURES
-from wsol.sweeps.collection import NOT_SHOWN, RunEntry, options_that_differ
+from wsol.sweeps.collection import NOT_SHOWN, RunEntry, at_each_level, options_that_differ
 
 METHODS, BASELINES, SUPERVISION = range(3)  # the sections of a table, in their order
 METHOD_NAMES = {
@@ -22,6 +22,7 @@ METHOD_NAMES = {
     "cutmix": "CutMix",
     "fsl_seg": "FSL-Seg",
     "fsl_det": "FSL-Det",
+    "tri_region": "tri-region",
 }
 CAM_AGG, CENTER, FSL_DET = "CAM-Agg", "Center", "FSL-Det"
 FULLY_SUPERVISED = ("FSL-Seg", FSL_DET)
@@ -77,6 +78,21 @@ def method_name(entry: RunEntry) -> str:
     return CAM_AGG if entry.is_aggregated else METHOD_NAMES.get(method, method)
 
 
+def trained_part(entry: RunEntry) -> str:
+    """Return which part of the network a run trained: "frozen", "last 2 blocks"; "" for all of it."""
+    if entry.config.get("freeze_backbone"):
+        return "frozen"
+    blocks = entry.config.get("train_last_blocks")
+    return f"last {blocks} block{'s' * (blocks != 1)}" if blocks else ""
+
+
+def shown_name(entry: RunEntry) -> str:
+    """Return the name of a run's method, with the part of the network that it trained unless that is all of it, and whether
+    it was trained at several levels at once."""
+    together = "levels at once" if entry.trained_together else ""
+    return ", ".join(filter(None, (method_name(entry), trained_part(entry), together)))
+
+
 def dataset_of(entry: RunEntry) -> str:
     """Return the name of a run's data set."""
     return str(entry.config.get("dataset_name"))
@@ -88,8 +104,11 @@ def architecture_of(entry: RunEntry) -> str:
 
 
 def reportable(entries: Iterable[RunEntry], split: str) -> list[RunEntry]:
-    """Return the runs whose figures on a split belong in a table: reported ones, with the most training images a class."""
-    return with_most_images([e for e in entries if split in e.results.splits and (e.role == "reported" or e.sweep is None)])
+    """Return the runs whose figures on a split belong in a table: reported ones, with the most training images a class. Runs
+    of several levels at once count at each of them."""
+    counted = [entry for entry in entries if entry.role == "reported" or entry.sweep is None]
+    each = [one for entry in counted for one in at_each_level(entry)]
+    return with_most_images([entry for entry in each if split in entry.results.splits])
 
 
 def with_most_images(entries: Sequence[RunEntry]) -> list[RunEntry]:
@@ -99,7 +118,7 @@ def with_most_images(entries: Sequence[RunEntry]) -> list[RunEntry]:
         return entry.config.get("num_train_sample_per_class") or math.inf  # 0: all
 
     def study(entry: RunEntry) -> tuple[str, ...]:
-        return dataset_of(entry), architecture_of(entry), method_name(entry), entry.level
+        return dataset_of(entry), architecture_of(entry), shown_name(entry), entry.level
 
     most: dict[tuple[str, ...], float] = {}
     for entry in entries:
@@ -120,18 +139,19 @@ def level_order(entries: Iterable[RunEntry]) -> list[str]:
 def rows_by_label(entries: Iterable[RunEntry], column_of: Callable[[RunEntry], Column]) -> dict[str, dict[Column, list]]:
     """Return row label to column to its runs; methods in the papers' order.
 
-    The label is the method, and every option in which its runs of one cell differ, other than those that the sweep chose.
+    The label is the `shown_name`, and every option in which its runs of one cell differ, other than those that the sweep
+    chose.
     """
-    groups: dict[tuple[str, Column], list[RunEntry]] = {}
+    groups: dict[tuple[str, str, Column], list[RunEntry]] = {}
     for entry in entries:
-        groups.setdefault((method_name(entry), column_of(entry)), []).append(entry)
+        groups.setdefault((method_name(entry), shown_name(entry), column_of(entry)), []).append(entry)
     rows: dict[tuple[int, str, str], dict[Column, list[RunEntry]]] = {}
-    for (method, column), runs in groups.items():
-        ignored = {*NOT_SHOWN, "seed", "bootstrap", *(name for run in runs for name in run.chosen)}
+    for (method, name, column), runs in groups.items():
+        ignored = {*NOT_SHOWN, "seed", "bootstrap", "map_level", *(name for run in runs for name in run.chosen)}
         ignored |= IN_AGGREGATION if method == CAM_AGG else IN_FULL_SUPERVISION if method in FULLY_SUPERVISED else set()
         names = options_that_differ([run.config for run in runs], ignored)
         for run in runs:
-            label = ", ".join([method, *(f"{name} {run.config.get(name)}" for name in names)])
+            label = ", ".join([name, *(f"{option} {run.config.get(option)}" for option in names)])
             place = PAPER_ROWS.index(method) if method in PAPER_ROWS else PAPER_ROWS.index(CAM_AGG)
             rows.setdefault((place, method, label), {}).setdefault(column, []).append(run)
     return {key[2]: rows[key] for key in sorted(rows)}

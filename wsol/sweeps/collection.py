@@ -13,8 +13,9 @@ from typing import Any
 
 from wsol.core.errors import InputError
 from wsol.core.flat_yaml import read_dumped
+from wsol.data.level_set import SEPARATOR
 from wsol.runs.results import FROM_CONFIG, Results, Row, read_run
-from wsol.runs.run_folder import CONFIG, PREVIOUS, RESULTS
+from wsol.runs.run_folder import CONFIG, LEVELS, PREVIOUS, RESULTS
 from wsol.runs.run_record import read_record
 from wsol.sweeps.protocol import Protocol, check_recorded, read_protocol
 from wsol.sweeps.states import NOT_COMPARED
@@ -50,6 +51,11 @@ class RunEntry:
     def name(self) -> str:
         """The run's name: that of its folder."""
         return self.folder.name
+
+    @property
+    def trained_together(self) -> bool:
+        """Whether it was trained at several levels at once."""
+        return SEPARATOR in str(self.config.get("label_level"))
 
     @property
     def is_aggregated(self) -> bool:
@@ -180,6 +186,24 @@ def _levels_of(entry: RunEntry, protocol: Protocol | None) -> Iterator[RunEntry]
     for level, trained in alike.items():
         if trained == entry.level:
             yield replace(entry, level=level, same_as=trained)
+
+
+def at_each_level(entry: RunEntry) -> list[RunEntry]:
+    """Return a run of several levels at once as one entry for each level, from what it wrote below `levels/`; any other run
+    as it is.
+
+    Raises:
+        InputError: a level's files cannot be read.
+    """
+    below = entry.folder / LEVELS
+    if not entry.trained_together or not below.is_dir():
+        return [entry]
+    found = []
+    for folder in (below / level for level in str(entry.config["label_level"]).split(SEPARATOR)):
+        config = read_dumped(folder / CONFIG)
+        results = read_run(folder, config)
+        found.append(replace(entry, folder=folder, config=config, results=results, level=folder.name))
+    return found
 
 
 def _tidy(entry: RunEntry, row: Row, names: Sequence[str]) -> dict[str, object]:
