@@ -129,6 +129,8 @@ def get_config(argv: Sequence[str] | None = None, description: str = "") -> tupl
     defaults = {name: value for name, value in parser.known_defaults.items() if name != "config"}
     preset = PRESETS.get(given.get("dataset_name", defaults["dataset_name"]), {})
     config = Munch({**defaults, **preset, **given})
+    if config.freeze_backbone:
+        config |= {**registry.method_entry(config.wsol_method).when_frozen, **given}
     notes = []
     if used := {name: value for name, value in preset.items() if name not in given}:
         settings = ", ".join(f"{name} {value}" for name, value in used.items())

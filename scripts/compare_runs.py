@@ -4,8 +4,7 @@
 
 In: names, each with the folders of its seeds. Out: a Markdown table on standard output, mean ± sample standard deviation
 over the seeds (--intervals: 95 % interval of the mean); with --against NAME each name's MaxBoxAccV2 less that name's, on the
-same images; the page shows each name's first folder, whose score maps of the
-split must have been saved.
+same images; the page shows each name's first folder, whose score maps of the split must have been saved.
 """
 
 import sys
@@ -26,7 +25,7 @@ from wsol.core.files import refuse_inside
 from wsol.core.flat_yaml import read_dumped
 from wsol.data.metadata import read_id_list
 from wsol.maps.score_maps import MAPS_OF_A_RUN, find_score_maps
-from wsol.metrics.difference import difference_at_best
+from wsol.metrics.difference import Measured, check_comparable
 from wsol.metrics.images_file import images_name, read_images
 from wsol.metrics.seeds_test import RESAMPLES, SEED, holm
 from wsol.metrics.split_evaluator import SplitEvaluator
@@ -69,11 +68,13 @@ def differences(runs: Mapping[str, Sequence[Path]], reference: str, split: str) 
     """Return a line that explains the cells, and a table of how much better each name's MaxBoxAccV2 is than the reference's.
 
     Raises:
-        InputError: a run has no boxes, other images than another run, or maps of another size.
+        InputError: a run has no MaxBoxAccV2, or was scored otherwise or on other images than another one.
     """
-    theirs = evaluators_of(runs[reference], split)
-    others = {name: evaluators_of(folders, split) for name, folders in runs.items() if name != reference}
-    found = {name: difference_at_best(ours, theirs, RESAMPLES, SEED) for name, ours in others.items()}
+    evaluators = {name: evaluators_of(folders, split) for name, folders in runs.items()}
+    check_comparable([one for each in evaluators.values() for one in each])
+    measured = {name: Measured(each, RESAMPLES, SEED) for name, each in evaluators.items()}
+    theirs = measured.pop(reference)
+    found = {name: ours.less(theirs) for name, ours in measured.items()}
     corrected = holm([one.p_value for one in found.values()])
     rows = [
         {
@@ -85,10 +86,9 @@ def differences(runs: Mapping[str, Sequence[Path]], reference: str, split: str) 
         }
         for (name, one), p_value in zip(found.items(), corrected, strict=True)
     ]
-    figure = next(iter(found.values())).single
     said = (
-        f"{split}, means over seeds, against {reference} ({figure:.1f}). [low, high]: 95 % bootstrap interval over images. "
-        "p: paired randomization test that swaps all seeds' results of an image; then Holm's correction for their number."
+        f"{split}, means over seeds, against {reference} ({theirs.figure:.1f}). [low, high]: 95 % bootstrap interval over "
+        "images. p: paired randomization test that swaps all seeds' results of an image; then Holm's correction."
     )
     return f"{said}\n\n{markdown_table(rows)}"
 

@@ -117,11 +117,11 @@ def named_as_in_wsolevaluation(state_dict):
     return {name.removeprefix("backbone.").replace("classifier.", "fc."): value for name, value in state_dict.items()}
 
 
-def scored_evaluator(right, image_ids=None, size=(9, 9), split="test"):
+def scored_evaluator(right, image_ids=None, size=(9, 9), split="test", multi_contour=True):
     """An evaluator of data set D that has counted images: `right` is bool (images, up to 3 IoU thresholds, 10)."""
     ids = image_ids or [f"{i}.jpg" for i in range(len(right))]
     truth = SplitTruth("D", split, ids, ids, BoxTruth({}, {}), None)
-    evaluator = SplitEvaluator(truth, 0.1, [30, 50, 70][: right.shape[1]], True)
+    evaluator = SplitEvaluator(truth, 0.1, [30, 50, 70][: right.shape[1]], multi_contour)
     for image_id, bits in zip(ids, right, strict=True):
         evaluator.add(Scored(image_id, np.packbits(bits, axis=1), size=size, rank=0))
     return evaluator

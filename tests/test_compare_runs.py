@@ -97,12 +97,16 @@ def test_what_cannot_be_compared_is_refused(tmp_path):
     write_run(tmp_path / "a", scored_evaluator(right))
     write_run(tmp_path / "fewer", scored_evaluator(right[:3]))
     write_run(tmp_path / "larger", scored_evaluator(right, size=(18, 18)))
+    write_run(tmp_path / "two", scored_evaluator(right[:, :2]))
+    write_run(tmp_path / "largest", scored_evaluator(right, multi_contour=False))
 
     def refused(*words):
         return run("scripts/compare_runs.py", *words, cwd=tmp_path, code=2)
 
-    assert "3 and 4 images, not the same ones" in refused("a=a", "b=fewer", "--against", "a")
-    assert "maps of 18 x 18 and of 9 x 9 pixels" in refused("a=a", "b=larger", "--against", "a")
+    assert "4 and 3 images, not the same ones" in refused("a=a", "b=fewer", "--against", "a")
+    assert "maps of 9 x 9 and of 18 x 18 pixels" in refused("a=a", "b=larger", "--against", "a")
+    assert "scored with iou_threshold_list [30, 50, 70] and [30, 50]" in refused("a=a", "b=two", "--against", "a")
+    assert "no MaxBoxAccV2" in refused("a=largest", "b=largest", "--against", "a")
     assert "--against c: expected one of a, b" in refused("a=a", "b=a", "--against", "c")
     assert "--against a: expected one of two names or more" in refused("a=a", "--against", "a")
 

@@ -7,10 +7,12 @@ import pytest
 import timm
 import torch
 
+from config import get_config
 from wsol import build_model
 from wsol.core.errors import InputError
 from wsol.maps.cam_agg import AggregatedMaps
 from wsol.maps.mapper import make_mapper
+from wsol.methods.build import build_from_config
 from wsol.methods.tri_region import BACKGROUND, FOREGROUND, adversarial_loss, pool_regions
 
 IMAGES, LABELS = torch.randn(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)), torch.tensor([0, 2])
@@ -132,6 +134,26 @@ def test_regions_have_unit_variance_over_the_temperature(temperature):
     torch.testing.assert_close(outputs["regions"], (logits[0] / temperature).softmax(dim=1))
     torch.testing.assert_close(logits[0].var(dim=(0, 2, 3), correction=0), torch.ones(3), rtol=1e-3, atol=1e-3)
     assert not list(model.regions[1].parameters())  # a learned scale would make up for the temperature
+
+
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_frozen_network_has_its_own_defaults(frozen):
+    model = built(freeze_backbone=frozen)
+    assert (model.temperature, model.layer_norm) == ((4.0, True) if frozen else (1.0, False))
+    assert built(freeze_backbone=frozen, tri_temperature=2.0).temperature == 2.0
+
+
+def test_a_configuration_states_the_defaults_and_an_older_one_without_them_has_a_learned_scale():
+    frozen = ["--wsol_method", "tri_region", "--freeze_backbone", "TRUE"]
+    wanted = {(): (4.0, True), ("--tri_temperature", "0"): (0.0, True), ("--tri_layer_norm", "FALSE"): (4.0, False)}
+    for words, expected in wanted.items():
+        config, _ = get_config([*frozen, *words])
+        assert (config.tri_temperature, config.tri_layer_norm) == expected
+    config, _ = get_config(frozen[:2])
+    assert (config.tri_temperature, config.tri_layer_norm) == (0.0, False)
+    older = {"architecture": "resnet18", "wsol_method": "tri_region", "large_feature_map": False, "freeze_backbone": True}
+    model = build_from_config(older, 3)
+    assert model.regions[1].affine and not model.layer_norm
 
 
 def test_a_temperature_of_0_is_a_learned_scale():

@@ -289,6 +289,14 @@ def test_lines_differ_without_colour_and_text_is_readable_and_inside_one_column(
     assert not figure.legends[0].get_window_extent().overlaps(titles[0])
 
 
+def test_more_lines_than_colours_differ_without_colour_too():
+    points = (Point(0, (50.0,), 45.0, 56.0), Point(1, (60.0, 62.0)))
+    lines = tuple(Line(f"option {i}", points, i) for i in range(3 * len(COLORS)))
+    figure = panels_figure([Panel("MaxBoxAccV2", lines, "level", "", ("species", "genus"))], "D", [])
+    drawn = [line for line in figure.axes[0].lines if len(line.get_xdata()) == 2]
+    assert len({(line.get_marker(), str(line._dash_pattern)) for line in drawn}) == len(lines)
+
+
 def test_axes_end_where_values_cannot_be():
     def ends(**bounds):
         panel = Panel("ratio", (Line("a", (Point(0, (90.0,), -200.0, 190.0),)),), places=("x",), **bounds)

@@ -7,7 +7,7 @@ wsol.metrics.
 
 import importlib
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cache
 from importlib.metadata import entry_points
 from typing import Any
@@ -35,6 +35,7 @@ class MethodEntry:
     run_options: further options, for a run's data and evaluation rather than for the class.
     acts_inside: whether it changes features inside the network, which a frozen network would not learn from.
     features_alone: whether in training it takes nothing from an image but its last features, so that these can be kept.
+    when_frozen: defaults of options on a frozen network, in place of their own.
     """
 
     path: str
@@ -45,6 +46,7 @@ class MethodEntry:
     run_options: tuple[Option, ...] = ()
     acts_inside: bool = False
     features_alone: bool = False
+    when_frozen: Mapping[str, object] = field(default_factory=dict)
 
     @property
     def classifies(self) -> bool:
@@ -178,18 +180,19 @@ METHODS = {
             ),
             Option(
                 "tri_temperature",
-                4.0,
-                "tri-region: what the regions' logits, of unit variance, are divided by; 0: a learned scale and shift, "
-                "better where the network is trained",
+                0.0,
+                "tri-region: what the regions' logits, of unit variance, are divided by; 0: a learned scale and shift; the "
+                "default where the network is frozen is 4",
                 range=WEIGHT,
             ),
             Option(
                 "tri_layer_norm",
-                True,
-                "tri-region: normalise the features of each position; FALSE is better where the network is trained",
+                False,
+                "tri-region: normalise the features of each position; the default where the network is frozen is TRUE",
             ),
         ),
         features_alone=True,
+        when_frozen={"tri_temperature": 4.0, "tri_layer_norm": True},
     ),
 }
 

@@ -13,7 +13,7 @@ from wsol.granularity.choice import bootstrap_interval, bootstrap_weights
 from wsol.granularity.fit import Fitted
 from wsol.granularity.material import Material, RunSet
 from wsol.maps.score_maps import MAPS_OF_A_RUN, find_score_maps
-from wsol.metrics.difference import Difference, difference_at_best
+from wsol.metrics.difference import Difference, Measured
 from wsol.metrics.images_file import ImagesFile
 from wsol.metrics.seeds_test import seeds_p_value
 from wsol.metrics.split_evaluator import SplitEvaluator
@@ -90,5 +90,5 @@ def compare_on(
     first, second = ([composed_evaluator(material, each, levels, one.cut.level_of) for each in seeds] for one in both)
     return {
         "at_val_threshold": difference_of_shares(ids, ours, theirs, weights, resamples, seed),
-        "at_best": difference_at_best(first, second, resamples, seed),
+        "at_best": Measured(first, resamples, seed).less(Measured(second, resamples, seed)),
     }

@@ -18,7 +18,7 @@ from wsol.granularity.picked import one_level, oracle_score, pick, shares_of
 from wsol.granularity.record import FORMAT, difference_entries, difference_lines, finite, signed, thresholds_of
 from wsol.granularity.signs import Looked
 from wsol.metrics.calibration import Calibration
-from wsol.metrics.difference import Difference, difference_at_best
+from wsol.metrics.difference import Difference, Measured
 
 NAME = "per_image.json"
 CHOSEN = (  # what makes a choice the same
@@ -139,7 +139,7 @@ def compare_per_image(
     def of_levels(chosen: np.ndarray) -> list:
         return [per_image_evaluator(material, s, runs.levels, own) for s, own in zip(runs.seeds, chosen, strict=True)]
 
-    single = of_levels(fixed)
+    single = Measured(of_levels(fixed), resamples, seed)
     base = shares_of(one_level(rights, choice.single), choice.single_positions)
     ways = {
         "per_image": (shares_of(pick(rights, level_of), choice.rule.positions), of_levels(level_of)),
@@ -149,7 +149,7 @@ def compare_per_image(
     for way, (shares, evaluators) in ways.items():
         differences: dict[str, Difference] = {
             "at_val_threshold": difference_of_shares(ids, shares, base, weights, resamples, seed),
-            "at_best": difference_at_best(evaluators, single, resamples, seed),
+            "at_best": Measured(evaluators, resamples, seed).less(single),
         }
         found[way] = difference_entries(differences)
     return {**found, "oracle": oracle_score(rights, choice.single_positions)}

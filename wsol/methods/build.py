@@ -44,8 +44,8 @@ def build_model(
     (`model.raw_maps(outputs, labels)` if there are outputs already).
 
     `spg_thresholds` are three pairs (high, low). `method_options` are the other options of methods, by their names on the
-    command line (has_grid_size, ...). fsl_seg and fsl_det have one class, the object. `keep_classifier` also takes the
-    classifier of the pretrained weights, if the classes are ImageNet's own 1000.
+    command line (has_grid_size, ...); some have another default on a frozen network. fsl_seg and fsl_det have one class, the
+    object. `keep_classifier` also takes the classifier of the pretrained weights, if the classes are ImageNet's own 1000.
 
     `level_sizes`: the number of classes of each of several label levels that are learned at once
     (`wsol.methods.level_heads.AtLevels`); `num_classes` is their sum. `level_weights`: of their losses; None: equal ones.
@@ -72,7 +72,8 @@ def build_model(
     if not entry.classifies and num_classes != 1:
         raise InputError(f"num_classes {num_classes}: {wsol_method} tells no classes apart; expected 1, the object")
     named = {"acol_threshold": acol_threshold, "adl_drop_rate": adl_drop_rate, "adl_threshold": adl_threshold}
-    given = _method_values(entry, {**_spg_values(spg_thresholds), **named, **method_options})
+    frozen = entry.when_frozen if freeze_backbone else {}
+    given = _method_values(entry, {**frozen, **_spg_values(spg_thresholds), **named, **method_options})
     check_frozen(wsol_method, freeze_backbone, train_last_blocks)
 
     method = registry.find("methods", wsol_method)
@@ -189,7 +190,7 @@ def build_from_config(config: Mapping, num_classes: int, **options: Any) -> "Met
     if options.get("level_sizes"):
         options["level_weights"] = config.get("level_weights")
     entry = registry.method_entry(config["wsol_method"])
-    given = {option.name: config[option.name] for option in entry.options if option.name in config}
+    given = {option.name: config.get(option.name, option.default) for option in entry.options}
     given |= {name: config[name] for name in OF_NETWORKS if config.get(name) is not None}  # absent from older runs
     return build_model(
         config["architecture"],

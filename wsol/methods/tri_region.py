@@ -74,8 +74,8 @@ class TriRegion(Method):
         *,
         tri_foreground_weight: float = 1.0,
         tri_background_weight: float = 1.0,
-        tri_temperature: float = 4.0,
-        tri_layer_norm: bool = True,
+        tri_temperature: float = 0.0,
+        tri_layer_norm: bool = False,
     ):
         super().__init__(backbone, num_classes)
         if num_classes < 2:

@@ -30,29 +30,44 @@ class Difference:
     p_value: float
 
 
-def difference_at_best(
-    ours: Sequence[SplitEvaluator], theirs: Sequence[SplitEvaluator], resamples: int, seed: int
-) -> Difference:
-    """Return the comparison of two runs, given an evaluator of each for every seed, where each seed's run has the score-map
-    thresholds that are best on the split itself, as MaxBoxAccV2 is usually reported; they are chosen again in every
-    resample.
+class Measured:
+    """What a method gave on a split with each of its seeds, each at the score-map thresholds that are best on the split
+    itself, as MaxBoxAccV2 is usually reported; they are chosen again in every resample.
 
-    Raises:
-        InputError: not all have the same images, or an image's maps differ in size, or the split has no boxes.
+    figure: MaxBoxAccV2, mean over seeds, in percent. shares: of each image in it. resampled: (R,), the figure in every
+    bootstrap resample.
     """
-    first, *others = [*ours, *theirs]
-    for other in others:
-        if set(other.scored_ids) != set(first.scored_ids):
-            raise InputError(
-                f"{len(first.scored_ids)} and {len(other.scored_ids)} images, not the same ones; expected runs on the same"
-            )
-        check_same_sizes(first.map_sizes, other.map_sizes)
-    figures, shares, resampled = [], [], []
-    for evaluators in (ours, theirs):
-        figures.append(float(np.mean([evaluator.results()["MaxBoxAccV2"] for evaluator in evaluators])))
-        shares.append(mean_shares([image_shares(evaluator, "MaxBoxAccV2") for evaluator in evaluators]))
+
+    def __init__(self, evaluators: Sequence[SplitEvaluator], resamples: int, seed: int):
+        """Measure evaluators that have counted a split, one for each seed.
+
+        Raises:
+            InputError: the split has no MaxBoxAccV2.
+        """
+        figures = [evaluator.results()["MaxBoxAccV2"] for evaluator in evaluators]
+        if None in figures:
+            raise InputError("no MaxBoxAccV2; expected runs scored with boxes and every contour")
+        self.resamples, self.seed = resamples, seed
+        self.figure = float(np.mean(figures))
+        self.shares = mean_shares([image_shares(evaluator, "MaxBoxAccV2") for evaluator in evaluators])
         accuracies = [Resampled(evaluator, resamples, seed).accuracies()[0].mean(axis=1) for evaluator in evaluators]
-        resampled.append(np.mean(accuracies, axis=0))
-    low, high = interval(np.round(resampled[0] - resampled[1], 9) + 0.0) or (0.0, 0.0)
-    p_value = seeds_p_value(shares[0], shares[1], resamples, seed)
-    return Difference(figures[0], figures[1], figures[0] - figures[1], (low, high), p_value)
+        self.resampled = np.mean(accuracies, axis=0)
+
+    def less(self, other: "Measured") -> Difference:
+        """Return the comparison with another method, measured with the same resamples and seed."""
+        low, high = interval(np.round(self.resampled - other.resampled, 9) + 0.0) or (0.0, 0.0)
+        p_value = seeds_p_value(self.shares, other.shares, self.resamples, self.seed)
+        return Difference(self.figure, other.figure, self.figure - other.figure, (low, high), p_value)
+
+
+def check_comparable(evaluators: Sequence[SplitEvaluator]) -> None:
+    """Raise InputError if evaluators have counted different images, or with different settings or sizes of maps."""
+    first, *others = evaluators
+    for other in others:
+        for name, value in first.settings.items():
+            if other.settings[name] != value:
+                raise InputError(f"runs scored with {name} {value} and {other.settings[name]}; expected the same")
+        if set(other.scored_ids) != set(first.scored_ids):
+            counts = f"{len(first.scored_ids)} and {len(other.scored_ids)}"
+            raise InputError(f"runs of {counts} images, not the same ones; expected the same")
+        check_same_sizes(first.map_sizes, other.map_sizes)

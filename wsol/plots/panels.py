@@ -153,7 +153,7 @@ def _draw_lines(axes: Axes, panel: Panel) -> None:
             label=line.name,
             color=COLORS[line.style % len(COLORS)],
             marker=MARKERS[line.style % len(MARKERS)],
-            dashes=DASHES[line.style % len(DASHES)] or (None, None),
+            dashes=DASHES[(line.style + line.style // len(COLORS)) % len(DASHES)] or (None, None),  # of one colour, others
             markersize=4,
             markeredgewidth=0,
             linewidth=1.1,

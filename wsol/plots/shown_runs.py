@@ -24,21 +24,12 @@ from wsol.sweeps.cells import (
     shown_name,
     with_most_images,
 )
-from wsol.sweeps.collection import NOT_SHOWN, RunEntry, at_each_level, options_that_differ
+from wsol.sweeps.collection import NOT_SHOWN, RunEntry, counted, options_that_differ
 
 # Options in which runs of one line may differ: those of its axis, and how it was started.
 NOT_NAMED = NOT_SHOWN | {
-    *(
-        "label_level",
-        "map_level",
-        "cam_agg_level",
-        "seed",
-        "bootstrap",
-        "wsol_method",
-        "dataset_name",
-        "num_train_sample_per_class",
-    ),
-    *("pretrained", "pretrained_path", "keep_classifier", "proxy_training_set"),
+    *("label_level", "map_level", "cam_agg_level", "seed", "bootstrap", "wsol_method", "dataset_name"),
+    *("num_train_sample_per_class", "pretrained", "pretrained_path", "keep_classifier", "proxy_training_set"),
 }
 OF_TRAINING = ("lr", "lr_decay_frequency", "lr_classifier_ratio", "batch_size")  # CAM-Agg does none
 ORDER = [name for name in PAPER_ROWS if name not in (CENTER, *FULLY_SUPERVISED)]  # of the lines and their styles
@@ -212,11 +203,11 @@ def shown_runs(entries: Sequence[RunEntry]) -> dict[str, ShownRuns]:
     Raises:
         InputError: no run counts.
     """
-    counted = [e for entry in entries if entry.role == "reported" or entry.sweep is None for e in at_each_level(entry)]
-    if not counted:
+    every = counted(entries)
+    if not every:
         raise InputError(f"{len(entries)} runs, none of them reported by its sweep; expected runs of a chosen configuration")
     by_dataset: dict[str, list[RunEntry]] = {}
-    for entry in counted:
+    for entry in every:
         by_dataset.setdefault(str(entry.config["dataset_name"]), []).append(entry)
     return {name: _shown(name, some) for name, some in sorted(by_dataset.items())}
 

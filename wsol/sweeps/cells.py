@@ -10,7 +10,7 @@ from statistics import fmean
 
 from wsol.core.errors import InputError
 from wsol.metrics.seeds_test import FIGURES
-from wsol.sweeps.collection import NOT_SHOWN, RunEntry, at_each_level, options_that_differ
+from wsol.sweeps.collection import NOT_SHOWN, RunEntry, counted, options_that_differ
 
 METHODS, BASELINES, SUPERVISION = range(3)  # the sections of a table, in their order
 METHOD_NAMES = {
@@ -104,11 +104,8 @@ def architecture_of(entry: RunEntry) -> str:
 
 
 def reportable(entries: Iterable[RunEntry], split: str) -> list[RunEntry]:
-    """Return the runs whose figures on a split belong in a table: reported ones, with the most training images a class. Runs
-    of several levels at once count at each of them."""
-    counted = [entry for entry in entries if entry.role == "reported" or entry.sweep is None]
-    each = [one for entry in counted for one in at_each_level(entry)]
-    return with_most_images([entry for entry in each if split in entry.results.splits])
+    """Return the runs whose figures on a split belong in a table: those `counted` with the most training images a class."""
+    return with_most_images([entry for entry in counted(entries) if split in entry.results.splits])
 
 
 def with_most_images(entries: Sequence[RunEntry]) -> list[RunEntry]:

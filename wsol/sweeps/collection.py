@@ -188,6 +188,11 @@ def _levels_of(entry: RunEntry, protocol: Protocol | None) -> Iterator[RunEntry]
             yield replace(entry, level=level, same_as=trained)
 
 
+def counted(entries: Iterable[RunEntry]) -> list[RunEntry]:
+    """Return the runs that tables and figures show: reported ones and single ones, those of several levels at each level."""
+    return [one for entry in entries if entry.role == "reported" or entry.sweep is None for one in at_each_level(entry)]
+
+
 def at_each_level(entry: RunEntry) -> list[RunEntry]:
     """Return a run of several levels at once as one entry for each level, from what it wrote below `levels/`; any other run
     as it is.
