@@ -17,7 +17,9 @@ def test_toy_gets_a_cut_whose_expected_gain_test_confirms(workspace):
     runs = ("train_log/species", "train_log/family")
     said = run("scripts/choose_granularity.py", *runs, "--output", "train_log/chosen", "--evaluate", "test", cwd=workspace)
     record = json.loads((workspace / "train_log/chosen/granularity.json").read_text())
-    by_level = {level: [node["class"] for node in record["cut"] if node["level"] == level] for level in ("species", "family")}
+    by_level = {
+        level: [node["class"] for node in record["cut"] if node["level"] == level] for level in ("species", "family")
+    }
     assert by_level["family"] and all(name.startswith("angular-") for name in by_level["family"])
     round_species = [name for name in by_level["species"] if name.startswith("round-")]
     assert len(round_species) == 8 and "species, but family for angular" in said

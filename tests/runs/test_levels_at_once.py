@@ -23,8 +23,11 @@ from wsol import Localizer
 from wsol.core.errors import InputError, OptionError
 from wsol.core.flat_yaml import read_dumped
 from wsol.data.levels import load_level
+from wsol.data.metadata import read_id_list
 from wsol.metrics.images_file import read_images
 from wsol.photos.describe import describe
+from wsol.plots.run_examples import map_images
+from wsol.plots.shown_runs import shown_runs
 from wsol.runs.checkpoints import read_checkpoint, write_checkpoint
 from wsol.runs.export import export_onnx
 from wsol.runs.final_evaluation import evaluate_run
@@ -238,6 +241,30 @@ def test_rows_and_tables_show_all_levels_and_the_levels_are_read_as_runs(inside)
         columns = [column for table in Tables(every, "test").of("figures") for column in table.columns]
         titles = [table.title for table in Tables([entry], "test").of("2")]
     assert columns and len(titles) == 1
+
+
+def test_figures_have_a_line_of_both_levels_and_examples_are_that_levels_maps(inside, tmp_path):
+    (shown,) = shown_runs(collect([inside])).values()
+    assert [(run.level, run.name) for run in shown.runs] == [(name, "CAM, levels at once") for name in ("family", "order")]
+    maps = (
+        "--map_level",
+        "order",
+        "--scoremap_root",
+        tmp_path / "maps",
+        "--split",
+        "test",
+        "--workers",
+        "0",
+        "--threads",
+        "1",
+    )
+    run("inference.py", "--checkpoint", inside / "last_checkpoint.pth.tar", *maps, cwd=Path.cwd())
+    image_ids = read_id_list(inside / "levels/order/test_image_ids.txt")[:3]
+    found = map_images(shown.runs[1], "test", image_ids, torch.device("cpu"))
+    for image_id in image_ids:
+        np.testing.assert_allclose(found.maps[image_id], np.load(tmp_path / f"maps/{image_id}.npy"), atol=1e-6)
+    val = json.loads((inside / "levels/order/results.json").read_text())["val"]
+    assert found.threshold == val["best_threshold"]["50"]
 
 
 def test_the_checkpoint_says_what_it_learned(inside):

@@ -51,15 +51,17 @@ def map_images(run: ShownRun, split: str, image_ids: Sequence[str], device: torc
         InputError: the checkpoint or an image is missing or cannot be read.
     """
     config = run.entry.config
-    predictor = restore(run.entry.folder / f"{config['eval_checkpoint_type']}_checkpoint.pth.tar").to(device)
+    predictor = restore(run.entry.checkpoint, map_level=config.get("map_level")).to(device)
     whole = predictor.load_splits((split,)).splits[split]
     position = {image_id: i for i, image_id in enumerate(whole.image_ids)}
     images = LevelSplit(list(image_ids), whole.labels[[position[image_id] for image_id in image_ids]], subset=True)
     bad_images: list[str] = []
     found = {one.image_id: one.score_map() for one in predict_split(predictor, images, device, 0, bad_images)}
     stop_at_bad_images(bad_images)
-    threshold = analysis_threshold(predictor.thresholds)
-    return LevelMaps(found, threshold, bool(config["multi_contour_eval"]))
+    thresholds = predictor.thresholds  # of the level that a run of several reports
+    if thresholds is None and "val" in run.entry.results.splits:
+        thresholds = run.entry.results.split("val").best_threshold
+    return LevelMaps(found, analysis_threshold(thresholds), bool(config["multi_contour_eval"]))
 
 
 def runs_by_level(shown: ShownRuns, name: str) -> dict[str, ShownRun]:

@@ -15,6 +15,7 @@ from wsol.core.errors import InputError
 from wsol.core.flat_yaml import read_dumped
 from wsol.data.level_set import SEPARATOR
 from wsol.runs.results import FROM_CONFIG, Results, Row, read_run
+from wsol.runs.resume import checkpoint_path
 from wsol.runs.run_folder import CONFIG, LEVELS, PREVIOUS, RESULTS
 from wsol.runs.run_record import read_record
 from wsol.sweeps.protocol import Protocol, check_recorded, read_protocol
@@ -46,11 +47,17 @@ class RunEntry:
     fullsup_boxes: int | None = None  # and their boxes and masks, where the sweep recorded them
     fullsup_masks: int | None = None
     chosen: Mapping[str, object] = field(default_factory=dict)  # the options that the sweep chose for it on val
+    whole: Path | None = None  # the folder of the run of several levels, if this is one of them
 
     @property
     def name(self) -> str:
         """The run's name: that of its folder."""
         return self.folder.name
+
+    @property
+    def checkpoint(self) -> Path:
+        """The checkpoint that it was evaluated with."""
+        return checkpoint_path(self.whole or self.folder, str(self.config["eval_checkpoint_type"]))
 
     @property
     def trained_together(self) -> bool:
@@ -207,7 +214,7 @@ def at_each_level(entry: RunEntry) -> list[RunEntry]:
     for folder in (below / level for level in str(entry.config["label_level"]).split(SEPARATOR)):
         config = read_dumped(folder / CONFIG)
         results = read_run(folder, config)
-        found.append(replace(entry, folder=folder, config=config, results=results, level=folder.name))
+        found.append(replace(entry, folder=folder, config=config, results=results, level=folder.name, whole=entry.folder))
     return found
 
 
