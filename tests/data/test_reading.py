@@ -205,21 +205,29 @@ def test_unreadable_images_are_the_same_errors_and_leave_nothing(tmp_path):
     assert kept[0] == f"{tmp_path}/good.png: no such file"
 
 
+def entry_of(cached, path):
+    return cached.cache.path(image_cache.name_of(Source(str(path), 0, 0, 32, FULL)))
+
+
 @pytest.mark.parametrize("lack", ["room", "folder"])
 def test_a_cache_that_cannot_be_written_is_read_and_warned_about_once(cached, photo, tmp_path, decoded, caplog, lack):
-    noise(30, 30, seed=5).save(photo.parent / "b.png")
-    noise(30, 30, seed=6).save(photo.parent / "c.png")
     kept = pixels(cached.square("x, y/ä.jpg", 32))
+    taken = entry_of(cached, photo).parent  # where one entry of 256 could still be written
+    names = (f"{number}.png" for number in range(100))
+    one, other = [name for name in names if entry_of(cached, photo.parent / name).parent != taken][:2]
+    noise(30, 30, seed=5).save(photo.parent / one)
+    noise(30, 30, seed=6).save(photo.parent / other)
     if lack == "folder":  # a file where each entry's folder would be
+        assert taken.is_dir()
         for digits in range(256):
             if not (folder := tmp_path / "cache" / f"{digits:02x}").exists():
                 folder.touch()
     with caplog.at_level(logging.WARNING, "wsol"), full_disk(1000 if lack == "room" else 10**6):
-        for name in ("b.png", "c.png", "b.png"):
+        for name in (one, other, one):
             expected = plainly(photo.parent / name, 32)
             assert pixels(cached.square(f"x, y/{name}", 32)) == expected
         assert pixels(cached.square("x, y/ä.jpg", 32)) == kept
-    assert decoded == ["ä.jpg", "b.png", "c.png", "b.png"]
+    assert decoded == ["ä.jpg", one, other, one]
     (record,) = caplog.records
     assert "going on without keeping more resized images" in record.message and str(tmp_path / "cache") in record.message
     assert [path for path in files_of(tmp_path / "cache") if path.stat().st_size and path.stat().st_size < 3 * 32 * 32] == []
