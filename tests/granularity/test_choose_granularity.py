@@ -95,6 +95,7 @@ def test_test_is_compared_once_and_another_choice_is_refused_or_marked(run, tmp_
     assert of_json(tmp_path / "out" / "granularity.json")["test"] == first
     error = run("--evaluate", "test", "--penalty", "1000", code=2)
     assert "test was evaluated on" in error and "--allow_test_reuse, which marks the new figures" in error
+    assert "from other runs" not in error
     assert "test was evaluated on" in run("--penalty", "1000", code=2)
     assert "--allow_test_reuse: expected --evaluate" in run("--penalty", "1000", "--allow_test_reuse", code=2)
     assert of_json(tmp_path / "out" / "granularity.json")["test"] == first
@@ -113,7 +114,8 @@ def test_figures_of_test_do_not_pass_to_other_runs_with_the_same_cut(run, tmp_pa
     record = of_json(path)
     record["val"]["of_single_levels"]["genus"] += 1
     write_json(path, record)
-    assert "test was evaluated on" in run(code=2)
+    error = run(code=2)
+    assert "test was evaluated on" in error and " is chosen from other runs, or with other figures on val; expected" in error
 
 
 def test_a_choice_by_image_in_the_folder_counts_as_another_choice(run, tmp_path):

@@ -50,9 +50,11 @@ def marks_for(
         if each is None or each["test"] is None:
             continue
         if not allow_reuse:
+            same_words = each.get("rule") == record["rule"]  # which do not say from what it was chosen
+            now = f"{record['rule']} is chosen{' from other runs, or with other figures on val' if same_words else ''}"
             raise InputError(
                 f"{TEST} was evaluated on {each['test']['evaluated']} for another choice ({each.get('rule')}), and now "
-                f"{record['rule']} is chosen; expected the choice to stay, another folder for another question, or ",
+                f"{now}; expected the choice to stay, another folder for another question, or ",
                 OptionName("allow_test_reuse"),
                 ", which marks the new figures",
             )
